@@ -1,0 +1,1 @@
+"""The domain, without I/O: records, updates, calls and the fold that joins them."""

@@ -1,0 +1,85 @@
+"""What the hub itself concludes, as records: a sweeper's end of a forgotten call, a blind interval.
+
+An inference is a JSON object with sorted keys, so that two hubs that conclude the same write the same digest.
+Its `infers` names the kind:
+
+- `coverage`: {"infers": "coverage", "state", "since", "until", "detail"}: a stretch of time of the source;
+- `call`: {"infers": "call", "kind", "call_key", "at", "values", "flags"}: an update of a call with the authority
+  INFERENCE, which any vendor's record outranks.
+
+Times are ISO 8601 with an offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+import orjson
+
+from cdrhub.errors import DecodeError, Reason
+from cdrhub.model.record import RawRecord
+from cdrhub.model.update import Authority, CallUpdate
+
+CoverageState = Literal["connected", "idle", "quiet", "blind", "backfilled"]
+_TIMES = frozenset({"started_at", "queued_at", "ringing_at", "connected_at", "answered_at", "ended_at"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Coverage:
+    """One stretch of time of one source: what it saw (`connected`, `idle`, `backfilled`) or did not (`blind`)."""
+
+    state: CoverageState
+    since: datetime
+    until: datetime | None
+    detail: str = ""
+
+
+def coverage_inference(coverage: Coverage) -> dict[str, Any]:
+    """The inference that says so."""
+    return {
+        "infers": "coverage",
+        "state": coverage.state,
+        "since": coverage.since.astimezone(UTC).isoformat(),
+        "until": coverage.until.astimezone(UTC).isoformat() if coverage.until else None,
+        "detail": coverage.detail,
+    }
+
+
+def encode_inference(inference: Mapping[str, Any]) -> bytes:
+    """The deterministic bytes of an inference."""
+    return orjson.dumps(inference, option=orjson.OPT_SORT_KEYS)
+
+
+def decode_inference(record: RawRecord) -> CallUpdate | Coverage:
+    """The update or coverage that an inference record holds; DecodeError for anything else."""
+    try:
+        said = orjson.loads(record.body)
+        if said["infers"] == "coverage":
+            if said["state"] not in get_args(CoverageState):
+                raise DecodeError(Reason.BAD_VALUE, f"coverage state {said['state']!r}")
+            until = said.get("until")
+            return Coverage(
+                state=said["state"],
+                since=datetime.fromisoformat(said["since"]),
+                until=datetime.fromisoformat(until) if until else None,
+                detail=str(said.get("detail", "")),
+            )
+        if said["infers"] == "call":
+            return CallUpdate(
+                call_key=said["call_key"],
+                kind=f"inference.{said['kind']}",
+                digest=record.digest,
+                at=datetime.fromisoformat(said["at"]),
+                values={
+                    name: datetime.fromisoformat(value) if name in _TIMES and value else value
+                    for name, value in said["values"].items()
+                },
+                flags=frozenset(said.get("flags", ())),
+                authority=Authority.INFERENCE,
+            )
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DecodeError(Reason.UNPARSABLE, f"not an inference: {error}") from error
+    raise DecodeError(Reason.UNPARSABLE, f"an inference of {said['infers']!r} is unknown")

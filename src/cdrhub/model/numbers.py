@@ -1,0 +1,82 @@
+"""Telephone numbers: the raw one is kept, E.164 (ITU-T recommendation E.164) stands beside it.
+
+A plan is what a source's administrator knows: the country of its national numbers, the digits dialled for an
+outside line, the pattern of its extensions. Parsing is libphonenumber's (the phonenumbers package); its results
+are cached, for a contact centre sees the same numbers again and again.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+import phonenumbers
+
+CACHED_NUMBERS = 65_536
+MAX_DIGITS = 40  #: what is longer is no telephone number and is not parsed
+
+_EXTENSION_PREFIX = re.compile(r"^ext\.", re.IGNORECASE)
+_TELEPHONE = re.compile(r"^\+?[0-9][0-9 ()./-]*$")
+_DIGITS = re.compile(r"\D+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NumberPlan:
+    """How the numbers of one source read.
+
+    `region` is an ISO 3166-1 alpha-2 code or None; `strip_prefixes` are outside-line digits; `extensions` is a
+    regular expression that the whole of an inside number matches.
+    """
+
+    region: str | None = None
+    strip_prefixes: tuple[str, ...] = ()
+    extensions: str = r"^\d{2,6}$"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Number:
+    """One number understood: `e164` or None; `inside` for an extension; `unparsed` for one that should have an
+    E.164 form and has none."""
+
+    raw: str
+    e164: str | None
+    inside: bool
+    unparsed: bool
+
+    @property
+    def comparable(self) -> str:
+        """What two spellings of one number have in common: E.164, else the digits, else the text."""
+        return self.e164 or _DIGITS.sub("", self.raw) or self.raw
+
+
+@lru_cache(maxsize=CACHED_NUMBERS)
+def read_number(raw: str, plan: NumberPlan) -> Number:
+    """`raw` under `plan`. Never raises."""
+    text = raw.strip()
+    without_prefix = _EXTENSION_PREFIX.sub("", text)
+    if without_prefix != text or re.fullmatch(plan.extensions, text):
+        return Number(raw=raw, e164=None, inside=True, unparsed=False)
+    text = re.split(r"[*#]", text, maxsplit=1)[0].strip()
+    if len(text) > MAX_DIGITS or not _TELEPHONE.match(text):
+        return Number(raw=raw, e164=None, inside=False, unparsed=bool(re.search(r"\d{7}", raw)))
+    for candidate in _readings(text, plan):
+        if (e164 := _valid(candidate, plan.region)) is not None:
+            return Number(raw=raw, e164=e164, inside=False, unparsed=False)
+    return Number(raw=raw, e164=None, inside=False, unparsed=True)
+
+
+def _readings(text: str, plan: NumberPlan) -> list[str]:
+    stripped = [text[len(p) :] for p in plan.strip_prefixes if p and text.startswith(p) and len(text) > len(p)]
+    readings = [*stripped, text]
+    return readings + [f"+{_DIGITS.sub('', reading)}" for reading in readings]
+
+
+def _valid(text: str, region: str | None) -> str | None:
+    try:
+        number = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_valid_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)

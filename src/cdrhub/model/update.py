@@ -1,0 +1,182 @@
+"""An update: what one record says of one call.
+
+`decode(record) -> CallUpdate | Ignored`, or DecodeError. The values of an update are storable as they are: text
+without NUL or lone surrogates and within its length, integers and times within what every engine can hold. What
+had to be changed for that is flagged (`text_repaired`, `text_cut`, `value_dropped`), and the record keeps the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import IntEnum
+from hashlib import blake2b
+from math import isfinite
+from typing import Any
+from unicodedata import category
+
+MAX_KEY = 255  #: characters of a call key, leg key; a longer one is hashed by its decoder (`bounded_key`)
+MAX_TEXT = 255  #: characters of any other text column
+MAX_URL = 2048
+MAX_ATTRIBUTE_TEXT = 65_536  #: characters of one text inside `attributes` (transcripts)
+MAX_SECONDS = 2**31 - 1
+MAX_COST = Decimal(10) ** 8  #: exclusive; four decimals are kept
+MIN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_TIME = datetime(2100, 1, 1, tzinfo=UTC)
+
+LENGTHS = {"recording_url": MAX_URL}
+
+
+class Authority(IntEnum):
+    """Whose word outranks whose. Within one field the highest authority that says anything decides."""
+
+    INFERENCE = 0  #: concluded by the hub: any vendor's record outranks it
+    PROVISIONAL = 1  #: says something of the call that a later kind of record decides (Click2Call leg 1)
+    RECORD = 2
+    DECISIVE = 3  #: the record that decides (Click2Call leg 2, the customer's leg of an originate)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sequence:
+    """The vendor's own order: comparable within one `core` (a start of the switch) only."""
+
+    core: str
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LegUpdate:
+    """What a record says of one leg.
+
+    `leg_key` identifies the leg within the call, with one exception: a switch that offers the same call to the same
+    agent again names both attempts alike. Where it gives the attempt's time (`attempt_at`, UTC), updates more than
+    a second and a half apart are different legs. `values` are columns of `call_legs` (docs/model.md).
+    """
+
+    leg_key: str
+    values: Mapping[str, Any]
+    attempt_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallUpdate:
+    """One observation of one call. `at` is UTC; `values` and `legs[].values` are columns, missing = says nothing.
+
+    A key that is present with None means "known not to be derivable": it stops the fold from deriving that column
+    from the legs, and yields to any other record's value. `final` marks the record after which the vendor says no
+    more. `digest` is the record's and breaks the last tie.
+    """
+
+    call_key: str
+    kind: str
+    digest: bytes
+    values: Mapping[str, Any]
+    legs: tuple[LegUpdate, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    flags: frozenset[str] = frozenset()
+    at: datetime | None = None
+    sequence: Sequence | None = None
+    event_id: str | None = None
+    authority: Authority = Authority.RECORD
+    final: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ignored:
+    """A message that says nothing of a call (heartbeat, queue count). `why` is a metric label: a short constant.
+
+    `warning` is set where a person should look (`queue_calls` on an Enigma list means the wrong Redis).
+    """
+
+    why: str
+    warning: str | None = None
+
+
+Decoded = CallUpdate | Ignored
+
+
+def storable(values: Mapping[str, Any], flags: set[str], *, lengths: Mapping[str, int] = LENGTHS) -> dict[str, Any]:
+    """`values` as every engine can store them; adds to `flags` what had to be changed.
+
+    Empty text is dropped: in every vendor's format it means "not said". Text is stripped.
+    """
+    out: dict[str, Any] = {}
+    for name, value in values.items():
+        if type(value) is str:
+            text = value.strip()
+            if not text:
+                continue
+            if len(text) > MAX_TEXT or not (text.isascii() and text.isprintable()):
+                text = clean_text(text, flags, limit=lengths.get(name, MAX_TEXT))
+            out[name] = text
+        elif value is None or isinstance(value, str):
+            out[name] = value
+        elif type(value) is int:
+            if -MAX_SECONDS <= value <= MAX_SECONDS:
+                out[name] = value
+            else:
+                flags.add("value_dropped")
+        elif isinstance(value, datetime):
+            if MIN_TIME <= value < MAX_TIME:
+                out[name] = value
+            else:
+                flags.add("value_dropped")
+        elif isinstance(value, Decimal):
+            if value.is_finite() and abs(value) < MAX_COST:
+                out[name] = value.quantize(Decimal("0.0001"))
+            else:
+                flags.add("value_dropped")
+        else:
+            raise TypeError(f"{name}: {type(value).__name__} is not a value of a call")
+    return out
+
+
+def clean_text(text: str, flags: set[str], *, limit: int) -> str:
+    """`text` without NUL, lone surrogates and control characters other than tab and newline, cut at `limit`."""
+    repaired = text
+    if not text.isascii():
+        repaired = repaired.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    if not repaired.isprintable():
+        repaired = "".join(c for c in repaired if c in "\t\n" or category(c) != "Cc")
+    if repaired != text:
+        flags.add("text_repaired")
+    if len(repaired) > limit:
+        flags.add("text_cut")
+        repaired = repaired[:limit]
+    return repaired
+
+
+def storable_json(value: Any, flags: set[str], *, depth: int = 8) -> Any:
+    """`value` as a JSON column can hold it on every engine: clean text, finite numbers, bounded depth."""
+    if isinstance(value, str):
+        return clean_text(value, flags, limit=MAX_ATTRIBUTE_TEXT)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        if -(2**53) < value < 2**53:
+            return value
+        return str(value)[:MAX_TEXT]
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value)
+    if depth == 0:
+        flags.add("value_dropped")
+        return None
+    if isinstance(value, Mapping):
+        return {
+            clean_text(str(key), flags, limit=MAX_KEY): storable_json(item, flags, depth=depth - 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, Iterable):
+        return [storable_json(item, flags, depth=depth - 1) for item in value]
+    return clean_text(str(value), flags, limit=MAX_TEXT)
+
+
+def bounded_key(key: str) -> str:
+    """A key that fits its column: a longer one is replaced by its beginning and a digest, never cut blindly."""
+    if len(key) <= MAX_KEY and key.isascii() and key.isprintable():
+        return key
+    digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    flags: set[str] = set()
+    return f"{clean_text(key, flags, limit=MAX_KEY - 40)}~{digest}"

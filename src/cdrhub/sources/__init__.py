@@ -1,0 +1,1 @@
+"""Phone systems: each a folder of its own, found through the entry-point group `cdrhub.sources`."""

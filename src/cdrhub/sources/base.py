@@ -1,0 +1,198 @@
+"""The door through which a phone system comes in: System, Source, Intake, DeliveryContract.
+
+A *system* (`3cx`, `voicenter`, …) is what a package registers in the entry-point group `cdrhub.sources`: its
+configuration model, its pure decoder, its delivery contract and a factory of sources. A *source* is one configured
+phone system. It knows one connection's life and holds no loop: `session` connects, reads, hands over, returns or
+raises. The runner (`runner.py`) owns reconnecting, back-off, coverage, metrics and stopping, for all of them.
+
+Our own systems come in through this door as third-party ones do.
+"""
+
+from __future__ import annotations
+
+import builtins
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar, Literal, Protocol
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from cdrhub.model.numbers import NumberPlan
+from cdrhub.model.record import RawRecord
+from cdrhub.model.update import Decoded
+
+Decoder = Callable[[RawRecord], Decoded]
+"""Pure: no I/O, no clock. Returns a CallUpdate or Ignored, or raises DecodeError; anything else it raises is a bug
+and suspends that one record as `decoder_bug`."""
+
+HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeliveryContract:
+    """What a source promises, and what is lost when: printed by `cdrhub check --online` and in the docs."""
+
+    acknowledged: bool  #: the sender learns whether the record is durable
+    resent: bool  #: the sender sends again what was not acknowledged
+    speaks: Literal["live", "at_end"]  #: whether calls are seen while they live, or only when they ended
+    lost: str  #: one sentence: what is lost when, and how it is noticed
+
+
+class DirectoryEntry(BaseModel):
+    """One line of a source's directory file: what an inside number is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    number: str
+    kind: Literal["person", "queue", "ivr", "voicemail", "conference"]
+    name: str = ""
+    team: str = ""
+    agent: str = ""
+
+
+class DecodeSettings(BaseModel):
+    """What a decoder needs to know: kept for ever under its revision, for a record is decoded with the settings
+    under which it came. Systems extend it; transport keys do not belong here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    region: str | None = Field(
+        None, pattern=r"^[A-Z]{2}$", description="ISO 3166-1 country of numbers without a country code, e.g. `NG`."
+    )
+    strip_prefixes: tuple[str, ...] = Field(
+        (), description="Outside-line digits to take off before a number is read, e.g. `['9']`."
+    )
+    extensions: str = Field(r"^\d{2,6}$", description="Regular expression of inside numbers.")
+    entries: tuple[DirectoryEntry, ...] = Field((), description="The directory file's lines; filled by the hub.")
+
+    def number_plan(self) -> NumberPlan:
+        """How numbers of this source read."""
+        return NumberPlan(region=self.region, strip_prefixes=self.strip_prefixes, extensions=self.extensions)
+
+
+class SourceConfig(BaseModel):
+    """The keys that every `[sources.<name>]` table has. A system's own model extends it and its DecodeSettings:
+
+    class ThreeCXConfig(ThreeCXSettings, SourceConfig): ...
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    settings_model: ClassVar[builtins.type[DecodeSettings]] = DecodeSettings
+
+    type: str = Field(description="The phone system.")
+    tenant: str = Field("", max_length=64, description="The tenant that this source's calls belong to.")
+    into: str | None = Field(
+        None, description="Name of another source: records of this one belong to the calls of that one."
+    )
+    dialler: str | None = Field(None, description="Name of the dialler that redials calls of this source.")
+    directory: str | None = Field(
+        None, description="CSV file `number,kind,name,team,agent` that says what inside numbers are."
+    )
+    quiet_after: timedelta | None = Field(
+        None, description='Silence after which `source.quiet` is raised, e.g. `"15m"`, within `hours`.'
+    )
+    hours: str | None = Field(None, description='When silence is unusual, e.g. `"mon-fri 08:00-18:00"`.')
+    settle_seconds: float = Field(
+        3.0, ge=0, le=86_400, description="Seconds after a call's last record until decisions may be taken on it."
+    )
+
+    def decode_settings(self, entries: Sequence[DirectoryEntry] = ()) -> DecodeSettings:
+        """The decode-relevant part, with the directory's lines."""
+        model = builtins.type(self).settings_model
+        names = model.model_fields.keys() - {"entries"}
+        chosen = {name: getattr(self, name) for name in names}
+        return model(**chosen, entries=tuple(entries))
+
+
+class Intake(Protocol):
+    """Where a session hands over what it read, and what else of the hub it may use."""
+
+    @property
+    def source(self) -> str:
+        """The source's name in the configuration."""
+
+    async def accept(
+        self,
+        bodies: Sequence[bytes],
+        *,
+        content_type: str,
+        attributes: Mapping[str, Any] | None = None,
+        event_ids: Sequence[str | None] | None = None,
+        position: tuple[str, str] | None = None,
+        within: float | None = None,
+    ) -> None:
+        """Make messages durable, in order, in one group; returns when they are on disk.
+
+        `attributes` are of all of them (`peer`, `path`, and `live=False` for catch-up: files, imports, recovered
+        lists). `position` is (key, value) to remember in the same transaction, e.g. a file offset. Without
+        `within` (seconds) it waits as long as the journal is full or slow: that is back-pressure. With one it
+        raises IntakeRefused when the bytes are not durable in time; they may still become so, which the digest
+        absorbs.
+        """
+
+    async def infer(self, inference: Mapping[str, Any]) -> None:
+        """Journal what the source concludes (coverage of missing records, …); see model/inference.py."""
+
+    def position(self, key: str) -> str | None:
+        """The value last remembered under `key` by `accept(position=…)`."""
+
+    def link_up(self, link: str, detail: str = "") -> None:
+        """A connection (`link` is its name, e.g. the peer's address) to the phone system exists: not blind."""
+
+    def link_down(self, link: str, detail: str = "") -> None:
+        """That connection is gone; with the last one the source is blind (push sources: idle)."""
+
+    async def listen(self, address: str) -> socket.socket:
+        """A bound, non-blocking, listening TCP socket for `host:port`, kept open across a reload."""
+
+    def mount(self, path: str, handler: HttpHandler) -> AbstractContextManager[None]:
+        """Serve `handler` at `path` (below /ingest/) of the hub's HTTP server while the context is open."""
+
+    def count(self, what: str, amount: int = 1) -> None:
+        """Add to the metric `cdrhub_source_events_total{source,what}`: dropped probes, refused peers, …"""
+
+
+class Source(Protocol):
+    """One configured phone system. Built anew on every reload in which its table changed."""
+
+    async def session(self, intake: Intake) -> None:
+        """One connection's life: connect, read, hand over, until the peer ends it.
+
+        Returns or raises NotConnected when the link is down (the runner comes back after a back-off with jitter),
+        EndOfInput when there is nothing more to come, BackOff when the phone system refused us. Cancellation stops
+        it: what was accepted stays accepted, sockets are closed. A listening source's session lasts as long as it
+        listens.
+        """
+
+
+class System(Protocol):
+    """What an entry point of the group `cdrhub.sources` names."""
+
+    @property
+    def name(self) -> str:
+        """The word in `type = "…"` and in the column `system`."""
+
+    @property
+    def decoder_revision(self) -> int:
+        """Rises when the decoder gives another call for the same record: old calls then differ until a replay."""
+
+    @property
+    def config_model(self) -> type[SourceConfig]:
+        """The model of a source's table; its fields' descriptions are the documentation."""
+
+    def delivery(self, config: SourceConfig) -> DeliveryContract:
+        """The promise under this configuration."""
+
+    def decoder(self, settings: DecodeSettings) -> Decoder:
+        """The pure decoder for these settings."""
+
+    def source(self, config: SourceConfig) -> Source:
+        """The source of this configuration."""
+
+    def split(self, data: bytes, *, final: bool) -> tuple[Sequence[bytes], bytes]:
+        """Messages in a file's bytes (`cdrhub import`) and the rest that is not complete; `final` at the end."""

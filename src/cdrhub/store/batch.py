@@ -1,0 +1,52 @@
+"""What the pipeline hands to the store, and what the store answers.
+
+A batch is written in one transaction or not at all. Its items are of disjoint calls from those of any other batch
+in flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from cdrhub.errors import DecodeError
+from cdrhub.model.inference import Coverage
+from cdrhub.model.record import RawRecord
+from cdrhub.model.update import CallUpdate, Ignored
+
+Outcome = CallUpdate | Coverage | Ignored | DecodeError
+"""What became of a record when it was decoded."""
+
+Redecode = Callable[[RawRecord], Outcome]
+"""Decodes an old record with the settings of its own revision; the store calls it to fold a call anew."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One decoded record. `owner` is the source whose calls it belongs to (`into`), normally its own."""
+
+    record: RawRecord
+    outcome: Outcome
+    owner: str
+    system: str
+    tenant: str
+    settle_seconds: float
+    decoder_revision: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """What a batch did, for metrics and for whoever imports. `records` is the number of items."""
+
+    records: int = 0
+    new: int = 0
+    duplicates: int = 0
+    suspended: int = 0
+    ignored: int = 0
+    calls_created: int = 0
+    calls_updated: int = 0
+    conflicts: int = 0  #: calls that became flagged `conflict` by this batch
+    by_source: dict[str, dict[str, int]] = field(default_factory=dict)  #: source -> the same words -> count
+
+
+Batch = Sequence[Item]
