@@ -7,6 +7,8 @@
     ├── DecodeError        one record cannot be understood; it is kept in suspense with `reason`
     ├── IntakeRefused      a record could not be made durable; the sender must keep it
     │   └── JournalFull    the journal reached its size limit
+    ├── JournalError       the journal in this directory cannot be used as it is
+    │   └── JournalLocked  another process holds it
     ├── StoreError         the database cannot be used as it is
     │   ├── SchemaOutdated an older (or newer) schema; names `cdrhub db upgrade`
     │   └── NotFound       a record, call or source that was asked for does not exist
@@ -61,6 +63,14 @@ class IntakeRefused(CdrhubError):
 
 class JournalFull(IntakeRefused):
     """The journal reached its size limit; it takes records again when the database has caught up."""
+
+
+class JournalError(CdrhubError):
+    """The journal in this directory cannot be used as it is; the message names the directory."""
+
+
+class JournalLocked(JournalError):
+    """Another process holds the journal: stop that one, or give this one another data_dir."""
 
 
 class StoreError(CdrhubError):

@@ -89,6 +89,7 @@ class Call:
     flags: tuple[str, ...] = ()  #: sorted: conflict, end_inferred, time_ambiguous, …
     legs: tuple[Leg, ...] = ()
     final: bool = False  #: the vendor says no more of this call
+    opened: bool = True  #: False: its updates so far make no call (update.opens); the store keeps no row for it
 
     @property
     def sort_at(self) -> datetime | None:

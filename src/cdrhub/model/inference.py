@@ -35,6 +35,7 @@ class Coverage:
     since: datetime
     until: datetime | None
     detail: str = ""
+    hub: str = ""  #: which daemon saw it: a source is blind only while every hub is
 
 
 def coverage_inference(coverage: Coverage) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def coverage_inference(coverage: Coverage) -> dict[str, Any]:
         "since": coverage.since.astimezone(UTC).isoformat(),
         "until": coverage.until.astimezone(UTC).isoformat() if coverage.until else None,
         "detail": coverage.detail,
+        "hub": coverage.hub,
     }
 
 
@@ -66,6 +68,7 @@ def decode_inference(record: RawRecord) -> CallUpdate | Coverage:
                 since=datetime.fromisoformat(said["since"]),
                 until=datetime.fromisoformat(until) if until else None,
                 detail=str(said.get("detail", "")),
+                hub=str(said.get("hub", "")),
             )
         if said["infers"] == "call":
             return CallUpdate(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import phonenumbers
 
@@ -64,6 +65,21 @@ def read_number(raw: str, plan: NumberPlan) -> Number:
         if (e164 := _valid(candidate, plan.region)) is not None:
             return Number(raw=raw, e164=e164, inside=False, unparsed=False)
     return Number(raw=raw, e164=None, inside=False, unparsed=True)
+
+
+def party(values: dict[str, Any], flags: set[str], side: str, raw: str | None, plan: NumberPlan) -> None:
+    """Put the number of one `side` ("caller", "callee") into `values`: raw as sent, E.164 where it has one.
+
+    A number that should have an E.164 form and has none adds the flag `number_unparsed`; an empty one says nothing.
+    """
+    if not raw:
+        return
+    number = read_number(raw, plan)
+    values[f"{side}_number"] = raw
+    if number.e164 is not None:
+        values[f"{side}_e164"] = number.e164
+    elif number.unparsed:
+        flags.add("number_unparsed")
 
 
 def _readings(text: str, plan: NumberPlan) -> list[str]:

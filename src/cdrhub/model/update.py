@@ -52,12 +52,14 @@ class LegUpdate:
 
     `leg_key` identifies the leg within the call, with one exception: a switch that offers the same call to the same
     agent again names both attempts alike. Where it gives the attempt's time (`attempt_at`, UTC), updates more than
-    a second and a half apart are different legs. `values` are columns of `call_legs` (docs/model.md).
+    a second and a half apart are different legs. A record that does not know that time may name the attempt instead
+    (`attempt_id`, e.g. the agent's channel). `values` are columns of `call_legs` (docs/model.md).
     """
 
     leg_key: str
     values: Mapping[str, Any]
     attempt_at: datetime | None = None
+    attempt_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +68,8 @@ class CallUpdate:
 
     A key that is present with None means "known not to be derivable": it stops the fold from deriving that column
     from the legs, and yields to any other record's value. `final` marks the record after which the vendor says no
-    more. `digest` is the record's and breaks the last tie.
+    more. `digest` is the record's and breaks the last tie. An update that does not `opens` a call belongs to it once
+    another one does, and makes none by itself (asterCC: an agent's phone rings, the customer's does not yet).
     """
 
     call_key: str
@@ -81,6 +84,7 @@ class CallUpdate:
     event_id: str | None = None
     authority: Authority = Authority.RECORD
     final: bool = False
+    opens: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

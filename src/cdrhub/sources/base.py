@@ -15,7 +15,6 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, ClassVar, Literal, Protocol
 
 from aiohttp import web
@@ -24,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import Decoded
+from cdrhub.sources.spans import Duration, Hours
 
 Decoder = Callable[[RawRecord], Decoded]
 """Pure: no I/O, no clock. Returns a CallUpdate or Ignored, or raises DecodeError; anything else it raises is a bug
@@ -89,17 +89,31 @@ class SourceConfig(BaseModel):
     into: str | None = Field(
         None, description="Name of another source: records of this one belong to the calls of that one."
     )
-    dialler: str | None = Field(None, description="Name of the dialler that redials calls of this source.")
     directory: str | None = Field(
         None, description="CSV file `number,kind,name,team,agent` that says what inside numbers are."
     )
-    quiet_after: timedelta | None = Field(
+    quiet_after: Duration | None = Field(
         None, description='Silence after which `source.quiet` is raised, e.g. `"15m"`, within `hours`.'
     )
-    hours: str | None = Field(None, description='When silence is unusual, e.g. `"mon-fri 08:00-18:00"`.')
+    hours: Hours | None = Field(
+        None, description='When silence is unusual, in the zone of the source: e.g. `"mon-fri 08:00-18:00"`.'
+    )
     settle_seconds: float = Field(
         3.0, ge=0, le=86_400, description="Seconds after a call's last record until decisions may be taken on it."
     )
+
+    @property
+    def ingest_path(self) -> str | None:
+        """The path below `/ingest/` at which records are pushed to it, or None: a key `path` of that form, unless a
+        system overrides this. The hub demands a secret in it beyond loopback, and that no other source has it."""
+        path = getattr(self, "path", None)
+        return path if isinstance(path, str) and path.startswith("/ingest/") else None
+
+    def listen_addresses(self) -> tuple[str, ...]:
+        """The `host:port` that this source listens on: the key `listen`, unless a system overrides this. They are
+        bound before anything else starts and kept over a reload."""
+        listen = getattr(self, "listen", None)
+        return (listen,) if isinstance(listen, str) else ()
 
     def decode_settings(self, entries: Sequence[DirectoryEntry] = ()) -> DecodeSettings:
         """The decode-relevant part, with the directory's lines."""

@@ -15,22 +15,29 @@ GROUP = "cdrhub.sources"
 
 
 @cache
+def _load(name: str) -> System:
+    entry = next(iter(entry_points(group=GROUP, name=name)))
+    try:
+        return cast("System", entry.load())
+    except Exception as error:
+        raise ConfigError(f"the source type {name!r} ({entry.value}) cannot be loaded: {error}") from error
+
+
+def names() -> list[str]:
+    """The words that `type = "…"` may be, sorted; nothing is loaded for it."""
+    return sorted(entry_points(group=GROUP).names)
+
+
 def systems() -> Mapping[str, System]:
     """Every installed system by its name. A package that cannot be loaded is a ConfigError that names it."""
-    found: dict[str, System] = {}
-    for entry in entry_points(group=GROUP):
-        try:
-            found[entry.name] = cast("System", entry.load())
-        except Exception as error:
-            raise ConfigError(f"the source type {entry.name!r} ({entry.value}) cannot be loaded: {error}") from error
-    return found
+    return {name: _load(name) for name in names()}
 
 
 def system(name: str) -> System:
-    """The system called `name`; a ConfigError that suggests the nearest one if there is none."""
-    known = systems()
+    """The system called `name`, which alone is loaded; a ConfigError that suggests the nearest one if there is none."""
+    known = names()
     if name in known:
-        return known[name]
+        return _load(name)
     near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
     raise ConfigError(f"there is no source type {name!r}: {hint}")

@@ -1,0 +1,113 @@
+"""What the tables of a configuration must agree on, and what is refused because it would not be safe.
+
+Pure: a configuration in, problems out. Safe by default means: beyond loopback every ingest path carries a secret and
+every page but /healthz wants a token; the daemon does not start otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from cdrhub.config.keylines import KeyPath
+from cdrhub.config.model import MIN_SECRET, Config, split_address
+from cdrhub.config.problems import nearest
+
+Problem = tuple[KeyPath, str]
+
+
+def disagreements(config: Config) -> Iterator[Problem]:
+    """What cannot stand together, with the key that should be changed."""
+    yield from _tokens(config)
+    yield from _exposure(config)
+    yield from _ingest_paths(config)
+    yield from _addresses(config)
+    yield from _owners(config)
+
+
+def _tokens(config: Config) -> Iterator[Problem]:
+    names: set[str] = set()
+    secrets: set[str] = set()
+    for position, token in enumerate(config.http.tokens):
+        if token.name in names:
+            yield ("http", "tokens", position, "name"), f"another token is called {token.name!r} too"
+        if token.token.get_secret_value() in secrets:
+            yield ("http", "tokens", position, "token"), "another entry has the same token: give each its own"
+        names.add(token.name)
+        secrets.add(token.token.get_secret_value())
+
+
+def _exposure(config: Config) -> Iterator[Problem]:
+    if config.http.tokens:
+        return
+    remedy = f"add [[http.tokens]] with a name and a token of {MIN_SECRET} characters or more"
+    if not config.http.loopback_only:
+        yield ("http", "listen"), f"{config.http.listen} is not a loopback address and no token is configured: {remedy}"
+    elif config.http.trusted_proxies:
+        yield (
+            ("http", "trusted_proxies"),
+            f"behind a proxy others can reach the pages and no token is configured: {remedy}",
+        )
+
+
+def _ingest_paths(config: Config) -> Iterator[Problem]:
+    known: dict[str, str] = {}
+    exposed = not config.http.loopback_only or bool(config.http.trusted_proxies)
+    for name, source in config.sources.items():
+        path = source.ingest_path
+        if path is None:
+            continue
+        if path in known:
+            yield ("sources", name, "path"), f"the source {known[path]!r} has the same path: give each its own"
+        known.setdefault(path, name)
+        if exposed and not any(len(segment) >= MIN_SECRET for segment in path.split("/")[2:]):
+            yield (
+                ("sources", name, "path"),
+                f"others than this machine can reach it and it has no secret: add a part of {MIN_SECRET} characters or "
+                f'more, e.g. path = "/ingest/{name}/${{{_variable(name)}}}"',
+            )
+
+
+def _addresses(config: Config) -> Iterator[Problem]:
+    known: list[tuple[str, int, str]] = [(*split_address(config.http.listen), "http.listen")]
+    for name, source in config.sources.items():
+        for address in source.listen_addresses():
+            try:
+                host, port = split_address(address)
+            except ValueError as error:
+                yield ("sources", name, "listen"), str(error)
+                continue
+            for other_host, other_port, whose in known:
+                if port and port == other_port and _overlap(host, other_host):
+                    yield ("sources", name, "listen"), f"{whose} listens on port {port} too: give each its own"
+                    break
+            known.append((host, port, f"the source {name!r}"))
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether a socket on one host address would be in the way of one on the other."""
+    return one == other or any(_is_everything(host) for host in (one, other))
+
+
+def _is_everything(host: str) -> bool:
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def _owners(config: Config) -> Iterator[Problem]:
+    for name, source in config.sources.items():
+        owner = source.into
+        if owner is None:
+            continue
+        if owner == name:
+            yield ("sources", name, "into"), "names the source itself: leave it out"
+        elif owner not in config.sources:
+            yield ("sources", name, "into"), f"there is no source {owner!r}{nearest(owner, config.sources)}"
+        elif config.sources[owner].into is not None:
+            yield ("sources", name, "into"), f"the source {owner!r} has an `into` itself: name that one"
+
+
+def _variable(name: str) -> str:
+    return f"{name.upper().replace('-', '_')}_SECRET"

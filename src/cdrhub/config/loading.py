@@ -1,0 +1,244 @@
+"""Reads the TOML file into a Config, or raises one ConfigError that lists everything that is wrong with it.
+
+Every problem is one line, `config.toml:12: sources.lagos.timezone: …`, with the line of the key and what to do. No
+message shows what a reference (`${NAME}`) stands for.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from cdrhub.config.agreement import disagreements
+from cdrhub.config.directory import read_directory
+from cdrhub.config.keylines import KeyPath, key_lines, line_of
+from cdrhub.config.model import (
+    MAX_SOURCES,
+    NAME_PATTERN,
+    Config,
+    DatabaseConfig,
+    HttpConfig,
+    HubConfig,
+    RetentionConfig,
+    Table,
+)
+from cdrhub.config.problems import humanised, nearest
+from cdrhub.config.references import Resolver
+from cdrhub.errors import ConfigError
+from cdrhub.sources.base import DirectoryEntry, SourceConfig
+from cdrhub.sources.registry import system
+
+MAX_FILE_BYTES = 1024**2
+LATER_TABLES = ("redial", "broadcast", "diallers")  #: of the design, not of this version
+
+_SECTIONS: Mapping[str, type[Table]] = {
+    "hub": HubConfig,
+    "database": DatabaseConfig,
+    "http": HttpConfig,
+    "retention": RetentionConfig,
+}
+_TOP_LEVEL = (*_SECTIONS, "sources")
+_TOML_POSITION = re.compile(r"\s*\((?:at line (?P<line>\d+), column \d+|at end of document)\)$")
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Config:
+    """The configuration in `path`, with references taken from `environ` and from files.
+
+    Raises ConfigError; its message has one line for each problem.
+    """
+    return parse(_read(path), path=path, environ=environ)
+
+
+def parse(text: str, *, path: Path, environ: Mapping[str, str]) -> Config:
+    """The configuration of a TOML text; `path` is where it stands (for messages and relative paths)."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = _TOML_POSITION.search(str(error))
+        line = found["line"] if found is not None and found["line"] else text.count("\n") + 1
+        message = _TOML_POSITION.sub("", str(error))
+        raise ConfigError(f"{path}:{line}: is not TOML: {message[:1].lower()}{message[1:]}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: is nested too deeply") from error
+    return _Reading(text=text, document=document, path=path, environ=environ).config()
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as opened:
+            content = opened.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: there is no such file; config.example.toml shows what may stand in it") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: has more than {MAX_FILE_BYTES} bytes")
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: is not text in UTF-8") from error
+
+
+class _Reading:
+    """One reading of one document: collects problems, gives the Config if there are none."""
+
+    def __init__(self, *, text: str, document: dict[str, Any], path: Path, environ: Mapping[str, str]) -> None:
+        self._path = path
+        self._folder = path.absolute().parent
+        self._lines = key_lines(text)
+        self._document = document
+        self._problems: list[tuple[int, int, KeyPath, str]] = []
+        self._unresolved: set[KeyPath] = set()
+        self._resolver = Resolver(environ, folder=self._folder, report=self._report_unresolved)
+        self._resolved: dict[str, Any] = self._resolver.resolve(document)
+
+    def config(self) -> Config:
+        self._unknown_tables()
+        sections = {name: self._section(name, model) for name, model in _SECTIONS.items()}
+        sources = self._sources()
+        entries = self._directories(sources)
+        if not any(section is None for section in sections.values()):
+            config = Config(file=self._path, **sections, sources=sources, entries=entries)
+            for path, message in disagreements(config):
+                self._report(path, message)
+            if not self._problems:
+                return config
+        raise ConfigError("\n".join(self._rendered()))
+
+    def _report_unresolved(self, path: KeyPath, message: str) -> None:
+        self._unresolved.add(path)
+        self._report(path, message)
+
+    def _report(self, path: KeyPath, message: str) -> None:
+        line = line_of(self._lines, path) or 0
+        self._problems.append((line, len(self._problems), path, message))
+
+    def _rendered(self) -> list[str]:
+        out = []
+        for line, _, path, message in sorted(self._problems):
+            where = f"{self._path}:{line}" if line else str(self._path)
+            out.append(self._resolver.conceal(f"{where}: {dotted(path)}: {message}".replace("\n", " ")))
+        return list(dict.fromkeys(out))
+
+    def _unknown_tables(self) -> None:
+        for name in self._document.keys() - set(_TOP_LEVEL):
+            if name in LATER_TABLES:
+                self._report((name,), "this version of cdrhub has no such table yet: take it out")
+            else:
+                self._report((name,), f"there is no such table{nearest(name, _TOP_LEVEL)}")
+
+    def _section(self, name: str, model: type[Table]) -> Table | None:
+        table = self._resolved.get(name, {})
+        if not isinstance(table, dict):
+            self._report((name,), f"must be a table: write [{name}]")
+            return None
+        section = self._validated(model, table, self._document.get(name, {}), (name,))
+        if isinstance(section, HubConfig):
+            return section.model_copy(update={"data_dir": self._folder / section.data_dir})
+        if isinstance(section, DatabaseConfig):
+            return section.model_copy(update={"url": self._absolute_url(section.url)})
+        if isinstance(section, HttpConfig):
+            files = {"tls_certificate": section.tls_certificate, "tls_key": section.tls_key}
+            for key, file in files.items():
+                if file is not None and not (self._folder / file).is_file():
+                    self._report(("http", key), f"there is no file {file}")
+            return section.model_copy(update={key: self._folder / file for key, file in files.items() if file})
+        return section
+
+    def _absolute_url(self, url: SecretStr) -> SecretStr:
+        """A relative SQLite file is relative to the folder of the configuration, as every other path."""
+        scheme, separator, file = url.get_secret_value().partition(":///")
+        if scheme != "sqlite" or not separator:
+            return url
+        name, question, query = file.partition("?")
+        return SecretStr(f"sqlite:///{self._folder / name}{question}{query}")
+
+    def _validated(
+        self, model: type[Model], table: dict[str, Any], shown: Mapping[str, Any], prefix: KeyPath
+    ) -> Model | None:
+        try:
+            return model.model_validate(table)
+        except ValidationError as error:
+            for path, message in humanised(error, model, shown):
+                if not any((*prefix, *path)[: len(missing)] == missing for missing in self._unresolved):
+                    self._report((*prefix, *path), message)
+            return None
+
+    def _sources(self) -> dict[str, SourceConfig]:
+        tables = self._resolved.get("sources", {})
+        if not isinstance(tables, dict):
+            self._report(("sources",), "must be tables: write [sources.<name>]")
+            return {}
+        if len(tables) > MAX_SOURCES:
+            self._report(("sources",), f"there are more than {MAX_SOURCES} sources")
+        sources = {}
+        for name, table in tables.items():
+            if not re.fullmatch(NAME_PATTERN, name):
+                self._report(
+                    ("sources", name),
+                    "a source's name begins with a-z or 0-9 and has up to 63 of the characters a-z 0-9 _ -",
+                )
+            elif (source := self._source(name, table)) is not None:
+                sources[name] = source
+        return sources
+
+    def _source(self, name: str, table: Any) -> SourceConfig | None:
+        where: KeyPath = ("sources", name)
+        if not isinstance(table, dict):
+            self._report(where, f"must be a table: write [sources.{name}]")
+            return None
+        word = table.get("type")
+        if not isinstance(word, str):
+            self._report((*where, "type"), 'is missing: the phone system, e.g. type = "3cx"')
+            return None
+        try:
+            model = system(word).config_model
+        except ConfigError as error:
+            self._report((*where, "type"), str(error))
+            return None
+        if "dialler" in table and "dialler" not in model.model_fields:
+            self._report((*where, "dialler"), "this version of cdrhub does not redial yet: take it out")
+            table = {key: value for key, value in table.items() if key != "dialler"}
+        source = self._validated(model, table, self._document["sources"][name], where)
+        return self._anchored(source) if source is not None else None
+
+    def _anchored(self, source: SourceConfig) -> SourceConfig:
+        """With `path` and `directory` absolute where they are files."""
+        files = ("directory",) if source.ingest_path is not None else ("directory", "path")
+        update = {}
+        for key in files:
+            value = getattr(source, key, None)
+            if isinstance(value, str) and value:
+                update[key] = str(self._folder / value)
+        return source.model_copy(update=update) if update else source
+
+    def _directories(self, sources: Mapping[str, SourceConfig]) -> dict[str, tuple[DirectoryEntry, ...]]:
+        entries = {}
+        for name, source in sources.items():
+            if source.directory:
+                try:
+                    entries[name] = read_directory(Path(source.directory))
+                except ConfigError as error:
+                    self._report(("sources", name, "directory"), str(error))
+        return entries
+
+
+def dotted(path: KeyPath) -> str:
+    """`sources.lagos.timezone`, `http.tokens[0].name`; keys that TOML wants quoted are quoted."""
+    out = ""
+    for part in path:
+        if isinstance(part, int):
+            out += f"[{part}]"
+        else:
+            key = part if _PLAIN_KEY.fullmatch(part) else repr(part)
+            out += f".{key}" if out else key
+    return out

@@ -1,0 +1,221 @@
+"""The configuration: one frozen model for each table of the TOML file. Field descriptions are the documentation.
+
+Secrets (tokens, the database's address) are `SecretStr`: no repr, log or error shows them. What is checked here
+needs one table only; what several tables must agree on is in `agreement.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, SerializeAsAny, field_validator
+from pydantic import model_validator as check_table
+
+from cdrhub.config.revision import decode_revision
+from cdrhub.sources.base import DecodeSettings, DirectoryEntry, SourceConfig
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+MIN_SECRET = 16  #: characters of a token, and of the secret in an ingest path
+MAX_TOKENS = 1_000
+MAX_SOURCES = 1_000
+DATABASE_SCHEMES = ("sqlite", "postgresql", "mariadb")
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[v6]:port`; ValueError that says how to write it."""
+    host, colon, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if bracketed else host
+    if not colon or not host or (":" in host and not bracketed) or not port.isascii() or not port.isdigit():
+        raise ValueError(f"{address!r} is not an address: write host:port, e.g. '127.0.0.1:8080' or '[::1]:8080'")
+    if int(port[:6]) > 65_535 or len(port) > 5:
+        raise ValueError(f"{address!r} is not an address: a port is a number up to 65535")
+    return host, int(port)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether `host:port` can be reached from this machine only."""
+    host = split_address(address)[0]
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _address(value: str) -> str:
+    split_address(value)
+    return value
+
+
+def _network(value: Any) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(value, strict=False)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{value!r} is not a network: write e.g. '10.0.0.0/8', '192.0.2.7' or 'fd00::/8'") from error
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class Table(BaseModel):
+    """A table of the file: unknown keys are errors, nothing changes after loading, no error shows its input."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class HubConfig(Table):
+    """`[hub]`: the daemon itself."""
+
+    data_dir: Path = Field(
+        Path("data"), description="Folder of the journal; one daemon at a time may use it. Made when it is missing."
+    )
+    log_format: Literal["console", "json"] = Field("console", description="Log lines for people or for machines.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least important lines to log. Numbers and names of people appear at `debug` only."
+    )
+    shutdown_seconds: float = Field(
+        20.0, ge=1, le=600, description="Seconds that a stop may take to drain; what is left is done at the next start."
+    )
+    journal_max_bytes: int = Field(
+        2 * 1024**3,
+        ge=1024**2,
+        le=1024**4,
+        description="Size of the journal, in bytes, at which intake refuses records until the database caught up.",
+    )
+
+
+class DatabaseConfig(Table):
+    """`[database]`: where calls and records are kept."""
+
+    url: SecretStr = Field(
+        SecretStr("sqlite:///data/cdrhub.db"),
+        description="`sqlite:///file`, `postgresql://user:password@host/name` or `mariadb://user:password@host/name`.",
+    )
+    batch_records: int = Field(500, ge=1, le=10_000, description="Records in one transaction at most.")
+    connections: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="Connections, and batches in flight, at most. SQLite writes with one whatever this says.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _known_engine(cls, url: SecretStr) -> SecretStr:
+        try:
+            parts = urlsplit(url.get_secret_value())
+            parts.port  # noqa: B018 - raises where the port is no number
+        except ValueError as error:
+            raise ValueError(
+                "is not a URL that can be read: write e.g. postgresql://user:${PGPASSWORD}@host/cdrhub"
+            ) from error
+        if parts.scheme not in DATABASE_SCHEMES:
+            raise ValueError(f"must begin with one of {', '.join(f'{scheme}:' for scheme in DATABASE_SCHEMES)}")
+        name = parts.path.removeprefix("/")
+        if parts.scheme == "sqlite" and (parts.netloc or not name or name == ":memory:"):
+            raise ValueError("must name a file: sqlite:///data/cdrhub.db, or sqlite:////var/lib/cdrhub/cdrhub.db")
+        if parts.scheme != "sqlite" and not name:
+            raise ValueError(f"must name a database: {parts.scheme}://user:password@host/cdrhub")
+        return url
+
+
+class Role(StrEnum):
+    """What a token may do; each includes the one before."""
+
+    READ = "read"
+    OPERATE = "operate"
+    ADMIN = "admin"
+
+
+class Token(Table):
+    """`[[http.tokens]]`: who may use the pages and the API."""
+
+    name: str = Field(pattern=NAME_PATTERN, description="Who holds it; appears in the logs and in the audit.")
+    token: SecretStr = Field(
+        min_length=MIN_SECRET,
+        max_length=512,
+        description="What is sent as `Authorization: Bearer …`; 16 characters or more.",
+    )
+    role: Role = Field(
+        Role.READ, description="`read` looks, `operate` also repairs and replays, `admin` does everything."
+    )
+    tenant: str = Field("", max_length=64, description="Limits the token to the calls of one tenant.")
+
+
+class HttpConfig(Table):
+    """`[http]`: the server for pushed records, health, metrics and the API."""
+
+    listen: Address = Field(
+        "127.0.0.1:8080", description="`host:port`. Beyond loopback tokens and secrets are demanded."
+    )
+    tls_certificate: Path | None = Field(
+        None, description="File with the certificate chain (PEM); goes with `tls_key`."
+    )
+    tls_key: Path | None = Field(None, description="File with the private key (PEM).")
+    trusted_proxies: tuple[Annotated[IPv4Network | IPv6Network, Field(union_mode="left_to_right")], ...] = Field(
+        (), description="Networks of reverse proxies whose `X-Forwarded-For` names the client; needs a token."
+    )
+    max_body: int = Field(
+        10 * 1024**2, ge=1024, le=16 * 1024**2, description="Bytes of a request's body; a larger one is answered 413."
+    )
+    tokens: tuple[Token, ...] = Field((), max_length=MAX_TOKENS, description="Required beyond loopback.")
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, networks: Any) -> Any:
+        return tuple(_network(network) for network in networks) if isinstance(networks, list) else networks
+
+    @check_table(mode="after")
+    def _both_of_tls(self) -> HttpConfig:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            missing = "tls_key" if self.tls_key is None else "tls_certificate"
+            raise ValueError(f"`{missing}` is missing: tls_certificate and tls_key go together")
+        return self
+
+    @property
+    def loopback_only(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return is_loopback(self.listen)
+
+
+class RetentionConfig(Table):
+    """`[retention]`: how long what is kept."""
+
+    raw_days: int = Field(
+        90, ge=0, le=36_500, description="Days after which the bodies of records are emptied; 0 keeps them for ever."
+    )
+    facts_days: int = Field(
+        30, ge=0, le=36_500, description="Days after which told facts are purged; 0 keeps them for ever."
+    )
+
+
+class Config(Table):
+    """The whole file, checked. `file` is where it was read; relative paths in it are relative to its folder and are
+    absolute here. `entries` are the lines of the sources' directory files."""
+
+    file: Path
+    hub: HubConfig = HubConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    http: HttpConfig = HttpConfig()
+    retention: RetentionConfig = RetentionConfig()
+    sources: Mapping[str, SerializeAsAny[SourceConfig]] = Field(default_factory=dict)
+    entries: Mapping[str, tuple[DirectoryEntry, ...]] = Field(default_factory=dict)
+
+    def settings(self, source: str) -> DecodeSettings:
+        """The decode-relevant settings of a source, with its directory's lines."""
+        return self.sources[source].decode_settings(self.entries.get(source, ()))
+
+    def revision(self, source: str) -> str:
+        """The revision of those settings (`decode_revision`)."""
+        return decode_revision(self.settings(source), system=self.sources[source].type)
+
+    def owner(self, source: str) -> str:
+        """The source whose calls the records of `source` belong to: its `into`, or itself."""
+        return self.sources[source].into or source

@@ -1,0 +1,122 @@
+"""`cdrhub run`: a hub, its HTTP server and its signals, as one process of a service manager.
+
+SIGTERM and SIGINT drain and exit 0; SIGHUP reloads all or nothing; systemd hears READY, RELOADING, STATUS and the
+watchdog's beat. Whatever a part of the hub dies of ends the process with an error, for a service manager restarts
+it and the journal goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import ssl
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+from aiohttp import web
+
+from cdrhub.config import Config
+from cdrhub.errors import CdrhubError, ConfigError
+from cdrhub.hub import Hub
+from cdrhub.listeners import bind
+from cdrhub.notify import SystemdNotifier
+from cdrhub.web.app import MAX_HEADER_BYTES, MAX_LINE_BYTES, make_app
+from cdrhub.web.auth import Guard, Token
+
+log = structlog.get_logger(__name__)
+
+HTTP_SHUTDOWN_SECONDS = 2.0  #: for requests under way; a Voicenter push is answered within one second
+KEEPALIVE_SECONDS = 75.0
+
+
+async def run(config: Config, load: Callable[[], Config]) -> None:
+    """Work until SIGTERM or SIGINT. `load` reads the configuration again on SIGHUP.
+
+    Raises ConfigError, StoreError or JournalLocked for what a person must mend first.
+    """
+    loop = asyncio.get_running_loop()
+    stopping, hangup = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    notifier = SystemdNotifier()
+    hub = await Hub.start(config)
+    side: list[asyncio.Task[None]] = []
+    try:
+        async with serving(hub):
+            notifier.ready(hub.status())
+            side = [
+                asyncio.create_task(_reload_on(hangup, hub=hub, load=load, notifier=notifier)),
+                asyncio.create_task(_beat(hub, notifier)),
+                asyncio.create_task(hub.failed()),
+            ]
+            stop = asyncio.create_task(stopping.wait())
+            done, _ = await asyncio.wait([stop, *side], return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            notifier.stopping()
+            for task in done - {stop}:
+                task.result()
+    finally:
+        for task in side:
+            task.cancel()
+        await asyncio.gather(*side, return_exceptions=True)
+        await hub.stop()
+
+
+@asynccontextmanager
+async def serving(hub: Hub) -> AsyncGenerator[None]:
+    """The HTTP server of `hub`, while the context is open."""
+    http = hub.config.http
+    guard = Guard(
+        tokens=[
+            Token(name=t.name, token=t.token.get_secret_value(), role=t.role, tenant=t.tenant) for t in http.tokens
+        ],
+        trusted_proxies=http.trusted_proxies,
+    )
+    app = make_app(routes=hub.routes, metrics=hub.metrics, guard=guard, readiness=hub, max_body=http.max_body)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        max_line_size=MAX_LINE_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        shutdown_timeout=HTTP_SHUTDOWN_SECONDS,
+    )
+    await runner.setup()
+    try:
+        await web.SockSite(runner, bind(http.listen), ssl_context=_tls(hub.config)).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    http = config.http
+    if http.tls_certificate is None or http.tls_key is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(http.tls_certificate, http.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"http.tls_certificate and http.tls_key cannot be used: {error}") from error
+    return context
+
+
+async def _reload_on(hangup: asyncio.Event, *, hub: Hub, load: Callable[[], Config], notifier: SystemdNotifier) -> None:
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        notifier.reloading()
+        try:
+            await hub.reload(await asyncio.to_thread(load))
+        except CdrhubError as error:
+            log.error("the reload was refused; the old configuration stays", action="reload_refused", error=str(error))
+        notifier.ready(hub.status())
+
+
+async def _beat(hub: Hub, notifier: SystemdNotifier) -> None:
+    while True:
+        notifier.alive(hub.status())
+        await asyncio.sleep(notifier.watchdog_seconds or 10.0)

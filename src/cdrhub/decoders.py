@@ -1,0 +1,98 @@
+"""Which decoder reads which record: by the revision of the decode settings under which it came.
+
+A record is decoded with the settings of its own revision for ever, so that a later change of field order or time
+zone cannot shift old columns. Settings of every revision seen are kept in the journal and in the database; a
+decoder is built from them once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from cdrhub.errors import CdrhubError, DecodeError, Reason
+from cdrhub.model.inference import decode_inference
+from cdrhub.model.record import INFERENCE, RawRecord
+from cdrhub.sources.base import Decoder
+from cdrhub.sources.registry import system
+from cdrhub.store.batch import Outcome
+
+log = structlog.get_logger(__name__)
+
+MAX_DETAIL = 500  #: characters of a suspended record's detail
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Revision:
+    """Decode settings as they were: `settings` is the JSON of the system's settings model."""
+
+    revision: str
+    source: str
+    system: str
+    settings: str
+
+
+class UnknownRevision(CdrhubError):
+    """A record came under decode settings that this process has not met yet."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(f"the decode settings {revision!r} are not known")
+        self.revision = revision
+
+
+class Decoders:
+    """The decoders of all revisions that this process has met."""
+
+    def __init__(self) -> None:
+        self._revisions: dict[str, Revision] = {}
+        self._decoders: dict[str, Decoder] = {}
+
+    def learn(self, revision: Revision) -> None:
+        """Know these settings."""
+        self._revisions.setdefault(revision.revision, revision)
+
+    def knows(self, revision: str) -> bool:
+        """Whether records of this revision can be decoded."""
+        return revision in self._revisions
+
+    def give_up(self, revision: str) -> None:
+        """These settings are nowhere to be found: their records are suspended until someone decodes them with the
+        current ones (`cdrhub suspense replay`)."""
+
+        def lost(record: RawRecord) -> Outcome:
+            raise DecodeError(Reason.BAD_VALUE, f"the decode settings {record.config_revision} are lost")
+
+        self._decoders[revision] = lost
+
+    def revisions(self) -> Mapping[str, Revision]:
+        """Every revision known."""
+        return self._revisions
+
+    def decode(self, record: RawRecord) -> Outcome:
+        """What the record says. A DecodeError is returned, not raised: it is an outcome like any other.
+
+        Raises UnknownRevision; whatever else a decoder raises is a bug in it and suspends this one record.
+        """
+        try:
+            if record.content_type == INFERENCE:
+                return decode_inference(record)
+            decoder = self._decoders.get(record.config_revision) or self._build(record.config_revision)
+            return decoder(record)
+        except DecodeError as error:
+            return error
+        except UnknownRevision:
+            raise
+        except Exception as error:
+            log.exception("decoder failed", action="decoder_bug", source=record.source, digest=record.digest.hex())
+            return DecodeError(Reason.DECODER_BUG, f"{type(error).__name__}: {error}"[:MAX_DETAIL])
+
+    def _build(self, revision: str) -> Decoder:
+        known = self._revisions.get(revision)
+        if known is None:
+            raise UnknownRevision(revision)
+        owner = system(known.system)
+        decoder = owner.decoder(owner.config_model.settings_model.model_validate_json(known.settings))
+        self._decoders[revision] = decoder
+        return decoder

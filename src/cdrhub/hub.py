@@ -1,0 +1,301 @@
+"""The hub: one process's sources, journal, pipeline and store, and how they start, change and stop.
+
+The order of stopping is the order of a record's way: first the sources stop taking, then what was taken goes through
+the journal into the database, then the journal closes. A hub that is stopped while the database is away keeps its
+records in the journal; the next start goes on with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+import structlog
+
+from cdrhub.clock import ClockWatch, spoken_offset
+from cdrhub.config import Config
+from cdrhub.decoders import Decoders, Revision
+from cdrhub.errors import ConfigError, StoreUnavailable
+from cdrhub.intake import SourceIntake
+from cdrhub.journal import SUSPECT_STARTS, Journal
+from cdrhub.listeners import Listeners
+from cdrhub.metrics import Metrics
+from cdrhub.model.record import RawRecord
+from cdrhub.model.update import CallUpdate
+from cdrhub.pipeline import Ownership, Pipeline
+from cdrhub.routes import Routes
+from cdrhub.sources.base import SourceConfig
+from cdrhub.sources.registry import system
+from cdrhub.sources.runner import Runner
+from cdrhub.store import Store
+from cdrhub.store.batch import Outcome
+
+log = structlog.get_logger(__name__)
+
+PREPARE_RETRY_SECONDS = 2.0
+RETENTION_EVERY_SECONDS = 3600.0
+GAUGES_EVERY_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class _Running:
+    """One source at work."""
+
+    config: SourceConfig
+    runner: Runner
+    intake: SourceIntake
+    task: asyncio.Task[None]
+
+
+class Hub:
+    """Everything of one process but its HTTP server and its signals."""
+
+    def __init__(
+        self, config: Config, *, journal: Journal, store: Store, listeners: Listeners, decoders: Decoders
+    ) -> None:
+        self.config = config
+        self.metrics = Metrics()
+        self.routes = Routes()
+        self._journal = journal
+        self._store = store
+        self._listeners = listeners
+        self._decoders = decoders
+        self._running: dict[str, _Running] = {}
+        self._clocks: dict[str, ClockWatch] = {}
+        self._suspect_clocks: dict[str, timedelta] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._prepared = False
+        self._pipeline = Pipeline(
+            journal=journal,
+            store=store,
+            decoders=decoders,
+            ownership=self._ownership,
+            metrics=self.metrics,
+            observer=self._observe,
+            lanes=store.lanes,
+            batch_records=config.database.batch_records,
+        )
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    async def start(cls, config: Config) -> Self:
+        """A hub that takes records. Raises ConfigError, JournalLocked or StoreError for what a person must mend
+        first; a database that is merely away is waited for."""
+        listeners = Listeners()
+        async with contextlib.AsyncExitStack() as on_failure:
+            on_failure.callback(listeners.close)
+            listeners.expect(_addresses(config))
+            journal = await Journal.open(config.hub.data_dir, max_bytes=config.hub.journal_max_bytes)
+            on_failure.push_async_callback(journal.close)
+            store = Store.open(config.database.url.get_secret_value(), connections=config.database.connections)
+            on_failure.push_async_callback(store.close)
+            decoders = Decoders()
+            for revision, (source, system_name, settings) in journal.settings().items():
+                decoders.learn(Revision(revision=revision, source=source, system=system_name, settings=settings))
+            hub = cls(config, journal=journal, store=store, listeners=listeners, decoders=decoders)
+            with contextlib.suppress(StoreUnavailable):
+                await hub._prepare()
+            await hub._begin()
+            on_failure.pop_all()
+        return hub
+
+    async def _begin(self) -> None:
+        suspect = await self._journal.begin_run() >= SUSPECT_STARTS
+        self._tasks = [
+            asyncio.create_task(self._drive(suspect=suspect), name="pipeline"),
+            asyncio.create_task(self._retention(), name="retention"),
+            asyncio.create_task(self._gauges(), name="gauges"),
+        ]
+        for name, source in self.config.sources.items():
+            await self._start_source(name, source)
+        log.info("started", action="started", sources=len(self._running), journal=self._journal.stats.depth)
+
+    async def stop(self) -> None:
+        """Stop taking, then bring into the database what was taken, within the configured time."""
+        await asyncio.gather(*(self._stop_source(name) for name in list(self._running)))
+        if self._prepared:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.config.hub.shutdown_seconds):
+                    await self._pipeline.drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left = self._journal.stats.depth
+        await self._journal.close()
+        await self._store.close()
+        self._listeners.close()
+        log.info("stopped", action="stopped", left_in_journal=left)
+
+    async def failed(self) -> None:
+        """Returns never, raises what a part of the hub died of."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    async def reload(self, config: Config) -> None:
+        """Take over a new configuration, all of it or nothing: ConfigError leaves everything as it was.
+
+        Unchanged sources keep their connections. What cannot change in a running process is refused by name.
+        """
+        for key, old, new in (
+            ("hub.data_dir", self.config.hub.data_dir, config.hub.data_dir),
+            ("database", self.config.database, config.database),
+            ("http", self.config.http, config.http),
+        ):
+            if old != new:
+                raise ConfigError(f"{key} cannot change while the daemon runs: restart it")
+        self._listeners.expect(_addresses(config))
+        old_sources = self.config.sources
+        self.config = config
+        gone = [name for name in self._running if config.sources.get(name) != old_sources.get(name)]
+        await asyncio.gather(*(self._stop_source(name) for name in gone))
+        for name, source in config.sources.items():
+            if name not in self._running:
+                await self._start_source(name, source)
+        self._listeners.release_unused()
+        log.info("reloaded", action="reloaded", changed=sorted(gone), sources=len(self._running))
+
+    # -- readiness -------------------------------------------------------------------------------------------------
+
+    @property
+    def taking(self) -> bool:
+        """Whether records are accepted and kept durable. The database may be away."""
+        return self._journal.accepting
+
+    @property
+    def problems(self) -> list[str]:
+        """What a person should look at, in words without secrets or numbers of people."""
+        problems = []
+        if not self.taking:
+            problems.append("the journal takes no records: it is full or its disk fails")
+        if not self._prepared:
+            problems.append("the database is away: records wait in the journal")
+        for name, running in self._running.items():
+            if (said := running.runner.problem) is not None:
+                problems.append(f"source {name}: {said}")
+        for name, offset in self._suspect_clocks.items():
+            problems.append(f"source {name}: its clock is {spoken_offset(offset)}; check its timezone key")
+        return problems
+
+    def status(self) -> str:
+        """One line for `systemctl status`."""
+        return f"{len(self._running)} sources, {self._journal.stats.depth} records in the journal"
+
+    # -- sources ---------------------------------------------------------------------------------------------------
+
+    async def _start_source(self, name: str, config: SourceConfig) -> None:
+        owner = system(config.type)
+        settings = config.decode_settings(self.config.entries.get(name, ()))
+        revision = decode_revision(settings, system=config.type)
+        await self._journal.remember_settings(
+            revision, source=name, system=config.type, settings=settings.model_dump_json()
+        )
+        self._decoders.learn(
+            Revision(revision=revision, source=name, system=config.type, settings=settings.model_dump_json())
+        )
+        intake = SourceIntake(
+            name,
+            revision=revision,
+            journal=self._journal,
+            metrics=self.metrics,
+            listeners=self._listeners,
+            routes=self.routes,
+        )
+        runner = Runner(source=owner.source(config), config=config, intake=intake)
+        task = asyncio.create_task(runner.run(), name=f"source {name}")
+        self._running[name] = _Running(config=config, runner=runner, intake=intake, task=task)
+
+    async def _stop_source(self, name: str) -> None:
+        running = self._running.pop(name)
+        await running.runner.stop()
+        await running.task
+
+    def _ownership(self, source: str, system_name: str) -> Ownership:
+        config = self.config.sources.get(source)
+        if config is None:
+            return Ownership(
+                owner=source,
+                system=system_name,
+                tenant="",
+                settle_seconds=0.0,
+                decoder_revision=system(system_name).decoder_revision,
+            )
+        target = self.config.sources[config.into] if config.into else config
+        return Ownership(
+            owner=config.into or source,
+            system=target.type,
+            tenant=target.tenant,
+            settle_seconds=config.settle_seconds,
+            decoder_revision=system(config.type).decoder_revision,
+        )
+
+    def _observe(self, record: RawRecord, outcome: Outcome) -> None:
+        """Watch the clocks of live sources."""
+        if not isinstance(outcome, CallUpdate) or record.attributes.get("live") is False:
+            return
+        ended_at = outcome.values.get("ended_at")
+        if ended_at is None:
+            return
+        watch = self._clocks.setdefault(record.source, ClockWatch())
+        watch.saw(ended_at=ended_at, received_at=record.received_at)
+        offset = watch.offset
+        if offset is None:
+            self._suspect_clocks.pop(record.source, None)
+        elif self._suspect_clocks.get(record.source) != offset:
+            self._suspect_clocks[record.source] = offset
+            log.warning(
+                "the clock or the zone of a source is wrong",
+                action="clock_suspect",
+                source=record.source,
+                offset=spoken_offset(offset),
+            )
+
+    # -- tasks -----------------------------------------------------------------------------------------------------
+
+    async def _prepare(self) -> None:
+        await self._store.prepare()
+        for revision, (source, system_name, settings) in (await self._store.revisions()).items():
+            self._decoders.learn(Revision(revision=revision, source=source, system=system_name, settings=settings))
+        self._prepared = True
+        self.metrics.database_up.set(1)
+
+    async def _drive(self, *, suspect: bool) -> None:
+        while not self._prepared:
+            try:
+                await self._prepare()
+            except StoreUnavailable as error:
+                log.warning("the database is away", action="database_away", error=str(error))
+                await asyncio.sleep(PREPARE_RETRY_SECONDS)
+        await self._pipeline.run(suspect=suspect)
+
+    async def _retention(self) -> None:
+        while True:
+            await asyncio.sleep(RETENTION_EVERY_SECONDS)
+            if self._prepared:
+                try:
+                    await self._store.apply_retention(self.config.retention, now=datetime.now(UTC))
+                except StoreUnavailable as error:
+                    log.warning("retention waits for the database", action="retention_waits", error=str(error))
+
+    async def _gauges(self) -> None:
+        while True:
+            now = datetime.now(UTC)
+            stats = self._journal.stats
+            self.metrics.journal_depth.set(stats.depth)
+            self.metrics.journal_bytes.set(stats.bytes)
+            oldest = stats.oldest_received_at
+            self.metrics.journal_age.set((now - oldest).total_seconds() if oldest else 0)
+            self.metrics.journal_commit.set(stats.last_commit_seconds)
+            for name, running in self._running.items():
+                if running.intake.last_record_at is not None:
+                    silence = (now - running.intake.last_record_at).total_seconds()
+                    self.metrics.silence.labels(name).set(silence)
+            await asyncio.sleep(GAUGES_EVERY_SECONDS)
+
+
+def _addresses(config: Config) -> set[str]:
+    return {address for source in config.sources.values() for address in source.listen_addresses()}

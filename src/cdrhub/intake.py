@@ -1,0 +1,154 @@
+"""The intake of one source: where messages become records, and records become durable.
+
+It stamps what the source read (time of receipt, digest, revision of the decode settings) and appends it to the
+journal in one group. Only when the journal's commit is on disk does `accept` return; then, and not earlier, a
+source may answer its peer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Any
+
+from cdrhub.errors import IntakeRefused, JournalFull
+from cdrhub.journal import Journal
+from cdrhub.listeners import Listeners
+from cdrhub.metrics import Metrics
+from cdrhub.model.inference import encode_inference
+from cdrhub.model.record import INFERENCE, RawRecord, digest_of
+from cdrhub.routes import Routes
+from cdrhub.sources.base import HttpHandler
+
+MAX_BODY = 16 * 1024 * 1024  #: bytes of one record; MariaDB's and PostgreSQL's drivers take it in one packet
+
+
+class SourceIntake:
+    """The `Intake` (sources/base.py) of one source of this daemon."""
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        revision: str,
+        journal: Journal,
+        metrics: Metrics,
+        listeners: Listeners,
+        routes: Routes,
+    ) -> None:
+        self._source = source
+        self._revision = revision
+        self._journal = journal
+        self._metrics = metrics
+        self._listeners = listeners
+        self._routes = routes
+        self.links: dict[str, str] = {}
+        self.last_record_at: datetime | None = None
+        self._received = metrics.received.labels(source)
+        self._acknowledged = metrics.acknowledged.labels(source)
+        self._refused = metrics.refused.labels(source)
+        self._last = metrics.last_record.labels(source)
+
+    @property
+    def source(self) -> str:
+        """The source's name in the configuration."""
+        return self._source
+
+    async def accept(
+        self,
+        bodies: Sequence[bytes],
+        *,
+        content_type: str,
+        attributes: Mapping[str, Any] | None = None,
+        event_ids: Sequence[str | None] | None = None,
+        position: tuple[str, str] | None = None,
+        within: float | None = None,
+    ) -> None:
+        """Make messages durable, in order, in one group (see `Intake.accept`).
+
+        Raises IntakeRefused when `within` seconds were not enough or the journal cannot take them.
+        """
+        now = datetime.now(UTC)
+        shared = attributes or {}
+        records = [
+            RawRecord(
+                source=self._source,
+                received_at=now,
+                content_type=content_type,
+                body=body,
+                digest=digest_of(body),
+                config_revision=self._revision,
+                event_id=event_ids[number] if event_ids is not None else None,
+                attributes=shared,
+            )
+            for number, body in enumerate(bodies)
+        ]
+        where = (self._source, *position) if position is not None else None
+        self._received.inc(len(records))
+        try:
+            if within is None:
+                await self._append_patiently(records, where)
+            else:
+                async with asyncio.timeout(within):
+                    await self._journal.append(records, position=where)
+        except TimeoutError as error:
+            self._refused.inc(len(records))
+            raise IntakeRefused(f"not durable within {within} s") from error
+        except IntakeRefused:
+            self._refused.inc(len(records))
+            raise
+        self._acknowledged.inc(len(records))
+        if records:
+            self.last_record_at = now
+            self._last.set(now.timestamp())
+
+    async def _append_patiently(self, records: Sequence[RawRecord], position: tuple[str, str, str] | None) -> None:
+        while True:
+            try:
+                await self._journal.append(records, position=position)
+            except JournalFull:
+                await self._journal.room()
+            else:
+                return
+
+    async def infer(self, inference: Mapping[str, Any]) -> None:
+        """Journal what the source or the hub concludes about it; uses the journal's reserve."""
+        body = encode_inference(inference)
+        record = RawRecord(
+            source=self._source,
+            received_at=datetime.now(UTC),
+            content_type=INFERENCE,
+            body=body,
+            digest=digest_of(body),
+            config_revision=self._revision,
+        )
+        await self._journal.append([record], reserved=True)
+
+    def position(self, key: str) -> str | None:
+        """The value last remembered under `key`."""
+        return self._journal.position(self._source, key)
+
+    def link_up(self, link: str, detail: str = "") -> None:
+        """A connection to the phone system exists."""
+        self.links[link] = detail
+        self._metrics.links.labels(self._source).set(len(self.links))
+
+    def link_down(self, link: str, detail: str = "") -> None:  # noqa: ARG002 - the detail is the ledger's
+        """That connection is gone."""
+        self.links.pop(link, None)
+        self._metrics.links.labels(self._source).set(len(self.links))
+
+    async def listen(self, address: str) -> socket.socket:
+        """A listening socket for `host:port`, kept open across a reload."""
+        return self._listeners.socket(address)
+
+    def mount(self, path: str, handler: HttpHandler) -> AbstractContextManager[None]:
+        """Serve `handler` at `path` of the hub's HTTP server while the context is open."""
+        return self._routes.mount(path, handler)
+
+    def count(self, what: str, amount: int = 1) -> None:
+        """Add to `cdrhub_source_events_total`."""
+        self._metrics.source_events.labels(self._source, what).inc(amount)

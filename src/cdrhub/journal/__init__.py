@@ -1,0 +1,12 @@
+"""The journal: where a record becomes durable before its sender is told so.
+
+An SQLite database of its own in the data directory (docs/journal.md says how it is laid out and why). `Journal` is
+what the hub uses; `packing` is the layout of records in it, `file` the SQL, `lane` the thread that runs the SQL.
+"""
+
+from __future__ import annotations
+
+from cdrhub.journal.journal import DEFAULT_MAX_BYTES, SUSPECT_STARTS, Journal, JournalStats
+from cdrhub.journal.packing import Entry
+
+__all__ = ["DEFAULT_MAX_BYTES", "SUSPECT_STARTS", "Entry", "Journal", "JournalStats"]

@@ -1,0 +1,304 @@
+"""The journal's files: one SQLite database and the lock of its directory. Blocking; used by one thread at a time.
+
+WAL with synchronous=FULL: a commit returns when it is fsynced (https://www.sqlite.org/pragma.html#pragma_synchronous),
+and the reader's connection never waits for the writer's. A row of `groups` holds all records of one commit and is
+named by its last entry, so that what lies behind the checkpoint, and what a reader wants, are ranges of the key.
+
+After any error the connection is given up and the next commit opens another: a full or failing disk refuses
+records as long as it fails and no longer. A refused group may still land; its digests absorb that.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cdrhub.errors import JournalError, JournalLocked
+from cdrhub.journal.packing import Damaged, Entry, from_microseconds, unpack
+
+DATABASE_NAME = "journal.db"
+LOCK_NAME = "journal.lock"
+
+BUSY_SECONDS = 5.0  #: only another process's tool (a backup, the sqlite3 shell) can make us wait
+WAL_PAGES = 2_000  #: pages after which the log is copied into the database, 8 MB
+WAL_KEEP_BYTES = 16 * 1024 * 1024  #: the log is cut to this when it was longer
+FREE_PAGES_KEPT = 4_096  #: 16 MB of free pages are for the next burst; what is beyond goes back to the disk
+VACUUM_PAGES = 512  #: given back in one commit, 2 MB
+
+_FORMAT = 1
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE groups (
+    last INTEGER PRIMARY KEY, count INTEGER NOT NULL, received_at INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    payload BLOB NOT NULL
+);
+CREATE TABLE progress (
+    id INTEGER PRIMARY KEY CHECK (id = 1), checkpoint INTEGER NOT NULL, running INTEGER NOT NULL,
+    in_flight_first INTEGER NOT NULL, in_flight_last INTEGER, deaths INTEGER NOT NULL
+);
+INSERT INTO progress VALUES (1, 0, 0, 1, NULL, 0);
+CREATE TABLE positions (source TEXT, key TEXT, value TEXT NOT NULL, PRIMARY KEY (source, key)) WITHOUT ROWID;
+CREATE TABLE settings (
+    revision TEXT PRIMARY KEY, source TEXT NOT NULL, system TEXT NOT NULL, settings TEXT NOT NULL
+) WITHOUT ROWID;
+PRAGMA user_version = {_FORMAT};
+COMMIT;
+"""
+_INSERT_GROUP = "INSERT INTO groups (last, count, received_at, bytes, payload) VALUES (?, ?, ?, ?, ?)"
+REMEMBER_POSITION = (
+    "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT (source, key) DO UPDATE SET value = excluded.value"
+)
+REMEMBER_SETTINGS = "INSERT INTO settings VALUES (?, ?, ?, ?) ON CONFLICT (revision) DO NOTHING"
+NOTE_RUN = "UPDATE progress SET running = ?, in_flight_first = ?, in_flight_last = ?, deaths = ?"
+
+Statement = tuple[str, tuple[str | int | bytes | None, ...]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """What the journal knows of the process that works on it, or of the last one that did."""
+
+    running: bool  #: no clean stop since
+    first: int  #: the first entry that was in flight
+    last: int | None  #: the last one; None when it was not marked
+    deaths: int  #: starts before this one that ended uncleanly while `first` was in flight
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """What is on disk after opening or a commit."""
+
+    last: int  #: the newest entry ever; 0 for none
+    checkpoint: int
+    bytes: int  #: of the groups not yet deleted
+    oldest: datetime | None  #: when the oldest group not yet deleted was received
+    seconds: float = 0.0  #: that the commit took
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """The records that one commit writes."""
+
+    payload: bytes
+    count: int
+    bytes: int
+    received_at: int  #: microseconds, of the first
+
+
+class DirectoryLock:
+    """An exclusive lock of a directory; the kernel drops it with the process, however that ends."""
+
+    def __init__(self, directory: Path) -> None:
+        path = directory / LOCK_NAME
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.truncate(self._file, 0)
+            os.pwrite(self._file, str(os.getpid()).encode(), 0)
+        except BlockingIOError as error:
+            holder = os.pread(self._file, 20, 0).decode("ascii", "replace") or "unknown"
+            os.close(self._file)
+            raise JournalLocked(
+                f"the journal in {directory} is in use by another process (pid {holder}): "
+                "stop that one, or give this one another data_dir"
+            ) from error
+        except OSError:
+            os.close(self._file)
+            raise
+
+    def release(self) -> None:
+        """Let the next process in."""
+        os.close(self._file)
+
+
+class WritableFile:
+    """The writer's side of the database."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # SQLite gives the log the database's permissions, so that this is the only place that sets them.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._connection: sqlite3.Connection | None = None
+        self._state = State(last=0, checkpoint=0, bytes=0, oldest=None)
+        self._open()
+
+    @property
+    def state(self) -> State:
+        """As of the last commit."""
+        return self._state
+
+    def positions(self) -> dict[tuple[str, str], str]:
+        """Every remembered position by (source, key)."""
+        rows = self._open().execute("SELECT source, key, value FROM positions")
+        return {(source, key): value for source, key, value in rows}
+
+    def settings(self) -> dict[str, tuple[str, str, str]]:
+        """Every remembered revision: (source, system, settings)."""
+        rows = self._open().execute("SELECT revision, source, system, settings FROM settings")
+        return {revision: (source, system, settings) for revision, source, system, settings in rows}
+
+    def run(self) -> Run:
+        """What was noted last by NOTE_RUN."""
+        row = self._open().execute("SELECT running, in_flight_first, in_flight_last, deaths FROM progress").fetchone()
+        return Run(running=bool(row[0]), first=row[1], last=row[2], deaths=row[3])
+
+    def commit(self, group: Group | None, statements: Iterable[Statement], *, checkpoint: int) -> State:
+        """Write all of it in one transaction; durable when it returns. `checkpoint` moves, and what lies behind it
+        is deleted, when it is beyond the present one. Raises sqlite3.Error or OSError: then none of it is written,
+        as far as one can know of a failing disk."""
+        begun = time.perf_counter()
+        try:
+            connection = self._open()
+            before = self._state
+            work = list(statements)
+            if group is not None:
+                row = (before.last + group.count, group.count, group.received_at, group.bytes, group.payload)
+                work.append((_INSERT_GROUP, row))
+            if checkpoint > before.checkpoint:
+                state = self._commit_with_deletion(connection, work, group, checkpoint=checkpoint)
+            else:
+                # One statement is a transaction of its own: each statement saved is a hand-over of the interpreter
+                # lock saved, which beside a busy event loop costs more than the statement.
+                if len(work) > 1:
+                    connection.execute("BEGIN IMMEDIATE")
+                for sql, values in work:
+                    connection.execute(sql, values)
+                if len(work) > 1:
+                    connection.execute("COMMIT")
+                state = State(
+                    last=before.last + (group.count if group else 0),
+                    checkpoint=before.checkpoint,
+                    bytes=before.bytes + (group.bytes if group else 0),
+                    oldest=from_microseconds(group.received_at) if group and not before.bytes else before.oldest,
+                    seconds=time.perf_counter() - begun,
+                )
+        except (sqlite3.Error, OSError):
+            self._give_up()
+            raise
+        self._state = state
+        return state
+
+    def close(self) -> None:
+        """Copy the log into the database and close; what cannot be copied now is read from the log next time."""
+        if self._connection is not None:
+            try:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                self._give_up()
+
+    def _commit_with_deletion(
+        self, connection: sqlite3.Connection, work: Iterable[Statement], group: Group | None, *, checkpoint: int
+    ) -> State:
+        begun = time.perf_counter()
+        before = self._state
+        connection.execute("BEGIN IMMEDIATE")
+        (freed,) = connection.execute("SELECT total(bytes) FROM groups WHERE last <= ?", (checkpoint,)).fetchone()
+        connection.execute("DELETE FROM groups WHERE last <= ?", (checkpoint,))
+        connection.execute("UPDATE progress SET checkpoint = ?", (checkpoint,))
+        for sql, values in work:
+            connection.execute(sql, values)
+        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+        if free > FREE_PAGES_KEPT:
+            connection.execute(f"PRAGMA incremental_vacuum({min(free - FREE_PAGES_KEPT, VACUUM_PAGES)})").fetchall()
+        oldest = connection.execute("SELECT received_at FROM groups ORDER BY last LIMIT 1").fetchone()
+        connection.execute("COMMIT")
+        return State(
+            last=before.last + (group.count if group else 0),
+            checkpoint=checkpoint,
+            bytes=before.bytes - int(freed) + (group.bytes if group else 0),
+            oldest=from_microseconds(oldest[0]) if oldest else None,
+            seconds=time.perf_counter() - begun,
+        )
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None:
+            return self._connection
+        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA secure_delete = OFF")  # some builds default to writing zeros over what goes
+            connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+            connection.execute(f"PRAGMA journal_size_limit = {WAL_KEEP_BYTES}")
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                connection.executescript(_SCHEMA)
+            elif version != _FORMAT:
+                raise JournalError(
+                    f"the journal {self._path} is of format {version}, this version of cdrhub reads {_FORMAT}: "
+                    "run the version that wrote it until it is empty"
+                )
+            self._state = _read_state(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection
+
+    def _give_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()  # rolls back
+
+
+class ReadableFile:
+    """The reader's side of the database: another connection, so that no read waits for an fsync."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def read(self, *, after: int, last: int, limit: int, max_bytes: int) -> list[Entry]:
+        """Entries behind `after` up to `last`, at most `limit` and `max_bytes` of bodies (but at least one).
+
+        Raises JournalError when it cannot be read."""
+        entries: list[Entry] = []
+        try:
+            rows = self._open().execute(
+                "SELECT last, count, payload FROM groups WHERE last > ? AND last <= ? ORDER BY last", (after, last)
+            )
+            for its_last, count, payload in rows:
+                found = unpack(payload, first=its_last - count + 1, after=after, limit=limit, max_bytes=max_bytes)
+                entries += found
+                limit -= len(found)
+                max_bytes -= sum([len(entry.record.body) for entry in found])
+                if limit <= 0 or max_bytes <= 0 or not found or found[-1].seq != its_last:
+                    break
+            rows.close()
+        except Damaged as error:
+            raise JournalError(f"the group up to entry {its_last} in {self._path} is damaged: {error}") from error
+        except sqlite3.Error as error:
+            self.close()
+            raise JournalError(f"the journal {self._path} cannot be read: {error}") from error
+        return entries
+
+    def close(self) -> None:
+        """Close; the next read opens again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+            self._connection.execute("PRAGMA query_only = ON")
+        return self._connection
+
+
+def _read_state(connection: sqlite3.Connection) -> State:
+    (checkpoint,) = connection.execute("SELECT checkpoint FROM progress").fetchone()
+    last, total = connection.execute("SELECT max(last), total(bytes) FROM groups").fetchone()
+    oldest = connection.execute("SELECT received_at FROM groups ORDER BY last LIMIT 1").fetchone()
+    return State(
+        last=max(last or 0, checkpoint),
+        checkpoint=checkpoint,
+        bytes=int(total),
+        oldest=from_microseconds(oldest[0]) if oldest else None,
+    )

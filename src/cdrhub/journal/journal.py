@@ -1,0 +1,515 @@
+"""The journal as the hub uses it: append, read, checkpoint, for one event loop.
+
+**What is guaranteed.** `append` returns when its records, and the position that goes with them, are fsynced in one
+transaction. They keep their order and stay until a checkpoint covers them; after a crash at most what was already in
+the database is read again. Whoever is cancelled loses nothing: his write lands or does not, as a whole.
+
+**Group commit.** Whatever waits when the writer becomes free is committed together: alone when idle, some thousand
+records under load. No delay is added to gather more; the fsync before is the delay.
+
+**Reading.** Recent records are also kept in memory, bounded, so that a pipeline that keeps up reads no SQL. What is
+no longer there comes from disk, over a connection of its own. Which way a record came cannot be told.
+
+**Poison.** A record that kills the process (not one that raises) must be found without an fsync for every batch. So
+each start notes once, durably, which entry is the first that is not yet in the database. If that is the same entry
+at SUSPECT_STARTS starts in a row and none of them ended cleanly, the pipeline goes record by record, and only then
+marks each before it decodes it (`mark_in_flight`). The mark that a further death leaves behind names the record
+(`in_flight`); the pipeline suspends it. An advance of the checkpoint or a clean stop begins the count anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import structlog
+
+from cdrhub.errors import CdrhubError, IntakeRefused, JournalError, JournalFull
+from cdrhub.journal.file import (
+    DATABASE_NAME,
+    NOTE_RUN,
+    REMEMBER_POSITION,
+    REMEMBER_SETTINGS,
+    DirectoryLock,
+    Group,
+    ReadableFile,
+    Run,
+    State,
+    Statement,
+    WritableFile,
+)
+from cdrhub.journal.lane import Lane
+from cdrhub.journal.packing import Entry, microseconds, pack, size_of
+from cdrhub.model.record import RawRecord
+
+log = structlog.get_logger(__name__)
+
+DEFAULT_MAX_BYTES = 4 * 1024**3
+RESERVE_BYTES = 16 * 1024 * 1024  #: of the limit are for inferences; a tenth of a small limit
+APPEND_MAX_BYTES = 256 * 1024 * 1024  #: of one append; SQLite's own limit of a BLOB is 1 GB
+GROUP_BYTES = 4 * 1024 * 1024  #: after which a group takes no further append
+TAIL_BYTES = 16 * 1024 * 1024  #: of recent records kept in memory
+TAIL_RECORD_BYTES = 512  #: that a record takes in memory beside its body
+DELETE_RECORDS = 5_000  #: behind the checkpoint are deleted along with the next group
+DELETE_SECONDS = 0.2  #: after which they are deleted in any case
+ROOM_SHARE = 0.9  #: of the limit, below which a journal that was full takes records again
+RETRY_SECONDS = 0.5  #: after a failure of the disk, before it is worth another try
+SUSPECT_STARTS = 3  #: unclean ends in a row with the same first entry, after which that batch is suspect
+
+_SETTINGS = tuple[str, str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JournalStats:
+    """How full the journal is and how it does."""
+
+    depth: int  #: records that are not yet in the database
+    bytes: int  #: that they take, with those not yet deleted
+    oldest_received_at: datetime | None  #: of the oldest one, or a little before; None when there is none
+    groups: int  #: committed since the start
+    last_commit_seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class _Write:
+    """What one caller wants written."""
+
+    answer: asyncio.Future[None]
+    records: Sequence[RawRecord] = ()
+    payload: bytes = b""
+    bytes: int = 0
+    statements: tuple[Statement, ...] = ()
+    landed: Callable[[], None] | None = None
+    flush: bool = False  #: delete what is behind the checkpoint, however little it is
+
+
+@dataclass(slots=True, eq=False)
+class _Read:
+    """What one caller wants read."""
+
+    answer: asyncio.Future[list[Entry]]
+    after: int
+    last: int
+    limit: int
+    max_bytes: int
+
+
+class Journal:
+    """See the module. Made by `open`; all of it belongs to the event loop that opened it."""
+
+    def __init__(self, directory: Path, *, max_bytes: int) -> None:
+        self._directory = directory
+        self._max_bytes: Final = max_bytes
+        self._reserve: Final = min(RESERVE_BYTES, max_bytes // 10)
+        self._loop = asyncio.get_running_loop()
+        self._writer: Lane[_Write] = Lane(
+            "journal-writer",
+            setup=self._open_file,
+            work=self._commit,
+            teardown=self._close_file,
+            weigh=lambda write: write.bytes,
+            limit=GROUP_BYTES,
+        )
+        self._reader: Lane[_Read] = Lane(
+            "journal-reader",
+            setup=lambda: None,
+            work=self._read_file,
+            teardown=lambda: self._readable.close(),
+            weigh=lambda _: 1,
+            limit=1,
+        )
+        # Of the writer's thread, and of the loop's until it is open.
+        self._file: WritableFile
+        self._lock: DirectoryLock
+        # Of the reader's thread.
+        self._readable = ReadableFile(directory / DATABASE_NAME)
+        # Of the loop's thread. The writer only looks at `_checkpoint`.
+        self._state: State
+        self._run: Run
+        self._positions: dict[tuple[str, str], str] = {}
+        self._settings: dict[str, _SETTINGS] = {}
+        self._checkpoint = 0
+        self._tail: dict[int, RawRecord] = {}
+        self._tail_first = 1
+        self._tail_bytes = 0
+        self._queued_bytes = 0
+        self._groups = 0
+        self._full = False
+        self._failed_at: float | None = None
+        self._began_run = False
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._deletion: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, directory: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Journal:
+        """The journal in `directory`, which is made if need be.
+
+        Raises JournalLocked while another process holds it, JournalError when it cannot be used.
+        """
+        journal = cls(directory, max_bytes=max_bytes)
+        try:
+            await journal._writer.start()
+        except (sqlite3.Error, OSError) as error:
+            raise JournalError(f"the journal in {directory} cannot be opened: {error}") from error
+        state = journal._file.state
+        journal._state = state
+        journal._checkpoint = state.checkpoint
+        journal._tail_first = state.last + 1
+        await journal._reader.start()
+        return journal
+
+    # ------------------------------------------------------------------ writing
+
+    async def append(
+        self,
+        records: Sequence[RawRecord],
+        *,
+        position: tuple[str, str, str] | None = None,
+        reserved: bool = False,
+    ) -> None:
+        """Make records durable, in order, all or none; returns when they are.
+
+        `position` is (source, key, value), remembered in the same transaction. `reserved` may use the part of the
+        limit that is kept for the hub's own conclusions. Raises JournalFull at the limit and IntakeRefused when the
+        disk fails; both pass by themselves (see `room`). TypeError if an attribute is no JSON value.
+        """
+        self._check_open()
+        size = size_of(records)
+        if size > APPEND_MAX_BYTES:
+            raise IntakeRefused(f"{size} bytes in one append; at most {APPEND_MAX_BYTES} are taken: send fewer at once")
+        limit = self._max_bytes if reserved else self._max_bytes - self._reserve
+        used = self._state.bytes + self._queued_bytes
+        # An empty journal takes anything, so that no record is too large for ever.
+        if records and used + size > limit and (self._queued_bytes or self._depth):
+            self._full = True
+            raise JournalFull(f"the journal in {self._directory} holds {used} bytes, its limit is {limit}")
+        write = _Write(self._loop.create_future(), records=records, payload=pack(records), bytes=size)
+        if position is not None:
+            source, key, value = position
+            write.statements = ((REMEMBER_POSITION, position),)
+            write.landed = lambda: self._positions.__setitem__((source, key), value)
+        await self._write(write)
+
+    async def room(self) -> None:
+        """Wait until it is worth to append again: the journal has room, and if the disk failed, RETRY_SECONDS have
+        passed or another's append succeeded. Raises JournalError when the journal is closed."""
+        while True:
+            self._check_open(JournalError)
+            if self._full:
+                await self._change()
+            elif self._failed_at is not None and (left := self._failed_at + RETRY_SECONDS - self._loop.time()) > 0:
+                await asyncio.wait([asyncio.ensure_future(self._change())], timeout=left)
+            else:
+                return
+
+    async def checkpoint(self, seq: int) -> None:
+        """Every entry up to `seq` is in the database. Written along with a later group, or soon: what a crash takes
+        of it is read again. Raises JournalError for an entry that does not exist."""
+        if seq > self._state.last:
+            raise JournalError(f"checkpoint {seq} is beyond the last entry {self._state.last}")
+        if seq <= self._checkpoint:
+            return
+        self._checkpoint = seq
+        self._shrink_tail(upto=seq)
+        if self._closing is not None:
+            return  # its last write takes it along
+        if self._full:
+            self._submit_deletion()
+        elif self._deletion is None:
+            self._deletion = self._loop.call_later(DELETE_SECONDS, self._submit_deletion)
+
+    async def remember_settings(self, revision: str, *, source: str, system: str, settings: str) -> None:
+        """Keep decode settings under their revision, durably and for ever. Raises IntakeRefused."""
+        if revision not in self._settings:
+            await self._write(
+                _Write(
+                    self._loop.create_future(),
+                    statements=((REMEMBER_SETTINGS, (revision, source, system, settings)),),
+                    landed=lambda: self._settings.__setitem__(revision, (source, system, settings)),
+                )
+            )
+
+    # ------------------------------------------------------------------ reading
+
+    async def read(self, *, after: int, limit: int, max_bytes: int) -> list[Entry]:
+        """Durable entries behind `after` and the checkpoint, in order: at most `limit`, with bodies of at most
+        `max_bytes` in sum, but at least one if there is one. Raises JournalError when the disk does not give them."""
+        after = max(after, self._checkpoint)
+        last = self._state.last
+        if after >= last or limit < 1:
+            return []
+        if after + 1 < self._tail_first:
+            self._check_open(JournalError)
+            answer: asyncio.Future[list[Entry]] = self._loop.create_future()
+            self._reader.submit(_Read(answer, after=after, last=last, limit=limit, max_bytes=max_bytes))
+            return await answer
+        tail = self._tail
+        entries = [Entry(seq, tail[seq]) for seq in range(after + 1, min(last, after + limit) + 1)]
+        if sum([len(entry.record.body) for entry in entries]) > max_bytes:
+            taken = 0
+            for count, entry in enumerate(entries):
+                taken += len(entry.record.body)
+                if taken > max_bytes and count:
+                    return entries[:count]
+        return entries
+
+    async def wait_beyond(self, seq: int) -> None:
+        """Wait until there is an entry to read behind `seq`. Raises JournalError when the journal is closed."""
+        while self._state.last <= max(seq, self._checkpoint):
+            self._check_open(JournalError)
+            await self._change()
+
+    def position(self, source: str, key: str) -> str | None:
+        """The value that was durably remembered last."""
+        return self._positions.get((source, key))
+
+    def settings(self) -> Mapping[str, _SETTINGS]:
+        """Every remembered revision: (source, system, settings)."""
+        return MappingProxyType(self._settings)
+
+    @property
+    def accepting(self) -> bool:
+        """Whether an append would be taken, as far as is known."""
+        return self._closing is None and not self._full and self._failed_at is None
+
+    @property
+    def stats(self) -> JournalStats:
+        """How full the journal is and how it does."""
+        first = self._tail.get(self._checkpoint + 1)
+        oldest = first.received_at if first is not None else self._state.oldest
+        return JournalStats(
+            depth=self._depth,
+            bytes=self._state.bytes,
+            oldest_received_at=oldest if self._depth else None,
+            groups=self._groups,
+            last_commit_seconds=self._state.seconds,
+        )
+
+    # ------------------------------------------------------------------ poison
+
+    async def begin_run(self) -> int:
+        """Note durably that a process works on this journal; call once, before the first read.
+
+        Returns at how many starts in a row before this one the entry that is now the first was in flight and the
+        process did not end cleanly; 0 after a clean stop or with nothing to do. From SUSPECT_STARTS on, go record
+        by record.
+        """
+        first, before = self._checkpoint + 1, self._run
+        same = first == before.first
+        deaths = 0
+        if before.running and self._depth:
+            deaths = before.deaths + 1 if same else 1
+        await self._note_run(Run(running=True, first=first, last=before.last if same else None, deaths=deaths))
+        self._began_run = True
+        return deaths
+
+    @property
+    def in_flight(self) -> tuple[int, int] | None:
+        """The entries that were marked last and neither cleared nor passed by the checkpoint."""
+        run = self._run
+        return (run.first, run.last) if run.last is not None and run.last > self._checkpoint else None
+
+    async def mark_in_flight(self, first: int, last: int) -> None:
+        """Note durably, with the checkpoint, that exactly these entries are worked on. An fsync: for suspects."""
+        await self._note_run(Run(running=True, first=first, last=last, deaths=self._run.deaths))
+
+    async def clear_in_flight(self) -> None:
+        """The suspects are dealt with: begin the count of deaths anew."""
+        await self._note_run(Run(running=True, first=self._checkpoint + 1, last=None, deaths=0))
+
+    # ------------------------------------------------------------------ closing
+
+    async def close(self) -> None:
+        """Write what was appended, then close the files and end the threads. Idempotent, also when cancelled."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        if self._deletion is not None:
+            self._deletion.cancel()
+        run = Run(running=False, first=self._checkpoint + 1, last=None, deaths=0)
+        goodbye = _Write(self._loop.create_future(), statements=_noting(run) if self._began_run else (), flush=True)
+        self._writer.submit(goodbye)
+        self._wake()
+        try:
+            await goodbye.answer
+        except IntakeRefused as error:
+            # Nothing is lost by it: the next start reads again what this one did since its last commit.
+            log.warning("the journal could not note its end", action="journal_close", error=str(error))
+        await self._reader.stop()
+        await self._writer.stop()
+
+    # ------------------------------------------------------------------ in the writer's thread
+
+    def _open_file(self) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = DirectoryLock(self._directory)
+        try:
+            self._file = WritableFile(self._directory / DATABASE_NAME)
+            self._positions = self._file.positions()
+            self._settings = self._file.settings()
+            self._run = self._file.run()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _commit(self, writes: list[_Write]) -> None:
+        checkpoint = self._checkpoint
+        known = self._file.state.checkpoint
+        if checkpoint - known < DELETE_RECORDS and not any(write.flush for write in writes):
+            checkpoint = known
+        first = next((write.records[0] for write in writes if write.records), None)
+        group = None
+        if first is not None:
+            group = Group(
+                payload=b"".join([write.payload for write in writes]),
+                count=sum([len(write.records) for write in writes]),
+                bytes=sum([write.bytes for write in writes]),
+                received_at=microseconds(first.received_at),
+            )
+        statements = [statement for write in writes for statement in write.statements]
+        try:
+            state = self._file.commit(group, statements, checkpoint=checkpoint)
+        except (sqlite3.Error, OSError) as error:
+            refusal = f"the journal in {self._directory} cannot write: {error}"
+            self._writer.post(self._refused, writes, IntakeRefused(refusal))
+        except Exception as error:  # noqa: BLE001 - a bug, which belongs to the ones who wait
+            self._writer.post(self._refused, writes, error)
+        else:
+            self._writer.post(self._committed, writes, state)
+
+    def _close_file(self) -> None:
+        try:
+            self._file.close()
+        except sqlite3.Error as error:
+            log.warning("the journal's log stays beside it", action="journal_close", error=str(error))
+        finally:
+            self._lock.release()
+
+    # ------------------------------------------------------------------ in the reader's thread
+
+    def _read_file(self, reads: list[_Read]) -> None:
+        for read in reads:
+            try:
+                entries = self._readable.read(
+                    after=read.after, last=read.last, limit=read.limit, max_bytes=read.max_bytes
+                )
+            except Exception as error:  # noqa: BLE001 - belongs to the one who waits
+                self._reader.post(_fail, read.answer, error)
+            else:
+                self._reader.post(_succeed, read.answer, entries)
+
+    # ------------------------------------------------------------------ in the loop's thread
+
+    async def _write(self, write: _Write) -> None:
+        self._check_open()
+        self._queued_bytes += write.bytes
+        self._writer.submit(write)
+        await write.answer
+
+    def _committed(self, writes: list[_Write], state: State) -> None:
+        records = [record for write in writes for record in write.records]
+        first = state.last - len(records) + 1
+        if first != self._state.last + 1:
+            # A refused group landed after all; it is on disk only, and the tail has no holes.
+            self._shrink_tail(upto=first - 1)
+        self._state = state
+        self._failed_at = None
+        self._groups += 1
+        for write in writes:
+            self._queued_bytes -= write.bytes
+            if write.landed is not None:
+                write.landed()
+            if not write.answer.done():
+                write.answer.set_result(None)
+        if records:
+            self._tail.update(zip(range(first, state.last + 1), records, strict=True))
+            self._tail_bytes += sum([len(record.body) for record in records]) + TAIL_RECORD_BYTES * len(records)
+            self._shrink_tail(upto=self._checkpoint)
+        if self._full:
+            used = state.bytes + self._queued_bytes
+            self._full = bool(self._depth) and used > ROOM_SHARE * (self._max_bytes - self._reserve)
+        self._wake()
+
+    def _refused(self, writes: list[_Write], error: Exception) -> None:
+        self._failed_at = self._loop.time()
+        for write in writes:
+            self._queued_bytes -= write.bytes
+            _fail(write.answer, error)
+        self._wake()
+
+    def _shrink_tail(self, *, upto: int) -> None:
+        """Forget the records up to `upto`, and older ones beyond TAIL_BYTES."""
+        tail = self._tail
+        while self._tail_first <= upto or self._tail_bytes > TAIL_BYTES:
+            record = tail.pop(self._tail_first, None)
+            if record is None:
+                self._tail_first = max(self._tail_first, upto + 1)
+                return
+            self._tail_bytes -= len(record.body) + TAIL_RECORD_BYTES
+            self._tail_first += 1
+
+    def _submit_deletion(self) -> None:
+        if self._deletion is not None:
+            self._deletion.cancel()
+            self._deletion = None
+        if self._checkpoint > self._state.checkpoint and self._closing is None:
+            answer: asyncio.Future[None] = self._loop.create_future()
+            answer.add_done_callback(self._deleted)
+            self._writer.submit(_Write(answer, flush=True))
+
+    def _deleted(self, answer: asyncio.Future[None]) -> None:
+        error = answer.exception()
+        if error is not None:
+            log.warning("the journal could not delete what is done", action="journal_delete", error=str(error))
+            if self._closing is None and self._deletion is None:
+                self._deletion = self._loop.call_later(RETRY_SECONDS, self._submit_deletion)
+
+    async def _note_run(self, run: Run) -> None:
+        await self._write(_Write(self._loop.create_future(), statements=_noting(run), flush=True))
+        self._run = run
+
+    @property
+    def _depth(self) -> int:
+        return self._state.last - self._checkpoint
+
+    def _check_open(self, error: type[CdrhubError] = IntakeRefused) -> None:
+        if self._closing is not None:
+            raise error(f"the journal in {self._directory} is closed")
+
+    async def _change(self) -> None:
+        """Wait for the next commit, refusal or the close."""
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+
+
+def _noting(run: Run) -> tuple[Statement, ...]:
+    return ((NOTE_RUN, (int(run.running), run.first, run.last, run.deaths)),)
+
+
+def _succeed(answer: asyncio.Future[list[Entry]], entries: list[Entry]) -> None:
+    if not answer.done():
+        answer.set_result(entries)
+
+
+def _fail(answer: asyncio.Future[None] | asyncio.Future[list[Entry]], error: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(error)

@@ -1,0 +1,79 @@
+"""Listening sockets that outlive a reload: a phone system that reconnects meanwhile finds the port open.
+
+A changed source inherits the socket of its address; the sockets that nobody asked for again after a reload are
+closed by `release_unused`.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from cdrhub.errors import ConfigError
+
+BACKLOG = 128
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port`, `[::1]:port`; ConfigError if it is neither."""
+    host, colon, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"{address!r} is not an address: write host:port, e.g. 127.0.0.1:5555 or [::1]:5555")
+    return host, int(port)
+
+
+def bind(address: str) -> socket.socket:
+    """A new listening, non-blocking socket for `host:port`; ConfigError that says why it cannot be had."""
+    host, port = parse_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and host == "::":
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+        listening.setblocking(False)
+    except OSError as error:
+        listening.close()
+        raise ConfigError(f"cannot listen on {address}: {error.strerror or error}") from error
+    return listening
+
+
+class Listeners:
+    """The listening sockets of this process, by address."""
+
+    def __init__(self) -> None:
+        self._sockets: dict[str, socket.socket] = {}
+        self._asked: set[str] = set()
+
+    def socket(self, address: str) -> socket.socket:
+        """A duplicate of the listening socket of `address`; the caller closes it, the original stays open."""
+        self._asked.add(address)
+        if address not in self._sockets:
+            self._sockets[address] = bind(address)
+        return self._sockets[address].dup()
+
+    def expect(self, addresses: set[str]) -> None:
+        """Bind what a new configuration needs and is not open yet; on an error nothing has changed."""
+        opened: dict[str, socket.socket] = {}
+        try:
+            for address in sorted(addresses - self._sockets.keys()):
+                opened[address] = bind(address)
+        except ConfigError:
+            for listening in opened.values():
+                listening.close()
+            raise
+        self._sockets.update(opened)
+        self._asked = set(addresses)
+
+    def release_unused(self) -> None:
+        """Close the sockets that nobody asked for since the last `expect`."""
+        for address in self._sockets.keys() - self._asked:
+            self._sockets.pop(address).close()
+
+    def close(self) -> None:
+        """Close all of them."""
+        for listening in self._sockets.values():
+            listening.close()
+        self._sockets.clear()

@@ -1,0 +1,97 @@
+"""What the daemon counts, as Prometheus metrics (text format 0.0.4) in a registry of its own.
+
+Every name is documented in docs/operations.md, and a test proves it. Labels are the source's name in the
+configuration and short constant words, never a value that comes from a phone system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class Metrics:
+    """All counters of one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.received = self._counter("cdrhub_records_received_total", "Records handed over by a source.", "source")
+        self.acknowledged = self._counter(
+            "cdrhub_records_acknowledged_total", "Records that were durable in the journal in time.", "source"
+        )
+        self.refused = self._counter(
+            "cdrhub_records_refused_total", "Records the journal could not take; the sender keeps them.", "source"
+        )
+        self.stored = self._counter(
+            "cdrhub_records_stored_total",
+            "What became of records in the database: new, duplicate, suspended, ignored.",
+            "source",
+            "result",
+        )
+        self.conflicts = self._counter(
+            "cdrhub_calls_conflicting_total", "Calls of which two records of one kind contradict each other.", "source"
+        )
+        self.unmapped = self._counter(
+            "cdrhub_unmapped_words_total", "Records with a word of the vendor that the hub does not know.", "source"
+        )
+        self.ignored = self._counter(
+            "cdrhub_messages_ignored_total", "Messages that say nothing of a call, by why.", "source", "why"
+        )
+        self.source_events = self._counter(
+            "cdrhub_source_events_total", "What else happened at a source: probes, refused peers, …", "source", "what"
+        )
+        self.reconnects = self._counter(
+            "cdrhub_source_sessions_total", "Sessions of a source that were begun.", "source"
+        )
+        self.links = self._gauge("cdrhub_source_links", "Open connections to the phone system.", "source")
+        self.last_record = self._gauge(
+            "cdrhub_source_last_record_timestamp_seconds", "When the last record came (Unix time).", "source"
+        )
+        self.silence = self._gauge(
+            "cdrhub_source_seconds_since_last_record", "Seconds since the last record of a source.", "source"
+        )
+        self.journal_depth = self._gauge("cdrhub_journal_records", "Records in the journal, not yet in the database.")
+        self.journal_bytes = self._gauge("cdrhub_journal_bytes", "Size of the journal.")
+        self.journal_age = self._gauge("cdrhub_journal_age_seconds", "Age of the journal's oldest record.")
+        self.journal_commit = self._gauge("cdrhub_journal_commit_seconds", "Duration of the journal's last commit.")
+        self.batch_seconds = Histogram(
+            "cdrhub_batch_seconds",
+            "Time to write one batch into the database, its commit included.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.batch_records = Histogram(
+            "cdrhub_batch_records",
+            "Records in one batch.",
+            buckets=(1, 5, 25, 100, 250, 500, 1000, 2500),
+            registry=self.registry,
+        )
+        self.database_up = self._gauge("cdrhub_database_up", "1 while the database takes batches.")
+        self.database_retries = self._counter(
+            "cdrhub_database_retries_total", "Batches begun anew because the database was away."
+        )
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def wrote(self, by_source: Mapping[str, Mapping[str, int]]) -> None:
+        """Add what a batch did, source by source; words as in store.batch.Written."""
+        for source, counts in by_source.items():
+            for word, result in _RESULTS.items():
+                if amount := counts.get(word, 0):
+                    self.stored.labels(source, result).inc(amount)
+            if conflicts := counts.get("conflicts", 0):
+                self.conflicts.labels(source).inc(conflicts)
+
+    def text(self) -> bytes:
+        """The exposition, as `GET /metrics` answers it."""
+        return generate_latest(self.registry)
+
+
+_RESULTS = {"new": "new", "duplicates": "duplicate", "suspended": "suspended", "ignored": "ignored"}

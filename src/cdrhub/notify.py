@@ -1,0 +1,47 @@
+"""What the daemon tells systemd: READY, RELOADING, STOPPING, STATUS, WATCHDOG (sd_notify(3)).
+
+A datagram of `NAME=value` lines to the socket in $NOTIFY_SOCKET; without one, nothing happens.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+
+
+class SystemdNotifier:
+    """Sends state to the service manager that started us, if one did."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        address = environ.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        watchdog = environ.get("WATCHDOG_USEC", "")
+        self.watchdog_seconds: float | None = int(watchdog) / 1e6 / 2 if watchdog.isdigit() else None
+
+    def ready(self, status: str) -> None:
+        """The daemon serves."""
+        self._send(f"READY=1\nSTATUS={status}")
+
+    def reloading(self) -> None:
+        """A reload has begun; `ready` ends it."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self) -> None:
+        """The daemon drains and will exit."""
+        self._send("STOPPING=1\nSTATUS=draining")
+
+    def alive(self, status: str) -> None:
+        """The watchdog's beat, with what `systemctl status` shows."""
+        self._send(f"WATCHDOG=1\nSTATUS={status}")
+
+    def _send(self, message: str) -> None:
+        if not self._address:
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+            try:
+                notify.connect(self._address)
+                notify.sendall(message.encode())
+            except OSError:  # a manager that went away must not take the daemon along
+                self._address = ""

@@ -1,0 +1,278 @@
+"""The pipeline: journal → decode → fold and write, one transaction a batch.
+
+It always reads from the journal; recovery after a crash is its normal way of working. Records are dealt to *lanes*
+by call, so that batches in flight never share a call, and each lane writes its batches one after the other. The
+journal's checkpoint moves only over a contiguous prefix of what is in the database.
+
+While the database is away the pipeline waits and tries again; senders notice nothing, for they are answered by the
+journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from cdrhub.decoders import Decoders, Revision, UnknownRevision
+from cdrhub.errors import DecodeError, Reason, StoreUnavailable
+from cdrhub.journal import Entry, Journal
+from cdrhub.metrics import Metrics
+from cdrhub.model.record import RawRecord
+from cdrhub.model.update import CallUpdate, Ignored
+from cdrhub.store.batch import Item, Outcome, Written
+
+log = structlog.get_logger(__name__)
+
+READ_BYTES = 8 * 1024 * 1024  #: of record bodies in one read of the journal
+DECODE_SLICE = 50  #: records decoded before other tasks get their turn
+FIRST_RETRY_SECONDS = 0.2
+LAST_RETRY_SECONDS = 15.0
+
+
+class Writer(Protocol):
+    """The part of the store that the pipeline uses."""
+
+    async def write(self, batch: Sequence[Item]) -> Written:
+        """Write one batch in one transaction. Raises StoreUnavailable while the database is away."""
+
+    async def remember_revision(self, revision: str, *, source: str, system: str, settings: str) -> None:
+        """Keep decode settings under their revision."""
+
+    async def revisions(self) -> Mapping[str, tuple[str, str, str]]:
+        """Every revision that the database knows: (source, system, settings)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ownership:
+    """What a source's records are filed under."""
+
+    owner: str
+    system: str
+    tenant: str
+    settle_seconds: float
+    decoder_revision: int
+
+
+class Observer(Protocol):
+    """Who looks at what was decoded, e.g. to notice a wrong clock."""
+
+    def __call__(self, record: RawRecord, outcome: Outcome) -> None:
+        """See one record; must be quick and must not raise."""
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """One read of the journal: done when every lane has written its part."""
+
+    last: int
+    parts: int = 0
+    done: int = 0
+
+
+@dataclass(slots=True)
+class _Part:
+    """A lane's share of a chunk."""
+
+    chunk: _Chunk
+    items: list[Item] = field(default_factory=list)
+
+
+class Pipeline:
+    """Moves records from the journal into the database until it is stopped."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        store: Writer,
+        decoders: Decoders,
+        ownership: Callable[[str, str], Ownership],
+        metrics: Metrics,
+        observer: Observer,
+        lanes: int,
+        batch_records: int,
+    ) -> None:
+        self._journal = journal
+        self._store = store
+        self._decoders = decoders
+        self._ownership = ownership
+        self._metrics = metrics
+        self._observer = observer
+        self._lanes = lanes
+        self._batch_records = batch_records
+        self._chunks: deque[_Chunk] = deque()
+        self._queues: list[asyncio.Queue[_Part]] = []
+        self._remembered: set[str] = set()
+        self._poison = range(0)
+        self._read_to = 0
+        self._written_to = 0
+        self._progress = asyncio.Event()
+
+    async def run(self, *, suspect: bool = False) -> None:
+        """Work until cancelled.
+
+        With `suspect` the first batch goes record by record, each marked in the journal before it is decoded: several
+        starts before this one died while that batch was in flight. The mark that one more death leaves behind names
+        the record that did it; it is suspended without being decoded again.
+        """
+        self._queues = [asyncio.Queue(maxsize=1) for _ in range(self._lanes)]
+        at_once = self._batch_records * self._lanes
+        one_by_one = at_once if suspect else 0
+        if (named := self._journal.in_flight) is not None:
+            self._poison = range(named[0], named[1] + 1)
+        async with asyncio.TaskGroup() as group:
+            for queue in self._queues:
+                group.create_task(self._lane(queue))
+            while True:
+                await self._journal.wait_beyond(self._read_to)
+                limit = 1 if one_by_one else at_once
+                entries = await self._journal.read(after=self._read_to, limit=limit, max_bytes=READ_BYTES)
+                if not entries:
+                    continue
+                self._read_to = entries[-1].seq
+                if one_by_one:
+                    await self._journal.mark_in_flight(entries[0].seq, entries[0].seq)
+                await self._deal(entries)
+                if one_by_one:
+                    await self._drained()
+                    one_by_one -= 1
+                    if not one_by_one or self._read_to in self._poison:
+                        await self._journal.clear_in_flight()
+
+    async def drain(self) -> None:
+        """Wait until everything the journal holds is in the database."""
+        while self._journal.stats.depth:
+            self._progress.clear()
+            await self._progress.wait()
+
+    async def _drained(self) -> None:
+        while self._chunks:
+            self._progress.clear()
+            await self._progress.wait()
+
+    async def _deal(self, entries: Sequence[Entry]) -> None:
+        """Decode entries and give each lane its part of them."""
+        chunk = _Chunk(last=entries[-1].seq)
+        parts = [_Part(chunk=chunk) for _ in range(self._lanes)]
+        for number, entry in enumerate(entries, start=1):
+            item = await self._item(entry)
+            parts[self._lane_of(item)].items.append(item)
+            if number % DECODE_SLICE == 0:
+                await asyncio.sleep(0)
+        filled = [(number, part) for number, part in enumerate(parts) if part.items]
+        chunk.parts = len(filled)
+        self._chunks.append(chunk)
+        for number, part in filled:
+            await self._queues[number].put(part)
+
+    async def _item(self, entry: Entry) -> Item:
+        record = entry.record
+        outcome: Outcome
+        try:
+            if entry.seq in self._poison:
+                outcome = DecodeError(Reason.POISON, "the daemon died each time it worked on this record")
+            else:
+                outcome = self._decoders.decode(record)
+        except UnknownRevision:
+            await self._learn_revisions(record.config_revision)
+            outcome = self._decoders.decode(record)
+        self._observe(record, outcome)
+        known = self._decoders.revisions().get(record.config_revision)
+        its = self._ownership(record.source, known.system if known is not None else "")
+        return Item(
+            record=record,
+            outcome=outcome,
+            owner=its.owner,
+            system=its.system,
+            tenant=its.tenant,
+            settle_seconds=its.settle_seconds,
+            decoder_revision=its.decoder_revision,
+        )
+
+    def _observe(self, record: RawRecord, outcome: Outcome) -> None:
+        if isinstance(outcome, Ignored):
+            self._metrics.ignored.labels(record.source, outcome.why).inc()
+            if outcome.warning:
+                log.warning(outcome.warning, action="ignored_message", source=record.source)
+        elif isinstance(outcome, CallUpdate) and "unmapped_word" in outcome.flags:
+            self._metrics.unmapped.labels(record.source).inc()
+        self._observer(record, outcome)
+
+    def _lane_of(self, item: Item) -> int:
+        if self._lanes == 1:
+            return 0
+        outcome = item.outcome
+        if isinstance(outcome, CallUpdate):
+            return hash((item.owner, outcome.call_key)) % self._lanes
+        return item.record.digest[0] % self._lanes
+
+    async def _lane(self, queue: asyncio.Queue[_Part]) -> None:
+        while True:
+            part = await queue.get()
+            await self._write(part.items)
+            part.chunk.done += 1
+            await self._advance()
+
+    async def _advance(self) -> None:
+        """Move the checkpoint over every chunk at the front that is wholly in the database."""
+        last = self._written_to
+        while self._chunks and self._chunks[0].done == self._chunks[0].parts:
+            last = self._chunks.popleft().last
+        if last != self._written_to:
+            self._written_to = last
+            await self._journal.checkpoint(last)
+            self._progress.set()
+
+    async def _write(self, items: Sequence[Item]) -> None:
+        """Write one batch; comes back only when it is in the database."""
+        retry = FIRST_RETRY_SECONDS
+        while True:
+            begun = time.monotonic()
+            try:
+                await self._remember({item.record.config_revision for item in items})
+                written = await self._store.write(items)
+            except UnknownRevision as error:
+                await self._learn_revisions(error.revision)
+            except StoreUnavailable as error:
+                self._metrics.database_up.set(0)
+                self._metrics.database_retries.inc()
+                log.warning("the database is away", action="database_away", error=str(error), retry_seconds=retry)
+                await asyncio.sleep(retry)
+                retry = min(retry * 2, LAST_RETRY_SECONDS)
+            else:
+                self._metrics.database_up.set(1)
+                self._metrics.batch_seconds.observe(time.monotonic() - begun)
+                self._metrics.batch_records.observe(len(items))
+                self._metrics.wrote(written.by_source)
+                return
+
+    async def _remember(self, revisions: set[str]) -> None:
+        """Keep the settings of these revisions in the database before a record points to them."""
+        for revision in revisions - self._remembered:
+            known = self._decoders.revisions().get(revision)
+            if known is not None:
+                await self._store.remember_revision(
+                    revision, source=known.source, system=known.system, settings=known.settings
+                )
+            self._remembered.add(revision)
+
+    async def _learn_revisions(self, wanted: str) -> None:
+        """Take over every revision that the database knows; what not even it knows is lost."""
+        retry = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                for revision, (source, system, settings) in (await self._store.revisions()).items():
+                    self._decoders.learn(Revision(revision=revision, source=source, system=system, settings=settings))
+            except StoreUnavailable:
+                await asyncio.sleep(retry)
+                retry = min(retry * 2, LAST_RETRY_SECONDS)
+            else:
+                break
+        if not self._decoders.knows(wanted):
+            self._decoders.give_up(wanted)

@@ -1,0 +1,362 @@
+"""The one loop around a source: reconnecting, back-off, coverage, silence, stopping.
+
+A source knows one connection's life. The runner begins a session, looks at how it ended, waits and begins the next;
+it never gives up while the daemon runs. A password that is refused or a bug is retried slowly and said aloud, a lost
+connection soon. What the source saw and when it was blind goes through the journal as coverage, also the time in
+which no daemon ran.
+
+Stopping is graceful, then abrupt: the session is cancelled and may drain what has arrived; after `stop_seconds` it is
+cancelled again and drops what is not durable, counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from cdrhub.coverage import CoverageLedger
+from cdrhub.errors import BackOff, EndOfInput, IntakeRefused, NotConnected
+from cdrhub.model.inference import Coverage, coverage_inference
+from cdrhub.sources.base import HttpHandler, Intake, Source, SourceConfig
+from cdrhub.sources.spans import OpeningHours
+
+log = structlog.get_logger(__name__)
+
+FIRST_DELAY_SECONDS = 0.5
+LONGEST_DELAY_SECONDS = 60.0
+LONGEST_BACK_OFF_SECONDS = 300.0  #: of what a source may ask for with BackOff
+FATAL_DELAY_SECONDS = 60.0  #: after an error that a person must mend: they see the repair within a minute
+STEADY_SECONDS = 30.0  #: a session of this length, or with a record, was a good one: back-off starts anew
+STOP_SECONDS = 10.0  #: that a session has to drain
+ABORT_SECONDS = 5.0  #: that it has to end after it was cancelled for the second time
+LOOK_SECONDS = 5.0  #: between two looks at silence
+ALIVE_SECONDS = 60.0  #: between two notes of "we were running then"
+REFUSED_SECONDS = 1.0  #: until coverage that the journal refused is tried again
+QUIET_SAMPLES = 60  #: moments of the silent stretch that must all lie within `hours`
+PROBLEM_AFTER = 3  #: failed attempts in a row that a person should know of
+MAX_DETAIL = 300  #: characters of an error in logs and problems
+
+ALIVE_KEY = "alive"
+NOTHING = "application/octet-stream"  #: content type of a group that only remembers a position
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What the end of a session means. `delay` (seconds) is None where the ordinary back-off decides."""
+
+    why: str  #: a short constant: `ended`, `lost`, `back_off`, `refused`, `failed`, `end_of_input`
+    again: bool = True
+    delay: float | None = None
+    alarm: bool = False
+
+
+def judge(error: BaseException | None) -> Verdict:
+    """What a session that ended with `error` (None: it returned) means for the next one."""
+    match error:
+        case None:
+            return Verdict(why="ended")
+        case EndOfInput():
+            return Verdict(why="end_of_input", again=False)
+        case BackOff():
+            seconds = min(max(error.seconds, FIRST_DELAY_SECONDS), LONGEST_BACK_OFF_SECONDS)
+            return Verdict(why="back_off", delay=seconds, alarm=True)
+        case IntakeRefused():
+            return Verdict(why="refused")
+        case NotConnected() | OSError():
+            return Verdict(why="lost")
+        case _:
+            return Verdict(why="failed", delay=FATAL_DELAY_SECONDS, alarm=True)
+
+
+def back_off(attempt: int, *, chance: float) -> float:
+    """Seconds until attempt `attempt` (from 1): doubling, half of it by `chance` (0 to 1), so that a hundred sources
+    do not come back in the same moment."""
+    whole = min(FIRST_DELAY_SECONDS * 2.0 ** min(attempt - 1, 16), LONGEST_DELAY_SECONDS)
+    return max(FIRST_DELAY_SECONDS, whole * (0.5 + chance / 2))
+
+
+def unusually_quiet(
+    *, now: datetime, silent_since: datetime, after: timedelta, hours: OpeningHours | None, zone: tzinfo
+) -> bool:
+    """Whether a source that last spoke at `silent_since` is quiet although it should not be: silent for `after`, all
+    of it within `hours` (always, without any), which are read in `zone`. `now` and `silent_since` are aware."""
+    if now - silent_since < after:
+        return False
+    return hours is None or all(
+        hours.contain((now - after * step / QUIET_SAMPLES).astimezone(zone)) for step in range(QUIET_SAMPLES + 1)
+    )
+
+
+class _WatchedIntake:
+    """The intake as the session sees it: what passes tells the runner how the source is."""
+
+    def __init__(self, intake: Intake, runner: Runner) -> None:
+        self._intake = intake
+        self._runner = runner
+
+    @property
+    def source(self) -> str:
+        return self._intake.source
+
+    async def accept(
+        self,
+        bodies: Sequence[bytes],
+        *,
+        content_type: str,
+        attributes: Mapping[str, Any] | None = None,
+        event_ids: Sequence[str | None] | None = None,
+        position: tuple[str, str] | None = None,
+        within: float | None = None,
+    ) -> None:
+        await self._intake.accept(
+            bodies,
+            content_type=content_type,
+            attributes=attributes,
+            event_ids=event_ids,
+            position=position,
+            within=within,
+        )
+        if bodies:
+            self._runner.heard()
+
+    async def infer(self, inference: Mapping[str, Any]) -> None:
+        await self._intake.infer(inference)
+
+    def position(self, key: str) -> str | None:
+        return self._intake.position(key)
+
+    def link_up(self, link: str, detail: str = "") -> None:
+        self._intake.link_up(link, detail)
+        self._runner.linked(link, detail)
+
+    def link_down(self, link: str, detail: str = "") -> None:
+        self._intake.link_down(link, detail)
+        self._runner.unlinked(link, detail)
+
+    async def listen(self, address: str) -> socket.socket:
+        return await self._intake.listen(address)
+
+    def mount(self, path: str, handler: HttpHandler) -> AbstractContextManager[None]:
+        return self._intake.mount(path, handler)
+
+    def count(self, what: str, amount: int = 1) -> None:
+        self._intake.count(what, amount)
+
+
+class Runner:
+    """Runs one source until it is stopped. `run` is called once; `stop` any number of times."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        config: SourceConfig,
+        intake: Intake,
+        stop_seconds: float = STOP_SECONDS,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._source = source
+        self._config = config
+        self._intake = intake
+        self._watched = _WatchedIntake(intake, self)
+        self._stop_seconds = stop_seconds
+        self._now = now
+        self._zone = ZoneInfo(getattr(config, "timezone", None) or "UTC")
+        self._ledger = CoverageLedger(without_links="idle" if config.ingest_path is not None else "blind")
+        self._silent_since = now()
+        self._heard_in_session = False
+        self._unsaid: asyncio.Queue[Coverage] = asyncio.Queue()
+        self._stopping = asyncio.Event()
+        self._work: asyncio.Task[None] | None = None
+        self._problem: str | None = None
+        self._log = log.bind(source=intake.source)
+
+    # -- what others ask ---------------------------------------------------------------------------------------------
+
+    @property
+    def problem(self) -> str | None:
+        """What a person should look at, or None."""
+        if self._ledger.state == "quiet":
+            return f"connected, but silent since {self._silent_since:%Y-%m-%d %H:%M} UTC"
+        return self._problem
+
+    async def run(self) -> None:
+        """Run sessions until `stop`, or until the source has nothing more. Cancellation is a stop; a second one does
+        not wait for the session to drain."""
+        self._work = asyncio.create_task(self._sessions(), name=f"{self._intake.source} sessions")
+        try:
+            await asyncio.shield(self._work)
+        except asyncio.CancelledError:
+            self._stopping.set()
+            try:
+                await asyncio.shield(self._work)
+            finally:
+                self._work.cancel()
+                await asyncio.wait({self._work})
+            raise
+
+    async def stop(self) -> None:
+        """End the session, gracefully, then abruptly, and return when it has ended. Idempotent."""
+        self._stopping.set()
+        if self._work is not None:
+            await asyncio.wait({self._work})
+
+    # -- what the session tells --------------------------------------------------------------------------------------
+
+    def heard(self) -> None:
+        """A record became durable."""
+        self._heard_in_session = True
+        self._problem = None
+        self._silent_since = self._now()
+        self._say(self._ledger.heard(self._silent_since))
+
+    def linked(self, link: str, detail: str) -> None:
+        """A link came up."""
+        self._problem = None
+        self._say(self._ledger.link_up(link, self._now(), detail))
+
+    def unlinked(self, link: str, detail: str) -> None:
+        """A link went down."""
+        self._say(self._ledger.link_down(link, self._now(), detail))
+
+    # -- sessions ----------------------------------------------------------------------------------------------------
+
+    async def _sessions(self) -> None:
+        began = self._now()
+        if (alive := _moment(self._intake.position(ALIVE_KEY))) is not None and alive < began:
+            self._unsaid.put_nowait(Coverage(state="blind", since=alive, until=began, detail="the daemon did not run"))
+        self._silent_since = began
+        self._say(self._ledger.begin(began))
+        tasks = [asyncio.create_task(part) for part in (self._journal_coverage(), self._look(), self._stay_alive())]
+        try:
+            await self._repeat()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._end()
+
+    async def _repeat(self) -> None:
+        loop = asyncio.get_running_loop()
+        attempt = 0
+        while not self._stopping.is_set():
+            self._intake.count("session")
+            self._heard_in_session = False
+            began = loop.time()
+            error = await self._session()
+            verdict = judge(error)
+            if self._stopping.is_set() or not verdict.again:
+                break
+            good = self._heard_in_session or loop.time() - began >= STEADY_SECONDS
+            attempt = 1 if good else attempt + 1
+            delay = verdict.delay
+            if delay is None:
+                delay = back_off(attempt, chance=random.random())  # noqa: S311 - jitter, not a secret
+            self._report(verdict, error, attempt=attempt, delay=delay)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._stopping.wait()
+
+    async def _session(self) -> BaseException | None:
+        """One session, ended by itself or by `stop`; returns what it raised."""
+        session = asyncio.create_task(self._source.session(self._watched), name=f"{self._intake.source} session")
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({session, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not session.done():
+                session.cancel()
+                await asyncio.wait({session}, timeout=self._stop_seconds)
+        finally:
+            stopping.cancel()
+            if not session.done():
+                self._log.warning("a session did not drain in time", action="session_aborted")
+                self._intake.count("session_aborted")
+                session.cancel()
+                await asyncio.wait({session}, timeout=ABORT_SECONDS)
+        if not session.done() or session.cancelled():
+            return None
+        return session.exception()
+
+    def _report(self, verdict: Verdict, error: BaseException | None, *, attempt: int, delay: float) -> None:
+        self._intake.count(f"session_{verdict.why}")
+        detail = (str(error) or type(error).__name__)[:MAX_DETAIL] if error is not None else "the session ended"
+        said = {"action": f"session_{verdict.why}", "detail": detail, "retry_in_seconds": round(delay, 1)}
+        if verdict.why == "failed":
+            self._log.error("a source failed", exc_info=error, **said)
+        elif verdict.alarm:
+            self._log.error("the phone system refuses us", **said)
+        else:
+            self._log.info("a source lost its link", **said)
+        if verdict.alarm or (error is not None and attempt >= PROBLEM_AFTER):
+            self._problem = detail
+
+    # -- coverage and silence ----------------------------------------------------------------------------------------
+
+    def _say(self, stretches: Sequence[Coverage]) -> None:
+        for stretch in stretches:
+            self._unsaid.put_nowait(stretch)
+
+    async def _journal_coverage(self) -> None:
+        while True:
+            stretch = await self._unsaid.get()
+            while True:
+                try:
+                    await asyncio.shield(self._intake.infer(coverage_inference(stretch)))
+                except IntakeRefused:
+                    await asyncio.sleep(REFUSED_SECONDS)
+                else:
+                    break
+
+    async def _look(self) -> None:
+        after = self._config.quiet_after
+        while after is not None:
+            await asyncio.sleep(min(LOOK_SECONDS, max(after.total_seconds() / 4, 0.05)))
+            now = self._now()
+            if unusually_quiet(
+                now=now, silent_since=self._silent_since, after=after, hours=self._config.hours, zone=self._zone
+            ):
+                quiet = self._ledger.quiet(now, f"no record since {self._silent_since.isoformat(timespec='seconds')}")
+                if quiet:
+                    self._intake.count("quiet")
+                    self._log.warning("a connected source is silent", action="source_quiet")
+                self._say(quiet)
+
+    async def _stay_alive(self) -> None:
+        while True:
+            await self._note_alive()
+            await asyncio.sleep(ALIVE_SECONDS)
+
+    async def _note_alive(self) -> None:
+        try:
+            await self._intake.accept(
+                [], content_type=NOTHING, position=(ALIVE_KEY, self._now().isoformat()), within=REFUSED_SECONDS
+            )
+        except IntakeRefused:
+            self._intake.count("alive_not_noted")
+
+    async def _end(self) -> None:
+        self._say(self._ledger.end(self._now(), "stopped"))
+        try:
+            while not self._unsaid.empty():
+                await self._intake.infer(coverage_inference(self._unsaid.get_nowait()))
+        except IntakeRefused:
+            self._intake.count("coverage_not_kept", self._unsaid.qsize() + 1)
+        await self._note_alive()
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return moment if moment is not None and moment.tzinfo is not None else None

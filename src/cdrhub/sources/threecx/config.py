@@ -1,0 +1,190 @@
+"""The TOML table of a 3CX source: how its lines read (ThreeCXSettings) and how they come (ThreeCXConfig).
+
+Every message names the key and says what to do. A 3CX socket has neither TLS nor a password, so `allow` is the only
+lock on the door: keep the port inside a VPN besides.
+"""
+
+from __future__ import annotations
+
+import builtins
+from difflib import get_close_matches
+from functools import cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import ClassVar, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from pydantic import Field, field_validator, model_validator
+
+from cdrhub.sources.base import DecodeSettings, SourceConfig
+from cdrhub.sources.threecx.layout import STANDARD_LAYOUTS, checked_names
+
+Mode = Literal["listen", "connect", "file", "directory", "http"]
+
+#: Half-open TCP behind NAT or a firewall lost the first records after a night on a real PBX.
+KEEPALIVE_IDLE_SECONDS = 30
+KEEPALIVE_INTERVAL_SECONDS = 10
+KEEPALIVE_PROBES = 3
+
+DEFAULT_MAX_LINE = 65_536  #: bytes of one record; a real one has about 300
+SMALLEST_MAX_LINE = 1_024
+LARGEST_MAX_LINE = 1_048_576
+SETTLE_SECONDS = 3.0  #: lines of one call come within a second of each other
+INGEST = "/ingest/"
+
+#: Which keys a mode needs, and which it may have; any other transport key there is a mistake.
+_NEEDED: dict[Mode, tuple[str, ...]] = {
+    "listen": ("listen",),
+    "connect": ("host", "port"),
+    "file": ("path",),
+    "directory": ("path",),
+    "http": ("path",),
+}
+_ALLOWED: dict[Mode, tuple[str, ...]] = {
+    "listen": ("allow",),
+    "connect": (),
+    "file": (),
+    "directory": ("pattern",),
+    "http": (),
+}
+_TRANSPORT_KEYS = ("listen", "allow", "host", "port", "path", "pattern")
+_ASKS = {
+    "listen": 'the address and port that the PBX connects to, e.g. listen = "0.0.0.0:5555"',
+    "host": 'the address of the PBX, e.g. host = "10.0.0.5"',
+    "port": "the port of its passive socket, e.g. port = 5555",
+    "path": 'where the records are, e.g. path = "/var/lib/3cxpbx/Instance1/Data/Logs/CDRLogs/cdr.log"',
+}
+_ASKS_HTTP_PATH = 'where the forwarder posts, e.g. path = "/ingest/3cx/${THREECX_SECRET}"'
+
+
+class ThreeCXSettings(DecodeSettings):
+    """How the lines of one PBX read."""
+
+    fields: tuple[str, ...] | None = Field(
+        None,
+        description="Names of the fields in the order chosen on the PBX (`historyid`, `callid`, `duration`, …). "
+        "Without it the standard 27 and 20 fields are told apart by their count.",
+    )
+    timezone: str = Field("UTC", description="IANA time zone in which the PBX writes its times; nearly always UTC.")
+
+    @field_validator("fields")
+    @classmethod
+    def _known_fields(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if names is None else checked_names(names)
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            near = get_close_matches(name, sorted(available_timezones()), n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else "give an IANA name such as 'Africa/Lagos'"
+            raise ValueError(f"`timezone`: there is no zone {name!r}: {hint}") from error
+        return name
+
+    def layouts(self) -> tuple[tuple[str, ...], ...]:
+        """The layouts a line may have: the configured one, else the standard ones."""
+        return (self.fields,) if self.fields is not None else tuple(STANDARD_LAYOUTS.values())
+
+
+class ThreeCXConfig(ThreeCXSettings, SourceConfig):
+    """One 3CX PBX. `mode` says how its records come; each mode has its own keys."""
+
+    settings_model: ClassVar[builtins.type[DecodeSettings]] = ThreeCXSettings
+
+    mode: Mode = Field(
+        "listen",
+        description="`listen`: the PBX is the active socket client and connects to us. `connect`: the PBX is the "
+        "passive socket and we connect. `file`: follow its cdr.log. `directory`: take one file per call. `http`: a "
+        "forwarder posts the lines.",
+    )
+    listen: str | None = Field(None, description="Mode listen: `host:port` to listen on, e.g. `0.0.0.0:5555`.")
+    allow: tuple[str, ...] = Field(
+        (), description="Mode listen: networks that may connect, e.g. `['10.0.0.0/8']`; empty: everyone who can."
+    )
+    host: str | None = Field(None, min_length=1, max_length=255, description="Mode connect: the PBX.")
+    port: int | None = Field(None, ge=1, le=65_535, description="Mode connect: the port of its passive socket.")
+    path: str | None = Field(
+        None,
+        min_length=1,
+        max_length=4_096,
+        description="Mode file: the log file. Mode directory: the folder. Mode http: the path below `/ingest/`, with "
+        "a secret of 16 characters or more in it.",
+    )
+    pattern: str = Field("cdr-*.log", min_length=1, description="Mode directory: which files are records.")
+    max_line: int = Field(
+        DEFAULT_MAX_LINE,
+        ge=SMALLEST_MAX_LINE,
+        le=LARGEST_MAX_LINE,
+        description="Bytes of one line; a longer one is kept in suspense, cut.",
+    )
+    settle_seconds: float = Field(
+        SETTLE_SECONDS,
+        ge=0,
+        le=86_400,
+        description="Seconds after a call's last record until decisions may be taken on it.",
+    )
+
+    @field_validator("listen")
+    @classmethod
+    def _an_address(cls, address: str | None) -> str | None:
+        if address is not None:
+            split_address(address)
+        return address
+
+    @field_validator("allow")
+    @classmethod
+    def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            try:
+                ip_network(network, strict=False)
+            except ValueError as error:
+                raise ValueError(
+                    f"`allow`: {network!r} is no network: write e.g. '10.0.0.0/8', '192.0.2.7' or 'fd00::/8'"
+                ) from error
+        return networks
+
+    @model_validator(mode="after")
+    def _keys_of_the_mode(self) -> ThreeCXConfig:
+        for key in _NEEDED[self.mode]:
+            if getattr(self, key) is None:
+                asks = _ASKS_HTTP_PATH if (self.mode, key) == ("http", "path") else _ASKS[key]
+                raise ValueError(f"`{key}` is missing: mode = {self.mode!r} needs {asks}")
+        for key in self.model_fields_set.intersection(_TRANSPORT_KEYS):
+            if key not in _NEEDED[self.mode] + _ALLOWED[self.mode]:
+                modes = [mode for mode in _NEEDED if key in _NEEDED[mode] + _ALLOWED[mode]]
+                raise ValueError(
+                    f"`{key}` has no meaning with mode = {self.mode!r}: it belongs to mode "
+                    f"{' or '.join(map(repr, modes))}; take it out or change `mode`"
+                )
+        if self.mode == "http" and not (self.path or "").startswith(INGEST):
+            raise ValueError(f"`path`: with mode = 'http' it begins with {INGEST!r}: {_ASKS_HTTP_PATH}")
+        if self.mode == "directory" and "/" in self.pattern:
+            raise ValueError("`pattern` is matched against file names in `path`: it cannot contain '/'")
+        return self
+
+    def allows(self, peer: str) -> bool:
+        """Whether a peer with this IP address may connect. An IPv4 address that came through an IPv6 socket
+        (`::ffff:10.0.0.5`) counts as the IPv4 address."""
+        if not self.allow:
+            return True
+        address = ip_address(peer.partition("%")[0])
+        mapped = getattr(address, "ipv4_mapped", None)
+        return any((mapped or address) in network for network in _parsed_networks(self.allow))
+
+
+@cache
+def _parsed_networks(networks: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(network, strict=False) for network in networks)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[v6]:port`; ValueError that says how to write it."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65_535:
+        raise ValueError(f"`listen`: {address!r} is no address: write host:port, e.g. '0.0.0.0:5555' or '[::]:5555'")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"`listen`: write the IPv6 address of {address!r} in brackets, e.g. '[::]:5555'")
+    return host, int(port)

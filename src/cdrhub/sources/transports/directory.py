@@ -1,0 +1,159 @@
+"""A folder with one file per call: each is read once, when it is complete, in the order of names.
+
+Files are never renamed, moved or deleted: the folder belongs to the phone system. What was read is remembered by
+name, size and time of change, together with the records; a file that grows later is read again, and its old lines
+are known by their digests. A file whose last line is not terminated counts as half-written until it has kept its size
+for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NoReturn
+
+from cdrhub.errors import NotConnected
+from cdrhub.sources.base import Intake
+from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
+
+POLL_SECONDS = 0.5
+SETTLED_SECONDS = 5.0  #: that a file without a last newline must keep its size
+FULL_SCAN_SECONDS = 60.0  #: between two looks at files that changed without the folder changing
+READ_BYTES = 262_144
+POSITION_PREFIX = "read:"
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One look at a file."""
+
+    size: int
+    changed_ns: int
+
+    def encode(self) -> str:
+        return f"{self.size} {self.changed_ns}"
+
+
+class DirectoryWatch:
+    """Reads every file of `folder` whose name matches `pattern` (shell style, case-sensitive)."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        pattern: str,
+        line_format: LineFormat,
+        sink: LineSink,
+        intake: Intake,
+        poll_seconds: float = POLL_SECONDS,
+        settled_seconds: float = SETTLED_SECONDS,
+        full_scan_seconds: float = FULL_SCAN_SECONDS,
+    ) -> None:
+        self._folder = folder
+        self._pattern = pattern
+        self._format = line_format
+        self._sink = sink
+        self._intake = intake
+        self._poll_seconds = poll_seconds
+        self._settled_seconds = settled_seconds
+        self._full_scan_seconds = full_scan_seconds
+        self._waiting: dict[str, tuple[_Seen, float]] = {}  # half-written: last look, and since when it looks so
+
+    async def watch(self) -> NoReturn:
+        """Watch until cancelled. NotConnected when the folder, or a file in it, cannot be read."""
+        loop = asyncio.get_running_loop()
+        link = str(self._folder)
+        changed_ns: int | None = None
+        next_full = 0.0
+        live = False
+        try:
+            changed = (await asyncio.to_thread(self._folder.stat)).st_mtime_ns
+            self._intake.link_up(link)
+            try:
+                while True:
+                    if changed != changed_ns or self._waiting or loop.time() >= next_full:
+                        changed_ns, next_full = changed, loop.time() + self._full_scan_seconds
+                        await self._read_new(live=live)
+                        live = True
+                    await asyncio.sleep(self._poll_seconds)
+                    changed = (await asyncio.to_thread(self._folder.stat)).st_mtime_ns
+            finally:
+                self._intake.link_down(link, "no longer watched")
+        except OSError as error:
+            raise NotConnected(f"{self._folder.name} cannot be read: {error.strerror or error}") from error
+
+    async def _read_new(self, *, live: bool) -> None:
+        present = await asyncio.to_thread(self._scan)
+        for name in self._waiting.keys() - present.keys():
+            del self._waiting[name]
+        for name, seen in sorted(present.items()):
+            if self._intake.position(POSITION_PREFIX + name) != seen.encode():
+                await self._read(name, seen, live=live)
+
+    def _scan(self) -> Mapping[str, _Seen]:
+        found = {}
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if fnmatchcase(entry.name, self._pattern):
+                    try:
+                        status = entry.stat()
+                    except FileNotFoundError:  # removed while we looked
+                        continue
+                    if os.path.isfile(entry.path):  # noqa: PTH113 - entry.path is text, and there may be very many
+                        found[entry.name] = _Seen(status.st_size, status.st_mtime_ns)
+        return found
+
+    async def _read(self, name: str, seen: _Seen, *, live: bool) -> None:
+        path = self._folder / name
+        try:
+            if not await asyncio.to_thread(_is_terminated, path, seen.size) and not self._has_settled(name, seen):
+                return
+        except FileNotFoundError:
+            return
+        self._waiting.pop(name, None)
+        attributes: dict[str, object] = {"path": str(path)}
+        if not live:
+            attributes["live"] = False
+        framer = LineFramer(self._format.max_line)
+        read_to = 0
+        while chunk := await asyncio.to_thread(_read_at, path, read_to, seen.size):
+            read_to += len(chunk)
+            framed = framer.feed(chunk)
+            if framed.too_long:
+                self._intake.count("too_long", len(framed.too_long))
+                await self._sink.take(framed.too_long, attributes={**attributes, "too_long": True})
+            if framed.lines and read_to < seen.size:
+                await self._sink.take(framed.lines, attributes=attributes)
+            elif framed.lines:
+                last = None if framer.pending else (POSITION_PREFIX + name, seen.encode())
+                await self._sink.take(framed.lines, attributes=attributes, position=last)
+        rest = framer.close()
+        if rest:
+            self._intake.count("unterminated")
+        await self._sink.take(
+            [rest] if rest else [],
+            attributes={**attributes, "unterminated": True} if rest else attributes,
+            position=(POSITION_PREFIX + name, seen.encode()),
+        )
+
+    def _has_settled(self, name: str, seen: _Seen) -> bool:
+        now = asyncio.get_running_loop().time()
+        last, since = self._waiting.get(name, (None, now))
+        if last != seen:
+            since = now
+        self._waiting[name] = (seen, since)
+        return now - since >= self._settled_seconds
+
+
+def _is_terminated(path: Path, size: int) -> bool:
+    return size > 0 and _read_at(path, size - 1, size) == b"\n"
+
+
+def _read_at(path: Path, offset: int, size: int) -> bytes:
+    with path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        return file.read(min(READ_BYTES, size - offset))

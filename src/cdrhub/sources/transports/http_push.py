@@ -1,0 +1,114 @@
+"""Lines over HTTP: a forwarder beside the phone system posts what it received.
+
+The body is plain lines, or JSON: `{"body": "Received: Call 1,…\\r\\n"}`, a list of such objects, or texts. It is
+unwrapped, so that a line is the same record however it came. The answer is given when the records are durable, and
+not before:
+
+====  =====================================================================================================
+200   `{"accepted": n, "suspended": m}`: all is kept; m of them are no records and wait for a person
+400   `{"accepted": 0, "suspended": m, "error": …}`: nothing of it is a record; it is kept, sending again is idle
+405   not a POST
+413   larger than MAX_BODY_BYTES; nothing is kept
+503   not durable in time, nothing may be kept: send it again after `Retry-After` seconds
+====  =====================================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from cdrhub.errors import IntakeRefused
+from cdrhub.sources.base import Intake
+from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
+
+MAX_BODY_BYTES = 1_048_576  #: of one request, unpacked; about 3,500 records
+DURABLE_SECONDS = 0.8  #: within which a request is answered, one way or the other
+RETRY_AFTER_SECONDS = 5
+RECEIVED = b"Received: "  #: forwarders write it before the line
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unwrapped:
+    """What a body holds."""
+
+    lines: Sequence[bytes]
+    too_long: Sequence[bytes] = ()
+
+
+def unwrap(body: bytes, *, max_line: int) -> Unwrapped:
+    """The lines of a request's body. Never raises: what is not JSON of the documented form is taken as lines."""
+    lines: list[bytes] = []
+    too_long: list[bytes] = []
+    for text in _texts(body):
+        framer = LineFramer(max_line)
+        framed = framer.feed(text + b"\n")
+        lines.extend(line.removeprefix(RECEIVED) for line in framed.lines)
+        too_long.extend(framed.too_long)
+    return Unwrapped(lines=[line for line in lines if line], too_long=too_long)
+
+
+def _texts(body: bytes) -> Sequence[bytes]:
+    if body.lstrip()[:1] not in (b"{", b"[", b'"'):
+        return [body]
+    try:
+        said = orjson.loads(body)
+        items = said if isinstance(said, list) else [said]
+        return [(item["body"] if isinstance(item, dict) else item).encode() for item in items]
+    except (orjson.JSONDecodeError, KeyError, AttributeError, UnicodeEncodeError):
+        return [body]
+
+
+class LinePush:
+    """The handler of one source's ingest path."""
+
+    def __init__(self, *, line_format: LineFormat, sink: LineSink, intake: Intake) -> None:
+        self._format = line_format
+        self._sink = sink
+        self._intake = intake
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Keep what the request holds and answer as the module's docstring says."""
+        if request.method != "POST":
+            return _answer(405, {"error": "POST records here"}, headers={"Allow": "POST"})
+        body = await _read(request)
+        if body is None:
+            self._intake.count("body_too_large")
+            return _answer(413, {"error": f"a body has at most {MAX_BODY_BYTES} bytes"})
+        found = unwrap(body, max_line=self._format.max_line)
+        records = sum(map(self._format.is_record, found.lines))
+        strange = len(found.lines) - records + len(found.too_long)
+        if strange:
+            self._intake.count("foreign", strange)
+        attributes = {"peer": request.remote or ""}
+        try:
+            if found.too_long:
+                await self._sink.take(found.too_long, attributes={**attributes, "too_long": True})
+            if found.lines:
+                await self._sink.take(found.lines, attributes=attributes)
+        except IntakeRefused as refused:
+            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+            return _answer(503, {"error": f"not kept, send it again: {refused}"}, headers=headers)
+        if records:
+            return _answer(200, {"accepted": records, "suspended": strange})
+        why = "no record in the body: it is kept for a person to look at" if strange else "the body is empty"
+        return _answer(400, {"accepted": 0, "suspended": strange, "error": why})
+
+
+async def _read(request: web.Request) -> bytes | None:
+    if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
+        return None
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            return None
+    return bytes(body)
+
+
+def _answer(status: int, said: Mapping[str, Any], *, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(said), content_type="application/json", headers=headers)

@@ -1,0 +1,319 @@
+"""Lines over TCP: a server that phone systems connect to, and a client that connects to them.
+
+A connection is one coroutine that reads, hands over, and reads again only when what it read is durable: the kernel's
+buffer and TCP's window are the back-pressure, and no byte waits in user space while the journal is slow. Nothing is
+ever sent to the peer. Several connections at once are normal (a PBX that reconnects does not close the old one), so
+the second is never refused.
+
+Stopping shuts down the reading side: what the kernel holds is still read and handed over, then the connection ends.
+
+Ports open to the internet are probed (HTTP, TLS, RDP, `MGLNDD_…`). Such lines are handed over as well, for a
+misconfigured PBX looks alike, but only so many in a row per connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from cdrhub.errors import NotConnected
+from cdrhub.sources.base import Intake
+from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
+
+READ_BYTES = 262_144  #: of one read, and so of one group that becomes durable together
+DRAIN_BYTES = 8_388_608  #: read from one connection after stop was asked, more than a kernel buffers
+MAX_CONNECTIONS = 64  #: of one source; a PBX has one, sometimes two
+MAX_FOREIGN_LINES = 20  #: in a row from one connection that are no record; then it is closed
+MAX_FOREIGN_BYTES = 131_072  #: the same in bytes; enough for one line at the limit and one more
+ACCEPTS_AT_ONCE = 16
+ACCEPT_PAUSE_SECONDS = 1.0  #: after the process ran out of descriptors or memory
+CONNECT_SECONDS = 10.0
+
+#: Half-open TCP behind NAT or a firewall lost the first records after a night on a real PBX (tcp(7)).
+KEEPALIVE_IDLE_SECONDS = 30
+KEEPALIVE_INTERVAL_SECONDS = 10
+KEEPALIVE_PROBES = 3
+USER_TIMEOUT_MILLISECONDS = 60_000
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+def keep_alive(connection: socket.socket) -> None:
+    """Notice a dead peer within a minute, although we never send."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_SECONDS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECONDS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MILLISECONDS)
+
+
+def peer_name(address: Any) -> str:
+    """`host:port` or `[v6]:port` of a socket address."""
+    host, port = str(address[0]), address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class LineConnection:
+    """One connection, from its first byte to its last."""
+
+    def __init__(
+        self, connection: socket.socket, *, peer: str, line_format: LineFormat, sink: LineSink, intake: Intake
+    ) -> None:
+        self.peer = peer
+        self.spoke = False  #: whether it ever sent a record
+        self._socket = connection
+        self._format = line_format
+        self._sink = sink
+        self._intake = intake
+        self._framer = LineFramer(line_format.max_line)
+        self._foreign_lines = 0
+        self._foreign_bytes = 0
+        self._linked = False
+        self._allowance: int | None = None
+
+    @property
+    def finishing(self) -> bool:
+        """Whether `finish` was called."""
+        return self._allowance is not None
+
+    def finish(self) -> None:
+        """Read what has arrived and end. Idempotent."""
+        if self._allowance is None:
+            self._allowance = DRAIN_BYTES
+            try:
+                self._socket.shutdown(socket.SHUT_RD)
+            except OSError:  # the peer is gone already, which ends it as well
+                self._intake.count("peer_gone_at_stop")
+
+    async def run(self) -> str:
+        """Read to the end and hand everything over; returns why it ended. The socket is closed."""
+        self._link(up=True)
+        why = "stopped before its end"
+        try:
+            why = await self._read()
+            if rest := self._framer.close():
+                self._intake.count("unterminated")
+                await self._hand_over([rest], unterminated=True)
+        finally:
+            self._socket.close()
+            self._link(up=False, detail=why)
+        return why
+
+    async def _read(self) -> str:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                chunk = await loop.sock_recv(self._socket, READ_BYTES)
+            except OSError as error:
+                self._intake.count("connection_lost")
+                return f"the connection was lost: {error.strerror or error}"
+            if not chunk:
+                return "the peer closed" if self._allowance is None else "stopped"
+            framed = self._framer.feed(chunk)
+            if framed.lines:
+                await self._hand_over(framed.lines)
+            if framed.too_long:
+                self._intake.count("too_long", len(framed.too_long))
+                await self._hand_over(framed.too_long, too_long=True)
+            if self._foreign_lines > MAX_FOREIGN_LINES or self._foreign_bytes > MAX_FOREIGN_BYTES:
+                self._intake.count("foreign_closed")
+                return "closed: it sent no records"
+            if self._allowance is not None:
+                self._allowance -= len(chunk)
+                if self._allowance <= 0:
+                    return "stopped while it was still sending"
+
+    async def _hand_over(self, lines: Sequence[bytes], **marks: bool) -> None:
+        kept = self._within_patience(lines, too_long="too_long" in marks)
+        if not kept:
+            return
+        attributes: Mapping[str, Any] = {"peer": self.peer, **marks}
+        try:
+            await self._sink.take(kept, attributes=attributes)
+        except BaseException:
+            self._intake.count("not_kept", len(kept))
+            raise
+
+    def _within_patience(self, lines: Sequence[bytes], *, too_long: bool) -> Sequence[bytes]:
+        """`lines` without what a peer that sends no records may not add any more."""
+        is_record = self._format.is_record
+        if not too_long and all(map(is_record, lines)):
+            self._foreign_lines = self._foreign_bytes = 0
+            self.spoke = True
+            self._link(up=True)
+            return lines
+        kept: list[bytes] = []
+        for line in lines:
+            if not too_long and is_record(line):
+                self._foreign_lines = self._foreign_bytes = 0
+                self.spoke = True
+                self._link(up=True)
+            else:
+                self._intake.count("foreign")
+                self._foreign_lines += 1
+                self._foreign_bytes += len(line)
+                if self._foreign_lines > MAX_FOREIGN_LINES or self._foreign_bytes > MAX_FOREIGN_BYTES:
+                    self._intake.count("foreign_dropped", len(lines) - len(kept))
+                    break
+                if not self.spoke:
+                    self._link(up=False, detail="it sends no records")  # a probe does not end blindness
+            kept.append(line)
+        return kept
+
+    def _link(self, *, up: bool, detail: str = "") -> None:
+        if up and not self._linked:
+            self._intake.link_up(self.peer)
+        elif self._linked and not up:
+            self._intake.link_down(self.peer, detail)
+        self._linked = up
+
+
+class _Connections:
+    """The open connections of one session, each in a task of its own."""
+
+    def __init__(self, *, line_format: LineFormat, sink: LineSink, intake: Intake) -> None:
+        self._format = line_format
+        self._sink = sink
+        self._intake = intake
+        self._open: dict[asyncio.Task[str], LineConnection] = {}
+        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, connection: socket.socket, peer: str) -> asyncio.Task[str]:
+        """Read `connection` (non-blocking) to its end."""
+        keep_alive(connection)
+        reader = LineConnection(
+            connection, peer=peer, line_format=self._format, sink=self._sink, intake=self._intake
+        )
+        task = asyncio.create_task(reader.run(), name=f"{self._intake.source} {peer}")
+        self._open[task] = reader
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[str]) -> None:
+        del self._open[task]
+        if not task.cancelled() and (error := task.exception()) is not None and not self.broken.done():
+            self.broken.set_exception(error)
+
+    def make_room(self) -> bool:
+        """End the oldest connection that never sent a record; False if all have."""
+        for reader in self._open.values():
+            if not reader.spoke and not reader.finishing:
+                reader.finish()
+                return True
+        return False
+
+    async def drain(self) -> None:
+        """Read what has arrived and end all. Cancelled again, it drops what is not durable yet, counted."""
+        for reader in list(self._open.values()):
+            reader.finish()
+        try:
+            while self._open:
+                await asyncio.wait(list(self._open))
+        finally:
+            for task in list(self._open):
+                task.cancel()
+            await asyncio.gather(*self._open, return_exceptions=True)
+            if self.broken.done() and not self.broken.cancelled():
+                self.broken.exception()  # whoever drains has it already or is being stopped
+            self.broken.cancel()
+
+
+async def serve_lines(
+    address: str, *, allows: Callable[[str], bool], line_format: LineFormat, sink: LineSink, intake: Intake
+) -> None:
+    """Listen on `address` (`host:port`) and read every connection, until cancelled.
+
+    Cancellation stops accepting, drains what has arrived and closes. `allows` says whether an IP address may connect;
+    refused peers are counted and closed. An error of the sink ends the session with that error.
+    """
+    listening = await intake.listen(address)
+    connections = _Connections(line_format=line_format, sink=sink, intake=intake)
+    loop = asyncio.get_running_loop()
+
+    def accept_some() -> None:
+        for _ in range(ACCEPTS_AT_ONCE):
+            try:
+                connection, where = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    if not connections.broken.done():
+                        connections.broken.set_exception(error)
+                    return
+                intake.count("accept_failed")
+                loop.remove_reader(listening)
+                resumed.append(loop.call_later(ACCEPT_PAUSE_SECONDS, loop.add_reader, listening, accept_some))
+                return
+            admit(connection, where)
+
+    def admit(connection: socket.socket, where: Any) -> None:
+        if not allows(where[0]):
+            intake.count("peer_refused")
+            connection.close()
+        elif len(connections) >= MAX_CONNECTIONS and not connections.make_room():
+            intake.count("too_many_connections")
+            connection.close()
+        else:
+            connection.setblocking(False)
+            connections.add(connection, peer_name(where))
+
+    resumed: list[asyncio.TimerHandle] = []
+    loop.add_reader(listening, accept_some)
+    try:
+        await asyncio.shield(connections.broken)
+    finally:
+        for timer in resumed:
+            timer.cancel()
+        accept_some()  # who is in the backlog has been told "connected", and may have sent
+        loop.remove_reader(listening)
+        for timer in resumed:
+            timer.cancel()
+        listening.close()
+        await connections.drain()
+
+
+async def connect_lines(
+    host: str, port: int, *, line_format: LineFormat, sink: LineSink, intake: Intake
+) -> None:
+    """Connect to `host`:`port` and read to the end. Always ends in NotConnected, or in the sink's error."""
+    connection, peer = await _connect(host, port)
+    connections = _Connections(line_format=line_format, sink=sink, intake=intake)
+    reading = connections.add(connection, peer)
+    try:
+        why = await asyncio.shield(reading)
+    finally:
+        await connections.drain()
+    raise NotConnected(f"{peer}: {why}")
+
+
+async def _connect(host: str, port: int) -> tuple[socket.socket, str]:
+    loop = asyncio.get_running_loop()
+    refused: OSError | None = None
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+                connection = socket.socket(family, kind, protocol)
+                connection.setblocking(False)
+                try:
+                    await loop.sock_connect(connection, address)
+                except OSError as error:
+                    connection.close()
+                    refused = error
+                except BaseException:
+                    connection.close()
+                    raise
+                else:
+                    return connection, peer_name(address)
+    except TimeoutError as error:
+        raise NotConnected(f"{host}:{port} did not answer within {CONNECT_SECONDS:g} s") from error
+    except OSError as error:
+        raise NotConnected(f"{host} cannot be resolved: {error.strerror or error}") from error
+    why = (refused.strerror or str(refused)) if refused is not None else "it has no address"
+    raise NotConnected(f"{host}:{port}: {why}") from refused

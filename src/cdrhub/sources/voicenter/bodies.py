@@ -1,0 +1,232 @@
+"""The bodies of Voicenter's pushes: JSON, XML-RPC or a form, told apart by their first character.
+
+The vendor's Content-Type is undocumented, so it is not asked. Keys keep the vendor's spelling here; they are compared
+without regard to case by the decoder. `parse` returns a body or raises DecodeError, nothing else, whatever the bytes.
+
+Formats: https://www.voicenter.com/API/CDR-Notification-System-API, http://xmlrpc.com/spec.md (with the vendor's `i8`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from lxml import etree
+
+from cdrhub.errors import DecodeError, Reason
+
+MAX_CDRS = 1_000  #: CDRs in one array
+MAX_FORM_FIELDS = 1_000
+MAX_WRAPPINGS = 3  #: JSON inside a JSON string inside …
+MAX_XML_DEPTH = 24  #: values inside values; the vendor uses three
+
+METHOD = "cdr"
+
+_BOM = b"\xef\xbb\xbf"
+_BLANKS = b" \t\r\n\0"
+_REPLACED = "\ufffd"
+
+#: Entities stay unresolved, nothing is loaded, libxml2's own limits on depth, text and expansion stay on.
+_PARSER = etree.XMLParser(
+    resolve_entities=False,
+    load_dtd=False,
+    dtd_validation=False,
+    attribute_defaults=False,
+    no_network=True,
+    huge_tree=False,
+    remove_comments=True,
+    remove_pis=True,
+    recover=False,
+)
+
+
+class Format(StrEnum):
+    """How a push is written; the value is the content type under which its records are kept."""
+
+    JSON = "application/json"
+    XMLRPC = "text/xml"
+    FORM = "application/x-www-form-urlencoded"
+
+
+Cdr = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Body:
+    """A body understood as far as its format goes.
+
+    `items` are what it holds: normally one object, several of an array, each of them an object if all is well.
+    `repaired` says that bytes which are not UTF-8 were replaced.
+    """
+
+    format: Format
+    items: tuple[Any, ...]
+    repaired: bool = False
+
+
+def sniff(body: bytes) -> Format:
+    """The format by the first character that is no blank; a byte order mark is passed over."""
+    first = _stripped(body, limit=256)[:1]
+    if first == b"<":
+        return Format.XMLRPC
+    if first in (b"{", b"[", b'"'):
+        return Format.JSON
+    return Format.FORM
+
+
+def parse(body: bytes) -> Body:
+    """What `body` holds. Raises DecodeError: UNPARSABLE, TOO_LONG (too many objects) or FORBIDDEN (a DOCTYPE)."""
+    match sniff(body):
+        case Format.XMLRPC:
+            return Body(format=Format.XMLRPC, items=(_xmlrpc(_stripped(body)),))
+        case Format.JSON:
+            return _json(_stripped(body))
+        case Format.FORM:
+            return _form(_stripped(body))
+
+
+def nested_json(text: str) -> Any:
+    """The object or array that `text` holds as JSON, or `text` itself (IVR, CustomData and aiData come both ways)."""
+    if text[:1] not in "{[" or not text:
+        return text
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+def _stripped(body: bytes, *, limit: int | None = None) -> bytes:
+    head = body if limit is None else body[:limit]
+    return head.lstrip(_BLANKS).removeprefix(_BOM).lstrip(_BLANKS)
+
+
+def _json(text: bytes) -> Body:
+    value, repaired = _json_value(text)
+    for _ in range(MAX_WRAPPINGS):
+        if not isinstance(value, str):
+            break
+        value, _ = _json_value(value.encode("utf-8", "replace"))
+    items = tuple(value) if isinstance(value, list) else (value,)
+    if len(items) > MAX_CDRS:
+        raise DecodeError(Reason.TOO_LONG, f"an array of {len(items)} CDRs; at most {MAX_CDRS} are read")
+    if not any(isinstance(item, dict) for item in items):
+        raise DecodeError(Reason.UNPARSABLE, "JSON, but no object")
+    return Body(format=Format.JSON, items=items, repaired=repaired)
+
+
+def _json_value(text: bytes) -> tuple[Any, bool]:
+    """The value of a JSON text and whether it had to be repaired.
+
+    orjson keeps to RFC 8259. What other writers let through (a cut emoji as a lone surrogate, NaN, bytes of an old code
+    page) is read by the standard library instead, for the call in it is worth more than the law.
+    """
+    try:
+        return orjson.loads(text), False
+    except orjson.JSONDecodeError as strict:
+        try:
+            readable = text.decode("utf-8", "replace")
+            return json.loads(readable, strict=False), _REPLACED in readable
+        except (ValueError, RecursionError):
+            raise DecodeError(Reason.UNPARSABLE, f"not JSON: {strict}") from strict
+
+
+def _form(text: bytes) -> Body:
+    if b"=" not in text:
+        raise DecodeError(Reason.UNPARSABLE, "neither XML nor JSON nor a form")
+    readable = text.decode("utf-8", "replace").rstrip("\r\n\0 ")
+    try:
+        pairs = parse_qsl(readable, keep_blank_values=True, errors="replace", max_num_fields=MAX_FORM_FIELDS)
+    except ValueError as error:
+        raise DecodeError(Reason.UNPARSABLE, f"not a form: {error}") from error
+    fields: dict[str, Any] = {}
+    for key, value in pairs:
+        if value or key not in fields:
+            fields[key] = value
+    return Body(
+        format=Format.FORM, items=(fields,), repaired=any(_REPLACED in key or _REPLACED in v for key, v in pairs)
+    )
+
+
+def _xmlrpc(text: bytes) -> Cdr:
+    if text[:9].upper() == b"<!DOCTYPE":
+        raise DecodeError(Reason.FORBIDDEN, "a document type (DOCTYPE) is refused")
+    try:
+        root = etree.fromstring(text.rstrip(_BLANKS), _PARSER)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        if b"<!DOCTYPE" in text[:1024].upper():
+            raise DecodeError(Reason.FORBIDDEN, "a document type (DOCTYPE) is refused") from error
+        raise DecodeError(Reason.UNPARSABLE, f"not XML: {error}") from error
+    docinfo = root.getroottree().docinfo
+    if docinfo.doctype or docinfo.internalDTD is not None:
+        raise DecodeError(Reason.FORBIDDEN, "a document type (DOCTYPE) is refused")
+    if _name(root) != "methodcall":
+        raise DecodeError(Reason.UNPARSABLE, f"<{_name(root)[:64]}> is no XML-RPC methodCall")
+    method = _child(root, "methodname")
+    if method is None or (method.text or "").strip().casefold() != METHOD:
+        raise DecodeError(Reason.UNPARSABLE, f"the XML-RPC method {_text_of(method)[:64]!r} is not CDR")
+    element: etree._Element | None = root
+    for name in ("params", "param", "value", "struct"):
+        element = None if element is None else _child(element, name)
+    if element is None:
+        raise DecodeError(Reason.UNPARSABLE, "XML-RPC without a struct")
+    return _struct(element, depth=0)
+
+
+def _name(element: etree._Element) -> str:
+    """Its local name in lower case; extension types come with a namespace (`ex:i8`)."""
+    tag = element.tag
+    return tag.rpartition("}")[2].lower() if isinstance(tag, str) else ""
+
+
+def _child(element: etree._Element, name: str) -> etree._Element | None:
+    return next((child for child in element if _name(child) == name), None)
+
+
+def _text_of(element: etree._Element | None) -> str:
+    return "" if element is None else (element.text or "")
+
+
+def _struct(element: etree._Element, *, depth: int) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for member in element:
+        name = _text_of(_child(member, "name")).strip()
+        value = _child(member, "value")
+        if name:
+            said = "" if value is None else _value(value, depth=depth)
+            if said != "" or name not in fields:
+                fields[name] = said
+    return fields
+
+
+def _value(element: etree._Element, *, depth: int) -> Any:
+    """The value of a `<value>`. A number that is none stays text: the decoder knows what can be done without."""
+    if depth > MAX_XML_DEPTH:
+        raise DecodeError(Reason.UNPARSABLE, f"XML-RPC values nested deeper than {MAX_XML_DEPTH}")
+    typed = next((child for child in element if _name(child)), None)
+    if typed is None:
+        return _text_of(element)
+    text = _text_of(typed).strip()
+    match _name(typed):
+        case "i4" | "i8" | "int":
+            return int(text) if _is_integer(text) else text
+        case "boolean":
+            return text.casefold() in ("1", "true")
+        case "nil":
+            return None
+        case "struct":
+            return _struct(typed, depth=depth + 1)
+        case "array":
+            items = _child(typed, "data")
+            return [] if items is None else [_value(v, depth=depth + 1) for v in items if _name(v) == "value"]
+        case _:
+            return text
+
+
+def _is_integer(text: str) -> bool:
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and len(digits) <= 19

@@ -1,0 +1,67 @@
+"""The table `[sources.<name>]` of a Voicenter account.
+
+Voicenter pushes one CDR per call leg to a URL of the customer (https://www.voicenter.com/API/CDR-Notification-System-API).
+It signs nothing, so the path carries a secret, and the addresses it pushes from may be listed.
+"""
+
+from __future__ import annotations
+
+import builtins
+from typing import ClassVar, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, IPvAnyNetwork, field_validator
+
+from cdrhub.sources.base import DecodeSettings, SourceConfig
+
+MAX_BODY_BYTES = 10 * 1024 * 1024  #: pushes with transcripts reach megabytes
+MAX_BODY_BYTES_EVER = 16 * 1024 * 1024  #: what the journal takes as one record
+
+
+class VoicenterSettings(DecodeSettings):
+    """What the decoder needs to know of an account."""
+
+    region: str | None = Field(
+        "IL",
+        pattern=r"^[A-Z]{2}$",
+        description="ISO 3166-1 country of numbers without a country code. Voicenter writes both `05…` and `9725…`.",
+    )
+    epoch_timezone: str = Field(
+        "UTC",
+        description=(
+            "IANA zone in which the account writes `time`. The push's epoch is in fact the local wall clock of many "
+            "accounts: compare one call with its true time and set `Asia/Jerusalem` if it is two or three hours late."
+        ),
+    )
+
+    @field_validator("epoch_timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"{name!r} is no IANA time zone; use a name such as 'Asia/Jerusalem'") from error
+        return name
+
+
+class VoicenterConfig(VoicenterSettings, SourceConfig):
+    """A source of type `voicenter`."""
+
+    settings_model: ClassVar[builtins.type[DecodeSettings]] = VoicenterSettings
+
+    type: Literal["voicenter"] = Field("voicenter", description="The phone system.")
+    path: str = Field(
+        pattern=r"^/ingest/[A-Za-z0-9._~/-]+$",
+        max_length=512,
+        repr=False,
+        description="Path the account pushes to; end it in a secret of 16 characters or more.",
+    )
+    allow: tuple[IPvAnyNetwork, ...] = Field(
+        (), description="Addresses or networks that may push, e.g. `['203.0.113.0/24']`; empty: any."
+    )
+    max_body: int = Field(
+        MAX_BODY_BYTES,
+        ge=1024,
+        le=MAX_BODY_BYTES_EVER,
+        description="Longest body in bytes; a longer one is answered with 413 and its beginning kept in suspense.",
+    )

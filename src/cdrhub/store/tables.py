@@ -1,0 +1,211 @@
+"""The tables of the store. Their columns are a public contract: people query them.
+
+`calls` and `call_legs` are what the fold makes of `records`; every column of theirs that stems from the vendor is a
+field of `model.call`. Unique keys never start with `source`: on a table that PostgreSQL has not analysed yet, it would
+take such an index for the key look-up and read all rows of that source.
+
+There are no foreign keys: rows of one call are written in one transaction, and a check per row would cost a tenth of
+the rate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import datetime
+from decimal import Decimal
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from sqlalchemy import (
+    Column,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+)
+from sqlalchemy.types import TypeEngine
+
+from cdrhub.model.call import Call, Leg
+from cdrhub.model.record import DIGEST_BYTES
+from cdrhub.model.update import LENGTHS, MAX_KEY, MAX_TEXT
+from cdrhub.store.types import CallId, Cost, Json, UtcDateTime, body, digest, serial, text
+
+MAX_WORD = 32  #: characters of a word of ours: state, direction, role, type of a fact
+MAX_SOURCE = 64  #: characters of a source's, a system's, a tenant's name
+MAX_DETAIL = 1000  #: characters of why a record is in suspense
+MAX_REVISION = 64  #: characters of a configuration's revision
+MAX_CONTENT_TYPE = 255
+MAX_EVENT_ID = 255
+
+METADATA = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+_MARIADB = {
+    "mariadb_engine": "InnoDB",
+    "mariadb_charset": "utf8mb4",
+    "mariadb_collate": "utf8mb4_nopad_bin",
+    "mariadb_row_format": "DYNAMIC",
+}
+
+_WORDS = frozenset({"direction", "state", "disposition", "ended_by", "recording_state", "role", "outcome"})
+_KEYS = frozenset({"call_key", "linked_key", "leg_key", "parent_leg"})
+
+
+def _column_type(name: str, annotation: Any) -> TypeEngine[Any]:
+    if annotation is datetime:
+        return UtcDateTime()
+    if annotation is int:
+        return Integer()
+    if annotation is Decimal:
+        return Cost()
+    if annotation is not str:
+        return Json()
+    if name in _WORDS:
+        return text(MAX_WORD)
+    return text(MAX_KEY if name in _KEYS else LENGTHS.get(name, MAX_TEXT))
+
+
+def _columns_of(model: type[Call | Leg], *, without: frozenset[str] = frozenset()) -> list[Column[Any]]:
+    """A column for each field of `model`, nullable where the field may be None."""
+    hints = get_type_hints(model)
+    columns: list[Column[Any]] = []
+    for field in fields(model):
+        if field.name in without:
+            continue
+        annotation = hints[field.name]
+        optional = get_origin(annotation) is not None and NoneType in get_args(annotation)
+        if optional:
+            annotation = next(a for a in get_args(annotation) if a is not NoneType)
+        columns.append(Column(field.name, _column_type(field.name, annotation), nullable=optional))
+    return columns
+
+
+calls = Table(
+    "calls",
+    METADATA,
+    Column("id", CallId(), nullable=False),  # UUIDv7
+    Column("source", text(MAX_SOURCE), nullable=False),  # the source's name in the configuration
+    Column("system", text(MAX_WORD), nullable=False),  # 3cx, voicenter, freeswitch, astercc, enigma, …
+    Column("tenant", text(MAX_SOURCE), nullable=False),
+    *_columns_of(Call, without=frozenset({"legs", "final"})),
+    Column("case_id", CallId(), nullable=True),  # when the call belongs to a redial case
+    Column("attempt_id", CallId(), nullable=True),
+    Column("sort_at", UtcDateTime(), nullable=False),  # Call.sort_at, else first_received_at
+    Column("record_count", Integer(), nullable=False),
+    Column("revision", Integer(), nullable=False),  # rises with every write of the row
+    Column("first_received_at", UtcDateTime(), nullable=False),
+    Column("last_received_at", UtcDateTime(), nullable=False),
+    Column("updated_at", UtcDateTime(), nullable=False),
+    Column("announced", Json(), nullable=True),  # what was told of the call
+    Column("replaced_by", CallId(), nullable=True),  # of a withdrawn call: where its records went
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("call_key", "source"),
+    Index(None, "sort_at", "id"),
+    Index(None, "external_number", "sort_at"),
+    **_MARIADB,
+)
+
+call_legs = Table(
+    "call_legs",
+    METADATA,
+    Column("call_id", CallId(), nullable=False),
+    *_columns_of(Leg),
+    PrimaryKeyConstraint("call_id", "leg_key"),
+    **_MARIADB,
+)
+
+records = Table(
+    "records",
+    METADATA,
+    Column("id", serial(), Identity(), nullable=False),  # people type it
+    Column("source", text(MAX_SOURCE), nullable=False),
+    Column("received_at", UtcDateTime(), nullable=False),
+    Column("digest", digest(DIGEST_BYTES), nullable=False),
+    Column("event_id", text(MAX_EVENT_ID), nullable=True),
+    Column("content_type", text(MAX_CONTENT_TYPE), nullable=False),
+    Column("body", body(), nullable=True),  # null once retention emptied it
+    Column("repaired_body", body(), nullable=True),
+    Column("attributes", Json(), nullable=False),
+    Column("call_id", CallId(), nullable=True),
+    Column("state", text(MAX_WORD), nullable=False),  # applied, ignored, suspended, discarded
+    Column("reason", text(MAX_WORD), nullable=True),  # errors.Reason
+    Column("detail", text(MAX_DETAIL), nullable=True),
+    Column("decoder_revision", Integer(), nullable=False),
+    Column("config_revision", text(MAX_REVISION), nullable=False),
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("digest", "source"),
+    Index(None, "call_id"),
+    **_MARIADB,
+)
+Index(
+    "ix_records_suspended",
+    records.c.state,
+    records.c.id,
+    postgresql_where=records.c.state == "suspended",
+    sqlite_where=records.c.state == "suspended",
+)
+
+record_audit = Table(
+    "record_audit",
+    METADATA,
+    Column("id", serial(), Identity(), nullable=False),
+    Column("record_id", serial(), nullable=False),
+    Column("at", UtcDateTime(), nullable=False),
+    Column("actor", text(MAX_TEXT), nullable=False),
+    Column("action", text(MAX_WORD), nullable=False),  # edited, replayed, discarded
+    Column("why", text(MAX_DETAIL), nullable=True),
+    Column("before", Json(), nullable=True),
+    Column("after", Json(), nullable=True),
+    PrimaryKeyConstraint("id"),
+    Index(None, "record_id"),
+    **_MARIADB,
+)
+
+coverage = Table(
+    "coverage",
+    METADATA,
+    Column("id", serial(), Identity(), nullable=False),
+    Column("hub", text(MAX_TEXT), nullable=True),
+    Column("source", text(MAX_SOURCE), nullable=False),
+    Column("since", UtcDateTime(), nullable=False),
+    Column("until", UtcDateTime(), nullable=True),  # null: as far as the hub knew when it wrote
+    Column("state", text(MAX_WORD), nullable=False),  # connected, idle, quiet, blind, backfilled
+    Column("detail", text(MAX_DETAIL), nullable=False),
+    PrimaryKeyConstraint("id"),
+    Index(None, "since"),
+    **_MARIADB,
+)
+
+config_revisions = Table(
+    "config_revisions",
+    METADATA,
+    Column("revision", text(MAX_REVISION), nullable=False),
+    Column("source", text(MAX_SOURCE), nullable=False),
+    Column("system", text(MAX_WORD), nullable=False),
+    Column("settings", Json(), nullable=False),
+    Column("first_seen_at", UtcDateTime(), nullable=False),
+    PrimaryKeyConstraint("revision", "source"),
+    **_MARIADB,
+)
+
+outbox = Table(
+    "outbox",
+    METADATA,
+    Column("id", serial(), Identity(), nullable=False),
+    Column("call_id", CallId(), nullable=False),
+    Column("source", text(MAX_SOURCE), nullable=False),
+    Column("type", text(MAX_WORD), nullable=False),  # call.started, call.answered, call.settled
+    Column("revision", Integer(), nullable=False),  # of the call, when this became true
+    Column("due_at", UtcDateTime(), nullable=False),  # not to be acted on before
+    Column("snapshot", Json(), nullable=True),
+    PrimaryKeyConstraint("id"),
+    sqlite_autoincrement=True,  # rows are purged, and an id must never come again
+    **_MARIADB,
+)

@@ -1,0 +1,64 @@
+"""Fixtures for all tests: a fresh database on each real engine."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.servers import MariaDBServer, PostgresServer, ServerUnavailable, running
+
+ENGINES = ("sqlite", "postgresql", "mariadb")
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A running PostgreSQL, shared by the session."""
+    with running(PostgresServer) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDBServer]:
+    """A running MariaDB, shared by the session; skips where the machine has none."""
+    try:
+        with running(MariaDBServer) as server:
+            yield server
+    except ServerUnavailable as why:
+        pytest.skip(str(why))
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database."""
+    name = f"test_{next(_numbers)}"
+    postgres_server.execute(f'CREATE DATABASE "{name}"')
+    yield postgres_server.url(name)
+    postgres_server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server: MariaDBServer) -> Iterator[str]:
+    """The URL of an empty MariaDB database."""
+    name = f"test_{next(_numbers)}"
+    mariadb_server.execute(f"CREATE DATABASE {name}")
+    yield mariadb_server.url(name)
+    mariadb_server.execute(f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of an SQLite database that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'cdrhub.db'}"
+
+
+@pytest.fixture(params=ENGINES)
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database, once for each engine."""
+    prefix = {"postgresql": "postgres"}.get(request.param, request.param)
+    url: str = request.getfixturevalue(f"{prefix}_url")
+    return url

@@ -1,0 +1,59 @@
+"""Listening sockets survive a reload, are closed when no longer wanted, and refuse with a sentence."""
+
+import socket
+
+import pytest
+
+from cdrhub.errors import ConfigError
+from cdrhub.listeners import Listeners, bind, parse_address
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [("127.0.0.1:5555", ("127.0.0.1", 5555)), ("[::1]:80", ("::1", 80)), ("localhost:0", ("localhost", 0))],
+)
+def test_addresses(text: str, address: tuple[str, int]) -> None:
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["5555", ":5555", "host:", "host:x", "host:70000", ""])
+def test_what_is_no_address_is_named(text: str) -> None:
+    with pytest.raises(ConfigError, match="is not an address"):
+        parse_address(text)
+
+
+def free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def connects(address: str) -> bool:
+    with socket.socket() as client:
+        client.settimeout(5)
+        return client.connect_ex(parse_address(address)) == 0
+
+
+def test_a_source_that_stops_leaves_the_port_open_for_its_successor() -> None:
+    address, listeners = free_address(), Listeners()
+    listeners.expect({address})
+    listeners.socket(address).close()
+    assert connects(address)
+    listeners.expect({address})
+    listeners.release_unused()
+    assert connects(address)
+    listeners.expect(set())
+    listeners.release_unused()
+    assert not connects(address)
+
+
+def test_a_taken_port_changes_nothing_and_says_so() -> None:
+    taken, free = free_address(), free_address()
+    holder, listeners = bind(taken), Listeners()
+    try:
+        with pytest.raises(ConfigError, match=f"cannot listen on {taken}"):
+            listeners.expect({free, taken})
+        assert not connects(free)
+    finally:
+        holder.close()
+        listeners.close()

@@ -1,0 +1,69 @@
+"""Who may read: tokens, roles, loopback, and the client's real address behind proxies."""
+
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdrhub.web.auth import Guard, Token
+
+READ = Token(name="bi", token="r" * 16, role="read", tenant=None)
+ADMIN = Token(name="ops", token="a" * 16, role="admin", tenant=None)
+PROXIES = (ip_network("10.1.0.0/16"),)
+
+
+def guard(*tokens: Token) -> Guard:
+    return Guard(tokens=tokens, trusted_proxies=PROXIES)
+
+
+def test_without_tokens_loopback_reads_and_nobody_else_does() -> None:
+    open_guard = guard()
+    assert open_guard.allows(client="127.0.0.1", authorization=None, role="read")
+    assert open_guard.allows(client="::1", authorization=None, role="read")
+    assert not open_guard.allows(client="127.0.0.1", authorization=None, role="operate")
+    assert not open_guard.allows(client="192.0.2.1", authorization=None, role="read")
+    assert not open_guard.allows(client="", authorization=None, role="read")
+
+
+def test_with_tokens_loopback_needs_one_too() -> None:
+    assert not guard(READ).allows(client="127.0.0.1", authorization=None, role="read")
+
+
+@pytest.mark.parametrize(
+    ("authorization", "role", "allowed"),
+    [
+        (f"Bearer {READ.token}", "read", True),
+        (f"bearer {READ.token}", "read", True),
+        (f"Bearer {READ.token}", "operate", False),
+        (f"Bearer {ADMIN.token}", "operate", True),
+        (f"Bearer {READ.token}x", "read", False),
+        (f"Basic {READ.token}", "read", False),
+        (READ.token, "read", False),
+        ("Bearer ", "read", False),
+        ("Bearer \udcff", "read", False),
+    ],
+)
+def test_roles(authorization: str, role: str, allowed: bool) -> None:
+    assert guard(READ, ADMIN).allows(client="192.0.2.1", authorization=authorization, role=role) is allowed  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("192.0.2.9", "127.0.0.1", "192.0.2.9"),
+        ("10.1.0.1", None, "10.1.0.1"),
+        ("10.1.0.1", "192.0.2.7", "192.0.2.7"),
+        ("10.1.0.1", "127.0.0.1, 192.0.2.7", "192.0.2.7"),
+        ("10.1.0.1", "192.0.2.7, 10.1.0.2", "192.0.2.7"),
+        ("10.1.0.1", "nonsense", "10.1.0.1"),
+    ],
+)
+def test_the_client_behind_trusted_proxies(peer: str, forwarded: str | None, client: str) -> None:
+    assert guard().client(peer, forwarded) == client
+
+
+@given(st.text(), st.text())
+def test_no_header_makes_a_stranger_loopback(forwarded: str, authorization: str) -> None:
+    seen = guard().client("192.0.2.9", forwarded)
+    assert not guard().allows(client=seen, authorization=authorization, role="read")
