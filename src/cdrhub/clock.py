@@ -6,7 +6,7 @@ steadily a whole multiple of 15 minutes away (every UTC offset in use is one), i
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from datetime import datetime, timedelta
 
 STEP = timedelta(minutes=15)
@@ -19,22 +19,25 @@ class ClockWatch:
     """The offsets of one source's last live calls."""
 
     def __init__(self) -> None:
-        self._steps: deque[int | None] = deque(maxlen=WINDOW)
+        self._delays: deque[timedelta] = deque(maxlen=WINDOW)
 
     def saw(self, *, ended_at: datetime, received_at: datetime) -> None:
         """A live record of a call that ended then arrived then (both aware)."""
-        steps, rest = divmod(received_at - ended_at + STEP / 2, STEP)
-        self._steps.append(steps if abs(rest - STEP / 2) <= SLACK else None)
+        self._delays.append(received_at - ended_at)
 
     @property
     def offset(self) -> timedelta | None:
         """How far behind the hub's clock the source's ends are, when that is steady and not zero; else None."""
-        if len(self._steps) < WINDOW:
+        if len(self._delays) < WINDOW:
             return None
-        for steps in set(self._steps):
-            if steps and sum(step == steps for step in self._steps) >= NEEDED:
-                return steps * STEP
-        return None
+        steps, times = Counter(_steps(delay) for delay in self._delays).most_common(1)[0]
+        return steps * STEP if steps and times >= NEEDED else None
+
+
+def _steps(delay: timedelta) -> int | None:
+    """`delay` in whole steps, or None where it is not near one."""
+    steps, rest = divmod(delay + STEP / 2, STEP)
+    return steps if abs(rest - STEP / 2) <= SLACK else None
 
 
 def spoken_offset(offset: timedelta) -> str:

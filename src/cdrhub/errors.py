@@ -11,6 +11,7 @@
     │   └── JournalLocked  another process holds it
     ├── StoreError         the database cannot be used as it is
     │   ├── SchemaOutdated an older (or newer) schema; names `cdrhub db upgrade`
+    │   ├── StoreUnavailable  the database is away or too busy; nothing was written, try again
     │   └── NotFound       a record, call or source that was asked for does not exist
     ├── SourceSignal       what a source's session tells its runner
     │   ├── NotConnected   the link is down: come back after a back-off
@@ -79,6 +80,10 @@ class StoreError(CdrhubError):
 
 class SchemaOutdated(StoreError):
     """The schema in the database is not the one of this version: run `cdrhub db upgrade`."""
+
+
+class StoreUnavailable(StoreError):
+    """The database is away or too busy; nothing was written. Trying again later is safe."""
 
 
 class NotFound(StoreError):

@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 PREPARE_RETRY_SECONDS = 2.0
 RETENTION_EVERY_SECONDS = 3600.0
-GAUGES_EVERY_SECONDS = 1.0
+WATCH_EVERY_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -108,7 +108,7 @@ class Hub:
         self._tasks = [
             asyncio.create_task(self._drive(suspect=suspect), name="pipeline"),
             asyncio.create_task(self._retention(), name="retention"),
-            asyncio.create_task(self._gauges(), name="gauges"),
+            asyncio.create_task(self._watch(), name="watch"),
         ]
         for name, source in self.config.sources.items():
             await self._start_source(name, source)
@@ -151,6 +151,7 @@ class Hub:
         self._listeners.expect(_addresses(config))
         old_sources = self.config.sources
         self.config = config
+        self._pipeline.forget_ownership()
         gone = [name for name in self._running if config.sources.get(name) != old_sources.get(name)]
         await asyncio.gather(*(self._stop_source(name) for name in gone))
         for name, source in config.sources.items():
@@ -188,15 +189,9 @@ class Hub:
     # -- sources ---------------------------------------------------------------------------------------------------
 
     async def _start_source(self, name: str, config: SourceConfig) -> None:
-        owner = system(config.type)
-        settings = config.decode_settings(self.config.entries.get(name, ()))
-        revision = decode_revision(settings, system=config.type)
-        await self._journal.remember_settings(
-            revision, source=name, system=config.type, settings=settings.model_dump_json()
-        )
-        self._decoders.learn(
-            Revision(revision=revision, source=name, system=config.type, settings=settings.model_dump_json())
-        )
+        revision, settings = self.config.revision(name), self.config.settings(name).model_dump_json()
+        await self._journal.remember_settings(revision, source=name, system=config.type, settings=settings)
+        self._decoders.learn(Revision(revision=revision, source=name, system=config.type, settings=settings))
         intake = SourceIntake(
             name,
             revision=revision,
@@ -205,7 +200,7 @@ class Hub:
             listeners=self._listeners,
             routes=self.routes,
         )
-        runner = Runner(source=owner.source(config), config=config, intake=intake)
+        runner = Runner(source=system(config.type).source(config), config=config, intake=intake)
         task = asyncio.create_task(runner.run(), name=f"source {name}")
         self._running[name] = _Running(config=config, runner=runner, intake=intake, task=task)
 
@@ -222,7 +217,7 @@ class Hub:
                 system=system_name,
                 tenant="",
                 settle_seconds=0.0,
-                decoder_revision=system(system_name).decoder_revision,
+                decoder_revision=system(system_name).decoder_revision if system_name else 0,
             )
         target = self.config.sources[config.into] if config.into else config
         return Ownership(
@@ -234,25 +229,28 @@ class Hub:
         )
 
     def _observe(self, record: RawRecord, outcome: Outcome) -> None:
-        """Watch the clocks of live sources."""
-        if not isinstance(outcome, CallUpdate) or record.attributes.get("live") is False:
-            return
-        ended_at = outcome.values.get("ended_at")
-        if ended_at is None:
-            return
-        watch = self._clocks.setdefault(record.source, ClockWatch())
-        watch.saw(ended_at=ended_at, received_at=record.received_at)
-        offset = watch.offset
-        if offset is None:
-            self._suspect_clocks.pop(record.source, None)
-        elif self._suspect_clocks.get(record.source) != offset:
-            self._suspect_clocks[record.source] = offset
-            log.warning(
-                "the clock or the zone of a source is wrong",
-                action="clock_suspect",
-                source=record.source,
-                offset=spoken_offset(offset),
-            )
+        """Remember when live calls ended; `_watch_clocks` looks at it now and then."""
+        if isinstance(outcome, CallUpdate) and record.attributes.get("live") is not False:
+            ended_at = outcome.values.get("ended_at")
+            if ended_at is not None:
+                watch = self._clocks.get(record.source)
+                if watch is None:
+                    watch = self._clocks[record.source] = ClockWatch()
+                watch.saw(ended_at=ended_at, received_at=record.received_at)
+
+    def _watch_clocks(self) -> None:
+        for source, watch in self._clocks.items():
+            offset = watch.offset
+            if offset is None:
+                self._suspect_clocks.pop(source, None)
+            elif self._suspect_clocks.get(source) != offset:
+                self._suspect_clocks[source] = offset
+                log.warning(
+                    "the clock or the zone of a source is wrong",
+                    action="clock_suspect",
+                    source=source,
+                    offset=spoken_offset(offset),
+                )
 
     # -- tasks -----------------------------------------------------------------------------------------------------
 
@@ -281,7 +279,7 @@ class Hub:
                 except StoreUnavailable as error:
                     log.warning("retention waits for the database", action="retention_waits", error=str(error))
 
-    async def _gauges(self) -> None:
+    async def _watch(self) -> None:
         while True:
             now = datetime.now(UTC)
             stats = self._journal.stats
@@ -294,7 +292,8 @@ class Hub:
                 if running.intake.last_record_at is not None:
                     silence = (now - running.intake.last_record_at).total_seconds()
                     self.metrics.silence.labels(name).set(silence)
-            await asyncio.sleep(GAUGES_EVERY_SECONDS)
+            self._watch_clocks()
+            await asyncio.sleep(WATCH_EVERY_SECONDS)
 
 
 def _addresses(config: Config) -> set[str]:

@@ -109,6 +109,7 @@ class Pipeline:
         self._chunks: deque[_Chunk] = deque()
         self._queues: list[asyncio.Queue[_Part]] = []
         self._remembered: set[str] = set()
+        self._owners: dict[str, Ownership] = {}
         self._poison = range(0)
         self._read_to = 0
         self._written_to = 0
@@ -183,8 +184,7 @@ class Pipeline:
             await self._learn_revisions(record.config_revision)
             outcome = self._decoders.decode(record)
         self._observe(record, outcome)
-        known = self._decoders.revisions().get(record.config_revision)
-        its = self._ownership(record.source, known.system if known is not None else "")
+        its = self._owners.get(record.source) or self._own(record)
         return Item(
             record=record,
             outcome=outcome,
@@ -194,6 +194,16 @@ class Pipeline:
             settle_seconds=its.settle_seconds,
             decoder_revision=its.decoder_revision,
         )
+
+    def _own(self, record: RawRecord) -> Ownership:
+        known = self._decoders.revisions().get(record.config_revision)
+        its = self._ownership(record.source, known.system if known is not None else "")
+        self._owners[record.source] = its
+        return its
+
+    def forget_ownership(self) -> None:
+        """The configuration changed: ask again what sources' records are filed under."""
+        self._owners.clear()
 
     def _observe(self, record: RawRecord, outcome: Outcome) -> None:
         if isinstance(outcome, Ignored):

@@ -82,10 +82,13 @@ def _problem(detail: ErrorDetails, model: type[BaseModel], table: Mapping[str, A
         words = re.findall(r"'([^']*)'", str(context.get("expected", "")))
         shown = _at(table, path)
         return path, f"{_shown(shown)} is not one of {', '.join(words)}{_near_only(shown, words)}"
+    if kind in {"too_short", "too_long"} and context.get("field_type") not in {"Tuple", "List", "Set"}:
+        kind = f"string_{kind}"  # a secret counts as something with a length
     for table_of_words in (_LIMITS, _LENGTHS):
         if kind in table_of_words:
             name, sentence = table_of_words[kind]
-            return path, sentence.format(context.get(name))
+            limit = context.get(name)
+            return path, sentence.format(f"{limit:g}" if isinstance(limit, float) else limit)
     if kind == "string_pattern_mismatch":
         return path, f"does not have the form {context.get('pattern')}"
     return path, _WORDS.get(kind) or detail["msg"][:1].lower() + detail["msg"][1:]

@@ -29,10 +29,10 @@ BUSY_SECONDS = 5.0  #: only another process's tool (a backup, the sqlite3 shell)
 WAL_PAGES = 2_000  #: pages after which the log is copied into the database, 8 MB
 WAL_KEEP_BYTES = 16 * 1024 * 1024  #: the log is cut to this when it was longer
 FREE_PAGES_KEPT = 4_096  #: 16 MB of free pages are for the next burst; what is beyond goes back to the disk
-VACUUM_PAGES = 512  #: given back in one commit, 2 MB
+VACUUM_PAGES = 512  #: given back at one deletion, 2 MB
 
 _FORMAT = 1
-_SCHEMA = f"""
+_SCHEMA = """
 BEGIN IMMEDIATE;
 CREATE TABLE groups (
     last INTEGER PRIMARY KEY, count INTEGER NOT NULL, received_at INTEGER NOT NULL, bytes INTEGER NOT NULL,
@@ -47,7 +47,7 @@ CREATE TABLE positions (source TEXT, key TEXT, value TEXT NOT NULL, PRIMARY KEY 
 CREATE TABLE settings (
     revision TEXT PRIMARY KEY, source TEXT NOT NULL, system TEXT NOT NULL, settings TEXT NOT NULL
 ) WITHOUT ROWID;
-PRAGMA user_version = {_FORMAT};
+PRAGMA user_version = 1;
 COMMIT;
 """
 _INSERT_GROUP = "INSERT INTO groups (last, count, received_at, bytes, payload) VALUES (?, ?, ?, ?, ?)"
@@ -68,6 +68,14 @@ class Run:
     first: int  #: the first entry that was in flight
     last: int | None  #: the last one; None when it was not marked
     deaths: int  #: starts before this one that ended uncleanly while `first` was in flight
+
+    def followed_by(self, *, first: int, depth: int) -> Run:
+        """The run that starts after this one, with `depth` entries to do from `first` on."""
+        same = first == self.first
+        deaths = 0
+        if self.running and depth:
+            deaths = self.deaths + 1 if same else 1
+        return Run(running=True, first=first, last=self.last if same else None, deaths=deaths)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,15 +205,17 @@ class WritableFile:
     ) -> State:
         begun = time.perf_counter()
         before = self._state
+        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+        if free > FREE_PAGES_KEPT:
+            # Before the transaction, so that its failure refuses the group before anything is written. `execute`
+            # would free one page only: the pragma answers in steps without columns, which it does not follow.
+            connection.executescript(f"PRAGMA incremental_vacuum({min(free - FREE_PAGES_KEPT, VACUUM_PAGES)})")
         connection.execute("BEGIN IMMEDIATE")
         (freed,) = connection.execute("SELECT total(bytes) FROM groups WHERE last <= ?", (checkpoint,)).fetchone()
         connection.execute("DELETE FROM groups WHERE last <= ?", (checkpoint,))
         connection.execute("UPDATE progress SET checkpoint = ?", (checkpoint,))
         for sql, values in work:
             connection.execute(sql, values)
-        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-        if free > FREE_PAGES_KEPT:
-            connection.execute(f"PRAGMA incremental_vacuum({min(free - FREE_PAGES_KEPT, VACUUM_PAGES)})").fetchall()
         oldest = connection.execute("SELECT received_at FROM groups ORDER BY last LIMIT 1").fetchone()
         connection.execute("COMMIT")
         return State(
@@ -265,7 +275,14 @@ class ReadableFile:
                 "SELECT last, count, payload FROM groups WHERE last > ? AND last <= ? ORDER BY last", (after, last)
             )
             for its_last, count, payload in rows:
-                found = unpack(payload, first=its_last - count + 1, after=after, limit=limit, max_bytes=max_bytes)
+                found = unpack(
+                    payload,
+                    first=its_last - count + 1,
+                    after=after,
+                    limit=limit,
+                    max_bytes=max_bytes,
+                    least=0 if entries else 1,
+                )
                 entries += found
                 limit -= len(found)
                 max_bytes -= sum([len(entry.record.body) for entry in found])

@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -103,9 +104,11 @@ class _Read:
 class Journal:
     """See the module. Made by `open`; all of it belongs to the event loop that opened it."""
 
-    def __init__(self, directory: Path, *, max_bytes: int) -> None:
+    def __init__(self, directory: Path, *, max_bytes: int, tail_bytes: int) -> None:
         self._directory = directory
+        self._readable = ReadableFile(directory / DATABASE_NAME)  # of the reader's thread
         self._max_bytes: Final = max_bytes
+        self._tail_max_bytes: Final = tail_bytes
         self._reserve: Final = min(RESERVE_BYTES, max_bytes // 10)
         self._loop = asyncio.get_running_loop()
         self._writer: Lane[_Write] = Lane(
@@ -120,15 +123,13 @@ class Journal:
             "journal-reader",
             setup=lambda: None,
             work=self._read_file,
-            teardown=lambda: self._readable.close(),
+            teardown=self._readable.close,
             weigh=lambda _: 1,
             limit=1,
         )
         # Of the writer's thread, and of the loop's until it is open.
         self._file: WritableFile
         self._lock: DirectoryLock
-        # Of the reader's thread.
-        self._readable = ReadableFile(directory / DATABASE_NAME)
         # Of the loop's thread. The writer only looks at `_checkpoint`.
         self._state: State
         self._run: Run
@@ -148,12 +149,14 @@ class Journal:
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, directory: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Journal:
-        """The journal in `directory`, which is made if need be.
+    async def open(
+        cls, directory: Path, *, max_bytes: int = DEFAULT_MAX_BYTES, tail_bytes: int = TAIL_BYTES
+    ) -> Journal:
+        """The journal in `directory`, which is made if need be. It keeps recent records in memory up to `tail_bytes`.
 
         Raises JournalLocked while another process holds it, JournalError when it cannot be used.
         """
-        journal = cls(directory, max_bytes=max_bytes)
+        journal = cls(directory, max_bytes=max_bytes, tail_bytes=tail_bytes)
         try:
             await journal._writer.start()
         except (sqlite3.Error, OSError) as error:
@@ -162,7 +165,11 @@ class Journal:
         journal._state = state
         journal._checkpoint = state.checkpoint
         journal._tail_first = state.last + 1
-        await journal._reader.start()
+        try:
+            await journal._reader.start()
+        except BaseException:
+            await journal._writer.stop()
+            raise
         return journal
 
     # ------------------------------------------------------------------ writing
@@ -205,7 +212,8 @@ class Journal:
             if self._full:
                 await self._change()
             elif self._failed_at is not None and (left := self._failed_at + RETRY_SECONDS - self._loop.time()) > 0:
-                await asyncio.wait([asyncio.ensure_future(self._change())], timeout=left)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._change(), left)
             else:
                 return
 
@@ -301,14 +309,9 @@ class Journal:
         process did not end cleanly; 0 after a clean stop or with nothing to do. From SUSPECT_STARTS on, go record
         by record.
         """
-        first, before = self._checkpoint + 1, self._run
-        same = first == before.first
-        deaths = 0
-        if before.running and self._depth:
-            deaths = before.deaths + 1 if same else 1
-        await self._note_run(Run(running=True, first=first, last=before.last if same else None, deaths=deaths))
+        await self._note_run(self._run.followed_by(first=self._checkpoint + 1, depth=self._depth))
         self._began_run = True
-        return deaths
+        return self._run.deaths
 
     @property
     def in_flight(self) -> tuple[int, int] | None:
@@ -344,8 +347,9 @@ class Journal:
         except IntakeRefused as error:
             # Nothing is lost by it: the next start reads again what this one did since its last commit.
             log.warning("the journal could not note its end", action="journal_close", error=str(error))
-        await self._reader.stop()
-        await self._writer.stop()
+        finally:
+            await self._reader.stop()
+            await self._writer.stop()
 
     # ------------------------------------------------------------------ in the writer's thread
 
@@ -447,9 +451,9 @@ class Journal:
         self._wake()
 
     def _shrink_tail(self, *, upto: int) -> None:
-        """Forget the records up to `upto`, and older ones beyond TAIL_BYTES."""
+        """Forget the records up to `upto`, and older ones beyond the limit in memory."""
         tail = self._tail
-        while self._tail_first <= upto or self._tail_bytes > TAIL_BYTES:
+        while self._tail_first <= upto or self._tail_bytes > self._tail_max_bytes:
             record = tail.pop(self._tail_first, None)
             if record is None:
                 self._tail_first = max(self._tail_first, upto + 1)

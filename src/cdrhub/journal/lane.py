@@ -53,8 +53,11 @@ class Lane(Generic[Job]):
         self._thread.start()
         try:
             await asyncio.shield(self._ready)
-        except BaseException:
+        except asyncio.CancelledError:
             self._queue.put(_STOP)
+            raise
+        except Exception:
+            self._thread.join()
             raise
 
     def submit(self, job: Job) -> None:

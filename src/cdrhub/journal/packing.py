@@ -100,20 +100,23 @@ def pack(records: Sequence[RawRecord]) -> bytes:
     return b"".join(parts)
 
 
-def unpack(payload: bytes, *, first: int, after: int, limit: int, max_bytes: int) -> list[Entry]:
+def unpack(payload: bytes, *, first: int, after: int, limit: int, max_bytes: int, least: int = 0) -> list[Entry]:
     """The entries of a payload whose first record is `first`, beginning behind `after`.
 
-    At most `limit`, and bodies of at most `max_bytes` in sum, but at least one if there is one. Raises Damaged.
+    At most `limit`, and bodies of at most `max_bytes` in sum, but not fewer than `least` where there are so many.
+    Raises Damaged.
     """
     entries: list[Entry] = []
     try:
-        _unpack(payload, entries, first=first, after=after, limit=limit, max_bytes=max_bytes)
+        _unpack(payload, entries, first=first, after=after, limit=limit, max_bytes=max_bytes, least=least)
     except (StructError, ValueError, TypeError, OverflowError) as error:
         raise Damaged(str(error)) from error
     return entries
 
 
-def _unpack(payload: bytes, entries: list[Entry], *, first: int, after: int, limit: int, max_bytes: int) -> None:
+def _unpack(
+    payload: bytes, entries: list[Entry], *, first: int, after: int, limit: int, max_bytes: int, least: int
+) -> None:
     at, end, seq, taken = 0, len(payload), first, 0
     known, moment = None, _EPOCH
     while at < end:
@@ -131,7 +134,7 @@ def _unpack(payload: bytes, entries: list[Entry], *, first: int, after: int, lim
                 raise Damaged(f"the record of entry {seq} ends behind its payload")
             if seq > after:
                 taken += body_length
-                if entries and (len(entries) == limit or taken > max_bytes):
+                if len(entries) == limit or (taken > max_bytes and len(entries) >= least):
                     return
                 if received != known:
                     known, moment = received, from_microseconds(received)

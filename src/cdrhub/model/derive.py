@@ -24,6 +24,7 @@ from cdrhub.model.disposition import (
 )
 
 _FAR = datetime.max.replace(tzinfo=UTC)
+_PICKED_UP = frozenset({Outcome.ANSWERED, Outcome.NOT_BRIDGED})
 _AGENT_COLUMNS = ("agent_id", "agent_name", "agent_extension", "team")
 
 
@@ -35,12 +36,14 @@ def derive(
     attributes: dict[str, Any],
     flags: set[str],
     final: bool,
+    opened: bool,
 ) -> Call:
     """The call of these merged values and legs. Changes `values`, `attributes` and `flags` in place."""
     direction = values.get("direction") or Direction.UNKNOWN
     ended = values.get("state") == State.ENDED
+    started, stopped = values.get("started_at"), values.get("ended_at")
     if legs:
-        _from_legs(values, legs, direction=direction, ended=ended)
+        _from_legs(values, legs, direction=direction, ended_at=stopped, ended=ended)
     values["direction"] = direction
     if "state" not in values:
         values["state"] = State.RINGING
@@ -48,7 +51,6 @@ def derive(
         values["disposition"] = None
     elif values.get("disposition") is None:
         values["disposition"] = Disposition.UNKNOWN
-    started, stopped = values.get("started_at"), values.get("ended_at")
     if "duration_seconds" not in values and started and stopped:
         values["duration_seconds"] = max(0, int((stopped - started).total_seconds() + 0.5))
     if direction == Direction.INBOUND:
@@ -57,36 +59,57 @@ def derive(
         values["external_number"] = values.get("callee_e164")
     if "recording_state" not in values:
         values["recording_state"] = "announced" if values.get("recording_url") else "none"
-    return Call(call_key=call_key, attributes=attributes, flags=tuple(sorted(flags)), legs=legs, final=final, **values)
+    return Call(
+        call_key=call_key,
+        attributes=attributes,
+        flags=tuple(sorted(flags)) if flags else (),
+        legs=legs,
+        final=final,
+        opened=opened,
+        **values,
+    )
 
 
-def _from_legs(values: dict[str, Any], legs: Sequence[Leg], *, direction: str, ended: bool) -> None:
-    queues = [leg for leg in legs if leg.role == Role.QUEUE]
-    customers = [leg for leg in legs if leg.role == Role.CUSTOMER]
-    ours = [leg for leg in legs if leg.role in OUR_PEOPLE]
+def _from_legs(
+    values: dict[str, Any], legs: Sequence[Leg], *, direction: str, ended_at: datetime | None, ended: bool
+) -> None:
+    queues: list[Leg] = []
+    customers: list[Leg] = []
+    ours: list[Leg] = []
+    connected = None
+    held: list[int] = []
+    for leg in legs:
+        if leg.role == Role.QUEUE:
+            queues.append(leg)
+        elif leg.role == Role.CUSTOMER:
+            customers.append(leg)
+        elif leg.role in OUR_PEOPLE:
+            ours.append(leg)
+        if leg.answered_at is not None and (connected is None or leg.answered_at < connected):
+            connected = leg.answered_at
+        if leg.hold_seconds is not None:
+            held.append(leg.hold_seconds)
     decisive = customers or ours
-    answered = sorted(
-        (leg for leg in decisive if leg.outcome == Outcome.ANSWERED),
-        key=lambda leg: (leg.answered_at or _FAR, leg.seq),
-    )
-    joined = bool(answered) and _both_sides(customers, ours)
+    answered = _answered(decisive)
+    ours_answered = _answered(ours) if customers else answered
+    # Someone of ours can have been on the line, unless legs of ours are known and none answered.
+    joined = bool(answered) and (not customers or not ours or bool(ours_answered))
     first = answered[0] if joined else None
-    ours_answered = sorted(
-        (leg for leg in ours if leg.outcome == Outcome.ANSWERED),
-        key=lambda leg: (leg.answered_at or _FAR, leg.seq),
-    )
 
+    since = _joined_at(first, ours_answered) if first is not None else None
     if first is not None:
-        _fill(values, "answered_at", first.answered_at)
-    _fill(values, "connected_at", min((leg.answered_at for leg in legs if leg.answered_at), default=None))
-    _fill(values, "ringing_at", min((leg.offered_at for leg in decisive if leg.offered_at), default=None))
+        _fill(values, "answered_at", since)
+    _fill(values, "connected_at", connected)
+    if "ringing_at" not in values:
+        values["ringing_at"] = min((leg.offered_at for leg in decisive if leg.offered_at), default=None)
     _agent(values, ours, ours_answered, outbound=direction == Direction.OUTBOUND or bool(customers))
-    _queue(values, queues, first)
+    if queues:
+        _queue(values, queues, first)
     _ring(values, decisive, first, queued=bool(queues))
     if "talk_seconds" not in values:
-        values["talk_seconds"] = _talk(answered if joined else [], ended=ended)
+        until = ended_at if ended else None
+        values["talk_seconds"] = _talk(answered, since=since, until=until) if joined else (0 if ended else None)
     if "hold_seconds" not in values:
-        held = [leg.hold_seconds for leg in legs if leg.hold_seconds is not None]
         values["hold_seconds"] = sum(held) if held else None
     if ended:
         _disposition(values, legs, customers, ours, joined=joined)
@@ -94,17 +117,23 @@ def _from_legs(values: dict[str, Any], legs: Sequence[Leg], *, direction: str, e
         _open_state(values, queues, ours, customers, joined=joined)
 
 
+def _answered(legs: Sequence[Leg]) -> list[Leg]:
+    answered = [leg for leg in legs if leg.outcome == Outcome.ANSWERED]
+    if len(answered) > 1:
+        answered.sort(key=lambda leg: (leg.answered_at or _FAR, leg.seq))
+    return answered
+
+
+def _joined_at(first: Leg, ours_answered: Sequence[Leg]) -> datetime | None:
+    """When both sides were on the line: whoever was called first waited for the other."""
+    if first.answered_at is None or not ours_answered or ours_answered[0].answered_at is None:
+        return first.answered_at
+    return max(first.answered_at, ours_answered[0].answered_at)
+
+
 def _fill(values: dict[str, Any], name: str, value: Any) -> None:
     if name not in values:
         values[name] = value
-
-
-def _both_sides(customers: Sequence[Leg], ours: Sequence[Leg]) -> bool:
-    """Whether someone of ours can have been on the line: always, unless legs of ours are known and none answered
-    although the customer did."""
-    if not customers:
-        return True
-    return not ours or any(leg.outcome == Outcome.ANSWERED for leg in ours)
 
 
 def _agent(values: dict[str, Any], ours: Sequence[Leg], answered: Sequence[Leg], *, outbound: bool) -> None:
@@ -117,8 +146,6 @@ def _agent(values: dict[str, Any], ours: Sequence[Leg], answered: Sequence[Leg],
 
 
 def _queue(values: dict[str, Any], queues: Sequence[Leg], first: Leg | None) -> None:
-    if not queues:
-        return
     _fill(values, "queued_at", queues[0].offered_at)
     taken = [leg for leg in queues if leg.outcome == Outcome.ANSWERED]
     its = taken[0] if first is not None and taken else queues[-1]
@@ -140,11 +167,22 @@ def _ring(values: dict[str, Any], decisive: Sequence[Leg], first: Leg | None, *,
         values["ring_seconds"] = sum(rung) if rung else None
 
 
-def _talk(answered: Sequence[Leg], *, ended: bool) -> int | None:
-    if not answered:
-        return 0 if ended else None
-    seconds = [leg.talk_seconds for leg in answered]
-    return None if None in seconds else sum(second or 0 for second in seconds)
+def _talk(answered: Sequence[Leg], *, since: datetime | None, until: datetime | None) -> int | None:
+    """All seconds with a person, from when both sides were there; a leg that nobody closed ended with the call."""
+    total = 0
+    for leg in answered:
+        began, stopped = leg.answered_at, leg.left_at or until
+        if began is not None and since is not None and began < since:
+            began = since
+        elif leg.talk_seconds is not None:
+            total += leg.talk_seconds
+            continue
+        elif leg.left_at is not None:
+            return None  # the record says that it cannot be told
+        if began is None or stopped is None:
+            return None
+        total += max(0, int((stopped - began).total_seconds() + 0.5))
+    return total
 
 
 def _disposition(
@@ -155,8 +193,10 @@ def _disposition(
         from_legs = Disposition.ANSWERED
     elif any(leg.role == Role.VOICEMAIL and leg.outcome != Outcome.UNKNOWN for leg in legs):
         from_legs = Disposition.VOICEMAIL
-    elif any(leg.role == Role.QUEUE for leg in legs) or any(c.outcome == Outcome.ANSWERED for c in customers):
+    elif any(leg.role == Role.QUEUE for leg in legs) or any(c.outcome in _PICKED_UP for c in customers):
         from_legs = Disposition.ABANDONED
+    elif customers and ours and all(c.outcome == Outcome.UNKNOWN and c.offered_at is None for c in customers):
+        from_legs = Disposition.NOT_DIALLED
     elif customers:
         from_legs = OUTCOME_DISPOSITION.get(Outcome(customers[-1].outcome), Disposition.UNKNOWN)
     elif ours and values.get("direction") == Direction.OUTBOUND:

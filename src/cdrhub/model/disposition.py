@@ -79,7 +79,7 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
     CANCELLED = "cancelled"
     LOST_RACE = "lost_race"  #: a colleague took the call
-    NOT_BRIDGED = "not_bridged"  #: the agent picked up and the caller was gone
+    NOT_BRIDGED = "not_bridged"  #: picked up, and nobody was there on the other side
     FAILED = "failed"
     ABANDONED = "abandoned"
     TIMEOUT = "timeout"
@@ -118,6 +118,9 @@ OUTCOME_RANK = dict.fromkeys(Outcome, 2) | {
     Outcome.ANSWERED: 3,
     Outcome.NOT_BRIDGED: 4,
 }
+
+#: A leg may be told first as a person who was rung and later as what that was: the target of a transfer.
+ROLE_RANK = dict.fromkeys(Role, 1) | {Role.OTHER: 0, Role.TRANSFER: 2}
 
 #: Legs that are people of ours; the customer is a person too, but not one of ours.
 OUR_PEOPLE = frozenset({Role.AGENT, Role.TRANSFER, Role.CONFERENCE})

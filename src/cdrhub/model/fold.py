@@ -7,14 +7,14 @@ Order of arrival, repetition and batching cannot matter, because no field is "la
 - what no record says is derived from the legs (`derive.py`).
 
 A *conflict* is two different values of one set-once field from records of the same kind: both are kept (in
-`attributes["conflict"]`), the call is flagged, and nothing is lost silently.
+`attributes["conflict"]`), the call is flagged, and nothing is lost silently. What the hub inferred yields to every
+vendor's record, and its flags go with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 from cdrhub.model.call import Call, Leg
@@ -24,11 +24,13 @@ from cdrhub.model.disposition import (
     DISPOSITION_RANK,
     ENDED_BY_RANK,
     OUTCOME_RANK,
+    ROLE_RANK,
     STATE_RANK,
     Outcome,
     Role,
+    State,
 )
-from cdrhub.model.update import CallUpdate, LegUpdate
+from cdrhub.model.update import Authority, CallUpdate, LegUpdate
 
 #: Two offers of one call to one agent further apart than this are two attempts. A switch states the same attempt's
 #: time in whole seconds in one event and in microseconds in another, so it cannot be zero.
@@ -42,41 +44,41 @@ _RANKED: Mapping[str, Mapping[Any, int]] = {
     "disposition": DISPOSITION_RANK,
     "ended_by": ENDED_BY_RANK,
     "outcome": OUTCOME_RANK,
+    "role": ROLE_RANK,
 }
 
 #: Values of a kind of record that may differ from record to record without a contradiction: words of rank, times.
 _NEVER_IN_CONFLICT = _EARLIEST | _LATEST | frozenset(_RANKED)
 
 _FAR = datetime.max.replace(tzinfo=UTC)
+_MACHINES = frozenset({Role.QUEUE, Role.IVR, Role.VOICEMAIL})
+_PICKED_UP = frozenset({Outcome.ANSWERED, Outcome.NOT_BRIDGED, Outcome.UNKNOWN})
+
+_Said = tuple[CallUpdate, LegUpdate]
+_Contradictions = dict[str, set[str]]
 
 
 def fold(updates: Iterable[CallUpdate]) -> Call:
     """The call that these updates describe. They must share one call_key and be at least one."""
     ordered = list(updates)
-    if len(ordered) > 1:
+    if len(ordered) != 1:
+        if not ordered:
+            raise ValueError("a call is made of at least one update")
         ordered = in_order(distinct(ordered))
-    elif not ordered:
-        raise ValueError("a call is made of at least one update")
+    first = ordered[0]
     if len(ordered) == 1:
-        update = ordered[0]
-        values = dict(update.values)
-        attributes = dict(update.attributes)
-        flags = set(update.flags)
+        values = dict(first.values)
+        attributes = dict(first.attributes)
+        flags = set(first.flags)
+        final, opened = first.final, first.opens
     else:
-        values, contradictions = _merge([(update, update.values) for update in ordered])
-        attributes, in_attributes = _merge([(update, update.attributes) for update in ordered])
-        flags = set[str]().union(*(update.flags for update in ordered))
-        contradictions |= in_attributes
-        _note_contradictions(attributes, flags, contradictions)
-    legs = _legs(ordered, attributes, flags)
-    return derive(
-        ordered[0].call_key,
-        values,
-        legs,
-        attributes=attributes,
-        flags=flags,
-        final=any(update.final for update in ordered),
-    )
+        values, attributes, flags = _merge_calls(ordered)
+        final = any(update.final for update in ordered)
+        opened = any(update.opens for update in ordered)
+    legs: tuple[Leg, ...] = ()
+    if len(ordered) > 1 or first.legs:
+        legs = _legs(ordered, attributes, flags, ended=values.get("state") == State.ENDED)
+    return derive(first.call_key, values, legs, attributes=attributes, flags=flags, final=final, opened=opened)
 
 
 def distinct(updates: Iterable[CallUpdate]) -> list[CallUpdate]:
@@ -111,32 +113,52 @@ def _fullness(update: CallUpdate) -> int:
     return sum(value is not None for value in update.values.values()) + len(update.attributes)
 
 
-_Contradictions = dict[str, set[str]]
+def _merge_calls(ordered: Sequence[CallUpdate]) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
+    """Values, attributes and flags of several updates, in the order given."""
+    values, authority, contradictions = _merge([(update, update.values) for update in ordered])
+    attributes, in_attributes = _merge_attributes(ordered)
+    contradictions |= in_attributes
+    flags: set[str] = set()
+    for update in ordered:
+        stands = update.authority > Authority.INFERENCE or any(
+            authority.get(name) == Authority.INFERENCE for name in update.values
+        )
+        if stands:
+            flags |= update.flags
+    _note_contradictions(attributes, flags, contradictions)
+    return values, attributes, flags
 
 
 def _merge(
-    ordered: Sequence[tuple[CallUpdate, Mapping[str, Any]]],
-) -> tuple[dict[str, Any], _Contradictions]:
-    """One dictionary of several, field by field, and the contradictions between records of one kind."""
+    said: Sequence[tuple[CallUpdate, Mapping[str, Any]]],
+) -> tuple[dict[str, Any], dict[str, int], _Contradictions]:
+    """One dictionary of several, field by field, whose word each is, and what records of one kind contradict."""
     merged: dict[str, Any] = {}
     authority: dict[str, int] = {}
-    said: dict[tuple[str, str], Any] = {}
+    by_kind: dict[tuple[str, str], Any] = {}
     contradictions: _Contradictions = {}
-    for update, values in ordered:
+    for update, values in said:
         for name, value in values.items():
             if value is None:
                 merged.setdefault(name, None)
                 continue
-            if name not in _NEVER_IN_CONFLICT:
-                before = said.setdefault((name, update.kind), value)
+            if name not in _NEVER_IN_CONFLICT and name not in update.computed:
+                before = by_kind.setdefault((name, update.kind), value)
                 if before != value:
                     contradictions.setdefault(name, {str(before)}).add(str(value))
             known = merged.get(name)
-            if known is None or update.authority > authority[name]:
+            if known is None:
+                merged[name], authority[name] = value, update.authority
+            elif name == "state":
+                # How far a call has come is never taken back: not even by a record that outranks the end's.
+                rank, known_rank = STATE_RANK[value], STATE_RANK[known]
+                if (rank, update.authority) > (known_rank, authority[name]):
+                    merged[name], authority[name] = value, update.authority
+            elif update.authority > authority[name]:
                 merged[name], authority[name] = value, update.authority
             elif update.authority == authority[name]:
                 merged[name] = _join(name, known, value)
-    return merged, contradictions
+    return merged, authority, contradictions
 
 
 def _join(name: str, known: Any, value: Any) -> Any:
@@ -150,6 +172,26 @@ def _join(name: str, known: Any, value: Any) -> Any:
     return known
 
 
+def _merge_attributes(ordered: Sequence[CallUpdate]) -> tuple[dict[str, Any], _Contradictions]:
+    """Attributes united, objects among them (`unmapped`, `agent_channels`) key by key, else set once."""
+    flat: list[tuple[CallUpdate, dict[str, Any]]] = []
+    members: dict[str, list[tuple[CallUpdate, Mapping[str, Any]]]] = {}
+    for update in ordered:
+        plain: dict[str, Any] = {}
+        for name, value in update.attributes.items():
+            if isinstance(value, Mapping):
+                members.setdefault(name, []).append((update, value))
+            else:
+                plain[name] = value
+        flat.append((update, plain))
+    merged, _, contradictions = _merge(flat)
+    for name, said in members.items():
+        inner, _, within = _merge(said)
+        merged[name] = inner
+        contradictions |= {f"{name}.{key}": found for key, found in within.items()}
+    return merged, contradictions
+
+
 def _note_contradictions(attributes: dict[str, Any], flags: set[str], contradictions: Mapping[str, set[str]]) -> None:
     if contradictions:
         flags.add("conflict")
@@ -158,55 +200,117 @@ def _note_contradictions(attributes: dict[str, Any], flags: set[str], contradict
             noted[name] = sorted({*noted.get(name, ()), *values})
 
 
-def _legs(ordered: Sequence[CallUpdate], attributes: dict[str, Any], flags: set[str]) -> tuple[Leg, ...]:
-    grouped: dict[str, list[tuple[CallUpdate, LegUpdate]]] = {}
+def _legs(
+    ordered: Sequence[CallUpdate], attributes: dict[str, Any], flags: set[str], *, ended: bool
+) -> tuple[Leg, ...]:
+    grouped: dict[str, list[_Said]] = {}
     for update in ordered:
         for leg in update.legs:
             grouped.setdefault(leg.leg_key, []).append((update, leg))
     merged: list[tuple[str, dict[str, Any]]] = []
     for leg_key, said in grouped.items():
+        if len(said) == 1:
+            merged.append((leg_key, dict(said[0][1].values)))
+            continue
         for number, attempt in enumerate(_attempts(said), start=1):
-            if len(attempt) == 1:
-                values = dict(attempt[0][1].values)
-            else:
-                values, contradictions = _merge([(update, leg.values) for update, leg in attempt])
-                _note_contradictions(attributes, flags, {f"{leg_key}.{name}": v for name, v in contradictions.items()})
+            values, _, contradictions = _merge([(update, leg.values) for update, leg in attempt])
+            _note_contradictions(attributes, flags, {f"{leg_key}.{name}": v for name, v in contradictions.items()})
             merged.append((leg_key if number == 1 else f"{leg_key}#{number}", values))
     if len(merged) > 1:
-        merged.sort(key=lambda item: item[1].get("offered_at") or item[1].get("answered_at") or _FAR)
-    return tuple(_leg(key, seq, values) for seq, (key, values) in enumerate(merged, start=1))
+        merged.sort(key=_place)
+        _conclude_from_siblings(merged, ended=ended)
+    return tuple(_leg(key, seq, values, ended=ended) for seq, (key, values) in enumerate(merged, start=1))
 
 
-def _attempts(said: list[tuple[CallUpdate, LegUpdate]]) -> list[list[tuple[CallUpdate, LegUpdate]]]:
-    """The attempts behind one leg key, by their times; what has no time belongs to the first."""
-    timed = [item for item in said if item[1].attempt_at is not None]
-    if len(timed) < 2:
-        return [said]
-    timed.sort(key=lambda item: item[1].attempt_at or _FAR)
-    attempts = [[timed[0]]]
-    for before, item in pairwise(timed):
-        if (item[1].attempt_at or _FAR) - (before[1].attempt_at or _FAR) > ATTEMPT_TOLERANCE:
+def _place(item: tuple[str, Mapping[str, Any]]) -> tuple[datetime, bool]:
+    """By time; a queue before the agents that it rang in the same second; else as the records say."""
+    values = item[1]
+    return (values.get("offered_at") or values.get("answered_at") or _FAR, values.get("role") != Role.QUEUE)
+
+
+def _attempts(said: list[_Said]) -> list[list[_Said]]:
+    """The attempts behind one leg key: by their times, then by their names.
+
+    An update that has neither belongs to the first attempt. One that has a name only belongs to the attempt of that
+    name, else to the last nameless one that had begun when it was answered, else it is an attempt of its own.
+    """
+    timed = sorted(
+        (item for item in said if item[1].attempt_at is not None), key=lambda item: item[1].attempt_at or _FAR
+    )
+    attempts: list[list[_Said]] = []
+    last = None
+    for item in timed:
+        at = item[1].attempt_at or _FAR
+        if last is None or at - last > ATTEMPT_TOLERANCE:
             attempts.append([])
         attempts[-1].append(item)
-    position = {id(update): place for place, (update, _) in enumerate(said)}
-    attempts[0].extend(item for item in said if item[1].attempt_at is None)
+        last = at
+    nameless: list[_Said] = []
+    for item in said:
+        if item[1].attempt_at is None:
+            if item[1].attempt_id is None:
+                nameless.append(item)
+            else:
+                _named_attempt(attempts, item).append(item)
+    if not attempts:
+        return [said]
+    attempts[0].extend(nameless)
+    if len(attempts) == 1:
+        return [said]
+    position = {id(item): place for place, item in enumerate(said)}
     for attempt in attempts:
-        attempt.sort(key=lambda item: position[id(item[0])])
+        attempt.sort(key=lambda item: position[id(item)])
     return attempts
 
 
-def _leg(leg_key: str, seq: int, values: dict[str, Any]) -> Leg:
+def _named_attempt(attempts: list[list[_Said]], item: _Said) -> list[_Said]:
+    name, answered = item[1].attempt_id, item[1].values.get("answered_at")
+    free: list[_Said] | None = None
+    for attempt in attempts:
+        names = {leg.attempt_id for _, leg in attempt} - {None}
+        if name in names:
+            return attempt
+        begun = next((leg.attempt_at for _, leg in attempt if leg.attempt_at is not None), None)
+        if not names and (answered is None or begun is None or begun <= answered + ATTEMPT_TOLERANCE):
+            free = attempt
+    if free is None:
+        free = []
+        attempts.append(free)
+    return free
+
+
+def _conclude_from_siblings(merged: Sequence[tuple[str, dict[str, Any]]], *, ended: bool) -> None:
+    """What a leg of which nobody told the outcome became, where the legs beside it tell: a queue whose agent
+    answered has answered; an agent who was rung beside one who answered has lost the race."""
+    taken = {leg.get("parent_leg") for _, leg in merged if leg.get("outcome") == Outcome.ANSWERED} - {None}
+    if not taken:
+        return
+    for key, leg in merged:
+        if leg.get("outcome", Outcome.UNKNOWN) != Outcome.UNKNOWN:
+            continue
+        if key in taken and leg.get("role") == Role.QUEUE:
+            leg["outcome"] = Outcome.ANSWERED
+        elif ended and leg.get("role") == Role.AGENT and leg.get("parent_leg") in taken:
+            leg["outcome"] = Outcome.LOST_RACE
+
+
+def _leg(leg_key: str, seq: int, values: dict[str, Any], *, ended: bool) -> Leg:
     role = values.pop("role", Role.OTHER)
     outcome = values.pop("outcome", Outcome.UNKNOWN)
-    offered, answered, left = (values.get(name) for name in ("offered_at", "answered_at", "left_at"))
-    if role not in (Role.QUEUE, Role.IVR, Role.VOICEMAIL):
+    get = values.get
+    left = get("left_at")
+    if not ended and left is None and outcome not in _PICKED_UP:
+        outcome = Outcome.UNKNOWN  # it still rings: "not answered so far" is no outcome
+    if role not in _MACHINES:
+        offered, answered = get("offered_at"), get("answered_at")
         if outcome == Outcome.ANSWERED:
-            if "ring_seconds" not in values and offered and answered:
-                values["ring_seconds"] = whole_seconds(offered, answered)
-            if "talk_seconds" not in values and answered and left:
-                values["talk_seconds"] = whole_seconds(answered, left)
-        elif "ring_seconds" not in values and offered and left:
-            values["ring_seconds"] = whole_seconds(offered, left)
+            if answered:
+                if offered and "ring_seconds" not in values:
+                    values["ring_seconds"] = whole_seconds(offered, answered)
+                if left and "talk_seconds" not in values:
+                    values["talk_seconds"] = whole_seconds(answered, left)
+        elif offered and "ring_seconds" not in values and (rang_until := answered or left):
+            values["ring_seconds"] = whole_seconds(offered, rang_until)
     return Leg(leg_key=leg_key, seq=seq, role=role, outcome=outcome, **values)
 
 

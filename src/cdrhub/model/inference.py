@@ -4,8 +4,8 @@ An inference is a JSON object with sorted keys, so that two hubs that conclude t
 Its `infers` names the kind:
 
 - `coverage`: {"infers": "coverage", "state", "since", "until", "detail"}: a stretch of time of the source;
-- `call`: {"infers": "call", "kind", "call_key", "at", "values", "flags"}: an update of a call with the authority
-  INFERENCE, which any vendor's record outranks.
+- `call`: {"infers": "call", "kind", "call_key", "at", "values", "flags", "legs"}: an update of a call with the
+  authority INFERENCE, which any vendor's record outranks. `legs`, if any, are {"leg_key", "values"}.
 
 Times are ISO 8601 with an offset.
 """
@@ -21,10 +21,13 @@ import orjson
 
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.record import RawRecord
-from cdrhub.model.update import Authority, CallUpdate
+from cdrhub.model.update import Authority, CallUpdate, LegUpdate
 
 CoverageState = Literal["connected", "idle", "quiet", "blind", "backfilled"]
-_TIMES = frozenset({"started_at", "queued_at", "ringing_at", "connected_at", "answered_at", "ended_at"})
+_TIMES = frozenset({"started_at", "queued_at", "ringing_at", "connected_at", "answered_at", "ended_at"}) | {
+    "offered_at",
+    "left_at",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,13 +79,19 @@ def decode_inference(record: RawRecord) -> CallUpdate | Coverage:
                 kind=f"inference.{said['kind']}",
                 digest=record.digest,
                 at=datetime.fromisoformat(said["at"]),
-                values={
-                    name: datetime.fromisoformat(value) if name in _TIMES and value else value
-                    for name, value in said["values"].items()
-                },
+                values=_values(said["values"]),
+                legs=tuple(
+                    LegUpdate(leg_key=leg["leg_key"], values=_values(leg["values"])) for leg in said.get("legs", ())
+                ),
                 flags=frozenset(said.get("flags", ())),
                 authority=Authority.INFERENCE,
             )
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DecodeError(Reason.UNPARSABLE, f"not an inference: {error}") from error
     raise DecodeError(Reason.UNPARSABLE, f"an inference of {said['infers']!r} is unknown")
+
+
+def _values(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: datetime.fromisoformat(value) if name in _TIMES and value else value for name, value in said.items()
+    }

@@ -27,12 +27,15 @@ class NumberPlan:
     """How the numbers of one source read.
 
     `region` is an ISO 3166-1 alpha-2 code or None; `strip_prefixes` are outside-line digits; `extensions` is a
-    regular expression that the whole of an inside number matches.
+    regular expression that the whole of an inside number matches. `unassigned`: the system checks its numbers itself,
+    so one of the region's length that is written with its trunk prefix or country code is taken although libphonenumber
+    knows no such range (Voicenter's own documents are full of them).
     """
 
     region: str | None = None
     strip_prefixes: tuple[str, ...] = ()
     extensions: str = r"^\d{2,6}$"
+    unassigned: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +67,8 @@ def read_number(raw: str, plan: NumberPlan) -> Number:
     for candidate in _readings(text, plan):
         if (e164 := _valid(candidate, plan.region)) is not None:
             return Number(raw=raw, e164=e164, inside=False, unparsed=False)
-    return Number(raw=raw, e164=None, inside=False, unparsed=True)
+    e164 = _possible(text, plan.region) if plan.unassigned and plan.region is not None else None
+    return Number(raw=raw, e164=e164, inside=False, unparsed=e164 is None)
 
 
 def party(values: dict[str, Any], flags: set[str], side: str, raw: str | None, plan: NumberPlan) -> None:
@@ -86,6 +90,20 @@ def _readings(text: str, plan: NumberPlan) -> list[str]:
     stripped = [text[len(p) :] for p in plan.strip_prefixes if p and text.startswith(p) and len(text) > len(p)]
     readings = [*stripped, text]
     return readings + [f"+{_DIGITS.sub('', reading)}" for reading in readings]
+
+
+def _possible(text: str, region: str) -> str | None:
+    try:
+        number = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
+    digits = _DIGITS.sub("", text)
+    trunk = phonenumbers.ndd_prefix_for_region(region, True) or "+"
+    if number.country_code != phonenumbers.country_code_for_region(region):
+        return None
+    if not digits.startswith((trunk, str(number.country_code))) or not phonenumbers.is_possible_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def _valid(text: str, region: str | None) -> str | None:

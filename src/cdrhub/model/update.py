@@ -70,6 +70,8 @@ class CallUpdate:
     from the legs, and yields to any other record's value. `final` marks the record after which the vendor says no
     more. `digest` is the record's and breaks the last tie. An update that does not `opens` a call belongs to it once
     another one does, and makes none by itself (asterCC: an agent's phone rings, the customer's does not yet).
+    Columns in `computed` are worked out by the decoder from what the record says: where a fuller record of the same
+    kind works out another value, the vendor did not contradict itself.
     """
 
     call_key: str
@@ -85,6 +87,7 @@ class CallUpdate:
     authority: Authority = Authority.RECORD
     final: bool = False
     opens: bool = True
+    computed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -94,7 +94,7 @@ calls = Table(
     Column("source", text(MAX_SOURCE), nullable=False),  # the source's name in the configuration
     Column("system", text(MAX_WORD), nullable=False),  # 3cx, voicenter, freeswitch, astercc, enigma, …
     Column("tenant", text(MAX_SOURCE), nullable=False),
-    *_columns_of(Call, without=frozenset({"legs", "final"})),
+    *_columns_of(Call, without=frozenset({"legs", "final", "opened"})),
     Column("case_id", CallId(), nullable=True),  # when the call belongs to a redial case
     Column("attempt_id", CallId(), nullable=True),
     Column("sort_at", UtcDateTime(), nullable=False),  # Call.sort_at, else first_received_at
@@ -118,6 +118,7 @@ call_legs = Table(
     Column("call_id", CallId(), nullable=False),
     *_columns_of(Leg),
     PrimaryKeyConstraint("call_id", "leg_key"),
+    sqlite_with_rowid=False,
     **_MARIADB,
 )
 
@@ -152,6 +153,18 @@ Index(
     sqlite_where=records.c.state == "suspended",
 )
 
+unopened = Table(
+    "unopened",  # records of calls that no record has opened yet: they have no row in `calls`
+    METADATA,
+    Column("source", text(MAX_SOURCE), nullable=False),  # of the call
+    Column("call_key", text(MAX_KEY), nullable=False),
+    Column("record_source", text(MAX_SOURCE), nullable=False),
+    Column("digest", digest(DIGEST_BYTES), nullable=False),
+    Column("since", UtcDateTime(), nullable=False),
+    PrimaryKeyConstraint("call_key", "source", "digest", "record_source"),
+    **_MARIADB,
+)
+
 record_audit = Table(
     "record_audit",
     METADATA,
@@ -172,7 +185,7 @@ coverage = Table(
     "coverage",
     METADATA,
     Column("id", serial(), Identity(), nullable=False),
-    Column("hub", text(MAX_TEXT), nullable=True),
+    Column("hub", text(MAX_TEXT), nullable=False),  # which daemon saw it
     Column("source", text(MAX_SOURCE), nullable=False),
     Column("since", UtcDateTime(), nullable=False),
     Column("until", UtcDateTime(), nullable=True),  # null: as far as the hub knew when it wrote
@@ -191,7 +204,7 @@ config_revisions = Table(
     Column("system", text(MAX_WORD), nullable=False),
     Column("settings", Json(), nullable=False),
     Column("first_seen_at", UtcDateTime(), nullable=False),
-    PrimaryKeyConstraint("revision", "source"),
+    PrimaryKeyConstraint("revision"),
     **_MARIADB,
 )
 

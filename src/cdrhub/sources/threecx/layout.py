@@ -124,8 +124,7 @@ class Reader:
         not fit without them: 3CX writes none, and a name may begin with one.
         """
         text = body.decode("utf-8", "surrogateescape")
-        if text.startswith(PREFIX_TEXT):
-            text = text[len(PREFIX_TEXT) :]
+        text = text.removeprefix(PREFIX_TEXT)
         columns = text.split(",")
         getter = self._getters.get(len(columns))
         if getter is None:

@@ -105,34 +105,28 @@ class Directory:
         return found, False
 
     def _read_party(self, type_word: str, number: str, dn: str) -> Party:
-        if not number and not dn:
-            return NOBODY
-        pseudo = _pseudo(number)
-        inside = number.startswith(INSIDE_PREFIX)
-        bare = number[len(INSIDE_PREFIX) :] if inside else number
         kind = kind_of(type_word) if type_word else None
         unmapped = type_word if type_word and kind is None and type_word.lower() not in NAMELESS_TYPES else ""
-        if pseudo is not None:
+        if not number and not dn:
+            return Party(kind or Kind.NOBODY, "", "", unmapped=unmapped)
+        inside = number.startswith(INSIDE_PREFIX) or not number
+        bare = number.removeprefix(INSIDE_PREFIX) or dn
+        if (pseudo := _pseudo(number)) is not None:
             return Party(pseudo, number, dn or bare, unmapped=unmapped)
-        entry = self._entries.get(bare) or (self._entries.get(dn) if inside or kind is not None else None)
-        if kind is Kind.OUTSIDE:
-            entry = None
+        entry = None if kind is Kind.OUTSIDE or not (inside or kind) else self._entries.get(bare)
         sure = True
         if kind is None:
             if entry is not None:
                 kind = _ENTRY_KINDS[entry.kind]
-            elif inside and dn and dn != bare and dn.isdigit() and bare.isdigit():
-                kind = Kind.VOICEMAIL  # `Ext.999`, the voice mail's number, with the extension called as its DN
-            elif inside:
-                kind, sure = Kind.PERSON, False
-            elif number:
+            elif not inside:
                 kind = Kind.OUTSIDE
+            elif dn and dn != bare and dn.isdigit() and bare.isdigit():
+                kind = Kind.VOICEMAIL  # `Ext.999`, the voice mail's number, with the extension called as its DN
             else:
-                return Party(Kind.PERSON, number, dn, sure=False, unmapped=unmapped)
-        inside_dn = dn or bare
+                kind, sure = Kind.PERSON, False
         if entry is None:
-            return Party(kind, number, inside_dn, sure, unmapped)
-        return Party(kind, number, inside_dn, sure, unmapped, entry.name, entry.team, entry.agent)
+            return Party(kind, number, dn or bare, sure, unmapped)
+        return Party(kind, number, dn or bare, sure, unmapped, entry.name, entry.team, entry.agent)
 
 
 def _pseudo(number: str) -> Kind | None:

@@ -187,9 +187,7 @@ class _Connections:
     def add(self, connection: socket.socket, peer: str) -> asyncio.Task[str]:
         """Read `connection` (non-blocking) to its end."""
         keep_alive(connection)
-        reader = LineConnection(
-            connection, peer=peer, line_format=self._format, sink=self._sink, intake=self._intake
-        )
+        reader = LineConnection(connection, peer=peer, line_format=self._format, sink=self._sink, intake=self._intake)
         task = asyncio.create_task(reader.run(), name=f"{self._intake.source} {peer}")
         self._open[task] = reader
         task.add_done_callback(self._ended)
@@ -279,9 +277,7 @@ async def serve_lines(
         await connections.drain()
 
 
-async def connect_lines(
-    host: str, port: int, *, line_format: LineFormat, sink: LineSink, intake: Intake
-) -> None:
+async def connect_lines(host: str, port: int, *, line_format: LineFormat, sink: LineSink, intake: Intake) -> None:
     """Connect to `host`:`port` and read to the end. Always ends in NotConnected, or in the sink's error."""
     connection, peer = await _connect(host, port)
     connections = _Connections(line_format=line_format, sink=sink, intake=intake)

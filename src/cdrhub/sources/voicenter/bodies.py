@@ -161,8 +161,7 @@ def _xmlrpc(text: bytes) -> Cdr:
         if b"<!DOCTYPE" in text[:1024].upper():
             raise DecodeError(Reason.FORBIDDEN, "a document type (DOCTYPE) is refused") from error
         raise DecodeError(Reason.UNPARSABLE, f"not XML: {error}") from error
-    docinfo = root.getroottree().docinfo
-    if docinfo.doctype or docinfo.internalDTD is not None:
+    if root.getroottree().docinfo.internalDTD is not None:
         raise DecodeError(Reason.FORBIDDEN, "a document type (DOCTYPE) is refused")
     if _name(root) != "methodcall":
         raise DecodeError(Reason.UNPARSABLE, f"<{_name(root)[:64]}> is no XML-RPC methodCall")

@@ -7,11 +7,13 @@ It signs nothing, so the path carries a secret, and the addresses it pushes from
 from __future__ import annotations
 
 import builtins
+from dataclasses import replace
 from typing import ClassVar, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, IPvAnyNetwork, field_validator
 
+from cdrhub.model.numbers import NumberPlan
 from cdrhub.sources.base import DecodeSettings, SourceConfig
 
 MAX_BODY_BYTES = 10 * 1024 * 1024  #: pushes with transcripts reach megabytes
@@ -33,6 +35,10 @@ class VoicenterSettings(DecodeSettings):
             "accounts: compare one call with its true time and set `Asia/Jerusalem` if it is two or three hours late."
         ),
     )
+
+    def number_plan(self) -> NumberPlan:
+        """Voicenter routes every number it reports, `0…` of the account's country and `972…` alike."""
+        return replace(super().number_plan(), unassigned=True)
 
     @field_validator("epoch_timezone")
     @classmethod

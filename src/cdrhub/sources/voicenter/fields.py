@@ -47,6 +47,8 @@ _CALL_LOG_NAMES = _PUSH_NAMES | {
 #: Fields that are objects or arrays, and arrive as text that holds them as well.
 _STRUCTURED = frozenset({"IVR", "CustomData", "aiData"})
 
+MAX_DIGITS = 32  #: characters of a number
+
 
 def is_call_log_row(cdr: Mapping[str, Any]) -> bool:
     """Whether this is a row of the Call Log's CDR_LIST. A push has `ivruniqueid`; its `CallID` is the dialler's."""
@@ -102,15 +104,17 @@ def text(value: Any) -> str:
     return ""
 
 
-def whole(value: Any) -> int | None:
-    """`value` as a whole number that is no less than 0 and fits a column (`7`, `"7"`, `"7.0"`, `7.0`), else None."""
+def whole(value: Any, *, limit: int = MAX_SECONDS) -> int | None:
+    """`value` as a whole number from 0 to `limit` (`7`, `"7"`, `"7.0"`, `7.0`), else None."""
     if type(value) is int:
-        number = float(value) if -MAX_SECONDS <= value <= MAX_SECONDS else -1.0
-    elif isinstance(value, float) or (isinstance(value, str) and len(value) <= 32 and value.isascii()):
+        return value if 0 <= value <= limit else None
+    if isinstance(value, str):
+        if len(value) > MAX_DIGITS or not value.isascii():
+            return None
         try:
-            number = float(value)
+            value = float(value)
         except ValueError:
             return None
-    else:
+    if not isinstance(value, float):
         return None
-    return int(number) if 0 <= number <= MAX_SECONDS else None
+    return int(value) if 0 <= value <= limit else None

@@ -35,7 +35,7 @@ _XML = (
 _JSON = '{{"err":{code},"errdesc":"{text}"}}'
 
 JSON_TYPE = "application/json"
-XML_TYPE = "text/xml"
+XML_TYPE = "text/xml; charset=utf-8"
 
 
 def _render(template: str) -> dict[Code, bytes]:
@@ -46,6 +46,6 @@ _REPLIES = {Format.XMLRPC: (_render(_XML), XML_TYPE), Format.JSON: (_render(_JSO
 
 
 def reply(code: Code, *, to: Format) -> tuple[bytes, str]:
-    """Body and media type (UTF-8) of the answer to a request written in `to`; a form is answered in JSON."""
+    """Body and Content-Type of the answer to a request written in `to`; a form is answered in JSON."""
     bodies, media_type = _REPLIES[Format.XMLRPC if to is Format.XMLRPC else Format.JSON]
     return bodies[code], media_type

@@ -41,9 +41,7 @@ class Status:
     queue: Outcome
 
 
-def _type(
-    key: str, direction: Direction, role: Role = Role.OTHER, part: Part = Part.WHOLE
-) -> CdrType:
+def _type(key: str, direction: Direction, role: Role = Role.OTHER, part: Part = Part.WHOLE) -> CdrType:
     return CdrType(key=key, direction=direction, role=role, part=part)
 
 

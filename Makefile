@@ -1,0 +1,61 @@
+# cdrhub: everything that is done often. `make help` lists it.
+
+PYTHON ?= python3
+SECONDS ?=
+CONFIG ?= config.toml
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEVELOP := $(VENV)/.develop
+CODE := src tests bench tools
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test soak run bench lint format clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(INSTALLED) ## daemon and simulated phone systems, calls as they land; SECONDS=15 ends by itself
+	$(BIN)/cdrhub demo $(if $(SECONDS),--seconds $(SECONDS))
+
+test: $(DEVELOP) ## all tests but the long ones, on real servers; PYTEST_ARGS="-k voicenter"
+	$(BIN)/pytest -m "not soak" $(PYTEST_ARGS)
+
+soak: $(DEVELOP) ## the long proofs
+	$(BIN)/pytest -m soak $(PYTEST_ARGS)
+
+run: $(INSTALLED) ## the daemon for real: CONFIG=config.toml
+	$(BIN)/cdrhub run --config $(CONFIG)
+
+bench: $(DEVELOP) ## measure against the gates; writes bench/results/*.json
+	$(BIN)/python -m bench
+
+lint: $(DEVELOP) ## ruff, mypy --strict, import-linter, hadolint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+
+format: $(DEVELOP) ## rewrite the code as ruff wants it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove what make made
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp each for what running needs and for what developing needs; pyproject.toml is what they depend on.
+
+$(BIN)/python:
+	$(PYTHON) tools/make_venv.py $(VENV)
+
+$(INSTALLED): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(DEVELOP): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(INSTALLED) $@

@@ -1,0 +1,170 @@
+"""3CX lines over TCP to committed rows: PostgreSQL beside rsyslog, SQLite beside a commit-per-record script."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from bench import load
+from bench.machine import program_version
+from bench.peers import rsyslog
+from support.daemon import Daemon
+from support.servers import PostgresServer, free_port, running
+
+AHEAD = 20_000  #: records between the sender and the database at most: the journal's depth stays flat
+WARM_UP_SECONDS = 5.0
+MEMORY_SAMPLES = 12
+
+_START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+_SHAPES = (
+    # answered by an extension
+    "{id},{callid},00:03:14,{start},{answered},{end},TerminatedBySrc,0{number},Ext.{agent},10000,{agent},{agent},"
+    ",,,,,,,Chain: 0{number};Ext.{agent};",
+    # dialled out and answered
+    "{id},{callid},00:03:14,{start},{answered},{end},TerminatedByDst,Ext.{agent},0{number},{agent},10001,0{number},"
+    ",,,,1,0.95,default,Chain: Ext.{agent};0{number};",
+    # through a queue to an agent
+    "{id},{callid},00:03:14,{start},{answered},{end},TerminatedBySrc,0{number},Ext.611,10000,611,611,"
+    "ReplacedDst,Ext.{agent},{agent},,,,,Chain: 0{number};Ext.611;Ext.{agent};",
+    # nobody answered
+    "{id},{callid},,{start},,{end},Failed_Cancelled,0{number},Ext.{agent},10000,{agent},{agent},,,,,,,,",
+)
+
+
+def lines() -> Iterator[bytes]:
+    """Endless 20-field records, each another call: 40,000 numbers, 200 agents."""
+    number = 0
+    while True:
+        number += 1
+        start = _START + timedelta(seconds=number % 36_000)
+        epoch = int(start.timestamp() * 1000)
+        text = _SHAPES[number % len(_SHAPES)].format(
+            id=number,
+            callid=f"{epoch:016X}_{number}",
+            start=f"{start:%Y/%m/%d %H:%M:%S}",
+            answered=f"{start + timedelta(seconds=7):%Y/%m/%d %H:%M:%S}",
+            end=f"{start + timedelta(seconds=201):%Y/%m/%d %H:%M:%S}",
+            number=266_900_000 + number % 40_000,
+            agent=100 + number % 200,
+        )
+        yield b"Call " + text.encode() + b"\r\n"
+
+
+def _source(port: int) -> str:
+    return f"""
+[sources.pbx]
+type = "3cx"
+mode = "listen"
+listen = "127.0.0.1:{port}"
+region = "FR"
+"""
+
+
+def _measure_daemon(*, database: str, seconds: float, work: Path) -> dict[str, Any]:
+    port = free_port()
+    daemon = Daemon(work / "daemon", database=database, sources=_source(port))
+    daemon.start()
+    memory: list[float] = []
+    depths: list[float] = []
+    looked = time.monotonic()
+
+    def committed() -> int:
+        nonlocal looked
+        if time.monotonic() - looked > seconds / MEMORY_SAMPLES:
+            looked = time.monotonic()
+            memory.append(daemon.resident_megabytes())
+            depths.append(daemon.metric("cdrhub_journal_records"))
+        return int(daemon.metric("cdrhub_records_stored_total", result="new"))
+
+    try:
+        cpu_before = _cpu_seconds(daemon.pid)
+        began = time.monotonic()
+        rate = load.lines(port, lines(), committed=committed, warm_up=WARM_UP_SECONDS, seconds=seconds, ahead=AHEAD)
+        cpu = (_cpu_seconds(daemon.pid) - cpu_before) / (time.monotonic() - began)
+        daemon.drained()
+        stored = int(daemon.metric("cdrhub_records_stored_total", result="new"))
+        received = int(daemon.metric("cdrhub_records_received_total"))
+    finally:
+        status = daemon.stop()
+    return {
+        "per_second": rate.per_second,
+        "records": rate.records,
+        "seconds": rate.seconds,
+        "received": received,
+        "stored": stored,
+        "lost": received - stored,
+        "cpu_share_of_a_core": cpu,
+        "journal_depth_min": min(depths, default=None),
+        "journal_depth_max": max(depths, default=None),
+        "memory_mb_first": memory[0] if memory else None,
+        "memory_mb_last": memory[-1] if memory else None,
+        "memory_mb_max": max(memory, default=None),
+        "exit_status": status,
+    }
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def postgresql(seconds: float) -> dict[str, Any]:
+    """cdrhub and rsyslog into the same PostgreSQL server (fsync on), one after the other."""
+    with tempfile.TemporaryDirectory(prefix="cdrhub-bench-") as folder, running(PostgresServer, durable=True) as server:
+        work = Path(folder)
+        server.execute('CREATE DATABASE "hub"')
+        server.execute('CREATE DATABASE "peer"')
+        peer: dict[str, Any]
+        url = server.url("peer")
+        with psycopg.connect(url, autocommit=True) as database:
+            database.execute(rsyslog.TABLE)
+
+            def committed() -> int:
+                row = database.execute("SELECT max(id) FROM lines").fetchone()
+                return (row[0] or 0) if row else 0
+
+            with rsyslog.running(url=url, work=work) as port:
+                rate = load.lines(
+                    port, lines(), committed=committed, warm_up=WARM_UP_SECONDS, seconds=seconds, ahead=AHEAD
+                )
+                peer = {"per_second": rate.per_second, "version": program_version(rsyslog.program() or "", "-v")}
+        hub = _measure_daemon(database=server.url("hub"), seconds=seconds, work=work)
+    return {"cdrhub": hub, "rsyslog": peer, "ratio": hub["per_second"] / peer["per_second"]}
+
+
+def sqlite(seconds: float) -> dict[str, Any]:
+    """cdrhub and a commit-per-record script, each into an SQLite file of its own."""
+    with tempfile.TemporaryDirectory(prefix="cdrhub-bench-") as folder:
+        work = Path(folder)
+        file = work / "peer.db"
+        port = free_port()
+        process = subprocess.Popen([sys.executable, "-m", "bench.peers.commit_per_record", str(port), str(file)])
+        try:
+            while not load.can_connect(port):
+                time.sleep(0.1)
+            database = sqlite3.connect(file)
+
+            def committed() -> int:
+                row = database.execute("SELECT max(id) FROM lines").fetchone()
+                return row[0] or 0
+
+            rate = load.lines(port, lines(), committed=committed, warm_up=WARM_UP_SECONDS, seconds=seconds, ahead=2_000)
+            database.close()
+        finally:
+            process.terminate()
+            process.wait(30)
+        hub = _measure_daemon(database=f"sqlite:///{work / 'hub.db'}", seconds=seconds, work=work)
+    return {
+        "cdrhub": hub,
+        "commit per record": {"per_second": rate.per_second},
+        "ratio": hub["per_second"] / rate.per_second,
+    }

@@ -1,0 +1,18 @@
+"""The command line. `main` is the console script `cdrhub`; each group of commands is a thin module.
+
+Modules of commands import nothing heavy at their top: `cdrhub --help` loads neither the database nor the phone
+systems. Whatever goes wrong is one clear line on stderr and an exit code of sysexits (`failure.py`).
+"""
+
+from __future__ import annotations
+
+import sys
+
+from cdrhub.cli.failure import exit_code_of
+
+
+def main() -> None:
+    """Run the command line of this process and exit with its code."""
+    from cdrhub.cli.app import app  # noqa: PLC0415 - after this module, so that an interrupt of the import is handled
+
+    sys.exit(exit_code_of(lambda: app(prog_name="cdrhub", standalone_mode=False)))

@@ -1,0 +1,120 @@
+"""How a command fails: one clear line on stderr and an exit code of sysexits (sysexits.h of BSD).
+
+No traceback reaches a user; with CDRHUB_DEBUG=1 it does, for a report of a bug.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from enum import IntEnum
+
+from typer.exceptions import Abort, TyperException
+
+from cdrhub.cli.plain import plain
+from cdrhub.errors import (
+    CdrhubError,
+    ConfigError,
+    JournalError,
+    NotFound,
+    SchemaOutdated,
+    StoreError,
+    UsageError,
+)
+
+
+class Exit(IntEnum):
+    """Exit codes. Service managers look at them: a start that ended with CONFIG is not worth repeating."""
+
+    OK = 0
+    DIFFERENT = 1  #: the command worked and the answer is no, e.g. a check that found something
+    USAGE = 64
+    DATA = 65
+    NO_INPUT = 66
+    UNAVAILABLE = 69
+    INTERNAL = 70
+    TEMPORARY = 75
+    CONFIG = 78
+    INTERRUPTED = 130
+
+
+_CODES: tuple[tuple[type[BaseException], Exit], ...] = (
+    (ConfigError, Exit.CONFIG),
+    (SchemaOutdated, Exit.CONFIG),
+    (NotFound, Exit.NO_INPUT),
+    (StoreError, Exit.UNAVAILABLE),
+    (JournalError, Exit.TEMPORARY),
+    (UsageError, Exit.USAGE),
+    (CdrhubError, Exit.DATA),
+)
+
+
+def exit_code_of(command: Callable[[], object]) -> int:
+    """Run `command`; its exit code, after saying on stderr what was wrong."""
+    try:
+        returned = command()
+    except (KeyboardInterrupt, Abort):
+        say("interrupted")
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        _discard_output()
+        return Exit.OK
+    except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback reaches a user
+        return _failed(error)
+    return returned if isinstance(returned, int) else Exit.OK
+
+
+def say(message: str) -> None:
+    """One line on stderr for each line of `message`, free of control characters."""
+    for line in message.splitlines() or [""]:
+        sys.stderr.write(f"cdrhub: {plain(line)}\n")
+    sys.stderr.flush()
+
+
+def spoken(error: BaseException) -> str:
+    """What an error says; the name of its class where it says nothing."""
+    text = error.format_message() if isinstance(error, TyperException) else str(error)
+    return text.strip() or type(error).__doc__ or type(error).__name__
+
+
+def _failed(error: Exception) -> int:
+    if (
+        isinstance(error, BaseExceptionGroup)
+        and len(error.exceptions) == 1
+        and isinstance(error.exceptions[0], Exception)
+    ):
+        return _failed(error.exceptions[0])
+    if os.environ.get("CDRHUB_DEBUG"):
+        traceback.print_exception(error)
+    if isinstance(error, TyperException):
+        return _misused(error)
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            say(spoken(error))
+            return code
+    if isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError) and error.filename:
+        say(f"{error.filename}: {error.strerror}")
+        return Exit.NO_INPUT
+    hint = "" if os.environ.get("CDRHUB_DEBUG") else "; CDRHUB_DEBUG=1 shows where"
+    say(f"internal error, please report it: {type(error).__name__}: {spoken(error)}{hint}")
+    return Exit.INTERNAL
+
+
+def _misused(error: TyperException) -> int:
+    message = spoken(error)
+    if "\n" in message:  # a group without a command: its message is the whole help
+        sys.stderr.write(f"{message}\n")
+        return Exit.USAGE
+    context = getattr(error, "ctx", None)
+    hint = f" (try: {context.command_path} --help)" if context is not None else ""
+    say(f"{message}{hint}")
+    return Exit.USAGE
+
+
+def _discard_output() -> None:
+    """Whoever read our output has gone: keep the interpreter from complaining about it when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -1,0 +1,45 @@
+"""Moments as people type them: `today`, `yesterday`, `now`, `-2h`, ISO 8601."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from difflib import get_close_matches
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from cdrhub.errors import UsageError
+from cdrhub.sources.spans import read_duration
+
+
+def read_zone(name: str) -> ZoneInfo:
+    """The IANA time zone `name`; UsageError with the nearest one if there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        near = get_close_matches(name, sorted(available_timezones()), n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ", write e.g. 'Africa/Lagos'"
+        raise UsageError(f"--timezone: {name!r} is not an IANA time zone{hint}") from error
+
+
+def read_moment(text: str, *, zone: ZoneInfo, now: datetime) -> datetime:
+    """The UTC moment that `text` means at `now` (aware).
+
+    `2026-03-01`, `2026-03-01T08:30`, `2026-03-01T08:30:00+01:00` (without an offset: in `zone`), `now`, `today` and
+    `yesterday` (their first moment in `zone`), `-2h` (before now). UsageError for anything else.
+    """
+    word = text.strip().lower()
+    if word == "now":
+        return now.astimezone(UTC)
+    if word in {"today", "yesterday"}:
+        day = now.astimezone(zone).date() - timedelta(days=1 if word == "yesterday" else 0)
+        return datetime.combine(day, time(), tzinfo=zone).astimezone(UTC)
+    try:
+        if word.startswith("-"):
+            return now.astimezone(UTC) - read_duration(word[1:])
+        moment = datetime.fromisoformat(text.strip())
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=zone)
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"{text!r} is not a time: write 2026-03-01, 2026-03-01T08:30, today, yesterday, now or -2h"
+        ) from error

@@ -1,0 +1,110 @@
+"""Options that several commands share, and what they become."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+
+from cdrhub.cli.moments import read_moment, read_zone
+from cdrhub.cli.output import Format
+from cdrhub.errors import ConfigError, NotFound, UsageError
+
+if TYPE_CHECKING:
+    from cdrhub.config import Config
+    from cdrhub.sources.base import SourceConfig
+
+DEFAULT_FILES = (Path("config.toml"), Path("/etc/cdrhub/config.toml"))
+MAX_LIMIT = 1_000_000
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="CDRHUB_CONFIG",
+        show_envvar=True,
+        metavar="FILE",
+        help="The configuration; default: ./config.toml, else /etc/cdrhub/config.toml.",
+    ),
+]
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to show it.")]
+ZoneOption = Annotated[str, typer.Option("--timezone", metavar="ZONE", help="IANA zone of the times shown and given.")]
+SinceOption = Annotated[
+    str | None, typer.Option("--since", metavar="TIME", help="From this moment on: 2026-03-01, today, yesterday, -2h.")
+]
+UntilOption = Annotated[
+    str | None, typer.Option("--until", metavar="TIME", help="Before this moment (exclusive); written as --since.")
+]
+SourceOption = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Only this source.")]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, max=MAX_LIMIT, help="At most this many, the newest first.")]
+ActorOption = Annotated[
+    str | None, typer.Option("--as", metavar="NAME", help="Who does it, for the audit; default: the user's name.")
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """A stretch of time: from `since`, before `until`, both UTC; None is open."""
+
+    since: datetime | None
+    until: datetime | None
+
+
+def config_file(given: Path | None) -> Path:
+    """The file given by option or environment, else the first default that exists. ConfigError if there is none."""
+    if given is not None:
+        return given
+    for candidate in DEFAULT_FILES:
+        if candidate.is_file():
+            return candidate
+    raise ConfigError(
+        "there is no configuration: give one with --config FILE or CDRHUB_CONFIG "
+        f"(looked for {' and '.join(map(str, DEFAULT_FILES))}); config.example.toml shows what may stand in it"
+    )
+
+
+def loaded(given: Path | None) -> Config:
+    """The configuration that a command works with."""
+    from cdrhub.config import load  # noqa: PLC0415 - pydantic and the systems are not for --help
+
+    return load(config_file(given), os.environ)
+
+
+def span(since: str | None, until: str | None, zone: ZoneInfo) -> Span:
+    """The stretch that --since and --until mean now. UsageError if it is empty."""
+    now = datetime.now(UTC)
+    begin = read_moment(since, zone=zone, now=now) if since is not None else None
+    end = read_moment(until, zone=zone, now=now) if until is not None else None
+    if begin is not None and end is not None and end <= begin:
+        raise UsageError(f"--until ({until}) is not after --since ({since}): nothing lies between")
+    return Span(since=begin, until=end)
+
+
+def zone(name: str) -> ZoneInfo:
+    """The zone that --timezone names."""
+    return read_zone(name)
+
+
+def actor(given: str | None) -> str:
+    """Who acts, for the audit: --as, else the name of the login."""
+    name = given or os.environ.get("SUDO_USER") or os.environ.get("USER") or os.environ.get("LOGNAME") or ""
+    if not name.strip():
+        raise UsageError("who does this? give --as NAME for the audit")
+    return name.strip()
+
+
+def known_source(config: Config, name: str) -> SourceConfig:
+    """The source called `name`; NotFound with the nearest one if there is none."""
+    from cdrhub.config.problems import nearest  # noqa: PLC0415
+
+    if name in config.sources:
+        return config.sources[name]
+    if not config.sources:
+        raise NotFound(f"{config.file} has no sources")
+    raise NotFound(f"there is no source {name!r} in {config.file}{nearest(name, config.sources)}")

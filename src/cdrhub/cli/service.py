@@ -1,0 +1,190 @@
+"""`cdrhub run`, `check`, `db upgrade`, `config schema`: what administrators of the service use."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+
+from cdrhub.cli.failure import Exit, say, spoken
+from cdrhub.cli.options import ConfigFile, config_file, loaded
+from cdrhub.cli.output import Format, Listing, dumped, show
+
+if TYPE_CHECKING:
+    from cdrhub.config import Config
+
+_UTC = ZoneInfo("UTC")
+_db = typer.Typer(help="The database's schema.", no_args_is_help=True)
+_config = typer.Typer(help="The configuration file.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    app.command(epilog="Example: cdrhub run --config /etc/cdrhub/config.toml")(run)
+    app.command(epilog="Examples: cdrhub check · cdrhub check --online -c config.toml")(check)
+    app.add_typer(_db, name="db")
+    app.add_typer(_config, name="config")
+
+
+def run(config: ConfigFile = None) -> None:
+    """Run the daemon until SIGTERM.
+
+    SIGTERM and SIGINT stop taking records, bring those taken into the database and exit 0. SIGHUP reads the
+    configuration again and takes it over as a whole, or not at all.
+    """
+    file = config_file(config)
+    settings = loaded(file)
+
+    from cdrhub.cli.logs import configure  # noqa: PLC0415 - heavy, and for this command only
+    from cdrhub.daemon import run as run_daemon  # noqa: PLC0415
+
+    configure(settings.hub)
+    asyncio.run(run_daemon(settings, lambda: loaded(file)))
+
+
+def check(
+    config: ConfigFile = None,
+    *,
+    online: Annotated[
+        bool, typer.Option("--online", help="Also try the database and the ports, and show what each source promises.")
+    ] = False,
+) -> int:
+    """Check the configuration: exit 0 if the daemon would start with it, 78 if not.
+
+    Every problem is one line with file, line and key. With --online the database and the ports are tried too (exit
+    69 if one cannot be had), and the delivery contract of each source is shown.
+    """
+    settings = loaded(config)
+    for warning in _warnings(settings):
+        say(f"{settings.file}: {warning}")
+    typer.echo(f"{settings.file}: good, {len(settings.sources)} source{'' if len(settings.sources) == 1 else 's'}")
+    _show_sources(settings)
+    if not online:
+        return Exit.OK
+    _show_contracts(settings)
+    failures = [*_database_failures(settings), *_port_failures(settings)]
+    for failure in failures:
+        say(failure)
+    return Exit.UNAVAILABLE if failures else Exit.OK
+
+
+@_db.command("upgrade", epilog="Example: cdrhub db upgrade")
+def upgrade(config: ConfigFile = None) -> None:
+    """Bring the database's schema to this version; one upgrade at a time, calls are kept.
+
+    A schema that is of this version already is left as it is. Make a backup first.
+    """
+    settings = loaded(config)
+    from cdrhub.store import Store  # noqa: PLC0415 - SQLAlchemy is not for --help
+
+    async def work() -> None:
+        store = Store.open(settings.database.url.get_secret_value(), connections=1)
+        try:
+            await store.upgrade()
+        finally:
+            await store.close()
+
+    asyncio.run(work())
+    typer.echo("the database has the schema of this version")
+
+
+@_config.command("schema", epilog="Example: cdrhub config schema > cdrhub.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of the TOML file, with the tables of every installed phone system.
+
+    Editors with a TOML language server check and complete the file with it.
+    """
+    from cdrhub.config.schema import json_schema  # noqa: PLC0415 - loads every phone system
+
+    sys.stdout.write(dumped(json_schema(), zone=_UTC, indent=2) + "\n")
+
+
+def _warnings(config: Config) -> list[str]:
+    """What is allowed and worth a thought."""
+    from cdrhub.config import is_loopback  # noqa: PLC0415
+
+    warnings = []
+    if not config.sources:
+        warnings.append("there is no source: nothing will be received; add [sources.<name>]")
+    for name, source in config.sources.items():
+        open_to_all = [address for address in source.listen_addresses() if not is_loopback(address)]
+        if open_to_all and not getattr(source, "allow", True):
+            warnings.append(f"sources.{name}: everyone who reaches {open_to_all[0]} may send records: set `allow`")
+    return warnings
+
+
+def _show_sources(config: Config) -> None:
+    rows = [
+        {
+            "source": name,
+            "type": source.type,
+            "mode": getattr(source, "mode", "http" if source.ingest_path else ""),
+            "listens on": ", ".join(source.listen_addresses()) or (config.http.listen if source.ingest_path else ""),
+            "calls of": config.owner(name),
+            "tenant": source.tenant,
+            "decode settings": config.revision(name),
+        }
+        for name, source in config.sources.items()
+    ]
+    if rows:
+        show(Listing(columns=list(rows[0]), rows=rows), form=Format.TABLE, zone=_UTC)
+
+
+def _show_contracts(config: Config) -> None:
+    from cdrhub.sources.registry import system  # noqa: PLC0415
+
+    rows = []
+    for name, source in config.sources.items():
+        promise = system(source.type).delivery(source)
+        rows.append(
+            {
+                "source": name,
+                "acknowledged": promise.acknowledged,
+                "sent again": promise.resent,
+                "calls seen": "live" if promise.speaks == "live" else "at their end",
+                "what is lost when": promise.lost,
+            }
+        )
+    if rows:
+        show(Listing(columns=list(rows[0]), rows=rows, title="Delivery contracts"), form=Format.TABLE, zone=_UTC)
+
+
+def _database_failures(config: Config) -> list[str]:
+    from cdrhub.errors import StoreError  # noqa: PLC0415
+    from cdrhub.store import Store  # noqa: PLC0415
+
+    async def work() -> None:
+        store = Store.open(config.database.url.get_secret_value(), connections=1)
+        try:
+            await store.check()
+        finally:
+            await store.close()
+
+    try:
+        asyncio.run(work())
+    except StoreError as error:
+        return [f"database: {spoken(error)}"]
+    typer.echo("database: reached, and its schema is of this version")
+    return []
+
+
+def _port_failures(config: Config) -> list[str]:
+    """Ports that cannot be had. One that is in use may be this very daemon's: so it is said."""
+    from cdrhub.errors import ConfigError  # noqa: PLC0415
+    from cdrhub.listeners import bind  # noqa: PLC0415
+
+    wanted = {config.http.listen: "http.listen"}
+    for name, source in config.sources.items():
+        wanted.update(dict.fromkeys(source.listen_addresses(), f"sources.{name}.listen"))
+    failures = []
+    for address, key in wanted.items():
+        try:
+            bind(address).close()
+        except ConfigError as error:
+            failures.append(f"{key}: {spoken(error)} (a daemon that runs already has it)")
+        else:
+            typer.echo(f"{key}: {address} is free")
+    return failures

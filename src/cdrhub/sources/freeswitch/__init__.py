@@ -1,0 +1,61 @@
+"""FreeSWITCH: mod_callcenter and click-to-call over the Event Socket, and the CDR documents of mod_json_cdr.
+
+Two types of source, for one switch may tell of a call twice: `freeswitch` listens, `freeswitch-cdr` is told at the
+end. With `into` the documents complete the calls of the listening source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from cdrhub.errors import ConfigError
+from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig
+from cdrhub.sources.freeswitch import files
+from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig, FreeSwitchConfig, FreeSwitchSettings
+from cdrhub.sources.freeswitch.decode import decoder
+
+_LISTENING = DeliveryContract(
+    acknowledged=False,
+    resent=False,
+    speaks="live",
+    lost="The Event Socket neither acknowledges nor repeats: events of a broken connection are lost, the time is noted "
+    "as blind, and what the switch still knows is asked for.",
+)
+_POSTED = DeliveryContract(
+    acknowledged=True,
+    resent=True,
+    speaks="at_end",
+    lost="mod_json_cdr and mod_xml_cdr repeat a post that failed and then write the document to err-log-dir, from where "
+    "it can be imported.",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FreeSwitch:
+    """The system `freeswitch` or `freeswitch-cdr`."""
+
+    name: str
+    config_model: type[SourceConfig]
+    contract: DeliveryContract
+    decoder_revision: int = 1
+
+    def delivery(self, config: SourceConfig) -> DeliveryContract:  # noqa: ARG002 - the same under every configuration
+        return self.contract
+
+    def decoder(self, settings: DecodeSettings) -> Decoder:
+        return decoder(cast("FreeSwitchSettings", settings))
+
+    def source(self, config: SourceConfig) -> Source:
+        raise ConfigError(
+            f"type = {config.type!r}: a source of this type can be decoded and imported, not yet listened to; "
+            "use `cdrhub import`"
+        )
+
+    def split(self, data: bytes, *, final: bool) -> tuple[Sequence[bytes], bytes]:
+        return files.split(data, final=final)
+
+
+SYSTEM = FreeSwitch(name="freeswitch", config_model=FreeSwitchConfig, contract=_LISTENING)
+CDR_SYSTEM = FreeSwitch(name="freeswitch-cdr", config_model=FreeSwitchCdrConfig, contract=_POSTED)

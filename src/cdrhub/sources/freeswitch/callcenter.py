@@ -1,0 +1,156 @@
+"""`callcenter::info` events of mod_callcenter: passes through queues and the agents who were rung.
+
+CC-*-Time values are whole seconds since 1970, UTC, rounded down, so the legs of a queue are kept in whole seconds
+whoever tells of them. CC-Hangup-Cause says how the attempt to reach the agent went (`SUCCESS` whoever hung up);
+`Hangup-Cause` says how the talk ended and is missing while the channel lives on. Read in `mod_callcenter.c` of
+https://github.com/signalwire/freeswitch.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from cdrhub.model.disposition import Outcome, Role, State
+from cdrhub.sources.freeswitch.calls import caller_side, who_hung_up
+from cdrhub.sources.freeswitch.channel import EventChannel, microseconds, seconds
+from cdrhub.sources.freeswitch.draft import Draft
+from cdrhub.sources.freeswitch.headers import Headers
+from cdrhub.sources.freeswitch.words import QUEUE_BY_CANCEL_REASON
+
+ACTIONS = frozenset(
+    {
+        "member-queue-start",
+        "member-queue-resume",
+        "agent-offering",
+        "bridge-agent-start",
+        "bridge-agent-fail",
+        "bridge-agent-end",
+        "member-queue-end",
+    }
+)
+
+
+def draft(action: str, headers: Headers, session: str, plan_draft: Draft) -> Draft:
+    """Fill the draft of the call `session` (CC-Member-Session-UUID) with what an event of ACTIONS says."""
+    said, get = plan_draft, headers.get
+    member = get("CC-Member-UUID") or session
+    if action.startswith("member-queue"):
+        _queue_event(action, headers, member, said)
+    else:
+        _member(headers, said, outbound=False)
+        said.leg(member, role=Role.QUEUE, queue=get("CC-Queue"))
+        _agent_event(action, headers, member, said)
+    return said
+
+
+def _member(headers: Headers, said: Draft, *, outbound: bool) -> None:
+    get = headers.get
+    if not outbound:
+        said.party("caller", get("CC-Member-CID-Number"))
+        said.put(caller_name=get("CC-Member-CID-Name"))
+        if dialled := get("CC-Member-DNIS"):
+            said.party("callee", dialled)
+            said.put(dialed_number=dialled, did=dialled)
+
+
+def _queue_event(action: str, headers: Headers, member: str, said: Draft) -> None:
+    get = headers.get
+    channel = EventChannel(headers)
+    outbound = channel.outbound
+    _member(headers, said, outbound=outbound)
+    dialled = None
+    if action != "member-queue-end" and not outbound:
+        dialled = get("Caller-RDNIS") or get("Caller-Destination-Number")
+    caller_side(channel, said, dialled=dialled)
+    joined = seconds(get("variable_cc_queue_joined_epoch"))
+    if action != "member-queue-end":
+        entered = joined or _whole(microseconds(get("Event-Date-Timestamp")))
+        said.leg(member, role=Role.QUEUE, queue=get("CC-Queue"), offered_at=entered)
+        return
+    gone, reason = channel.gone, get("CC-Cancel-Reason")
+    if get("CC-Cause") == "Terminated":
+        outcome, answered = Outcome.ANSWERED, seconds(get("CC-Agent-Answered-Time"))
+        _agent_leg(headers, member, said, answered_at=answered, outcome=outcome)
+    else:
+        outcome, answered = _cancelled(reason, said, alive=gone is None), None
+        joined = seconds(get("CC-Member-Joined-Time")) or joined
+    said.leg(
+        member,
+        role=Role.QUEUE,
+        queue=get("CC-Queue"),
+        offered_at=joined,
+        answered_at=answered,
+        left_at=seconds(get("CC-Member-Leaving-Time")),
+        outcome=outcome,
+        cause=reason,
+    )
+    if gone is not None:
+        said.put(state=State.ENDED, ended_at=gone, cause=channel.cause, ended_by=who_hung_up(channel))
+
+
+def _cancelled(reason: str | None, said: Draft, *, alive: bool) -> Outcome:
+    if reason is None:
+        return Outcome.ABANDONED
+    outcome = QUEUE_BY_CANCEL_REASON.get(reason)
+    if outcome is None:
+        said.unmapped("CC-Cancel-Reason", reason)
+        return Outcome.UNKNOWN
+    if alive and reason == "BREAK_OUT":
+        return Outcome.OVERFLOW  # the caller did not hang up: someone took the call out of the queue
+    return outcome
+
+
+def _agent_event(action: str, headers: Headers, member: str, said: Draft) -> None:
+    get = headers.get
+    if action == "agent-offering":
+        _agent_leg(headers, member, said, offered=microseconds(get("Event-Date-Timestamp")))
+    elif action == "bridge-agent-fail":
+        cause = get("CC-Hangup-Cause")
+        _agent_leg(
+            headers,
+            member,
+            said,
+            left_at=seconds(get("CC-Agent-Aborted-Time")),
+            outcome=said.unanswered(cause),
+            cause=cause,
+        )
+    else:
+        bridged = get("CC-Agent-Bridged") != "false"
+        _agent_leg(
+            headers,
+            member,
+            said,
+            agent_extension=get("variable_dialed_user") or get("Caller-Destination-Number"),
+            answered_at=seconds(get("CC-Agent-Answered-Time")),
+            left_at=seconds(get("CC-Bridge-Terminated-Time")),
+            outcome=Outcome.ANSWERED if bridged else Outcome.NOT_BRIDGED,
+            cause=get("Hangup-Cause"),
+        )
+
+
+def _agent_leg(
+    headers: Headers, member: str, said: Draft, *, offered: datetime | None = None, **values: object
+) -> None:
+    get = headers.get
+    agent = get("CC-Agent")
+    if agent is None:
+        return
+    channel = get("CC-Agent-UUID")
+    called = offered or seconds(get("CC-Agent-Called-Time"))
+    said.leg(
+        f"{member}/{agent}",
+        attempt_at=called,
+        attempt_id=channel,
+        role=Role.AGENT,
+        parent_leg=member,
+        queue=get("CC-Queue"),
+        agent_id=agent,
+        offered_at=_whole(called),
+        **values,
+    )
+    if channel is not None:
+        said.attributes["agent_channels"] = {channel: agent}
+
+
+def _whole(at: datetime | None) -> datetime | None:
+    return at.replace(microsecond=0) if at is not None else None

@@ -1,0 +1,387 @@
+"""Channels in the light of calls: whose channel it is, and what it says of the call.
+
+A call is the channel of its caller; every other channel is a leg of it. `CHANNEL_*` events and CDR documents name
+the caller's channel in `cc_member_session_uuid` (an agent of a queue), else `originating_leg_uuid` or `originator`,
+else the call's uuid. A channel that the switch placed by itself is a click to call: its first channel is the call,
+and the customer's channel decides whether the call came first to the agent or to the customer.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
+from cdrhub.model.numbers import NumberPlan
+from cdrhub.model.update import Authority
+from cdrhub.sources.freeswitch.channel import Channel, seconds
+from cdrhub.sources.freeswitch.draft import Draft
+from cdrhub.sources.freeswitch.words import DISPOSITION_BY_OUTCOME, QUEUE_BY_CANCEL_REASON
+
+#: The leg of a click to call that is the customer's, whichever channel turns out to be it.
+CUSTOMER = "customer"
+
+
+def call_of(channel: Channel) -> str | None:
+    """The uuid of the call that a channel belongs to; None where it names no channel at all."""
+    return (
+        channel.variable("cc_member_session_uuid")
+        or channel.variable("originating_leg_uuid")
+        or channel.variable("originator")
+        or channel.call_uuid
+        or channel.uuid
+    )
+
+
+def of_interest(channel: Channel) -> bool:
+    """Whether a channel belongs to a queue call or to a click to call, as far as it says itself."""
+    if channel.variable("cc_side") or channel.variable("cc_member_uuid") or channel.variable("cc_member_session_uuid"):
+        return True
+    return channel.outbound and (_parent(channel) is None or channel.parent_originated)
+
+
+def draft(channel: Channel, call_key: str, source: str, plan: NumberPlan, *, document: bool) -> Draft:
+    """What a channel says, in an event called `source` or in a CDR `document`."""
+    if channel.variable("cc_side") == "agent" or (
+        channel.variable("cc_member_session_uuid") and channel.variable("cc_agent")
+    ):
+        said = Draft(call_key, f"{source}:agent", plan)
+        _queue_agent(channel, said)
+    elif _parent(channel) is None and channel.uuid == call_key:
+        said = Draft(call_key, f"{source}:caller", plan)
+        caller_side(channel, said, dialled=channel.dialled)
+        said.final = document
+        if channel.gone is not None:
+            _caller_gone(channel, said)
+    else:
+        said = Draft(call_key, f"{source}:leg", plan)
+        _dialled_leg(channel, said)
+    return said
+
+
+def who_hung_up(channel: Channel) -> EndedBy | None:
+    """Who ended the call, by the SIP side of the caller's channel; None where it does not tell."""
+    word = channel.variable("sip_hangup_disposition")
+    if word in ("recv_bye", "recv_cancel"):
+        return EndedBy.CALLER
+    if word == "send_bye":
+        return EndedBy.AGENT if channel.bridged else EndedBy.SYSTEM
+    return None
+
+
+def _parent(channel: Channel) -> str | None:
+    return channel.variable("originating_leg_uuid") or channel.variable("originator")
+
+
+def caller_side(channel: Channel, said: Draft, *, dialled: str | None) -> None:
+    """What the caller's channel says of the call from its first moment on."""
+    said.put(started_at=channel.created, connected_at=channel.answered)
+    if channel.outbound:
+        _click_to_call(channel, said)
+        return
+    number = said.values.get("caller_number") or channel.caller_number
+    if "caller_number" not in said.values:
+        said.party("caller", number)
+        said.put(caller_name=channel.caller_name)
+    if dialled is not None and "callee_number" not in said.values:
+        said.party("callee", dialled)
+        said.put(dialed_number=dialled)
+    target = said.values.get("dialed_number")
+    if target is None:
+        return
+    if not said.inside(number):
+        said.put(direction=Direction.INBOUND, did=target)
+    elif said.inside(target):
+        said.put(direction=Direction.INTERNAL)
+    else:
+        said.put(direction=Direction.OUTBOUND, agent_extension=number)
+
+
+def _click_to_call(channel: Channel, said: Draft) -> None:
+    """The first channel of a click to call: the customer's if it went through a gateway, the agent's if it rang a
+    user of ours, else by its number."""
+    said.put(direction=Direction.OUTBOUND)
+    if channel.variable("sip_gateway_name") is not None:
+        customer = True
+    elif channel.variable("dialed_user") is not None:
+        customer = False
+    else:
+        customer = not said.inside(channel.variable("sip_to_user") or channel.dialled)
+    if customer:
+        number = channel.variable("sip_to_user") or channel.dialled
+        shown = channel.variable("origination_caller_id_number")
+        _customer(channel, said, number=number, shown=shown)
+        return
+    extension = channel.variable("dialed_user") or channel.variable("sip_to_user") or channel.dialled
+    # The customer is shown to the agent while his phone rings; the customer's own channel outranks this.
+    said.party("callee", channel.variable("origination_caller_id_number"))
+    said.leg(CUSTOMER, role=Role.CUSTOMER)
+    _person(channel, said, role=Role.AGENT, number=extension, agent_extension=extension)
+
+
+def _customer(channel: Channel, said: Draft, *, number: str | None, shown: str | None) -> None:
+    """The customer's channel of a click to call: its record decides."""
+    said.authority = Authority.DECISIVE
+    said.party("callee", number)
+    said.party("caller", shown)
+    said.put(dialed_number=number, started_at=channel.created)
+    gone, answered = channel.gone, channel.answered
+    outcome = None
+    if gone is not None:
+        if answered is None:
+            outcome = said.unanswered(channel.cause)
+        else:
+            outcome = Outcome.ANSWERED if channel.bridged else Outcome.NOT_BRIDGED
+        word = channel.variable("sip_hangup_disposition")
+        by = None
+        if word in ("recv_bye", "recv_refuse"):
+            by = EndedBy.CALLEE
+        elif word == "send_bye":
+            by = EndedBy.AGENT if channel.bridged else EndedBy.SYSTEM
+        elif word == "send_cancel":
+            by = EndedBy.SYSTEM
+        said.put(state=State.ENDED, ended_at=gone, cause=channel.cause, ended_by=by)
+    elif answered is not None:
+        outcome = Outcome.ANSWERED
+    said.leg(
+        CUSTOMER,
+        attempt_at=channel.created,
+        attempt_id=channel.uuid,
+        role=Role.CUSTOMER,
+        number=number,
+        offered_at=channel.created,
+        answered_at=answered,
+        left_at=gone,
+        outcome=outcome,
+        cause=channel.cause,
+    )
+
+
+def _person(
+    channel: Channel, said: Draft, *, role: Role, number: str | None, agent_extension: str | None = None
+) -> None:
+    """A leg of its own channel: one who was rung, and perhaps answered."""
+    gone, answered = channel.gone, channel.answered
+    outcome = None
+    if answered is not None:
+        outcome = Outcome.ANSWERED
+    elif gone is not None:
+        outcome = said.unanswered(channel.cause)
+    said.leg(
+        channel.uuid or said.call_key,
+        role=role,
+        number=number,
+        agent_extension=agent_extension,
+        offered_at=channel.created,
+        answered_at=answered,
+        left_at=gone,
+        hold_seconds=_held(channel),
+        outcome=outcome,
+        cause=channel.cause,
+    )
+
+
+def _dialled_leg(channel: Channel, said: Draft) -> None:
+    """A channel that another channel of the call asked for."""
+    number = channel.variable("sip_to_user") or channel.destination
+    user = channel.variable("dialed_user")
+    outside = channel.variable("sip_gateway_name") is not None or (user is None and not said.inside(number))
+    if channel.parent_originated:
+        parent = channel.parent_destination
+        if outside or said.inside(parent):
+            _customer(channel, said, number=number, shown=channel.caller_number)
+        else:
+            _person(channel, said, role=Role.AGENT, number=number, agent_extension=user or number)
+    elif not outside:
+        _person(channel, said, role=Role.AGENT, number=number, agent_extension=user or number)
+    elif said.inside(channel.caller_number):
+        _person(channel, said, role=Role.CUSTOMER, number=number)
+    else:
+        _person(channel, said, role=Role.TRANSFER, number=number)
+
+
+def _queue_agent(channel: Channel, said: Draft) -> None:
+    """An agent's channel that a queue placed. Whether he got the caller is for the queue to say, or for the end."""
+    member, agent = channel.variable("cc_member_uuid"), channel.variable("cc_agent")
+    if member is None or agent is None:
+        return
+    gone, answered = channel.gone, channel.answered
+    outcome = None
+    if gone is not None:
+        bridged = channel.variable("cc_agent_bridged")
+        if answered is None:
+            outcome = said.unanswered(channel.cause)
+        elif channel.cause in ("LOSE_RACE", "PICKED_OFF"):
+            outcome = Outcome.LOST_RACE
+        elif bridged == "false":
+            outcome = Outcome.NOT_BRIDGED
+        elif bridged == "true" or channel.bridged:
+            outcome = Outcome.ANSWERED
+    said.leg(member, role=Role.QUEUE, queue=channel.variable("cc_queue"))
+    said.leg(
+        f"{member}/{agent}",
+        attempt_at=channel.created,
+        attempt_id=channel.uuid,
+        role=Role.AGENT,
+        parent_leg=member,
+        queue=channel.variable("cc_queue"),
+        agent_id=agent,
+        agent_extension=channel.variable("dialed_user") or channel.destination,
+        offered_at=_whole(channel.created),
+        answered_at=_whole(answered),
+        left_at=_whole(gone),
+        hold_seconds=_held(channel),
+        outcome=outcome,
+        cause=channel.cause,
+    )
+    if channel.uuid is not None:
+        said.attributes["agent_channels"] = {channel.uuid: agent}
+
+
+def _caller_gone(channel: Channel, said: Draft) -> None:
+    """The end of the caller's channel, with all that it remembers of the call."""
+    said.put(state=State.ENDED, ended_at=channel.gone, cause=channel.cause)
+    _vendor_seconds(channel, said)
+    if recording := channel.variable("cc_record_filename"):
+        said.put(recording_url=recording)
+    if channel.variable("last_app") == "voicemail":
+        left = channel.variable("voicemail_message_len")
+        said.leg("voicemail", role=Role.VOICEMAIL, outcome=Outcome.LEFT if left else Outcome.ANSWERED)
+    queued = channel.variable("cc_side") == "member"
+    if queued:
+        _last_pass(channel, said)
+    if channel.outbound:
+        _click_to_call_gone(channel, said)
+        return
+    said.put(ended_by=_by_direction(who_hung_up(channel), said))
+    other = _joined_last(channel)
+    if other is not None and channel.bridged is not None and other != channel.variable("cc_agent_uuid"):
+        user = channel.variable("dialed_user")
+        role = Role.TRANSFER if queued else Role.AGENT
+        if not queued and said.values.get("direction") == Direction.OUTBOUND:
+            role = Role.CUSTOMER
+        said.leg(
+            other,
+            role=role,
+            number=user or channel.destination_of(other) or channel.destination,
+            agent_extension=user if role != Role.CUSTOMER else None,
+            answered_at=channel.bridged,
+            left_at=channel.gone,
+            outcome=Outcome.ANSWERED,
+        )
+    elif not queued:
+        said.put(disposition=_unjoined(channel, said))
+
+
+def _by_direction(by: EndedBy | None, said: Draft) -> EndedBy | None:
+    """On a call that one of ours placed, the caller's side is the agent's, and the other one the callee's."""
+    if by is None or said.values.get("direction") != Direction.OUTBOUND:
+        return by
+    return {EndedBy.CALLER: EndedBy.AGENT, EndedBy.AGENT: EndedBy.CALLEE}.get(by, by)
+
+
+def _unjoined(channel: Channel, said: Draft) -> Disposition:
+    """The disposition of a caller's channel outside queues that was joined to nobody."""
+    outcome = said.unanswered(channel.cause)
+    if channel.answered is not None:
+        if channel.variable("originated_legs") is None:
+            return Disposition.IVR
+        tried = channel.variable("originate_disposition")
+        outcome = said.unanswered(tried) if tried not in (None, "SUCCESS", "failure") else outcome
+    return DISPOSITION_BY_OUTCOME.get(outcome, Disposition.UNKNOWN)
+
+
+def _last_pass(channel: Channel, said: Draft) -> None:
+    """The caller's last pass through a queue, from the variables that mod_callcenter leaves on the channel."""
+    member = channel.variable("cc_member_uuid")
+    if member is None:
+        return
+    queue, agent = channel.variable("cc_queue"), channel.variable("cc_agent")
+    joined = seconds(channel.variable("cc_queue_joined_epoch"))
+    gone = _whole(channel.gone)
+    word, reason = channel.variable("cc_cause"), channel.variable("cc_cancel_reason")
+    answered: datetime | None = None
+    if word == "answered" and channel.variable("cc_agent_bridged") != "false":
+        outcome = Outcome.ANSWERED
+        answered = seconds(channel.variable("cc_queue_answered_epoch"))
+        ended = seconds(channel.variable("cc_queue_terminated_epoch"))
+        left = ended if ended is not None and (answered is None or ended >= answered) else gone
+    elif word == "cancel" and reason is not None and reason not in QUEUE_BY_CANCEL_REASON:
+        said.unmapped("cc_cancel_reason", reason)
+        outcome, left = Outcome.UNKNOWN, gone
+    else:
+        outcome = QUEUE_BY_CANCEL_REASON.get(reason or "", Outcome.ABANDONED)
+        ended = seconds(channel.variable("cc_queue_canceled_epoch"))
+        left = ended if ended is not None and (joined is None or ended >= joined) else gone
+    said.leg(
+        member,
+        role=Role.QUEUE,
+        queue=queue,
+        offered_at=joined,
+        answered_at=answered,
+        left_at=left,
+        outcome=outcome,
+        cause=reason if outcome != Outcome.ANSWERED else None,
+    )
+    if outcome == Outcome.ANSWERED and agent is not None:
+        uuid = channel.variable("cc_agent_uuid")
+        said.leg(
+            f"{member}/{agent}",
+            attempt_id=uuid or agent,
+            role=Role.AGENT,
+            parent_leg=member,
+            queue=queue,
+            agent_id=agent,
+            agent_extension=channel.destination_of(uuid) if uuid is not None else None,
+            answered_at=answered,
+            left_at=left,
+            outcome=Outcome.ANSWERED,
+        )
+        if uuid is not None:
+            said.attributes["agent_channels"] = {uuid: agent}
+
+
+def _click_to_call_gone(channel: Channel, said: Draft) -> None:
+    """The end of a click to call's first channel, which remembers the channel that it asked for."""
+    customer_first = said.authority == Authority.DECISIVE
+    dialled = channel.variable("originated_legs")
+    if customer_first or dialled is None:
+        return
+    # `uuid;name;number`, or `ARRAY::first|:second`; the last one decides.
+    uuid, _, rest = dialled.removeprefix("ARRAY::").split("|:")[-1].partition(";")
+    number = rest.rpartition(";")[2] or None
+    cause = (channel.variable("originate_causes") or "").split("|:")[-1].rpartition(";")[2]
+    joined = channel.bridged
+    said.leg(
+        CUSTOMER,
+        attempt_id=uuid,
+        role=Role.CUSTOMER,
+        number=number,
+        answered_at=joined,
+        left_at=channel.gone if joined is not None else None,
+        outcome=Outcome.ANSWERED if joined is not None else said.unanswered(cause or channel.cause),
+        cause=cause if cause != "NONE" else None,
+    )
+    said.party("callee", number)
+    word = channel.variable("sip_hangup_disposition")
+    if joined is not None and word in ("recv_bye", "send_bye"):
+        said.put(ended_by=EndedBy.AGENT if word == "recv_bye" else EndedBy.CALLEE)
+
+
+def _joined_last(channel: Channel) -> str | None:
+    return channel.variable("last_bridge_to") or channel.variable("bridge_uuid") or channel.variable("signal_bond")
+
+
+def _vendor_seconds(channel: Channel, said: Draft) -> None:
+    for name in ("duration", "billsec"):
+        value = channel.variable(name)
+        if value is not None and len(value) <= 9 and value.isascii() and value.isdigit():
+            said.attributes[name] = int(value)
+
+
+def _held(channel: Channel) -> int | None:
+    value = channel.variable("hold_accum_seconds")
+    return int(value) if value and len(value) <= 9 and value.isascii() and value.isdigit() and value != "0" else None
+
+
+def _whole(at: datetime | None) -> datetime | None:
+    return at.replace(microsecond=0) if at is not None else None

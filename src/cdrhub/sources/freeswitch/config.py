@@ -1,0 +1,58 @@
+"""The tables `[sources.<name>]` of a FreeSWITCH: over the Event Socket, and its CDR documents."""
+
+from __future__ import annotations
+
+import builtins
+from datetime import timedelta
+from typing import ClassVar, Literal
+
+from pydantic import Field, IPvAnyNetwork, SecretStr
+
+from cdrhub.sources.base import DecodeSettings, SourceConfig
+from cdrhub.sources.spans import Duration
+
+
+class FreeSwitchSettings(DecodeSettings):
+    """What the decoder needs to know of a switch that is listened to."""
+
+    calls: Literal["queue", "all"] = Field(
+        "queue",
+        description="`queue`: calls of mod_callcenter and those that the switch places itself; `all`: every call.",
+    )
+
+
+class FreeSwitchCdrSettings(FreeSwitchSettings):
+    """The same of a switch that sends its CDR documents: by default every call."""
+
+    calls: Literal["queue", "all"] = Field(
+        "all",
+        description="`all`: every call; `queue`: calls of mod_callcenter and those that the switch places itself.",
+    )
+
+
+class FreeSwitchConfig(FreeSwitchSettings, SourceConfig):
+    """A source of type `freeswitch`: the Event Socket of mod_event_socket."""
+
+    settings_model: ClassVar[builtins.type[DecodeSettings]] = FreeSwitchSettings
+
+    type: Literal["freeswitch"] = Field("freeswitch", description="The phone system.")
+    host: str = Field("127.0.0.1", min_length=1, description="Host of the Event Socket.")
+    port: int = Field(8021, ge=1, le=65_535, description="Port of the Event Socket.")
+    password: SecretStr = Field(description="Password of the Event Socket, e.g. `${ESL_PASSWORD}`.")
+    end_grace_seconds: Duration = Field(
+        timedelta(seconds=5),
+        description="How long after a call left its queue its channel's end is waited for, before it is inferred.",
+    )
+
+
+class FreeSwitchCdrConfig(FreeSwitchCdrSettings, SourceConfig):
+    """A source of type `freeswitch-cdr`: what mod_json_cdr or mod_xml_cdr post."""
+
+    settings_model: ClassVar[builtins.type[DecodeSettings]] = FreeSwitchCdrSettings
+
+    type: Literal["freeswitch-cdr"] = Field("freeswitch-cdr", description="The phone system.")
+    path: str = Field(
+        pattern=r"^/ingest/[A-Za-z0-9._~/-]+$",
+        description="Where the documents are posted, with a secret: `/ingest/freeswitch/${FREESWITCH_SECRET}`.",
+    )
+    allow: tuple[IPvAnyNetwork, ...] = Field((), description="Addresses that may post; empty: all.")

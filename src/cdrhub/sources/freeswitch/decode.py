@@ -1,0 +1,106 @@
+"""FreeSWITCH's messages as updates: events of the Event Socket (plain and JSON), CDR documents (JSON and XML).
+
+The body tells which of the four it is, so a file may hold any of them. Pure; a value or a DecodeError.
+"""
+
+from __future__ import annotations
+
+from cdrhub.errors import DecodeError, Reason
+from cdrhub.model.numbers import NumberPlan
+from cdrhub.model.record import RawRecord
+from cdrhub.model.update import CallUpdate, Decoded, Ignored, Sequence
+from cdrhub.sources.base import Decoder
+from cdrhub.sources.freeswitch import callcenter, calls, documents
+from cdrhub.sources.freeswitch.channel import DocumentChannel, EventChannel, microseconds
+from cdrhub.sources.freeswitch.config import FreeSwitchSettings
+from cdrhub.sources.freeswitch.draft import MAX_WORD, Draft
+from cdrhub.sources.freeswitch.headers import MAX_EVENT_BYTES, Headers, JsonHeaders, PlainHeaders, read_json
+from cdrhub.sources.freeswitch.words import NOT_OF_A_CALL
+
+#: Channel events that say something; CHANNEL_HANGUP comes before the times are known, CHANNEL_DESTROY repeats.
+CHANNEL_EVENTS = frozenset(
+    {"CHANNEL_CREATE", "CHANNEL_PROGRESS", "CHANNEL_ANSWER", "CHANNEL_BRIDGE", "CHANNEL_HANGUP_COMPLETE"}
+)
+_NOT_OF_A_CALL_EVENTS = {"HEARTBEAT": "heartbeat", "BACKGROUND_JOB": "background_job"}
+_MAX_SEQUENCE_DIGITS = 18
+
+
+def decoder(settings: FreeSwitchSettings) -> Decoder:
+    """The decoder for these settings."""
+    plan, queue_only = settings.number_plan(), settings.calls == "queue"
+
+    def decode(record: RawRecord) -> Decoded:
+        body = record.body
+        first = body[:64].lstrip()[:1]
+        if first == b"{":
+            if len(body) > documents.MAX_DOCUMENT_BYTES:
+                raise DecodeError(Reason.TOO_LONG, f"a document of {len(body)} bytes")
+            value = read_json(body)
+            if "Event-Name" in value:
+                return _event(JsonHeaders(value), record, plan, queue_only=queue_only)
+            return _document(documents.of_json(value), record, plan, queue_only=queue_only)
+        if first == b"<":
+            if len(body) > documents.MAX_DOCUMENT_BYTES:
+                raise DecodeError(Reason.TOO_LONG, f"a document of {len(body)} bytes")
+            return _document(documents.of_xml(body), record, plan, queue_only=queue_only)
+        if len(body) > MAX_EVENT_BYTES:
+            raise DecodeError(Reason.TOO_LONG, f"an event of {len(body)} bytes")
+        return _event(PlainHeaders(body), record, plan, queue_only=queue_only)
+
+    return decode
+
+
+def _event(headers: Headers, record: RawRecord, plan: NumberPlan, *, queue_only: bool) -> Decoded:
+    name = headers.get("Event-Name")
+    if name is None:
+        raise DecodeError(Reason.UNPARSABLE, "no header Event-Name: neither an event nor a CDR document")
+    if name == "CUSTOM":
+        if headers.get("Event-Subclass") != "callcenter::info":
+            return Ignored(why="other_event")
+        action = headers.get("CC-Action")
+        if action not in callcenter.ACTIONS:
+            return _of_no_call(action)
+        session = headers.get("CC-Member-Session-UUID")
+        if session is None:
+            raise DecodeError(Reason.MISSING_KEY, f"{action} without CC-Member-Session-UUID")
+        said = callcenter.draft(action, headers, session, Draft(session, action, plan))
+    elif name in CHANNEL_EVENTS:
+        channel = EventChannel(headers)
+        if queue_only and not calls.of_interest(channel):
+            return Ignored(why="not_queue_call")
+        key = calls.call_of(channel)
+        if key is None:
+            raise DecodeError(Reason.MISSING_KEY, f"{name} without Unique-ID")
+        said = calls.draft(channel, key, name, plan, document=False)
+    else:
+        return Ignored(why=_NOT_OF_A_CALL_EVENTS.get(name, "other_event"))
+    return _numbered(said, headers, record)
+
+
+def _numbered(said: Draft, headers: Headers, record: RawRecord) -> CallUpdate:
+    core, number = headers.get("Core-UUID"), headers.get("Event-Sequence")
+    sequence = event_id = None
+    if core and number and len(number) <= _MAX_SEQUENCE_DIGITS and number.isascii() and number.isdigit():
+        sequence, event_id = Sequence(core=core, number=int(number)), f"{core}/{number}"
+    at = microseconds(headers.get("Event-Date-Timestamp"))
+    return said.update(digest=record.digest, at=at, sequence=sequence, event_id=event_id)
+
+
+def _of_no_call(action: str | None) -> Ignored:
+    if action is not None and (why := NOT_OF_A_CALL.get(action)):
+        return Ignored(why=why)
+    if action is not None and action.startswith("agent-") and action.endswith("-get"):
+        return Ignored(why="agent_state")
+    return Ignored(
+        why="unknown_action", warning=f"callcenter::info with the unknown CC-Action {str(action)[:MAX_WORD]!r}"
+    )
+
+
+def _document(channel: DocumentChannel, record: RawRecord, plan: NumberPlan, *, queue_only: bool) -> Decoded:
+    if queue_only and not calls.of_interest(channel):
+        return Ignored(why="not_queue_call")
+    key = calls.call_of(channel)
+    if key is None:
+        raise DecodeError(Reason.MISSING_KEY, "a CDR document without the variable uuid")
+    said = calls.draft(channel, key, "cdr", plan, document=True)
+    return said.update(digest=record.digest, at=channel.gone, sequence=None, event_id=None)

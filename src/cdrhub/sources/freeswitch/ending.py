@@ -1,0 +1,37 @@
+"""The end of a queue call that no record tells.
+
+With `callcenter::info` alone, a call that leaves its queue by TIMEOUT, EXIT_WITH_KEY or a transfer has no end: the
+caller's channel lives on, and only CHANNEL_HANGUP_COMPLETE, a CDR or the switch itself can tell for how long. When
+none of them did within `end_grace_seconds`, the hub infers the end of the queue as the end of the call; the record of
+that inference yields to any record of the switch, and its flag `end_inferred` goes with it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+from cdrhub.model.call import Call
+from cdrhub.model.disposition import Role, State
+
+
+def provisional_end(call: Call) -> dict[str, Any] | None:
+    """The inference (model/inference.py) that ends `call` when it left its last queue.
+
+    None while there is nothing to infer: the call has an end, was in no queue, or a leg of it is still open.
+    """
+    if call.state in (State.ENDED, State.WITHDRAWN) or not any(leg.role == Role.QUEUE for leg in call.legs):
+        return None
+    left = [leg.left_at for leg in call.legs]
+    closed = [at for at in left if at is not None]
+    if len(closed) < len(left):
+        return None
+    at = max(closed).astimezone(UTC).isoformat()
+    return {
+        "infers": "call",
+        "kind": "queue_end",
+        "call_key": call.call_key,
+        "at": at,
+        "values": {"state": State.ENDED.value, "ended_at": at},
+        "flags": ["end_inferred"],
+    }

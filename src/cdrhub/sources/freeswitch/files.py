@@ -1,0 +1,95 @@
+"""Messages in a file: a recorded Event Socket stream, CDR documents in JSON (one after the other or in an array), or
+in XML. The first byte that is not white space tells which.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from cdrhub.sources.freeswitch.documents import MAX_DOCUMENT_BYTES
+from cdrhub.sources.freeswitch.headers import MAX_EVENT_BYTES
+
+EVENT_TYPES = frozenset({b"text/event-plain", b"text/event-json"})
+MAX_HEADER_BYTES = 1 << 16  #: of one frame's outer header block
+
+_LENGTH = re.compile(rb"^Content-Length: ?(\d{1,9})$", re.MULTILINE)
+_TYPE = re.compile(rb"^Content-Type: ?(\S+)$", re.MULTILINE)
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[{}]', re.DOTALL)
+_CDR = re.compile(rb"<cdr[\s>].*?</cdr>", re.DOTALL)
+_BETWEEN = b" \t\r\n,[]"
+
+
+def split(data: bytes, *, final: bool) -> tuple[Sequence[bytes], bytes]:
+    """The complete messages at the beginning of `data`, and the rest. With `final` what is left of a message is one
+    too, so that nothing goes unseen; so is a message over its length limit."""
+    start = data.lstrip(_BETWEEN)
+    if not start:
+        return [], b""
+    if start[:1] == b"{":
+        return _json(start, final=final)
+    if start[:1] == b"<":
+        return _xml(start, final=final)
+    return _frames(data.lstrip(b"\r\n"), final=final)
+
+
+def _frames(data: bytes, *, final: bool) -> tuple[list[bytes], bytes]:
+    messages: list[bytes] = []
+    at = 0
+    while at < len(data):
+        end = data.find(b"\n\n", at, at + MAX_HEADER_BYTES)
+        if end < 0:
+            if final or len(data) - at >= MAX_HEADER_BYTES:
+                return [*messages, data[at:]], b""
+            break
+        length = _LENGTH.search(data, at, end)
+        size = int(length[1]) if length else 0
+        if size > MAX_EVENT_BYTES:
+            return [*messages, data[at:]], b""
+        body, after = end + 2, end + 2 + size
+        if after > len(data):
+            if final:
+                return [*messages, data[at:]], b""
+            break
+        kind = _TYPE.search(data, at, end)
+        if kind is not None and kind[1] in EVENT_TYPES:
+            messages.append(data[body:after])
+        elif kind is None:
+            messages.append(data[at:after])  # not a frame of the Event Socket: let the decoder refuse it
+        at = after
+        while data[at : at + 1] == b"\n":
+            at += 1
+    return messages, data[at:]
+
+
+def _json(data: bytes, *, final: bool) -> tuple[list[bytes], bytes]:
+    messages: list[bytes] = []
+    begin, depth, done = 0, 0, 0
+    for token in _TOKEN.finditer(data):
+        if token[0] == b"{":
+            if depth == 0:
+                begin = token.start()
+            depth += 1
+        elif token[0] == b"}" and depth:
+            depth -= 1
+            if depth == 0:
+                messages.append(data[begin : token.end()])
+                done = token.end()
+    rest = data[done:].lstrip(_BETWEEN)
+    if rest and (final or len(rest) > MAX_DOCUMENT_BYTES):
+        return [*messages, rest], b""
+    return messages, rest
+
+
+def _xml(data: bytes, *, final: bool) -> tuple[list[bytes], bytes]:
+    messages: list[bytes] = []
+    done = 0
+    for found in _CDR.finditer(data):
+        messages.append(found[0])
+        done = found.end()
+    rest = data[done:]
+    if b"<cdr " not in rest and b"<cdr>" not in rest and messages and final:
+        return messages, b""  # comments and the closing tag of whatever held the documents
+    if rest.strip() and (final or len(rest) > MAX_DOCUMENT_BYTES):
+        return [*messages, rest], b""
+    return messages, rest

@@ -1,0 +1,142 @@
+"""The 3CX source: which transport carries the lines of one PBX, and the watch over its record numbers.
+
+All five modes hand the same lines over. None of 3CX's own channels acknowledges or sends again what was not heard:
+records of calls that end while nobody listens are lost. What shows it is `historyid`, which rises by one per record;
+a range that stays away is written to the coverage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cdrhub.errors import IntakeRefused
+from cdrhub.model.inference import coverage_inference
+from cdrhub.sources.base import Intake
+from cdrhub.sources.threecx.config import ThreeCXConfig
+from cdrhub.sources.threecx.gaps import HistoryWatch, history_id_reader
+from cdrhub.sources.threecx.layout import PREFIX
+from cdrhub.sources.transports.directory import DirectoryWatch
+from cdrhub.sources.transports.file_tail import POLL_SECONDS, FileTail
+from cdrhub.sources.transports.http_push import DURABLE_SECONDS, LinePush
+from cdrhub.sources.transports.lines import LineFormat
+from cdrhub.sources.transports.tcp_lines import connect_lines, serve_lines
+
+CONTENT_TYPE = "text/csv"
+HISTORY_KEY = "historyid"
+LOOK_SECONDS = 5.0  #: between two looks whether a missing range has come after all
+REFUSED_PAUSE_SECONDS = 1.0  #: until lines are offered again that the intake refused
+
+
+def line_format(config: ThreeCXConfig) -> LineFormat:
+    """What the transports must know of these lines. A line with `Call ` or with the right count can be a record."""
+    commas = frozenset(len(names) - 1 for names in config.layouts())
+    return LineFormat(
+        is_record=lambda line: line.startswith(PREFIX) or line.count(b",") in commas, max_line=config.max_line
+    )
+
+
+class _Sink:
+    """Hands lines to the intake and looks at their record numbers."""
+
+    def __init__(self, intake: Intake, *, config: ThreeCXConfig) -> None:
+        self._intake = intake
+        self._within = DURABLE_SECONDS if config.mode == "http" else None
+        self._history_id_of = history_id_reader(config.layouts())
+        self._watch = HistoryWatch.restored(intake.position(HISTORY_KEY))
+
+    async def take(
+        self, lines: Sequence[bytes], *, attributes: Mapping[str, Any], position: tuple[str, str] | None = None
+    ) -> None:
+        """Make lines durable. In mode http IntakeRefused after DURABLE_SECONDS; else it waits for as long as it takes,
+        for what was read from a socket cannot be read again."""
+        now = datetime.now(UTC)
+        seen = [number for number in map(self._history_id_of, lines) if number is not None]
+        moved = self._watch.see(seen, at=now) if seen else False
+        history = (HISTORY_KEY, self._watch.remembered()) if moved else None
+        await self._accept(lines, attributes=attributes, position=position or history)
+        if position is not None and history is not None:
+            await self._accept([], attributes=attributes, position=history)
+
+    async def _accept(
+        self, lines: Sequence[bytes], *, attributes: Mapping[str, Any], position: tuple[str, str] | None
+    ) -> None:
+        while True:
+            try:
+                await self._intake.accept(
+                    lines, content_type=CONTENT_TYPE, attributes=attributes, position=position, within=self._within
+                )
+            except IntakeRefused:
+                if self._within is not None:
+                    raise
+                self._intake.count("refused_and_held")
+                await asyncio.sleep(REFUSED_PAUSE_SECONDS)
+            else:
+                return
+
+    async def report_gaps(self) -> None:
+        """Say what never came, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            gaps = self._watch.due(now=datetime.now(UTC))
+            for gap in gaps:
+                self._intake.count("missing_records", gap.count)
+                await self._intake.infer(coverage_inference(gap.coverage()))
+            if gaps:
+                await self._accept([], attributes={}, position=(HISTORY_KEY, self._watch.remembered()))
+
+
+class ThreeCXSource:
+    """One 3CX PBX."""
+
+    def __init__(self, config: ThreeCXConfig, *, poll_seconds: float = POLL_SECONDS) -> None:
+        self._config = config
+        self._poll_seconds = poll_seconds
+
+    async def session(self, intake: Intake) -> None:
+        """Serve, connect, follow or watch, as the mode says (see `Source.session`)."""
+        sink = _Sink(intake, config=self._config)
+        reporting = asyncio.create_task(sink.report_gaps(), name=f"{intake.source} gaps")
+        try:
+            await self._carry(intake, sink)
+        finally:
+            reporting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, IntakeRefused):
+                await reporting
+
+    async def _carry(self, intake: Intake, sink: _Sink) -> None:
+        config, lines = self._config, line_format(self._config)
+        match config.mode:
+            case "listen":
+                await serve_lines(
+                    config.listen or "", allows=config.allows, line_format=lines, sink=sink, intake=intake
+                )
+            case "connect":
+                await connect_lines(
+                    config.host or "", config.port or 0, line_format=lines, sink=sink, intake=intake
+                )
+            case "file":
+                await FileTail(
+                    Path(config.path or ""),
+                    line_format=lines,
+                    sink=sink,
+                    intake=intake,
+                    poll_seconds=self._poll_seconds,
+                ).follow()
+            case "directory":
+                await DirectoryWatch(
+                    Path(config.path or ""),
+                    pattern=config.pattern,
+                    line_format=lines,
+                    sink=sink,
+                    intake=intake,
+                    poll_seconds=self._poll_seconds,
+                ).watch()
+            case "http":
+                push = LinePush(line_format=lines, sink=sink, intake=intake)
+                with intake.mount(config.path or "", push.handle):
+                    await asyncio.Event().wait()

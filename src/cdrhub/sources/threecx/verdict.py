@@ -1,0 +1,164 @@
+"""What a 3CX line says of its call: direction, disposition, who answered first.
+
+time-answered is set as soon as a queue or an IVR picks up, so it does not mean a person. The last party decides:
+final-* where the called party changed, else to-*. The rules are those of docs/sources/3cx.md, *who answered*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cdrhub.model.disposition import Direction, Disposition
+from cdrhub.sources.threecx.parties import Party
+from cdrhub.sources.threecx.words import Change, Ending, Kind
+
+_MACHINES = frozenset({Kind.IVR})
+_PEOPLE = frozenset({Kind.PERSON, Kind.CONFERENCE})
+
+
+class Course(NamedTuple):
+    """What a line tells of the course of its call."""
+
+    src: Party
+    to: Party
+    final: Party
+    between: Sequence[Party]  #: the other parties of the chain, in order
+    change: Change
+    ending: Ending
+    connected: bool  #: anything picked up
+    at_once: bool  #: it did so within a second of the start
+    no_talk: bool  #: the duration is zero
+    dialled_outside: bool
+
+
+class Verdict(NamedTuple):
+    """What follows from it."""
+
+    direction: Direction
+    disposition: Disposition
+    reached: bool  #: a person on each side
+    to: Party  #: to-* as it is understood after all
+    first: Party | None  #: the person who answered first, where the call came to our side
+    after_machine: bool  #: a queue, an IVR or a click stood before the person: the vendor's times hold the wait
+    assumed: bool  #: `Ext.` alone named a party that behaved like a queue or an IVR: the directory should name it
+
+
+def judge(course: Course) -> Verdict:
+    """The verdict on one line."""
+    direction = direction_of(course)
+    if direction is Direction.OUTBOUND:
+        return _outbound(course)
+    to, assumed = _understood(course, direction)
+    change, ending, final = course.change, course.ending, course.final
+    last = _last(course, to)
+    failed_transfer = change is Change.FAILED_TRANSFER
+    by_person = to.kind in _PEOPLE
+    first: Party | None = None
+    if course.connected and not failed_transfer:
+        if by_person and change in (Change.FORWARDED, Change.PICKED_UP, Change.OVERFLOW):
+            first = last if last.kind in _PEOPLE else None
+        elif by_person:
+            first = to
+        elif last.kind in _PEOPLE and ending.by_participant:
+            first = last
+    reached = first is not None
+    disposition = (
+        Disposition.ANSWERED if reached else _unanswered(course, [party for party in (to, final) if _is_there(party)])
+    )
+    return Verdict(direction, disposition, reached, to, first, reached and not by_person, assumed)
+
+
+def direction_of(course: Course) -> Direction:
+    """From outside is inbound, also where it is forwarded out again; from inside to outside is outbound."""
+    src, to = course.src.kind, course.to.kind
+    if src is Kind.OUTSIDE:
+        return Direction.INBOUND
+    if to is Kind.OUTSIDE or (to is Kind.IVR and src is Kind.PERSON and course.dialled_outside):
+        return Direction.OUTBOUND
+    if Kind.NOBODY in (src, to):
+        return Direction.UNKNOWN
+    return Direction.INTERNAL
+
+
+def judge_click(course: Course, customer: Party) -> Verdict:
+    """The verdict on a line of a call that a click or an API started (`MakeCall` as from-no): to-* is the agent, who
+    is rung first, so time-answered is the agent's."""
+    inside = customer.kind not in (Kind.OUTSIDE, Kind.NOBODY)
+    direction = Direction.INTERNAL if inside else Direction.OUTBOUND
+    failed_transfer = course.change is Change.FAILED_TRANSFER
+    reached = (
+        course.connected
+        and not failed_transfer
+        and course.change is not Change.NONE
+        and (customer.kind is Kind.OUTSIDE or (customer.kind in _PEOPLE and course.ending.by_participant))
+    )
+    if reached:
+        disposition = Disposition.ANSWERED
+    elif not course.connected:
+        disposition = Disposition.NOT_DIALLED
+    elif failed_transfer:
+        disposition = Disposition.FAILED
+    else:
+        disposition = course.ending.disposition
+    return Verdict(direction, disposition, reached, course.to, course.to if reached else None, reached, assumed=False)
+
+
+def _outbound(course: Course) -> Verdict:
+    outside = course.to.kind is Kind.OUTSIDE or _last(course, course.to).kind is Kind.OUTSIDE
+    reached = course.connected and outside and course.change is not Change.FAILED_TRANSFER
+    there = [party for party in (course.to, course.final) if _is_there(party)]
+    disposition = Disposition.ANSWERED if reached else _unanswered(course, there)
+    return Verdict(
+        Direction.OUTBOUND, disposition, reached, course.to, course.src if reached else None, after_machine=False,
+        assumed=False,
+    )  # fmt: skip
+
+
+def _last(course: Course, to: Party) -> Party:
+    """The last called party. A replaced source leaves the called party as it was; a failed transfer too."""
+    if course.change in (Change.NONE, Change.FAILED_TRANSFER, Change.REPLACED_SRC) or not _is_there(course.final):
+        return to
+    return course.final
+
+
+def _is_there(party: Party) -> bool:
+    return party.kind is not Kind.NOBODY
+
+
+def _understood(course: Course, direction: Direction) -> tuple[Party, bool]:
+    """to-* where `Ext.` alone names it, and whether that stays an assumption.
+
+    A queue overflow (`QFwdToDNA`) can only come from a queue. Nobody picks up within a second of the start and hands
+    over or is gone in the same second: that is a queue or an IVR, and which of the two is not said.
+    """
+    to = course.to
+    if to.sure or to.kind is not Kind.PERSON or not course.connected:
+        return to, False
+    if course.change is Change.OVERFLOW:
+        return to._replace(kind=Kind.QUEUE), False
+    if not course.at_once:
+        return to, False
+    handed_over = course.change in (Change.REPLACED_DST, Change.FAILED_TRANSFER)
+    if handed_over or (course.no_talk and course.change is Change.NONE and direction is Direction.INBOUND):
+        return to._replace(kind=Kind.MACHINE), True
+    return to, direction is Direction.INBOUND
+
+
+def _unanswered(course: Course, there: Sequence[Party]) -> Disposition:
+    kinds = {party.kind for party in there}
+    if course.ending.elsewhere or course.change is Change.PICKED_UP or Kind.PICKUP in kinds:
+        return Disposition.CANCELLED
+    if course.connected and Kind.VOICEMAIL in kinds:
+        return Disposition.VOICEMAIL
+    if (
+        Kind.QUEUE in kinds
+        or course.change is Change.OVERFLOW
+        or any(party.kind is Kind.QUEUE for party in course.between)
+    ):
+        return Disposition.ABANDONED
+    if course.connected and kinds and kinds <= _MACHINES:
+        return Disposition.IVR
+    if course.connected and course.no_talk and course.at_once and course.to.kind is Kind.PERSON and not course.to.sure:
+        return Disposition.ABANDONED  # the documented trap: the caller gave up in a queue, the line says zero seconds
+    return course.ending.disposition

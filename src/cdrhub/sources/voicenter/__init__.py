@@ -1,0 +1,47 @@
+"""Voicenter: CDRs pushed over HTTP as JSON, XML-RPC or a form (https://www.voicenter.com/API/CDR-Notification-System-API)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, cast
+
+from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig, System
+from cdrhub.sources.voicenter import files
+from cdrhub.sources.voicenter.config import VoicenterConfig, VoicenterSettings
+from cdrhub.sources.voicenter.decode import decoder
+from cdrhub.sources.voicenter.source import VoicenterSource
+
+
+class Voicenter:
+    """The system `voicenter`."""
+
+    name: Final = "voicenter"
+    decoder_revision: Final = 1
+    config_model: type[SourceConfig] = VoicenterConfig
+
+    def delivery(self, config: SourceConfig) -> DeliveryContract:  # noqa: ARG002 - the same for every account
+        """Voicenter sends again what was not acknowledged, a number of times that it does not publish."""
+        return DeliveryContract(
+            acknowledged=True,
+            resent=True,
+            speaks="at_end",
+            lost=(
+                "Calls of a time in which this hub could not be reached for longer than Voicenter goes on sending; "
+                "`quiet_after` notices it, and an import of the Call Log brings them back."
+            ),
+        )
+
+    def decoder(self, settings: DecodeSettings) -> Decoder:
+        """The pure decoder for these settings."""
+        return decoder(cast("VoicenterSettings", settings))
+
+    def source(self, config: SourceConfig) -> Source:
+        """The source of this configuration."""
+        return VoicenterSource(cast("VoicenterConfig", config))
+
+    def split(self, data: bytes, *, final: bool) -> tuple[Sequence[bytes], bytes]:
+        """CDRs in the bytes of a file, see files.py."""
+        return files.split(data, final=final)
+
+
+SYSTEM: System = Voicenter()

@@ -1,0 +1,161 @@
+"""The Voicenter source: one secret path of the hub's HTTP server, to which the account pushes its CDRs.
+
+Voicenter takes HTTP 200 as received and sends again after anything else, or after some seconds. So the answer is given
+within a second, whatever the database does, and only when the record is durable:
+
+====  ===  ======================================================================================================
+HTTP  err
+====  ===  ======================================================================================================
+200   0    kept; also a record that had come before
+200   1    kept, but cannot be understood, so sending again is idle: it waits in suspense for a person
+403   2    the sender's address is not in `allow`; nothing is kept
+405        not a POST
+408   2    the body did not arrive within BODY_SECONDS; nothing is kept
+413   1    longer than `max_body`; its beginning is kept in suspense
+503   2    not durable in time: sending again helps
+====  ===  ======================================================================================================
+
+The answer has the format of the request: XML-RPC is answered in XML-RPC, JSON and forms in JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import lru_cache
+from ipaddress import ip_address
+
+from aiohttp import web
+from pydantic import IPvAnyNetwork
+
+from cdrhub.errors import DecodeError, IntakeRefused
+from cdrhub.sources.base import Intake
+from cdrhub.sources.voicenter import bodies, fields, files
+from cdrhub.sources.voicenter.bodies import Format
+from cdrhub.sources.voicenter.config import VoicenterConfig
+from cdrhub.sources.voicenter.decode import TOO_LONG
+from cdrhub.sources.voicenter.replies import Code, reply
+
+DURABLE_SECONDS = 0.8  #: within which a record must be on disk; the vendor expects an answer in about a second
+BODY_SECONDS = 30.0  #: for a body to arrive
+KEPT_OF_TOO_LONG = 65_536  #: bytes of an over-long body that are kept
+PARSED_INLINE = 131_072  #: bytes up to which a body is parsed without leaving the event loop
+REMEMBERED_PEERS = 1024
+LINK = "http"
+
+
+class VoicenterSource:
+    """One account's pushes."""
+
+    def __init__(self, config: VoicenterConfig) -> None:
+        self._config = config
+
+    async def session(self, intake: Intake) -> None:
+        """Serve the path until cancelled. Requests that are being answered then are answered still."""
+        receiver = Receiver(config=self._config, intake=intake)
+        with intake.mount(self._config.path, receiver.handle):
+            intake.link_up(LINK, "waits for pushes")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                intake.link_down(LINK, "waits for pushes no more")
+
+
+class Receiver:
+    """The handler of one account's path."""
+
+    def __init__(self, *, config: VoicenterConfig, intake: Intake) -> None:
+        self._limit = config.max_body
+        self._allow = config.allow
+        self._intake = intake
+        self._allowed = lru_cache(maxsize=REMEMBERED_PEERS)(lambda peer: _within(peer, self._allow))
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Keep what the request holds and answer as the module's docstring says."""
+        peer = request.remote or ""
+        if self._allow and not self._allowed(peer):
+            self._intake.count("refused_peer")
+            return _answer(403, Code.APPLICATION_ERROR, to=Format.JSON)
+        if request.method != "POST":
+            return web.Response(status=405, headers={"Allow": "POST"}, text="Voicenter posts its records here\n")
+        try:
+            body, whole = await self._read(request)
+        except TimeoutError:
+            self._intake.count("body_timeout")
+            return _answer(408, Code.APPLICATION_ERROR, to=Format.JSON)
+        if not whole:
+            self._intake.count("body_too_large")
+            return await self._keep_beginning(body, peer=peer)
+
+        if len(body) > PARSED_INLINE:
+            understood, messages = await asyncio.to_thread(_messages, body)
+        else:
+            understood, messages = _messages(body)
+        written = bodies.sniff(body)
+        try:
+            await self._intake.accept(
+                messages, content_type=written.value, attributes={"peer": peer}, within=DURABLE_SECONDS
+            )
+        except IntakeRefused:
+            return _answer(503, Code.APPLICATION_ERROR, to=written)
+        if not understood:
+            self._intake.count("not_understood")
+        return _answer(200, Code.OK if understood else Code.PARSE_ERROR, to=written)
+
+    async def _keep_beginning(self, beginning: bytes, *, peer: str) -> web.Response:
+        written = bodies.sniff(beginning)
+        try:
+            await self._intake.accept(
+                [beginning],
+                content_type=written.value,
+                attributes={"peer": peer, TOO_LONG: True},
+                within=DURABLE_SECONDS,
+            )
+        except IntakeRefused:
+            return _answer(503, Code.APPLICATION_ERROR, to=written)
+        return _answer(413, Code.PARSE_ERROR, to=written)
+
+    async def _read(self, request: web.Request) -> tuple[bytes, bool]:
+        """The body and True, or the beginning of one that is over the limit and False. TimeoutError if it stalls."""
+        content = request.content
+        limit = self._limit
+        if request.content_length is not None and request.content_length > limit:
+            limit = KEPT_OF_TOO_LONG - 1
+        if content.is_eof():
+            body = content.read_nowait()
+            return (body, True) if len(body) <= limit else (body[:KEPT_OF_TOO_LONG], False)
+        read = bytearray()
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in content.iter_any():
+                read += chunk
+                if len(read) > limit:
+                    return bytes(read[:KEPT_OF_TOO_LONG]), False
+        return bytes(read), True
+
+
+def _messages(body: bytes) -> tuple[bool, list[bytes]]:
+    """Whether all of `body` is understood, and the records in it: its own bytes where it holds one CDR or cannot be
+    read, else each CDR of its array."""
+    try:
+        items = bodies.parse(body).items
+        messages = [body] if len(items) == 1 else [files.element_bytes(item) for item in items]
+    except (DecodeError, ValueError, RecursionError):
+        return False, [body]
+    understood = all(
+        isinstance(item, dict) and bool(fields.call_key_of(item, call_log=False) or fields.is_call_log_row(item))
+        for item in items
+    )
+    return understood, messages
+
+
+def _within(peer: str, networks: tuple[IPvAnyNetwork, ...]) -> bool:
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return any((mapped or address) in network for network in networks)
+
+
+def _answer(status: int, code: Code, *, to: Format) -> web.Response:
+    body, media_type = reply(code, to=to)
+    return web.Response(status=status, body=body, headers={"Content-Type": media_type})

@@ -1,0 +1,164 @@
+"""Rows as the engines' own drivers take them: plain tuples in a fixed order of columns.
+
+A batch is sorted and sent without SQLAlchemy's machinery, which would cost several times as much as the rest of a
+write. Records begin with (source, digest) and calls with (source, call_key), so that sorting the tuples puts them in
+the order in which every writer takes its locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+
+import orjson
+
+from cdrhub.model.call import Call, Leg
+from cdrhub.store.batch import Item
+from cdrhub.store.tables import MAX_DETAIL
+
+Row = tuple[Any, ...]
+
+APPLIED = "applied"
+IGNORED = "ignored"
+SUSPENDED = "suspended"
+DISCARDED = "discarded"
+
+_NOT_COLUMNS = frozenset({"legs", "final", "opened"})
+_IN_HEAD = frozenset({"call_key", "attributes", "flags"})
+
+#: Columns of `calls` that are fields of a folded Call, other than its key, attributes and flags.
+FOLDED_COLUMNS = tuple(f.name for f in fields(Call) if f.name not in _NOT_COLUMNS | _IN_HEAD)
+
+#: What a write of an existing call sets; source, key, id, system, tenant and the attached columns stay.
+UPDATED_COLUMNS = (
+    "sort_at",
+    "record_count",
+    "revision",
+    "first_received_at",
+    "last_received_at",
+    "updated_at",
+    "replaced_by",
+    "attributes",
+    "flags",
+    *FOLDED_COLUMNS,
+)
+CALL_COLUMNS = ("source", "call_key", "id", "system", "tenant", *UPDATED_COLUMNS)
+ID_POSITION = CALL_COLUMNS.index("id")
+
+_LEG_FIELDS = tuple(f.name for f in fields(Leg))
+LEG_COLUMNS = ("call_id", *_LEG_FIELDS)
+
+RECORD_COLUMNS = (
+    "source",
+    "digest",
+    "received_at",
+    "event_id",
+    "content_type",
+    "body",
+    "attributes",
+    "call_id",
+    "state",
+    "reason",
+    "detail",
+    "decoder_revision",
+    "config_revision",
+)
+FACT_COLUMNS = ("call_id", "source", "type", "revision", "due_at", "snapshot")
+COVERAGE_COLUMNS = ("hub", "source", "since", "until", "state", "detail")
+UNOPENED_COLUMNS = ("source", "call_key", "record_source", "digest", "since")
+
+folded_values: Callable[[Call], Row] = attrgetter(*FOLDED_COLUMNS)
+_leg_values: Callable[[Leg], Row] = attrgetter(*_LEG_FIELDS)
+
+_dumps = orjson.dumps
+
+
+def json_object(value: Mapping[str, Any]) -> str:
+    """A JSON object as text; TypeError for what JSON cannot hold."""
+    return _dumps(value).decode() if value else "{}"
+
+
+def json_list(value: Sequence[str]) -> str:
+    """A JSON list as text."""
+    return _dumps(value).decode() if value else "[]"
+
+
+def call_row(
+    call: Call,
+    *,
+    call_id: str,
+    item: Item,
+    record_count: int,
+    revision: int,
+    received: tuple[datetime, datetime],
+    now: datetime,
+) -> Row:
+    """The row of `calls`; `item` is any record of the call, `received` its first and last receipt."""
+    return (
+        item.owner,
+        call.call_key,
+        call_id,
+        item.system,
+        item.tenant,
+        call.sort_at or received[0],
+        record_count,
+        revision,
+        received[0],
+        received[1],
+        now,
+        None,
+        json_object(call.attributes),
+        json_list(call.flags),
+        *folded_values(call),
+    )
+
+
+def leg_rows(call_id: str, legs: Iterable[Leg]) -> list[Row]:
+    """The rows of `call_legs`."""
+    return [(call_id, *_leg_values(leg)) for leg in legs]
+
+
+def record_row(
+    item: Item, call_id: str | None, *, state: str = APPLIED, reason: str | None = None, detail: str | None = None
+) -> Row:
+    """The row of `records`."""
+    record = item.record
+    return (
+        record.source,
+        record.digest,
+        record.received_at,
+        record.event_id,
+        record.content_type,
+        record.body,
+        json_object(record.attributes),
+        call_id,
+        state,
+        reason,
+        detail if detail is None else storable_detail(detail),
+        item.decoder_revision,
+        record.config_revision,
+    )
+
+
+def storable_detail(detail: str) -> str:
+    """Why a record is in suspense, as every engine can store it."""
+    text = detail.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text[:MAX_DETAIL]
+
+
+def snapshot(call: Call, *, call_id: str, item: Item) -> str:
+    """The public columns of a call as JSON, for a fact about a call that goes on."""
+    values = dict(zip(FOLDED_COLUMNS, folded_values(call), strict=True))
+    values |= {
+        "id": call_id,
+        "source": item.owner,
+        "system": item.system,
+        "tenant": item.tenant,
+        "call_key": call.call_key,
+        "attributes": call.attributes,
+        "flags": call.flags,
+    }
+    return _dumps(values, default=str).decode()

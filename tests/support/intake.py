@@ -1,0 +1,200 @@
+"""An intake for tests: it implements the whole `Intake` protocol, keeps what it is given, and can misbehave.
+
+`full` holds every `accept` back as a full journal does, `slow_seconds` makes each one late, `refusing` makes it raise.
+Sockets and the HTTP server are real.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from cdrhub.errors import IntakeRefused
+from cdrhub.sources.base import HttpHandler
+
+WAIT_SECONDS = 20.0  #: until a test that waits for something gives up
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """One message that became durable."""
+
+    body: bytes
+    content_type: str
+    attributes: Mapping[str, Any]
+    event_id: str | None
+
+
+class RecordingIntake:
+    """The intake of one source, without a hub. It outlives sessions, as the journal does."""
+
+    def __init__(self, source: str = "test") -> None:
+        self._source = source
+        self.accepted: list[Accepted] = []
+        self.groups: list[int] = []  #: size of each group, in order
+        self.offered = 0  #: messages given to `accept`, durable or not
+        self.positions: dict[str, str] = {}
+        self.inferences: list[Mapping[str, Any]] = []
+        self.counts: Counter[str] = Counter()
+        self.links: dict[str, str] = {}
+        self.link_log: list[tuple[str, str]] = []  #: ("up" or "down", link)
+        self.refusing = False
+        self.slow_seconds = 0.0
+        self._room = asyncio.Event()
+        self._room.set()
+        self._listening: dict[str, socket.socket] = {}
+        self._handlers: dict[str, HttpHandler] = {}
+
+    # -- switches ----------------------------------------------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        """Whether the journal is full."""
+        return not self._room.is_set()
+
+    @full.setter
+    def full(self, full: bool) -> None:
+        if full:
+            self._room.clear()
+        else:
+            self._room.set()
+
+    # -- the protocol ------------------------------------------------------------------------------------------------
+
+    @property
+    def source(self) -> str:
+        return self._source
+
+    async def accept(
+        self,
+        bodies: Sequence[bytes],
+        *,
+        content_type: str,
+        attributes: Mapping[str, Any] | None = None,
+        event_ids: Sequence[str | None] | None = None,
+        position: tuple[str, str] | None = None,
+        within: float | None = None,
+    ) -> None:
+        assert event_ids is None or len(event_ids) == len(bodies)
+        assert all(type(body) is bytes for body in bodies)
+        self.offered += len(bodies)
+        try:
+            async with asyncio.timeout(within):
+                await asyncio.sleep(self.slow_seconds)
+                await self._room.wait()
+        except TimeoutError as error:
+            raise IntakeRefused(f"not durable within {within} s") from error
+        if self.refusing:
+            raise IntakeRefused("refusing")
+        for number, body in enumerate(bodies):
+            self.accepted.append(
+                Accepted(
+                    body=body,
+                    content_type=content_type,
+                    attributes=dict(attributes or {}),
+                    event_id=event_ids[number] if event_ids is not None else None,
+                )
+            )
+        if bodies:
+            self.groups.append(len(bodies))
+        if position is not None:
+            self.positions[position[0]] = position[1]
+
+    async def infer(self, inference: Mapping[str, Any]) -> None:
+        if self.refusing:
+            raise IntakeRefused("refusing")
+        self.inferences.append(dict(inference))
+
+    def position(self, key: str) -> str | None:
+        return self.positions.get(key)
+
+    def link_up(self, link: str, detail: str = "") -> None:
+        self.links[link] = detail
+        self.link_log.append(("up", link))
+
+    def link_down(self, link: str, detail: str = "") -> None:
+        self.links.pop(link, None)
+        self.link_log.append(("down", link))
+
+    async def listen(self, address: str) -> socket.socket:
+        return self.bound(address).dup()
+
+    @contextmanager
+    def mount(self, path: str, handler: HttpHandler) -> Generator[None]:
+        assert path not in self._handlers
+        self._handlers[path] = handler
+        try:
+            yield
+        finally:
+            del self._handlers[path]
+
+    def count(self, what: str, amount: int = 1) -> None:
+        self.counts[what] += amount
+
+    # -- for tests ---------------------------------------------------------------------------------------------------
+
+    @property
+    def bodies(self) -> list[bytes]:
+        """The bodies that became durable, in order."""
+        return [accepted.body for accepted in self.accepted]
+
+    @property
+    def mounted(self) -> bool:
+        """Whether any handler is mounted."""
+        return bool(self._handlers)
+
+    def bound(self, address: str) -> socket.socket:
+        """The listening socket of `address`; port 0 takes a free one, which later calls keep."""
+        if address not in self._listening:
+            host, _, port = address.rpartition(":")
+            listening = socket.create_server((host, int(port)))
+            listening.setblocking(False)
+            self._listening[address] = listening
+        return self._listening[address]
+
+    def port(self, address: str) -> int:
+        """The port that `address` is bound to."""
+        return int(self.bound(address).getsockname()[1])
+
+    @asynccontextmanager
+    async def http_server(self, **options: Any) -> AsyncGenerator[str]:
+        """Serve what sources mount on a loopback port; yields the base URL. An unknown path is 404."""
+
+        async def route(request: web.Request) -> web.StreamResponse:
+            handler = self._handlers.get(request.path)
+            return web.Response(status=404) if handler is None else await handler(request)
+
+        application = web.Application(**options)
+        application.router.add_route("*", "/{tail:.*}", route)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        listening = socket.create_server(("127.0.0.1", 0))
+        try:
+            await web.SockSite(runner, listening).start()
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            await runner.cleanup()
+            listening.close()
+
+    def close(self) -> None:
+        """Close the listening sockets."""
+        for listening in self._listening.values():
+            listening.close()
+        self._listening.clear()
+
+
+async def until(condition: Callable[[], object], why: str = "") -> None:
+    """Wait until `condition()` is true; a test that waits in vain fails with `why`."""
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not condition():
+                await asyncio.sleep(0.002)
+    except TimeoutError:
+        raise AssertionError(f"waited in vain: {why or condition}") from None

@@ -1,0 +1,97 @@
+"""Poison: what the journal knows of starts that did not end well, without an fsync for every batch."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from cdrhub.journal import SUSPECT_STARTS, Journal
+from cdrhub.journal.file import Run
+from support.journal import everything, lines
+
+
+async def run_that_dies(directory: Path, work: str = "") -> int:
+    """A process that begins a run, does `work` and is gone without a word; what begin_run told it."""
+    script = f"""
+        import asyncio, os
+        from pathlib import Path
+        from cdrhub.journal import Journal
+
+        async def main():
+            journal = await Journal.open(Path({str(directory)!r}))
+            print(await journal.begin_run(), flush=True)
+            {work}
+            os._exit(9)
+
+        asyncio.run(main())
+    """
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 9, done.stderr.decode()
+    return int(done.stdout)
+
+
+def test_a_run_counts_deaths_at_the_same_first_entry() -> None:
+    fresh = Run(running=False, first=1, last=None, deaths=0)
+    first = fresh.followed_by(first=1, depth=5)
+    assert (first.running, first.first, first.deaths) == (True, 1, 0)
+    second = first.followed_by(first=1, depth=5)
+    assert second.deaths == 1
+    assert second.followed_by(first=1, depth=5).deaths == 2
+    assert second.followed_by(first=4, depth=2).deaths == 1, "another entry is in front: its first death"
+    assert second.followed_by(first=6, depth=0).deaths == 0, "nothing was in flight"
+
+
+def test_a_mark_is_kept_until_the_entry_is_passed() -> None:
+    marked = Run(running=True, first=7, last=7, deaths=3)
+    assert marked.followed_by(first=7, depth=1).last == 7
+    assert marked.followed_by(first=8, depth=1).last is None
+
+
+async def test_three_deaths_make_a_batch_suspect_and_a_mark_names_the_record(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path)
+    await journal.append(lines("a", "poison", "c"))
+    await journal.close()
+    told = [await run_that_dies(tmp_path) for _ in range(SUSPECT_STARTS + 1)]
+    assert told == [0, 1, 2, SUSPECT_STARTS]
+    # Record by record: the first is fine, the second kills while it is marked.
+    work = "await journal.mark_in_flight(1, 1); await journal.checkpoint(1); await journal.mark_in_flight(2, 2)"
+    assert await run_that_dies(tmp_path, work) > SUSPECT_STARTS
+
+    journal = await Journal.open(tmp_path)
+    assert await journal.begin_run() > SUSPECT_STARTS
+    assert journal.in_flight == (2, 2)
+    assert [entry.seq for entry in await everything(journal)] == [2, 3], "the mark took the checkpoint along"
+    await journal.checkpoint(2)
+    assert journal.in_flight is None
+    await journal.clear_in_flight()
+    await journal.close()
+    journal = await Journal.open(tmp_path)
+    assert await journal.begin_run() == 0
+    await journal.close()
+
+
+async def test_a_clean_stop_begins_the_count_anew(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path)
+    await journal.append(lines("a"))
+    await journal.close()
+    assert [await run_that_dies(tmp_path) for _ in range(2)] == [0, 1]
+    journal = await Journal.open(tmp_path)
+    assert await journal.begin_run() == 2
+    await journal.close()
+    assert await run_that_dies(tmp_path) == 0
+
+
+async def test_a_tool_that_only_looks_does_not_count_as_a_stop(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path)
+    await journal.append(lines("a"))
+    await journal.close()
+    assert await run_that_dies(tmp_path) == 0
+    journal = await Journal.open(tmp_path)
+    await everything(journal)
+    await journal.close()
+    assert await run_that_dies(tmp_path) == 1
