@@ -119,7 +119,7 @@ class RecordingIntake:
         self.links[link] = detail
         self.link_log.append(("up", link))
 
-    def link_down(self, link: str, detail: str = "") -> None:
+    def link_down(self, link: str, detail: str = "") -> None:  # noqa: ARG002 - the protocol's
         self.links.pop(link, None)
         self.link_log.append(("down", link))
 
@@ -194,7 +194,7 @@ async def until(condition: Callable[[], object], why: str = "") -> None:
     """Wait until `condition()` is true; a test that waits in vain fails with `why`."""
     try:
         async with asyncio.timeout(WAIT_SECONDS):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - what is waited for knows nothing of us
                 await asyncio.sleep(0.002)
     except TimeoutError:
         raise AssertionError(f"waited in vain: {why or condition}") from None

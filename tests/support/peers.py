@@ -37,6 +37,11 @@ class Client:
             self._writer.write(piece)
             await self._writer.drain()
 
+    @property
+    def closed(self) -> bool:
+        """Whether the server closed the connection."""
+        return self._reader.at_eof() or self._reader.exception() is not None or self._writer.is_closing()
+
     async def received_until_closed(self) -> bytes:
         """What the server sent until it closed the connection."""
         async with asyncio.timeout(20):

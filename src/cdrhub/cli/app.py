@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cdrhub import __version__
-from cdrhub.cli import service
+from cdrhub.cli import importing, service, simulate
 
 app = typer.Typer(
     name="cdrhub",
@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
+def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"cdrhub {__version__}")
         raise typer.Exit
@@ -37,3 +37,5 @@ def _root(
 
 
 service.register(app)
+importing.register(app)
+simulate.register(app)

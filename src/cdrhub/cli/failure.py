@@ -74,9 +74,8 @@ def say(message: str) -> None:
 
 
 def spoken(error: BaseException) -> str:
-    """What an error says; the name of its class where it says nothing."""
-    text = error.format_message() if isinstance(error, TyperException) else str(error)
-    return text.strip() or type(error).__doc__ or type(error).__name__
+    """What an error says; what its class says where it says nothing."""
+    return str(error).strip() or type(error).__doc__ or type(error).__name__
 
 
 def _failed(error: Exception) -> int:
@@ -103,13 +102,10 @@ def _failed(error: Exception) -> int:
 
 
 def _misused(error: TyperException) -> int:
-    message = spoken(error)
-    if "\n" in message:  # a group without a command: its message is the whole help
-        sys.stderr.write(f"{message}\n")
-        return Exit.USAGE
-    context = getattr(error, "ctx", None)
-    hint = f" (try: {context.command_path} --help)" if context is not None else ""
-    say(f"{message}{hint}")
+    message = error.format_message().strip()
+    if message:  # a group without a command has shown its help instead
+        context = getattr(error, "ctx", None)
+        say(message + (f" (try: {context.command_path} --help)" if context is not None else ""))
     return Exit.USAGE
 
 

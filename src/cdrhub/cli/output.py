@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 from cdrhub.cli.plain import cell, plain
 
 WIDTH_OF_FILES = 250  #: columns of a table that goes to a file or a pipe
-_C1 = re.compile("[\x7f-\x9f\u2028\u2029]")
+_STEERS = re.compile(r"[\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class Format(StrEnum):
@@ -71,10 +71,10 @@ def spoken_value(value: Any, *, zone: ZoneInfo, brief: bool = False) -> str:
 
 
 def dumped(value: Any, *, zone: ZoneInfo, indent: int | None = None) -> str:
-    """`value` as JSON that is safe in a terminal: C1 controls are escaped too."""
+    """`value` as JSON that is safe in a terminal: controls that JSON leaves as they are are escaped too."""
     text = json.dumps(_simple(value, zone), ensure_ascii=False, indent=indent)
     text = text.encode("utf-8", "replace").decode()
-    return _C1.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _STEERS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _simple(value: Any, zone: ZoneInfo) -> Any:

@@ -1,7 +1,7 @@
 """The journal: where a record becomes durable before its sender is told so.
 
-An SQLite database of its own in the data directory (docs/journal.md says how it is laid out and why). `Journal` is
-what the hub uses; `packing` is the layout of records in it, `file` the SQL, `lane` the thread that runs the SQL.
+An SQLite database of its own in the data directory. `Journal` is what the hub uses, and its module says what is
+guaranteed; `packing` is the layout of records, `file` the SQL, `lane` the thread that runs the SQL.
 """
 
 from __future__ import annotations

@@ -56,6 +56,7 @@ REMEMBER_POSITION = (
 )
 REMEMBER_SETTINGS = "INSERT INTO settings VALUES (?, ?, ?, ?) ON CONFLICT (revision) DO NOTHING"
 NOTE_RUN = "UPDATE progress SET running = ?, in_flight_first = ?, in_flight_last = ?, deaths = ?"
+PROBE = "UPDATE progress SET running = running"  #: changes nothing, but is written: whether the disk works again
 
 Statement = tuple[str, tuple[str | int | bytes | None, ...]]
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +34,7 @@ from cdrhub.errors import CdrhubError, IntakeRefused, JournalError, JournalFull
 from cdrhub.journal.file import (
     DATABASE_NAME,
     NOTE_RUN,
+    PROBE,
     REMEMBER_POSITION,
     REMEMBER_SETTINGS,
     DirectoryLock,
@@ -60,7 +60,7 @@ TAIL_RECORD_BYTES = 512  #: that a record takes in memory beside its body
 DELETE_RECORDS = 5_000  #: behind the checkpoint are deleted along with the next group
 DELETE_SECONDS = 0.2  #: after which they are deleted in any case
 ROOM_SHARE = 0.9  #: of the limit, below which a journal that was full takes records again
-RETRY_SECONDS = 0.5  #: after a failure of the disk, before it is worth another try
+RETRY_SECONDS = 0.5  #: after a failure of the disk, before the journal tries by itself whether it works again
 SUSPECT_STARTS = 3  #: unclean ends in a row with the same first entry, after which that batch is suspect
 
 _SETTINGS = tuple[str, str, str]
@@ -142,10 +142,10 @@ class Journal:
         self._queued_bytes = 0
         self._groups = 0
         self._full = False
-        self._failed_at: float | None = None
+        self._failing = False
         self._began_run = False
         self._waiters: set[asyncio.Future[None]] = set()
-        self._deletion: asyncio.TimerHandle | None = None
+        self._tending: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -205,17 +205,11 @@ class Journal:
         await self._write(write)
 
     async def room(self) -> None:
-        """Wait until it is worth to append again: the journal has room, and if the disk failed, RETRY_SECONDS have
-        passed or another's append succeeded. Raises JournalError when the journal is closed."""
-        while True:
+        """Wait until the journal takes records again, whether it was full or its disk failed. Raises JournalError
+        when the journal is closed."""
+        while not self.accepting:
             self._check_open(JournalError)
-            if self._full:
-                await self._change()
-            elif self._failed_at is not None and (left := self._failed_at + RETRY_SECONDS - self._loop.time()) > 0:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._change(), left)
-            else:
-                return
+            await self._change()
 
     async def checkpoint(self, seq: int) -> None:
         """Every entry up to `seq` is in the database. Written along with a later group, or soon: what a crash takes
@@ -226,12 +220,10 @@ class Journal:
             return
         self._checkpoint = seq
         self._shrink_tail(upto=seq)
-        if self._closing is not None:
-            return  # its last write takes it along
         if self._full:
-            self._submit_deletion()
-        elif self._deletion is None:
-            self._deletion = self._loop.call_later(DELETE_SECONDS, self._submit_deletion)
+            self._tend()
+        else:
+            self._tend_in(DELETE_SECONDS)
 
     async def remember_settings(self, revision: str, *, source: str, system: str, settings: str) -> None:
         """Keep decode settings under their revision, durably and for ever. Raises IntakeRefused."""
@@ -285,7 +277,7 @@ class Journal:
     @property
     def accepting(self) -> bool:
         """Whether an append would be taken, as far as is known."""
-        return self._closing is None and not self._full and self._failed_at is None
+        return self._closing is None and not (self._full or self._failing)
 
     @property
     def stats(self) -> JournalStats:
@@ -336,8 +328,8 @@ class Journal:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        if self._deletion is not None:
-            self._deletion.cancel()
+        if self._tending is not None:
+            self._tending.cancel()
         run = Run(running=False, first=self._checkpoint + 1, last=None, deaths=0)
         goodbye = _Write(self._loop.create_future(), statements=_noting(run) if self._began_run else (), flush=True)
         self._writer.submit(goodbye)
@@ -426,7 +418,9 @@ class Journal:
             # A refused group landed after all; it is on disk only, and the tail has no holes.
             self._shrink_tail(upto=first - 1)
         self._state = state
-        self._failed_at = None
+        if self._failing:
+            self._failing = False
+            log.info("the journal writes again", action="journal_recovered")
         self._groups += 1
         for write in writes:
             self._queued_bytes -= write.bytes
@@ -444,7 +438,10 @@ class Journal:
         self._wake()
 
     def _refused(self, writes: list[_Write], error: Exception) -> None:
-        self._failed_at = self._loop.time()
+        if not self._failing:
+            self._failing = True
+            log.error("the journal cannot write: records are refused", action="journal_failed", error=str(error))
+        self._tend_in(RETRY_SECONDS)
         for write in writes:
             self._queued_bytes -= write.bytes
             _fail(write.answer, error)
@@ -461,21 +458,19 @@ class Journal:
             self._tail_bytes -= len(record.body) + TAIL_RECORD_BYTES
             self._tail_first += 1
 
-    def _submit_deletion(self) -> None:
-        if self._deletion is not None:
-            self._deletion.cancel()
-            self._deletion = None
-        if self._checkpoint > self._state.checkpoint and self._closing is None:
-            answer: asyncio.Future[None] = self._loop.create_future()
-            answer.add_done_callback(self._deleted)
-            self._writer.submit(_Write(answer, flush=True))
+    def _tend_in(self, seconds: float) -> None:
+        if self._tending is None and self._closing is None:
+            self._tending = self._loop.call_later(seconds, self._tend)
 
-    def _deleted(self, answer: asyncio.Future[None]) -> None:
-        error = answer.exception()
-        if error is not None:
-            log.warning("the journal could not delete what is done", action="journal_delete", error=str(error))
-            if self._closing is None and self._deletion is None:
-                self._deletion = self._loop.call_later(RETRY_SECONDS, self._submit_deletion)
+    def _tend(self) -> None:
+        """Delete what is behind the checkpoint, and see whether a disk that failed works again."""
+        if self._tending is not None:
+            self._tending.cancel()
+            self._tending = None
+        if self._closing is None and (self._failing or self._checkpoint > self._state.checkpoint):
+            answer: asyncio.Future[None] = self._loop.create_future()
+            answer.add_done_callback(asyncio.Future.exception)  # `_refused` has told it and comes here again
+            self._writer.submit(_Write(answer, statements=((PROBE, ()),) if self._failing else (), flush=True))
 
     async def _note_run(self, run: Run) -> None:
         await self._write(_Write(self._loop.create_future(), statements=_noting(run), flush=True))

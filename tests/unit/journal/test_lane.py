@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 
 import pytest
 
-from cdrhub.journal.lane import Lane
+from cdrhub.journal.lane import SWITCH_SECONDS, Lane
 
 
 def lane_of(
@@ -100,3 +101,15 @@ async def test_posts_reach_the_loop() -> None:
     lane.submit(7)
     assert await heard == 7
     await lane.stop()
+
+
+async def test_a_lane_may_demand_the_interpreter_of_a_busy_loop() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.005)
+    try:
+        lane = lane_of([])
+        await lane.start()
+        await lane.stop()
+        assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
+    finally:
+        sys.setswitchinterval(before)

@@ -27,8 +27,8 @@ _POSTED = DeliveryContract(
     acknowledged=True,
     resent=True,
     speaks="at_end",
-    lost="mod_json_cdr and mod_xml_cdr repeat a post that failed and then write the document to err-log-dir, from where "
-    "it can be imported.",
+    lost="A document that could not be posted: mod_json_cdr and mod_xml_cdr repeat it, then write it to err-log-dir, "
+    "from where it can be imported.",
 )
 
 

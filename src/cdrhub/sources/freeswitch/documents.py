@@ -6,7 +6,7 @@ refused. https://developer.signalwire.com/freeswitch/FreeSWITCH-Explained/Module
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lxml import etree
@@ -35,7 +35,7 @@ def of_xml(body: bytes) -> DocumentChannel:
         root = etree.fromstring(body, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise DecodeError(Reason.UNPARSABLE, f"not XML: {error}") from error
-    if root.getroottree().docinfo.doctype:
+    if root.getroottree().docinfo.internalDTD is not None:
         raise DecodeError(Reason.FORBIDDEN, "an XML document type is not accepted")
     variables = root.find("variables")
     if root.tag != "cdr" or variables is None:
@@ -51,7 +51,7 @@ def of_xml(body: bytes) -> DocumentChannel:
     return DocumentChannel(found, _profiles(flows))
 
 
-def _profiles(flows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _profiles(flows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Caller profiles in the order of the call; documents list the newest first."""
 
     def place(flow: Mapping[str, Any]) -> int:

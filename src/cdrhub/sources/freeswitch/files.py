@@ -15,7 +15,8 @@ MAX_HEADER_BYTES = 1 << 16  #: of one frame's outer header block
 
 _LENGTH = re.compile(rb"^Content-Length: ?(\d{1,9})$", re.MULTILINE)
 _TYPE = re.compile(rb"^Content-Type: ?(\S+)$", re.MULTILINE)
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[{}]', re.DOTALL)
+#: A text, finished or cut off by the end of what was read so far, or a brace outside texts.
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}]', re.DOTALL)
 _CDR = re.compile(rb"<cdr[\s>].*?</cdr>", re.DOTALL)
 _BETWEEN = b" \t\r\n,[]"
 
@@ -42,7 +43,8 @@ def _frames(data: bytes, *, final: bool) -> tuple[list[bytes], bytes]:
             if final or len(data) - at >= MAX_HEADER_BYTES:
                 return [*messages, data[at:]], b""
             break
-        length = _LENGTH.search(data, at, end)
+        head = data[at:end]  # a JSON event is not followed by a newline
+        length = _LENGTH.search(head)
         size = int(length[1]) if length else 0
         if size > MAX_EVENT_BYTES:
             return [*messages, data[at:]], b""
@@ -51,7 +53,7 @@ def _frames(data: bytes, *, final: bool) -> tuple[list[bytes], bytes]:
             if final:
                 return [*messages, data[at:]], b""
             break
-        kind = _TYPE.search(data, at, end)
+        kind = _TYPE.search(head)
         if kind is not None and kind[1] in EVENT_TYPES:
             messages.append(data[body:after])
         elif kind is None:

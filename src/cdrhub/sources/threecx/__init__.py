@@ -1,0 +1,82 @@
+"""3CX: one line per call detail record, over a socket, from a file or from a forwarder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig
+from cdrhub.sources.threecx.config import ThreeCXConfig, ThreeCXSettings
+from cdrhub.sources.threecx.decode import REVISION, decoder
+
+_SOCKET_LOSS = (
+    "The PBX keeps no backlog: the record of a call that ends while {nobody} is lost and never sent again; a jump in "
+    "historyid shows it in the coverage within a minute of the next record, and `cdrhub import` of cdr.log repairs it."
+)
+_DELIVERY = {
+    "listen": DeliveryContract(
+        acknowledged=False, resent=False, speaks="at_end", lost=_SOCKET_LOSS.format(nobody="nobody listens")
+    ),
+    "connect": DeliveryContract(
+        acknowledged=False, resent=False, speaks="at_end", lost=_SOCKET_LOSS.format(nobody="we are not connected")
+    ),
+    "file": DeliveryContract(
+        acknowledged=True,
+        resent=True,
+        speaks="at_end",
+        lost="Nothing while the file stays: it is read on from the stored offset; what the PBX rotates away or "
+        "truncates before it was read is lost, and a jump in historyid shows it in the coverage.",
+    ),
+    "directory": DeliveryContract(
+        acknowledged=True,
+        resent=True,
+        speaks="at_end",
+        lost="Nothing while the files stay; a file that is deleted before it was read is lost, and a jump in historyid "
+        "shows it in the coverage.",
+    ),
+    "http": DeliveryContract(
+        acknowledged=True,
+        resent=True,
+        speaks="at_end",
+        lost="Nothing between the forwarder and the hub as long as it repeats what was not answered with 2xx; what is "
+        "lost between the PBX and the forwarder shows as a jump in historyid in the coverage.",
+    ),
+}
+
+
+class ThreeCX:
+    """The system `3cx`."""
+
+    name = "3cx"
+    decoder_revision = REVISION
+    config_model: type[SourceConfig] = ThreeCXConfig
+
+    def delivery(self, config: SourceConfig) -> DeliveryContract:
+        """What is lost when, which depends on `mode` alone."""
+        return _DELIVERY[_own(config).mode]
+
+    def decoder(self, settings: DecodeSettings) -> Decoder:
+        """The pure decoder of lines under these settings."""
+        if not isinstance(settings, ThreeCXSettings):
+            raise TypeError(f"settings of another system: {type(settings).__name__}")
+        return decoder(settings)
+
+    def source(self, config: SourceConfig) -> Source:
+        """The source of this configuration."""
+        from cdrhub.sources.threecx.source import ThreeCXSource  # noqa: PLC0415 - sockets only where they are used
+
+        return ThreeCXSource(_own(config))
+
+    def split(self, data: bytes, *, final: bool) -> tuple[Sequence[bytes], bytes]:
+        """Lines without CR LF and without blank ones, and the rest behind the last newline; `final`: no rest."""
+        lines = data.split(b"\n")
+        rest = b"" if final else lines.pop()
+        return [line for line in (line.removesuffix(b"\r") for line in lines) if line.strip()], rest
+
+
+def _own(config: SourceConfig) -> ThreeCXConfig:
+    if not isinstance(config, ThreeCXConfig):
+        raise TypeError(f"configuration of another system: {type(config).__name__}")
+    return config
+
+
+SYSTEM = ThreeCX()

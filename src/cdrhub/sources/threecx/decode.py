@@ -113,9 +113,9 @@ class _LineDecoder:
 
         course = self._course(line, times, duration, flags, attributes)
         if course.src.kind is Kind.CLICK:
-            legs = self._click(line, course, times, duration, values, flags)
+            legs = self._click(line, course, times, values=values, flags=flags)
         else:
-            legs = self._call(line, course, times, duration, values, flags, attributes)
+            legs = self._call(line, course, times, duration, values=values, flags=flags, attributes=attributes)
         return CallUpdate(
             call_key=_call_key(line, record),
             kind=f"line {line.time_start} {line.from_dn} {line.to_dn}"[:MAX_TEXT],
@@ -155,6 +155,8 @@ class _LineDecoder:
             src = directory.origin(line.from_dn)
         if line.to_no or line.to_dn or line.to_type:
             to = directory.party(line.to_type, line.to_no, line.to_dn)
+            if not to.dn and not to.number:
+                to = to._replace(number=line.dial_no[:MAX_TEXT], dn=line.dial_no[:MAX_TEXT])
         else:
             to = directory.dialled(line.dial_no)
         if line.final_number or line.final_dn:
@@ -192,6 +194,7 @@ class _LineDecoder:
         course: Course,
         times: Times,
         duration: int | None,
+        *,
         values: dict[str, Any],
         flags: set[str],
         attributes: dict[str, Any],
@@ -203,7 +206,7 @@ class _LineDecoder:
         src_name, to_name = line.from_dispname, line.to_dispname
         if src_name and src.kind is Kind.OUTSIDE:
             src_name = _caller_name(src_name, src.number, attributes)
-        if to_name == to.number or to_name == line.dial_no:
+        if to_name in {to.number, line.dial_no}:
             to_name = ""
         values["caller_name"], values["callee_name"] = src_name or src.name, to_name or to.name
         self._number(values, flags, "caller", src.number)
@@ -211,7 +214,7 @@ class _LineDecoder:
         if verdict.direction is Direction.OUTBOUND:
             customer = to.number if to.kind is Kind.OUTSIDE else line.dial_no
             self._number(values, flags, "callee", customer)
-            if (trunk := line.to_dn) and to.kind is Kind.OUTSIDE and trunk not in (to.number, line.dial_no):
+            if (trunk := line.to_dn) and to.kind is Kind.OUTSIDE and trunk not in (to.number, line.dial_no, "EndCall"):
                 values["trunk"] = trunk
             if "makecall" in line.from_no.lower() or _CLICK_CHAIN in line.chain:
                 values["ring_seconds"] = None
@@ -236,7 +239,7 @@ class _LineDecoder:
         line: Line,
         course: Course,
         times: Times,
-        duration: int | None,
+        *,
         values: dict[str, Any],
         flags: set[str],
     ) -> tuple[LegUpdate, ...]:
@@ -253,7 +256,7 @@ class _LineDecoder:
         values["caller_name"], values["callee_name"] = line.to_dispname or course.to.name, line.final_dispname
         values["answered_at"] = None  # time-answered is the agent's; when the customer answered is not said
         values["ring_seconds"] = None
-        legs = Legs(course, verdict, times, duration, flags)
+        legs = Legs(course, verdict, times, None, flags)
         return legs.of_click(customer, agent_name=line.to_dispname, customer_name=line.final_dispname)
 
     def _number(self, values: dict[str, Any], flags: set[str], side: str, number: str) -> None:
@@ -272,7 +275,11 @@ def _state(course: Course, verdict: Verdict, values: dict[str, Any], flags: set[
         flags.add("talk_includes_wait")
     if verdict.assumed:
         flags.add("kind_assumed")
-    if not verdict.reached and (course.ending.elsewhere or course.change is Change.PICKED_UP):
+    if verdict.disposition is Disposition.UNKNOWN:
+        values["talk_seconds"] = None
+    if not verdict.reached and (
+        course.ending.elsewhere or course.change is Change.PICKED_UP or course.to.kind is Kind.PICKUP
+    ):
         flags.add("picked_up_elsewhere")
 
 
@@ -284,7 +291,9 @@ def _ended_by(course: Course, verdict: Verdict) -> EndedBy | None:
     if side is Side.SYSTEM:
         return EndedBy.SYSTEM
     if course.src.kind is Kind.CLICK:
-        return EndedBy.AGENT if side is Side.DST else EndedBy.CALLEE if verdict.reached else EndedBy.CALLER
+        if side is Side.SRC and verdict.direction is not Direction.INTERNAL:
+            return EndedBy.CALLEE if verdict.reached else EndedBy.CALLER
+        return EndedBy.AGENT
     if verdict.direction is Direction.OUTBOUND:
         if side is Side.SRC:
             return EndedBy.AGENT
@@ -346,6 +355,4 @@ def _clean(attributes: dict[str, Any], flags: set[str]) -> dict[str, Any]:
             break
     else:
         return attributes
-    cleaned = storable_json(attributes, flags)
-    assert isinstance(cleaned, dict)
-    return cleaned
+    return {name: storable_json(value, flags) for name, value in attributes.items()}

@@ -154,8 +154,8 @@ class Reader:
             )
         elif count > max(self._getters):
             why = (
-                "either the set of fields on the PBX is no longer the one in `fields`, or a name holds a comma: put the "
-                "display names last on the PBX, or take them out"
+                "either the set of fields on the PBX is no longer the one in `fields`, or a name holds a comma: put "
+                "the display names last on the PBX, or take them out"
             )
         else:
             why = "the set of fields on the PBX is not the one in `fields`: make the two agree, then replay"

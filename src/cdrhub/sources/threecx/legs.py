@@ -89,7 +89,8 @@ class Legs:
         if course.to.kind is Kind.IVR:
             self._passed_through(course.to)
         for party in course.between:
-            self._passed_through(party)
+            if party.number != customer:
+                self._passed_through(party)
         if course.final.kind is Kind.PERSON and course.final.dn != course.src.dn:
             self._add(course.final, Role.TRANSFER, name=final_name, outcome=self._taken_over())
         return tuple(self._found)
@@ -98,10 +99,8 @@ class Legs:
         """The legs of a call that a click started: the agent was rung first, then the customer."""
         course, verdict, times = self._course, self._verdict, self._times
         ending = course.ending
-        if course.connected:
-            outcome = Outcome.ANSWERED if verdict.reached else Outcome.NOT_BRIDGED
-        else:
-            outcome = ending.outcome
+        picked_up = Outcome.ANSWERED if verdict.reached else Outcome.NOT_BRIDGED
+        outcome = picked_up if course.connected else ending.outcome
         rang = ending.rang or course.connected
         self._add(
             course.to,
@@ -143,6 +142,8 @@ class Legs:
                     talk_seconds=None if moved_on else self._duration,
                     attempt_at=start,
                 )
+            elif change is Change.DIVERTED:
+                self._add(to, role, name=name, outcome=Outcome.UNKNOWN)
             elif change in (Change.FORWARDED, Change.PICKED_UP) and course.final.kind is not Kind.NOBODY:
                 outcome = Outcome.LOST_RACE if change is Change.PICKED_UP else Outcome.NO_ANSWER
                 self._add(to, role, name=name, outcome=outcome, offered_at=start, attempt_at=start)
@@ -207,6 +208,8 @@ class Legs:
         if party.kind is Kind.QUEUE:
             self._add(party, Role.QUEUE, name=name, outcome=self._queue_outcome(party), offered_at=offered_at)
         elif party.kind is Kind.IVR or party.kind is Kind.VOICEMAIL:
+            if connected_at is None and party.kind is Kind.IVR:
+                return
             outcome = Outcome.ANSWERED if connected_at else Outcome.UNKNOWN
             first = offered_at is not None
             self._add(
@@ -256,7 +259,7 @@ class Legs:
         attempt_at: datetime | None = None,
         **moments: Any,
     ) -> None:
-        dn = party.dn or party.number
+        dn = party.number if role is Role.OTHER else party.dn or party.number
         key = f"{role}:{dn}"
         if key in self._keys:
             if not again:

@@ -94,7 +94,7 @@ class Directory:
         """The parties of a chain other than the first (the caller) and the `known` ones, in order; and whether some
         were cut off."""
         names = [name.strip() for name in chain.removeprefix(CHAIN_PREFIX).replace(",", ";").split(";")]
-        said = {party.number for party in known}
+        said = {party.number for party in known} | {INSIDE_PREFIX + party.dn for party in known}
         found: list[Party] = []
         for name in names[1:]:
             if name and name not in said:

@@ -8,17 +8,16 @@ a range that stays away is written to the coverage.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cdrhub.errors import IntakeRefused
-from cdrhub.model.inference import coverage_inference
+from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.sources.base import Intake
 from cdrhub.sources.threecx.config import ThreeCXConfig
-from cdrhub.sources.threecx.gaps import HistoryWatch, history_id_reader
+from cdrhub.sources.threecx.gaps import GRACE, GapWatch, Missing, history_id_reader
 from cdrhub.sources.threecx.layout import PREFIX
 from cdrhub.sources.transports.directory import DirectoryWatch
 from cdrhub.sources.transports.file_tail import POLL_SECONDS, FileTail
@@ -43,24 +42,30 @@ def line_format(config: ThreeCXConfig) -> LineFormat:
 class _Sink:
     """Hands lines to the intake and looks at their record numbers."""
 
-    def __init__(self, intake: Intake, *, config: ThreeCXConfig) -> None:
+    def __init__(self, intake: Intake, *, config: ThreeCXConfig, watch: GapWatch) -> None:
         self._intake = intake
         self._within = DURABLE_SECONDS if config.mode == "http" else None
-        self._history_id_of = history_id_reader(config.layouts())
-        self._watch = HistoryWatch.restored(intake.position(HISTORY_KEY))
+        self._history_id_of = history_id_reader(config)
+        self._watch = watch
 
     async def take(
         self, lines: Sequence[bytes], *, attributes: Mapping[str, Any], position: tuple[str, str] | None = None
     ) -> None:
         """Make lines durable. In mode http IntakeRefused after DURABLE_SECONDS; else it waits for as long as it takes,
         for what was read from a socket cannot be read again."""
-        now = datetime.now(UTC)
-        seen = [number for number in map(self._history_id_of, lines) if number is not None]
-        moved = self._watch.see(seen, at=now) if seen else False
-        history = (HISTORY_KEY, self._watch.remembered()) if moved else None
+        history = self._look_at(lines)
         await self._accept(lines, attributes=attributes, position=position or history)
         if position is not None and history is not None:
             await self._accept([], attributes=attributes, position=history)
+
+    def _look_at(self, lines: Sequence[bytes]) -> tuple[str, str] | None:
+        now, before = datetime.now(UTC), self._watch.highest
+        for line in lines:
+            if (number := self._history_id_of(line)) is not None:
+                self._watch.feed(number, now)
+        if self._watch.highest == before:
+            return None
+        return HISTORY_KEY, f"{self._watch.highest} {now.isoformat()}"
 
     async def _accept(
         self, lines: Sequence[bytes], *, attributes: Mapping[str, Any], position: tuple[str, str] | None
@@ -79,15 +84,39 @@ class _Sink:
                 return
 
     async def report_gaps(self) -> None:
-        """Say what never came, until cancelled."""
+        """Say what did not come within its grace, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            gaps = self._watch.due(now=datetime.now(UTC))
-            for gap in gaps:
-                self._intake.count("missing_records", gap.count)
-                await self._intake.infer(coverage_inference(gap.coverage()))
-            if gaps:
-                await self._accept([], attributes={}, position=(HISTORY_KEY, self._watch.remembered()))
+            await self.tell(self._watch.due(datetime.now(UTC)))
+
+    async def tell_all_gaps(self) -> None:
+        """Say also what is still within its grace: the next start knows nothing of it."""
+        await self.tell(self._watch.due(datetime.now(UTC) + GRACE))
+
+    async def tell(self, gaps: Sequence[Missing]) -> None:
+        """Write gaps to the coverage."""
+        for gap in gaps:
+            self._intake.count("missing_records", gap.count)
+            said = Coverage(state="blind", since=gap.since, until=gap.until, detail=_spoken(gap))
+            try:
+                await self._intake.infer(coverage_inference(said))
+            except IntakeRefused:
+                self._intake.count("gap_not_kept")
+
+
+def _spoken(gap: Missing) -> str:
+    if gap.count == 1:
+        return f"historyid {gap.first} never arrived (1 record)"
+    return f"historyid {gap.first}..{gap.last} never arrived ({gap.count} records)"
+
+
+def _remembered(text: str | None) -> GapWatch:
+    """The watch that goes on where the last one stopped."""
+    try:
+        number, moment = (text or "").split()
+        return GapWatch(int(number), datetime.fromisoformat(moment))
+    except ValueError:
+        return GapWatch()
 
 
 class ThreeCXSource:
@@ -96,17 +125,22 @@ class ThreeCXSource:
     def __init__(self, config: ThreeCXConfig, *, poll_seconds: float = POLL_SECONDS) -> None:
         self._config = config
         self._poll_seconds = poll_seconds
+        self._watch: GapWatch | None = None
 
     async def session(self, intake: Intake) -> None:
         """Serve, connect, follow or watch, as the mode says (see `Source.session`)."""
-        sink = _Sink(intake, config=self._config)
+        if self._watch is None:
+            self._watch = _remembered(intake.position(HISTORY_KEY))
+        sink = _Sink(intake, config=self._config, watch=self._watch)
         reporting = asyncio.create_task(sink.report_gaps(), name=f"{intake.source} gaps")
         try:
             await self._carry(intake, sink)
+        except asyncio.CancelledError:
+            await sink.tell_all_gaps()
+            raise
         finally:
             reporting.cancel()
-            with contextlib.suppress(asyncio.CancelledError, IntakeRefused):
-                await reporting
+            await asyncio.wait({reporting})
 
     async def _carry(self, intake: Intake, sink: _Sink) -> None:
         config, lines = self._config, line_format(self._config)
@@ -116,9 +150,7 @@ class ThreeCXSource:
                     config.listen or "", allows=config.allows, line_format=lines, sink=sink, intake=intake
                 )
             case "connect":
-                await connect_lines(
-                    config.host or "", config.port or 0, line_format=lines, sink=sink, intake=intake
-                )
+                await connect_lines(config.host or "", config.port or 0, line_format=lines, sink=sink, intake=intake)
             case "file":
                 await FileTail(
                     Path(config.path or ""),

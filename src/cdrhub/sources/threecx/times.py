@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple
 
 from cdrhub.errors import DecodeError, Reason
@@ -44,7 +44,7 @@ def misplaced(name: str, value: str, expected: str) -> DecodeError:
     """The error of a field whose value shows that the columns are not the ones expected."""
     return DecodeError(
         Reason.BAD_VALUE,
-        f"{name} is {value[:SHOWN]!r}, not {expected}: is the order of the fields on the PBX still the one in `fields`?",
+        f"{name} is {value[:SHOWN]!r}, not {expected}: is the order of the fields on the PBX still that of `fields`?",
     )
 
 
@@ -75,8 +75,10 @@ def read_times(
             if reading is not None and abs(reading.timestamp() - callid_milliseconds / 1000) < AGREES_SECONDS
         ]
         candidates[0] = [*near] or candidates[0]
-    chosen = min(product(*candidates), key=lambda readings: _strangeness(*readings, duration=duration))
-    return Times(*chosen, ambiguous=True)
+    started_at, answered_at, ended_at = min(
+        product(*candidates), key=lambda readings: _strangeness(*readings, duration=duration)
+    )
+    return Times(started_at, answered_at, ended_at, ambiguous=True)
 
 
 def _readings(name: str, text: str, zone: tzinfo) -> list[datetime | None]:
@@ -92,7 +94,7 @@ def _strangeness(
 ) -> tuple[int, timedelta]:
     """How little three readings fit each other: times out of order first, then the distance from the duration."""
     known = [moment for moment in (start, answered, end) if moment is not None]
-    disorder = sum(later < earlier for earlier, later in zip(known, known[1:], strict=False))
+    disorder = sum(later < earlier for earlier, later in pairwise(known))
     since = answered or start
     if since is None or end is None:
         return disorder, timedelta()

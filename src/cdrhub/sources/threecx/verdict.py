@@ -17,6 +17,9 @@ _MACHINES = frozenset({Kind.IVR})
 _PEOPLE = frozenset({Kind.PERSON, Kind.CONFERENCE})
 
 
+_TAKEN_BY_ANOTHER = frozenset({Change.FORWARDED, Change.DIVERTED, Change.PICKED_UP, Change.OVERFLOW})
+
+
 class Course(NamedTuple):
     """What a line tells of the course of its call."""
 
@@ -45,7 +48,7 @@ class Verdict(NamedTuple):
 
 
 def judge(course: Course) -> Verdict:
-    """The verdict on one line."""
+    """The verdict on one line of a call that a person dialled."""
     direction = direction_of(course)
     if direction is Direction.OUTBOUND:
         return _outbound(course)
@@ -56,7 +59,7 @@ def judge(course: Course) -> Verdict:
     by_person = to.kind in _PEOPLE
     first: Party | None = None
     if course.connected and not failed_transfer:
-        if by_person and change in (Change.FORWARDED, Change.PICKED_UP, Change.OVERFLOW):
+        if by_person and change in _TAKEN_BY_ANOTHER:
             first = last if last.kind in _PEOPLE else None
         elif by_person:
             first = to
@@ -109,10 +112,8 @@ def _outbound(course: Course) -> Verdict:
     reached = course.connected and outside and course.change is not Change.FAILED_TRANSFER
     there = [party for party in (course.to, course.final) if _is_there(party)]
     disposition = Disposition.ANSWERED if reached else _unanswered(course, there)
-    return Verdict(
-        Direction.OUTBOUND, disposition, reached, course.to, course.src if reached else None, after_machine=False,
-        assumed=False,
-    )  # fmt: skip
+    first = course.src if reached else None
+    return Verdict(Direction.OUTBOUND, disposition, reached, course.to, first, after_machine=False, assumed=False)
 
 
 def _last(course: Course, to: Party) -> Party:
@@ -142,7 +143,7 @@ def _understood(course: Course, direction: Direction) -> tuple[Party, bool]:
     handed_over = course.change in (Change.REPLACED_DST, Change.FAILED_TRANSFER)
     if handed_over or (course.no_talk and course.change is Change.NONE and direction is Direction.INBOUND):
         return to._replace(kind=Kind.MACHINE), True
-    return to, direction is Direction.INBOUND
+    return to, True
 
 
 def _unanswered(course: Course, there: Sequence[Party]) -> Disposition:

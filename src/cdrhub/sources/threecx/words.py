@@ -58,7 +58,8 @@ class Change(Enum):
     REPLACED_SRC = auto()  #: the calling side was replaced: the final party is the new caller
     OVERFLOW = auto()  #: a queue gave up
     FAILED_TRANSFER = auto()  #: a blind transfer failed
-    FORWARDED = auto()  #: the first party did not take it
+    FORWARDED = auto()  #: the first party rang and did not take it
+    DIVERTED = auto()  #: the first party was not rung
     PICKED_UP = auto()
     UNKNOWN = auto()
 
@@ -130,9 +131,9 @@ CHANGES: Mapping[str, Change] = {
     "FailedBXferOfSrc": Change.FAILED_TRANSFER,
     "FailedBXferOfDst": Change.FAILED_TRANSFER,
     "Fwd_NoAnswer": Change.FORWARDED,
-    "Fwd_OnNotRegistered": Change.FORWARDED,
-    "Fwd_Unconditional": Change.FORWARDED,
-    "Redirected": Change.FORWARDED,
+    "Fwd_OnNotRegistered": Change.DIVERTED,
+    "Fwd_Unconditional": Change.DIVERTED,
+    "Redirected": Change.DIVERTED,
     "PickedUp": Change.PICKED_UP,
 }
 

@@ -19,9 +19,7 @@ DEFAULT_MAX_LINE = 65_536  #: bytes of one line, without its end
 class LineFormat:
     """What a transport must know of a system's lines."""
 
-    is_record: Callable[
-        [bytes], bool
-    ]  #: whether a line can be this system's; a foreign one is kept too, to a limit
+    is_record: Callable[[bytes], bool]  #: whether a line can be this system's; a foreign one is kept too, to a limit
     max_line: int = DEFAULT_MAX_LINE
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -109,7 +110,7 @@ class LineConnection:
                 chunk = await loop.sock_recv(self._socket, READ_BYTES)
             except OSError as error:
                 self._intake.count("connection_lost")
-                return f"the connection was lost: {error.strerror or error}"
+                return f"the connection was lost: {_spoken(error)}"
             if not chunk:
                 return "the peer closed" if self._allowance is None else "stopped"
             framed = self._framer.feed(chunk)
@@ -223,7 +224,13 @@ class _Connections:
 
 
 async def serve_lines(
-    address: str, *, allows: Callable[[str], bool], line_format: LineFormat, sink: LineSink, intake: Intake
+    address: str,
+    *,
+    allows: Callable[[str], bool],
+    line_format: LineFormat,
+    sink: LineSink,
+    intake: Intake,
+    max_connections: int = MAX_CONNECTIONS,
 ) -> None:
     """Listen on `address` (`host:port`) and read every connection, until cancelled.
 
@@ -255,7 +262,7 @@ async def serve_lines(
         if not allows(where[0]):
             intake.count("peer_refused")
             connection.close()
-        elif len(connections) >= MAX_CONNECTIONS and not connections.make_room():
+        elif len(connections) >= max_connections and not connections.make_room():
             intake.count("too_many_connections")
             connection.close()
         else:
@@ -311,5 +318,10 @@ async def _connect(host: str, port: int) -> tuple[socket.socket, str]:
         raise NotConnected(f"{host}:{port} did not answer within {CONNECT_SECONDS:g} s") from error
     except OSError as error:
         raise NotConnected(f"{host} cannot be resolved: {error.strerror or error}") from error
-    why = (refused.strerror or str(refused)) if refused is not None else "it has no address"
+    why = _spoken(refused) if refused is not None else "it has no address"
     raise NotConnected(f"{host}:{port}: {why}") from refused
+
+
+def _spoken(error: OSError) -> str:
+    """What happened, in the system's words: asyncio replaces them by the address."""
+    return os.strerror(error.errno) if error.errno else str(error)

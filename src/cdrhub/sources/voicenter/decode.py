@@ -177,7 +177,7 @@ class _Reading:
             flags=frozenset(self.flags),
             authority=authority,
             computed=_COMPUTED,
-            final=kind.part in (Part.WHOLE, Part.SECOND) or disposition is Disposition.NOT_DIALLED,
+            final=_is_last(kind, disposition),
         )
 
     def _opening(self, values: dict[str, Any], times: _Times, disposition: Disposition, who: dict[str, str]) -> None:
@@ -509,6 +509,13 @@ class _Reading:
             self.flags.add("value_dropped")
             self.unread.add(name)
         return number
+
+
+def _is_last(kind: CdrType, disposition: Disposition) -> bool:
+    """Whether no other CDR of the call need be waited for."""
+    if kind.part is Part.OPENS:
+        return disposition is not Disposition.ANSWERED
+    return kind.part is not Part.FIRST
 
 
 def _after(moment: datetime | None, seconds: int | None) -> datetime | None:

@@ -31,7 +31,8 @@ def leg2_missing(call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | No
         return None
     agent = next((leg for leg in call.legs if leg.leg_key == kind.key), None)
     ended = agent.left_at if agent is not None else None
-    at = ended or call.sort_at or MIN_TIME
+    dialled = (agent.answered_at if agent is not None else None) or call.sort_at or MIN_TIME
+    at = ended or dialled
     values: dict[str, Any] = {"state": State.ENDED.value, "disposition": Disposition.UNKNOWN.value}
     if ended is not None:
         values["ended_at"] = ended.astimezone(UTC).isoformat()
@@ -44,7 +45,11 @@ def leg2_missing(call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | No
         "legs": [
             {
                 "leg_key": _SECOND[kind.key],
-                "values": {"role": Role.CUSTOMER.value, "outcome": Outcome.UNKNOWN.value},
+                "values": {
+                    "role": Role.CUSTOMER.value,
+                    "outcome": Outcome.UNKNOWN.value,
+                    "offered_at": dialled.astimezone(UTC).isoformat(),
+                },
             }
         ],
         "flags": ["end_inferred"],

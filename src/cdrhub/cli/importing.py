@@ -1,0 +1,216 @@
+"""`cdrhub import`: old log files and exports into the same calls table, by the same decoders and the same writer.
+
+It writes to the database itself, not through the daemon's journal, and may run beside the daemon: the write protocol
+takes several writers, and a record that is already there is known by its bytes. Imported records are marked as not
+live, so nobody is told of them and nothing is decided on them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from cdrhub.cli.options import ConfigFile, known_source, loaded
+from cdrhub.cli.plain import plain
+from cdrhub.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from cdrhub.config import Config
+    from cdrhub.sources.base import System
+    from cdrhub.store.batch import Item, Written
+
+CHUNK_BYTES = 1024**2
+MAX_DOCUMENT_BYTES = 1024**3  #: of a file that is one document and can only be read as a whole
+MAX_BATCH_BYTES = 8 * 1024**2  #: of record bodies in one transaction
+
+Split = Callable[[bytes], tuple[Sequence[bytes], bytes]]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command to `app`."""
+    app.command("import", epilog="Examples: cdrhub import lagos cdr.log · zcat cdr-2025-*.gz | cdrhub import lagos -")(
+        import_files
+    )
+
+
+def import_files(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The source that the records belong to.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Logs or exports of it; - is standard input.")],
+    config: ConfigFile = None,
+) -> None:
+    """Import a phone system's old logs and exports.
+
+    Records that are in the database already are recognised and left alone, so an import can be repeated and may
+    overlap with what the daemon received; it may also run beside the daemon. What cannot be understood is kept in
+    suspense and the exit code is still 0: `cdrhub suspense list` shows it.
+    """
+    settings = loaded(config)
+    known_source(settings, source)
+    for file in files:
+        if str(file) != "-" and not file.is_file():
+            raise FileNotFoundError(2, "there is no such file", str(file))
+    total = asyncio.run(_import(settings, source, files))
+    typer.echo(
+        f"{total.records} records: {total.new} new, {total.duplicates} already there, {total.suspended} in suspense, "
+        f"{total.ignored} without a call; {total.calls_created} calls created, {total.calls_updated} completed"
+    )
+    if total.suspended:
+        typer.echo(f"look at what is in suspense with: cdrhub suspense list --source {source}")
+
+
+async def _import(config: Config, source: str, files: Sequence[Path]) -> Written:
+    from cdrhub.store import Store  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.store.batch import Written  # noqa: PLC0415
+
+    store = Store.open(config.database.url.get_secret_value(), connections=1)
+    total = Written()
+    try:
+        await store.prepare()
+        recorder = Recorder(config, source)
+        revision, system, settings = recorder.revision
+        await store.remember_revision(revision, source=source, system=system, settings=settings)
+        with _progress(files) as progress:
+            for file in files:
+                for batch in _batches(recorder, file, progress=progress, batch_records=config.database.batch_records):
+                    total = added(total, await store.write(batch))
+    finally:
+        await store.close()
+    return total
+
+
+class Recorder:
+    """Makes items of one source's messages, as its daemon would: same settings, same decoder, same owner."""
+
+    def __init__(self, config: Config, source: str) -> None:
+        from cdrhub.decoders import Decoders, Revision  # noqa: PLC0415 - imports the store's contracts
+        from cdrhub.sources.registry import system  # noqa: PLC0415
+
+        self._source = source
+        self._table = config.sources[source]
+        self._owner = config.owner(source)
+        self._owning = config.sources[self._owner]
+        self.system: System = system(self._table.type)
+        self.revision = (config.revision(source), self._table.type, config.settings(source).model_dump_json())
+        name, system_name, settings = self.revision
+        self._decoders = Decoders()
+        self._decoders.learn(Revision(revision=name, source=source, system=system_name, settings=settings))
+
+    def item(self, body: bytes, *, file: str) -> Item:
+        """The decoded record of one message of `file`."""
+        from cdrhub.model.record import RawRecord, digest_of  # noqa: PLC0415
+        from cdrhub.store.batch import Item  # noqa: PLC0415
+
+        record = RawRecord(
+            source=self._source,
+            received_at=datetime.now(UTC),
+            content_type=_content_type(body),
+            body=body,
+            digest=digest_of(body),
+            config_revision=self.revision[0],
+            attributes={"file": file, "live": False},
+        )
+        return Item(
+            record=record,
+            outcome=self._decoders.decode(record),
+            owner=self._owner,
+            system=self._owning.type,
+            tenant=self._owning.tenant,
+            settle_seconds=self._table.settle_seconds,
+            decoder_revision=self.system.decoder_revision,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shown:
+    """One file's line of the progress bar."""
+
+    progress: Progress
+    task: int
+
+    def advance(self, amount: int) -> None:
+        from rich.progress import TaskID  # noqa: PLC0415
+
+        self.progress.advance(TaskID(self.task), amount)
+
+
+def _batches(recorder: Recorder, file: Path, *, progress: Progress, batch_records: int) -> Iterator[list[Item]]:
+    """Items of a file in batches bounded by count and bytes."""
+    if str(file) == "-":
+        yield from _batches_of(recorder, sys.stdin.buffer, "-", _shown(progress, "-", None), batch_records)
+        return
+    with file.open("rb") as stream:
+        shown = _shown(progress, file.name, file.stat().st_size)
+        yield from _batches_of(recorder, stream, file.name, shown, batch_records)
+
+
+def _batches_of(
+    recorder: Recorder, stream: BinaryIO, name: str, shown: _Shown, batch_records: int
+) -> Iterator[list[Item]]:
+    batch: list[Item] = []
+    size = 0
+    for body in messages(stream, recorder.system, name=name, advance=shown.advance):
+        batch.append(recorder.item(body, file=name))
+        size += len(body)
+        if len(batch) >= batch_records or size >= MAX_BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def messages(stream: BinaryIO, system: System, *, name: str, advance: Callable[[int], None]) -> Iterator[bytes]:
+    """The messages of a stream, read in chunks; `advance` is told how many bytes were read.
+
+    A file that is one document is complete at its end only: what has to be kept doubles with every read, so that
+    the time stays in proportion to the size. UsageError beyond MAX_DOCUMENT_BYTES.
+    """
+    rest = b""
+    while chunk := stream.read(max(CHUNK_BYTES, len(rest))):
+        advance(len(chunk))
+        found, rest = system.split(rest + chunk, final=False)
+        if len(rest) > MAX_DOCUMENT_BYTES:
+            raise UsageError(f"{name}: one message of it has more than {MAX_DOCUMENT_BYTES} bytes: split the file")
+        yield from found
+    found, _ = system.split(rest, final=True)
+    yield from found
+
+
+def added(one: Written, other: Written) -> Written:
+    """The sums of two writes; without the counts by source."""
+    names = [field.name for field in fields(one) if field.name != "by_source"]
+    return type(one)(**{name: getattr(one, name) + getattr(other, name) for name in names})
+
+
+def _content_type(body: bytes) -> str:
+    opening = body.lstrip()[:1]
+    if opening in {b"{", b"["}:
+        return "application/json"
+    return "text/xml" if opening == b"<" else "text/plain"
+
+
+def _progress(files: Sequence[Path]) -> Progress:
+    from rich.console import Console  # noqa: PLC0415 - rich is not for --help
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty() or not files,
+        transient=True,
+    )
+
+
+def _shown(progress: Progress, name: str, size: int | None) -> _Shown:
+    return _Shown(progress=progress, task=progress.add_task(plain(name), total=size))

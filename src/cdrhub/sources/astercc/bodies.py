@@ -1,0 +1,81 @@
+"""The body of one pushed event: `key=value&key=value&`, url-encoded or not, or a JSON object, also single-quoted.
+
+asterCC prints blanks, `/`, `@` and `;` as they are and ends the text with `&`
+(https://wiki.astercc.org/doku.php?id=en:custom_development_guide:apis:receive_call_events_via_http_post); its agent
+channel sends a JSON-like object with single quotes. Names may be UTF-8 or GBK.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+import orjson
+
+from cdrhub.errors import DecodeError, Reason
+
+MAX_BODY_BYTES = 1 << 18  #: of one event; those documented have 400 bytes
+MAX_FIELDS = 512
+
+_ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
+_NUMBER_WITHOUT_PLUS = re.compile(r" \d+")
+
+
+def read_fields(body: bytes) -> dict[str, str]:
+    """The fields of an event; the first of a repeated key counts, empty values are kept. DecodeError otherwise.
+
+    Pairs end at `&` only, for a channel's name holds `;`. A value that is a blank and digits had a `+` before
+    something decoded the form, and gets it back.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise DecodeError(Reason.TOO_LONG, f"an event of {len(body)} bytes")
+    text = body.strip()
+    if text[:1] == b"{":
+        return _object(text)
+    encoded = _ESCAPE.search(text) is not None
+    fields: dict[str, str] = {}
+    for pair in text.split(b"&"):
+        if not pair:
+            continue
+        raw_key, sign, raw_value = pair.partition(b"=")
+        if sign and len(fields) < MAX_FIELDS:
+            fields.setdefault(_text(raw_key, encoded=encoded).strip(), _value(raw_value, encoded=encoded))
+    if not fields:
+        raise DecodeError(Reason.UNPARSABLE, "neither key=value&… nor a JSON object")
+    return fields
+
+
+def _value(raw: bytes, *, encoded: bool) -> str:
+    if encoded and b"+" in raw and not raw[1:].isdigit():
+        raw = raw.replace(b"+", b" ")
+    text = _text(raw, encoded=encoded)
+    return "+" + text[1:] if _NUMBER_WITHOUT_PLUS.fullmatch(text) else text
+
+
+def _text(raw: bytes, *, encoded: bool) -> str:
+    if encoded and b"%" in raw:
+        raw = unquote_to_bytes(raw)
+    for charset in ("utf-8", "gbk"):
+        try:
+            return raw.decode(charset)
+        except UnicodeDecodeError:
+            continue
+    return raw.decode("utf-8", "replace")
+
+
+def _object(text: bytes) -> dict[str, str]:
+    decoded = _text(text, encoded=False)
+    for candidate in (decoded, decoded.replace("'", '"')):
+        try:
+            value = orjson.loads(candidate)
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(value, dict):
+            return {key: _value(_plain(item), encoded=False) for key, item in list(value.items())[:MAX_FIELDS]}
+    raise DecodeError(Reason.UNPARSABLE, "begins like a JSON object and is none")
+
+
+def _plain(value: object) -> bytes:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace")
+    return b"" if value is None else orjson.dumps(value)

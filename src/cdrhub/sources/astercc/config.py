@@ -1,0 +1,42 @@
+"""The table `[sources.<name>]` of an asterCC."""
+
+from __future__ import annotations
+
+import builtins
+from typing import ClassVar, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, IPvAnyNetwork, field_validator
+
+from cdrhub.sources.base import DecodeSettings, SourceConfig
+
+
+class AsterCCSettings(DecodeSettings):
+    """What the decoder needs to know of an asterCC."""
+
+    timezone: str = Field("UTC", description="IANA zone of the server, in which it writes `eventTime`.")
+    agent_phones: dict[str, str] = Field(
+        default_factory=dict, description='Agent number to phone, where the events do not tell: `{ 7001 = "6101" }`.'
+    )
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"{name!r} is no IANA time zone; use a name such as 'Asia/Shanghai'") from error
+        return name
+
+
+class AsterCCConfig(AsterCCSettings, SourceConfig):
+    """A source of type `astercc`: the team's "Push event URL"."""
+
+    settings_model: ClassVar[builtins.type[DecodeSettings]] = AsterCCSettings
+
+    type: Literal["astercc"] = Field("astercc", description="The phone system.")
+    path: str = Field(
+        pattern=r"^/ingest/[A-Za-z0-9._~/-]+$",
+        description="Where events are pushed, with a secret: `/ingest/astercc/${ASTERCC_SECRET}`.",
+    )
+    allow: tuple[IPvAnyNetwork, ...] = Field((), description="Addresses that may push; empty: all.")

@@ -1,0 +1,264 @@
+"""Enigma's CDRs as updates: `{"type": "cdr", "payload": {…}}`, one per number tried, at the call's end.
+
+Campaign CDRs of all revisions (https://tforge.atlassian.net/wiki/pages/viewpage.action?pageId=3441754) and those of
+Click2Dial (…/spaces/EPD/pages/3441750). An extension means that an agent was joined; without one a customer who hung
+up had picked up and was waiting. Neither the answer's time nor the end's is in the message: what is certain is a
+lower bound of the end, in `attributes`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from cdrhub.errors import DecodeError, Reason
+from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
+from cdrhub.model.numbers import party
+from cdrhub.model.record import RawRecord
+from cdrhub.model.update import (
+    MAX_SECONDS,
+    CallUpdate,
+    Decoded,
+    Ignored,
+    LegUpdate,
+    bounded_key,
+    storable,
+    storable_json,
+)
+from cdrhub.sources.base import Decoder
+from cdrhub.sources.enigma.config import EnigmaSettings
+
+MAX_BODY_BYTES = 1 << 18
+MAX_WORD = 64  #: characters kept of a word that nobody knows
+CLICK2DIAL = "click-dial"  #: `ref` of a Click2Dial CDR from v3.0.0; before that it is the client's number
+
+#: Other messages that share the list: published types, and the dialler's own (`queue_calls`).
+OTHER_TYPES = frozenset({"status", "stats", "call", "dial_preview", "queue_calls", "call_update"})
+WRONG_REDIS = (
+    "queue_calls is on this list: it is the dialler's own Redis, and what is taken from it is taken from the dialler; "
+    "check the keys redis and keys of this source"
+)
+
+_HUNG_UP = "hung_up"  #: answered if an agent was joined, else abandoned
+_REACHED = Disposition.ANSWERED
+_END_REASONS: dict[str, str] = {
+    "hungup": _HUNG_UP,
+    "callee_hungup": _HUNG_UP,
+    "agent_hungup": _REACHED,
+    "closed": _REACHED,
+    "retry": _REACHED,
+    "remove_number": _REACHED,
+    "voicemail": Disposition.VOICEMAIL,
+    "busy": Disposition.BUSY,
+    "reject": Disposition.REJECTED,
+    "timeout": Disposition.NO_ANSWER,
+    "error": Disposition.FAILED,
+    "failed": Disposition.FAILED,
+    # Older spellings.
+    "hangup": _HUNG_UP,
+    "callee_hangup": _HUNG_UP,
+    "hangup_command": _HUNG_UP,
+    "agent_hangup": _REACHED,
+    # Click2Dial before v2.3.0: Asterisk's DIALSTATUS.
+    "answer": _REACHED,
+    "noanswer": Disposition.NO_ANSWER,
+    "cancel": Disposition.CANCELLED,
+    "congestion": Disposition.FAILED,
+    "chanunavail": Disposition.FAILED,
+    "dontcall": Disposition.REJECTED,
+    "torture": Disposition.REJECTED,
+    "invalidargs": Disposition.FAILED,
+}
+_DIRECTIONS = {"inbound": Direction.INBOUND, "outbound": Direction.OUTBOUND}
+_AGENT_ENDS = frozenset({"agent_hungup", "agent_hangup", "closed", "retry", "remove_number"})
+_CUSTOMER_ENDS = frozenset({"callee_hungup", "callee_hangup"})
+_COLUMNS = frozenset(
+    {"extension", "number", "client_number", "dial_number", "call_ref", "contact_ref", "dialed_at", "end_reason"}
+    | {"call_dir", "recording_url", "ref", "end_code"}
+)
+
+
+def decoder(settings: EnigmaSettings) -> Decoder:
+    """The decoder for these settings."""
+
+    def decode(record: RawRecord) -> Decoded:
+        message = _object(record.body)
+        kind = message.get("type")
+        if kind != "cdr":
+            return _other(kind)
+        payload = message.get("payload")
+        if not isinstance(payload, dict):
+            raise DecodeError(Reason.UNPARSABLE, "a message of type cdr without a payload")
+        return _update(payload, record, settings)
+
+    return decode
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    if len(body) > MAX_BODY_BYTES:
+        raise DecodeError(Reason.TOO_LONG, f"a message of {len(body)} bytes")
+    try:
+        message = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        try:
+            message = orjson.loads(body.decode("utf-8", "replace"))
+        except orjson.JSONDecodeError:
+            raise DecodeError(Reason.UNPARSABLE, f"not JSON: {error}") from error
+    if not isinstance(message, dict):
+        raise DecodeError(Reason.UNPARSABLE, "JSON, but not an object")
+    return message
+
+
+def _other(kind: object) -> Ignored:
+    if kind is None:
+        return Ignored(why="type_null")
+    known = isinstance(kind, str) and kind in OTHER_TYPES
+    return Ignored(
+        why=f"type_{kind}" if known else "type_other", warning=WRONG_REDIS if kind == "queue_calls" else None
+    )
+
+
+def _update(payload: dict[str, Any], record: RawRecord, settings: EnigmaSettings) -> CallUpdate:
+    call_ref = _text(payload.get("call_ref"))
+    if not call_ref:
+        raise DecodeError(Reason.MISSING_KEY, "a CDR without call_ref")
+    plan, flags = settings.number_plan(), set[str]()
+    unmapped: dict[str, str] = {}
+    attributes = {name: value for name, value in payload.items() if name not in _COLUMNS and value not in (None, "")}
+
+    dialed_at = _moment(payload.get("dialed_at"))
+    seconds = _seconds(payload.get("call_time"), flags)
+    extension = _text(payload.get("extension"))
+    reason = _text(payload.get("end_reason"))
+    ref, number = _text(payload.get("ref")), _text(payload.get("number") or payload.get("client_number"))
+    click2dial = ref == CLICK2DIAL or (not number and "hold_time" in payload)
+    if click2dial and not number:
+        number = ref
+    disposition = _disposition(reason, extension=extension, seconds=seconds, click2dial=click2dial, unmapped=unmapped)
+    if dialed_at is not None and seconds:
+        attributes["ended_at_lower_bound"] = (dialed_at + timedelta(seconds=seconds)).isoformat()
+
+    direction = _text(payload.get("call_dir")).lower()
+    inbound = direction == "inbound"
+    if direction and direction not in _DIRECTIONS:
+        unmapped["call_dir"] = direction[:MAX_WORD]
+    shown = _text(payload.get("dial_number"))
+    answered = disposition == Disposition.ANSWERED
+    values: dict[str, Any] = {
+        "direction": _DIRECTIONS.get(direction, Direction.UNKNOWN),
+        "state": State.ENDED,
+        "disposition": disposition,
+        "disposition_raw": reason,
+        "cause": _text(payload.get("end_code")),
+        "ended_by": _ended_by(reason, inbound=inbound),
+        "campaign": "" if click2dial else ref,
+        "contact_ref": _text(payload.get("contact_ref")),
+        "started_at": dialed_at,
+        "recording_url": _text(payload.get("recording_url")),
+        "talk_seconds": seconds if answered else 0,
+        # Known not to be in the message, whatever the legs look like.
+        "answered_at": None,
+        "connected_at": None,
+        "ended_at": None,
+        "ring_seconds": None,
+        "wait_seconds": None,
+    }
+    party(values, flags, "caller", number if inbound else shown, plan)
+    party(values, flags, "callee", shown if inbound else number, plan)
+    values["did" if inbound else "dialed_number"] = shown if inbound else number
+    legs: tuple[LegUpdate, ...] = ()
+    if extension and answered:
+        leg: dict[str, Any] = {
+            "role": Role.AGENT,
+            "outcome": Outcome.ANSWERED,
+            "number": extension,
+            "agent_id": extension,
+        }
+        leg |= {"agent_extension": extension, "talk_seconds": seconds, "ring_seconds": None}
+        legs = (LegUpdate(leg_key=bounded_key(extension), values=storable(leg, flags)),)
+    elif extension:
+        attributes["extension"] = extension
+    if unmapped:
+        flags.add("unmapped_word")
+        attributes["unmapped"] = unmapped
+    return CallUpdate(
+        call_key=bounded_key(call_ref),
+        kind="cdr",
+        digest=record.digest,
+        values=storable(values, flags),
+        legs=legs,
+        attributes=storable_json(attributes, flags),
+        flags=frozenset(flags),
+        at=dialed_at,
+        final=True,
+    )
+
+
+def _disposition(
+    reason: str, *, extension: str, seconds: int | None, click2dial: bool, unmapped: dict[str, str]
+) -> Disposition:
+    """What became of the call. In a campaign an extension means that an agent was joined; in Click2Dial it is the
+    agent who asked for the call, so the end's reason decides, and a hang-up without talk was one before an answer."""
+    word = _END_REASONS.get(reason.lower())
+    if word is None and reason:
+        unmapped["end_reason"] = reason[:MAX_WORD]
+    if word == Disposition.VOICEMAIL:
+        return Disposition.VOICEMAIL
+    if click2dial and word is not None:
+        if word == _HUNG_UP:
+            return Disposition.ANSWERED if seconds else Disposition.CANCELLED
+        return Disposition(word)
+    if extension:
+        return Disposition.ANSWERED
+    if word is None:
+        return Disposition.UNKNOWN
+    return Disposition.ABANDONED if word == _HUNG_UP else Disposition(word)
+
+
+def _ended_by(reason: str, *, inbound: bool) -> EndedBy:
+    word = reason.lower()
+    if word in _AGENT_ENDS:
+        return EndedBy.AGENT
+    if word in _CUSTOMER_ENDS:
+        return EndedBy.CALLER if inbound else EndedBy.CALLEE
+    return EndedBy.UNKNOWN
+
+
+def _text(value: object) -> str:
+    """A value as text: the dialler sends numbers where its pages show text. A number with a zero fraction is whole."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
+
+
+def _moment(value: object) -> datetime | None:
+    """Unix seconds, UTC, as a number or text, or ISO 8601 (UTC without an offset); DecodeError otherwise."""
+    if value in (None, ""):
+        return None
+    text = _text(value)
+    try:
+        if text.isascii() and text.isdigit():
+            return datetime.fromtimestamp(int(text), UTC)
+        at = datetime.fromisoformat(text)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise DecodeError(Reason.BAD_VALUE, f"dialed_at {text[:MAX_WORD]!r} is no time") from error
+
+
+def _seconds(value: object, flags: set[str]) -> int | None:
+    text = _text(value)
+    if not text:
+        return None
+    try:
+        seconds = int(float(text))
+    except (ValueError, OverflowError):
+        flags.add("value_dropped")
+        return None
+    if 0 <= seconds <= MAX_SECONDS:
+        return seconds
+    flags.add("value_dropped")
+    return None

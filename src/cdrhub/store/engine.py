@@ -1,0 +1,185 @@
+"""The database: its connections, its transactions, and what is done when one fails.
+
+Two pools: one for writing, set up for the write protocol, and one for everybody else. A transaction that met a
+deadlock is begun again; one whose connection was gone is tried once on a fresh connection; then the caller learns
+that the database is away. No message of this module shows a password.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from cdrhub.errors import CdrhubError, StoreError, StoreUnavailable
+from cdrhub.store import mariadb, postgresql, sqlite
+from cdrhub.store.transaction import Transaction
+from cdrhub.store.trouble import Trouble, driver_error
+
+CONNECTIONS = 4
+STATEMENT_SECONDS = 60.0  #: after which a connection that does not answer is given up
+TRANSIENT_ATTEMPTS = 12
+FIRST_PAUSE_SECONDS = 0.01
+LAST_PAUSE_SECONDS = 1.0
+
+T = TypeVar("T")
+
+_ENGINES = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+    "mariadb": "mariadb",
+    "mysql": "mariadb",
+}
+_TRANSACTIONS: dict[str, type[Transaction]] = {
+    "sqlite": sqlite.SQLiteTransaction,
+    "postgresql": postgresql.PostgresTransaction,
+    "mariadb": mariadb.MariaDBTransaction,
+}
+_TROUBLES = {"sqlite": sqlite.trouble, "postgresql": postgresql.trouble, "mariadb": mariadb.trouble}
+
+
+class RacedError(Exception):
+    """A unique key was there already: write the batch again, without guessing."""
+
+
+class RefusedError(Exception):
+    """The database refuses a value of this batch."""
+
+
+class Database:
+    """One database and its two pools."""
+
+    def __init__(self, url: URL, *, connections: int = CONNECTIONS, seconds: float = STATEMENT_SECONDS) -> None:
+        self.url = url
+        self.kind = _ENGINES[url.get_backend_name()]
+        self.lanes = 1 if self.kind == "sqlite" else connections
+        self._seconds = seconds
+        self._connections = connections
+        self._writer = self._engine(writer=True)
+        self._reader = self._engine(writer=False)
+        self._trouble = _TROUBLES[self.kind]
+
+    def __repr__(self) -> str:
+        return f"Database({self.url.render_as_string(hide_password=True)!r})"
+
+    def _engine(self, *, writer: bool) -> AsyncEngine:
+        if self.kind == "sqlite":
+            return sqlite.engine(self.url, writer=writer)
+        if self.kind == "mariadb":
+            return mariadb.engine(self.url, writer=writer, connections=self._connections)
+        return postgresql.engine(self.url, writer=writer, connections=self._connections, seconds=self._seconds)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._writer.dispose()
+        await self._reader.dispose()
+
+    @asynccontextmanager
+    async def connect(self, *, writing: bool = False) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction that is committed at the end. Raises StoreUnavailable."""
+        engine = self._writer if writing else self._reader
+        try:
+            async with engine.connect() as connection:
+                try:
+                    await connection.begin()
+                    yield connection
+                    await connection.commit()
+                except BaseException as error:
+                    await self._abandon(connection, error)
+                    raise
+        except (CdrhubError, RacedError, RefusedError):
+            raise
+        except Exception as error:
+            if self._trouble(error) in (Trouble.AWAY, Trouble.TRANSIENT) or isinstance(error, TimeoutError):
+                raise StoreUnavailable(self.explain(error)) from error
+            raise
+
+    async def _abandon(self, connection: AsyncConnection, error: BaseException) -> None:
+        """Roll back, and throw the connection away where it may be broken."""
+        if isinstance(error, Exception) and self._trouble(error) is not Trouble.AWAY:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await connection.rollback()
+            except Exception as failed:  # noqa: BLE001  (the first error is the one that counts)
+                error = failed
+            else:
+                return
+        await asyncio.shield(connection.invalidate(error))
+
+    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run `work` in a write transaction and commit it; once more where that may help.
+
+        Raises RacedError, RefusedError, StoreUnavailable, and what `work` itself raises.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await self._write_once(work)
+            except (CdrhubError, RacedError, RefusedError):
+                raise
+            except Exception as error:
+                trouble = Trouble.AWAY if isinstance(error, TimeoutError) else self._trouble(error)
+                match trouble:
+                    case Trouble.RACED:
+                        raise RacedError from error
+                    case Trouble.REFUSED:
+                        raise RefusedError(self.explain(error)) from error
+                    case Trouble.TRANSIENT if attempt < TRANSIENT_ATTEMPTS:
+                        pause = min(FIRST_PAUSE_SECONDS * 2**attempt, LAST_PAUSE_SECONDS)
+                        await asyncio.sleep(random.uniform(0, pause))  # noqa: S311  (spreads writers, hides nothing)
+                    case Trouble.AWAY if attempt == 1:
+                        await self._writer.dispose()  # the others of the pool are as old as this one
+                    case Trouble.AWAY | Trouble.TRANSIENT:
+                        raise StoreUnavailable(self.explain(error)) from error
+                    case None:
+                        raise
+
+    async def _write_once(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        async with asyncio.timeout(self._seconds), self._writer.connect() as connection:
+            try:
+                await connection.begin()
+                result = await work(_TRANSACTIONS[self.kind](connection))
+                await connection.commit()
+            except BaseException as error:
+                await self._abandon(connection, error)
+                raise
+            return result
+
+    def explain(self, error: BaseException) -> str:
+        """`error` in one line, without the password."""
+        cause = driver_error(error)
+        said = " ".join(str(cause).split()) or type(cause).__name__
+        if self.url.password:
+            said = said.replace(str(self.url.password), "***")
+        where = self.url.render_as_string(hide_password=True)
+        return f"{where}: {said}"
+
+
+def open_database(url: str, *, connections: int = CONNECTIONS, seconds: float = STATEMENT_SECONDS) -> Database:
+    """The database of a URL as people write it: `sqlite:///path`, `postgresql://…`, `mariadb://…`. Connects to nothing.
+
+    Raises StoreError for any other.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StoreError(f"{_without_password(url)!r} is not the URL of a database") from error
+    if parsed.get_backend_name() not in _ENGINES:
+        raise StoreError(
+            f"{parsed.render_as_string(hide_password=True)!r}: the database must be sqlite:///…, postgresql://… or "
+            "mariadb://…"
+        )
+    return Database(parsed, connections=connections, seconds=seconds)
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//***@", url)

@@ -1,0 +1,81 @@
+"""MariaDB through asyncmy: READ COMMITTED, multi-row statements, InnoDB's locks taken in the order of the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from cdrhub.store.portable import PortableTransaction, insert_statement
+from cdrhub.store.rows import CALL_COLUMNS, UPDATED_COLUMNS, Row
+from cdrhub.store.tables import calls
+from cdrhub.store.trouble import Trouble, driver_error
+from cdrhub.store.types import UtcDateTime, mariadb_time
+
+CONNECT_SECONDS = 10
+
+# Error numbers: https://mariadb.com/kb/en/mariadb-error-code-reference/
+DUPLICATE_KEY = 1062
+TRANSIENT = frozenset({1205, 1213, 1020})  # lock wait time-out, deadlock, row changed since read
+REFUSED = frozenset(
+    {
+        1048,  # column cannot be null
+        1118,  # row too large
+        1153,  # packet larger than max_allowed_packet
+        1264,  # out of range
+        1265,  # data truncated
+        1292,  # wrong value
+        1366,  # wrong string value
+        1367,  # illegal value
+        1406,  # data too long
+        1690,  # out of range
+        4025,  # check constraint
+    }
+)
+
+# All rows exist and are locked: this is an update of many rows in one statement.
+_UPDATE = (
+    f"{insert_statement(calls, CALL_COLUMNS, '%s')} ON DUPLICATE KEY UPDATE "
+    f"{', '.join(f'{name} = VALUES({name})' for name in UPDATED_COLUMNS)}"
+)
+
+
+class MariaDBTransaction(PortableTransaction):
+    """A READ COMMITTED transaction."""
+
+    placeholder = "%s"
+    conversions = {UtcDateTime: mariadb_time}  # noqa: RUF012  (read-only, declared in the base)
+
+    async def update_calls(self, rows: Sequence[Row]) -> None:
+        if rows:
+            await self.connection.exec_driver_sql(_UPDATE, self.converted(calls, CALL_COLUMNS, rows))
+
+
+def engine(url: URL, *, writer: bool, connections: int) -> AsyncEngine:
+    """An engine for `mariadb://…`; TLS by `ssl_ca`, `ssl_cert`, `ssl_key`, `ssl_check_hostname` in the query."""
+    return create_async_engine(
+        url.set(drivername="mariadb+asyncmy").update_query_dict({"charset": "utf8mb4"}),
+        isolation_level="READ COMMITTED",
+        pool_size=connections,
+        max_overflow=0,
+        pool_pre_ping=not writer,
+        pool_recycle=3600,
+        connect_args={"connect_timeout": CONNECT_SECONDS},
+        hide_parameters=True,
+    )
+
+
+def trouble(error: BaseException) -> Trouble | None:
+    """What `error` means for the batch."""
+    cause = driver_error(error)
+    if type(cause).__module__.startswith(("asyncmy", "sqlalchemy")):
+        number = cause.args[0] if cause.args and isinstance(cause.args[0], int) else 0
+        if number == DUPLICATE_KEY:
+            return Trouble.RACED
+        if number in TRANSIENT:
+            return Trouble.TRANSIENT
+        return Trouble.REFUSED if number in REFUSED else Trouble.AWAY
+    if isinstance(cause, UnicodeError | TypeError | OverflowError):
+        return Trouble.REFUSED
+    return Trouble.AWAY if isinstance(cause, OSError | EOFError) else None

@@ -1,0 +1,110 @@
+"""What SQLite and MariaDB share: many rows in one statement of the driver, and probing before inserting.
+
+Neither tells which rows of an insert were new without telling too much (MariaDB returns the existing row as if it were
+the new one). So where a batch may repeat something, what exists is asked for first, and the rest is inserted plainly;
+if another writer was faster in between, the unique key says so and the batch is written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, ClassVar
+
+from sqlalchemy import Table, select
+
+from cdrhub.store.rows import CALL_COLUMNS, ID_POSITION, RECORD_COLUMNS, Row
+from cdrhub.store.tables import calls, records
+from cdrhub.store.transaction import (
+    KNOWN_CALL_COLUMNS,
+    CallKey,
+    KnownCall,
+    RecordKey,
+    Transaction,
+    by_source,
+    known_call,
+)
+
+
+class PortableTransaction(Transaction):
+    """A transaction of an engine whose driver takes lists of plain tuples."""
+
+    placeholder: ClassVar[str]
+    #: By the type of a column: how the driver wants values that it would not store as `types.py` reads them.
+    conversions: ClassVar[Mapping[type, Callable[[Any], Any]]]
+
+    async def insert_records(self, rows: Sequence[Row], *, expect_new: bool) -> set[RecordKey] | None:
+        if expect_new:
+            await self.append(records, RECORD_COLUMNS, rows)
+            return None
+        known: set[RecordKey] = set()
+        for source, digests in by_source((row[0], row[1]) for row in rows):
+            found = await self.connection.execute(
+                select(records.c.digest).where(records.c.digest.in_(digests), records.c.source == source)
+            )
+            known.update((source, row.digest) for row in found)
+        missing = [row for row in rows if (row[0], row[1]) not in known]
+        await self.append(records, RECORD_COLUMNS, missing)
+        return {(row[0], row[1]) for row in missing}
+
+    async def insert_calls(self, rows: Sequence[Row], *, expect_new: bool) -> set[str] | None:
+        if expect_new:
+            await self.append(calls, CALL_COLUMNS, rows)
+            return None
+        known: set[CallKey] = set()
+        for source, keys in by_source((row[0], row[1]) for row in rows):
+            found = await self.connection.execute(
+                select(calls.c.call_key).where(calls.c.call_key.in_(keys), calls.c.source == source)
+            )
+            known.update((source, row.call_key) for row in found)
+        missing = [row for row in rows if (row[0], row[1]) not in known]
+        await self.append(calls, CALL_COLUMNS, missing)
+        return {row[ID_POSITION] for row in missing}
+
+    async def lock_calls(self, keys: Sequence[CallKey]) -> list[KnownCall]:
+        found: list[KnownCall] = []
+        for source, some in by_source(keys):
+            found += map(
+                known_call,
+                await self.connection.execute(
+                    select(*KNOWN_CALL_COLUMNS)
+                    .where(calls.c.call_key.in_(some), calls.c.source == source)
+                    .order_by(calls.c.call_key)
+                    .with_for_update()
+                ),
+            )
+        return found
+
+    async def append(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        if rows:
+            statement = insert_statement(table, tuple(columns), self.placeholder)
+            await self.connection.exec_driver_sql(statement, self.converted(table, tuple(columns), rows))
+
+    def converted(self, table: Table, columns: tuple[str, ...], rows: Sequence[Row]) -> list[Row]:
+        """`rows` as the driver takes them."""
+        changes = _changes(type(self), table, columns)
+        converted = []
+        for row in rows:
+            values = list(row)
+            for position, change in changes:
+                if (value := values[position]) is not None:
+                    values[position] = change(value)
+            converted.append(tuple(values))
+        return converted
+
+
+@cache
+def insert_statement(table: Table, columns: tuple[str, ...], placeholder: str) -> str:
+    """A plain insert; no name of ours needs quotes."""
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join([placeholder] * len(columns))})"  # noqa: S608  (names of ours only)
+
+
+@cache
+def _changes(
+    kind: type[PortableTransaction], table: Table, columns: tuple[str, ...]
+) -> tuple[tuple[int, Callable[[Any], Any]], ...]:
+    return tuple(
+        (position, kind.conversions[type(table.c[name].type)])
+        for position, name in enumerate(columns)
+        if type(table.c[name].type) in kind.conversions
+    )

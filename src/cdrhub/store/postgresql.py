@@ -1,0 +1,157 @@
+"""PostgreSQL through asyncpg: binary COPY for what is new, arrays for what may exist.
+
+COPY writes many rows to a page at a time and costs a fraction of any insert, but knows no ON CONFLICT. So a batch is
+copied in the belief that all of it is new, which is what phone systems send; a unique violation ends that belief, and
+the batch is written again with `INSERT … SELECT FROM unnest(…) ON CONFLICT DO NOTHING RETURNING`, and so are the
+next ones for a while.
+
+Statements of a prepared plan are cached by the connection, and a plan made while a table was empty and never analysed
+would read it whole ever after. So these connections are told never to: every statement here has an index.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, cast
+
+import asyncpg
+from sqlalchemy import URL, Table
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from cdrhub.store.rows import CALL_COLUMNS, RECORD_COLUMNS, UPDATED_COLUMNS, Row
+from cdrhub.store.tables import calls, records
+from cdrhub.store.transaction import KNOWN_CALL_COLUMNS, CallKey, KnownCall, RecordKey, Transaction, by_source, known_call
+from cdrhub.store.trouble import Trouble, driver_error
+
+CONNECT_SECONDS = 10.0
+
+_SETTINGS = (
+    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; "
+    "SET default_transaction_isolation = 'read committed'"
+)
+
+LOCK_CALLS = (
+    f"SELECT {', '.join(column.name for column in KNOWN_CALL_COLUMNS)} FROM calls "  # noqa: S608  (names of ours only)
+    "WHERE call_key = ANY($1::varchar[]) AND source = $2 ORDER BY call_key FOR UPDATE"
+)
+
+# Classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_TRANSIENT = frozenset({"40001", "40P01", "55P03", "57014"})
+_REFUSED_CLASSES = frozenset({"22", "23", "54"})
+
+
+def _array_type(table: Table, name: str) -> str:
+    kind: str = table.c[name].type.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
+    return kind.partition(" COLLATE")[0].partition("(")[0] + "[]"
+
+
+@cache
+def _from_arrays(table: Table, columns: tuple[str, ...]) -> str:
+    """`unnest(…) AS u (…)`: one parameter for each column."""
+    arrays = ", ".join(
+        f"${number}::{_array_type(table, name)}" for number, name in enumerate(columns, start=1)
+    )
+    return f"unnest({arrays}) AS u ({', '.join(columns)})"
+
+
+@cache
+def _insert_missing(table: Table, columns: tuple[str, ...], conflict: str, returning: str) -> str:
+    return (
+        f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM {_from_arrays(table, columns)} "  # noqa: S608
+        f"ON CONFLICT ({conflict}) DO NOTHING RETURNING {returning}"
+    )
+
+
+@cache
+def _update_calls() -> str:
+    columns = ("id", *UPDATED_COLUMNS)
+    return (
+        f"UPDATE calls AS c SET {', '.join(f'{name} = u.{name}' for name in UPDATED_COLUMNS)} "  # noqa: S608
+        f"FROM {_from_arrays(calls, columns)} WHERE c.id = u.id"
+    )
+
+
+class PostgresTransaction(Transaction):
+    """A READ COMMITTED transaction. Its first statement must go through SQLAlchemy, which begins it lazily."""
+
+    async def _driver(self) -> asyncpg.Connection[Any]:
+        raw = await self.connection.get_raw_connection()
+        return cast("asyncpg.Connection[Any]", raw.driver_connection)
+
+    async def insert_records(self, rows: Sequence[Row], *, expect_new: bool) -> set[RecordKey] | None:
+        if expect_new:
+            await self.append(records, RECORD_COLUMNS, rows)
+            return None
+        if not rows:
+            return set()
+        statement = _insert_missing(records, RECORD_COLUMNS, "digest, source", "source, digest")
+        found = await (await self._driver()).fetch(statement, *zip(*rows, strict=True))
+        return {(row[0], row[1]) for row in found}
+
+    async def insert_calls(self, rows: Sequence[Row], *, expect_new: bool) -> set[str] | None:
+        if expect_new:
+            await self.append(calls, CALL_COLUMNS, rows)
+            return None
+        if not rows:
+            return set()
+        statement = _insert_missing(calls, CALL_COLUMNS, "call_key, source", "id")
+        found = await (await self._driver()).fetch(statement, *zip(*rows, strict=True))
+        return {str(row[0]) for row in found}
+
+    async def lock_calls(self, keys: Sequence[CallKey]) -> list[KnownCall]:
+        driver = await self._driver()
+        found: list[KnownCall] = []
+        for source, some in by_source(keys, at_once=len(keys)):
+            for row in await driver.fetch(LOCK_CALLS, some, source):
+                found.append(known_call((str(row[0]), *row[1:])))
+        return found
+
+    async def update_calls(self, rows: Sequence[Row]) -> None:
+        if rows:
+            columns = list(zip(*rows, strict=True))
+            await (await self._driver()).execute(_update_calls(), columns[2], *columns[5:])
+
+    async def append(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        if rows:
+            await (await self._driver()).copy_records_to_table(table.name, records=rows, columns=columns)
+
+
+def engine(url: URL, *, writer: bool, connections: int, seconds: float) -> AsyncEngine:
+    """An engine for `postgresql://…`; the whole query of the URL is libpq's (`sslmode`, `sslrootcert`, …). A statement
+    that takes longer than `seconds` ends its connection."""
+    dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    async def connect() -> asyncpg.Connection[Any]:
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS, command_timeout=seconds)
+        if writer:
+            await connection.execute(_SETTINGS)
+        return connection
+
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=connections,
+        max_overflow=0,
+        pool_pre_ping=not writer,
+        hide_parameters=True,
+    )
+
+
+def trouble(error: BaseException) -> Trouble | None:
+    """What `error` means for the batch."""
+    cause = driver_error(error)
+    if isinstance(cause, asyncpg.UniqueViolationError):
+        return Trouble.RACED
+    if isinstance(cause, asyncpg.PostgresError):
+        state = cause.sqlstate or ""
+        if state in _TRANSIENT:
+            return Trouble.TRANSIENT
+        return Trouble.REFUSED if state[:2] in _REFUSED_CLASSES else Trouble.AWAY
+    if isinstance(cause, ValueError | TypeError | OverflowError):
+        return Trouble.REFUSED
+    if isinstance(cause, asyncpg.InterfaceError | asyncpg.InternalClientError | OSError | EOFError | asyncio.TimeoutError):
+        return Trouble.AWAY
+    return None

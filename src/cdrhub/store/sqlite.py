@@ -1,0 +1,86 @@
+"""SQLite: one writer, WAL, every commit on the disk before it returns.
+
+A transaction begins with BEGIN IMMEDIATE, so that what a probe saw stays true until the commit, also when another
+process (`cdrhub import`) writes to the same file.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, String, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from cdrhub.store.portable import PortableTransaction
+from cdrhub.store.rows import UPDATED_COLUMNS, Row
+from cdrhub.store.tables import calls
+from cdrhub.store.trouble import Trouble, driver_error
+from cdrhub.store.types import Cost, UtcDateTime, sqlite_time
+
+BUSY_SECONDS = 10.0  #: how long one statement waits for another process's transaction
+
+_UPDATE = f"UPDATE calls SET {', '.join(f'{name} = ?' for name in UPDATED_COLUMNS)} WHERE id = ?"  # noqa: S608  (names of ours only)
+_UPDATE_ORDER = (*UPDATED_COLUMNS, "id")
+
+
+class SQLiteTransaction(PortableTransaction):
+    """A transaction under the database's only write lock."""
+
+    placeholder = "?"
+    # A word of an enumeration is a string to everybody but this driver, which asks its adapters about it first.
+    conversions = {UtcDateTime: sqlite_time, Cost: str, String: str}  # noqa: RUF012  (read-only, declared in the base)
+
+    async def update_calls(self, rows: Sequence[Row]) -> None:
+        if rows:
+            reordered = [(*row[5:], row[2]) for row in rows]
+            await self.connection.exec_driver_sql(_UPDATE, self.converted(calls, _UPDATE_ORDER, reordered))
+
+
+def engine(url: URL, *, writer: bool) -> AsyncEngine:
+    """An engine for `sqlite:///path`; the writer has one connection."""
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    made = create_async_engine(
+        url.set(drivername="sqlite+aiosqlite"),
+        connect_args={"timeout": BUSY_SECONDS},
+        pool_size=1 if writer else 4,
+        max_overflow=0,
+        hide_parameters=True,
+    )
+
+    @event.listens_for(made.sync_engine, "connect")
+    def set_up(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions begin where we say so, not where the driver guesses
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA temp_store = MEMORY")
+        cursor.close()
+
+    @event.listens_for(made.sync_engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+    return made
+
+
+def trouble(error: BaseException) -> Trouble | None:
+    """What `error` means for the batch."""
+    cause = driver_error(error)
+    text = str(cause)
+    if isinstance(cause, sqlite3.IntegrityError):
+        return Trouble.RACED if text.startswith("UNIQUE constraint") else Trouble.REFUSED
+    if isinstance(cause, sqlite3.OperationalError):
+        return Trouble.TRANSIENT if "locked" in text or "busy" in text else Trouble.AWAY
+    if isinstance(
+        cause,
+        sqlite3.DataError | sqlite3.InterfaceError | sqlite3.ProgrammingError | OverflowError | UnicodeError | TypeError,
+    ):
+        return Trouble.REFUSED
+    if isinstance(cause, sqlite3.Error | OSError) or isinstance(error, DBAPIError):
+        return Trouble.AWAY
+    return None

@@ -1,0 +1,606 @@
+"""The write protocol: how a batch of decoded records becomes calls, legs, coverage and facts, in one transaction.
+
+1. records, in the order of their keys: this decides what is new; what is not has no effect;
+2. calls that are missing, in the order of their keys;
+3. calls that exist, locked in the same order, folded anew from all their records;
+4. facts; 5. commit.
+
+A call is never changed step by step: it is what the fold makes of all its records, so it does not matter in which
+batches they came. Records of a recent call are remembered as updates, so that they need not be read and decoded
+again; the row's revision tells whether that memory is still the truth.
+
+A value that the database refuses costs its own record only: the batch is halved until that record is found, and it
+is suspended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+import uuid_utils
+
+from cdrhub.errors import DecodeError, Reason, StoreError
+from cdrhub.model.call import Call
+from cdrhub.model.disposition import State
+from cdrhub.model.fold import fold
+from cdrhub.model.inference import Coverage
+from cdrhub.model.update import CallUpdate, Ignored, storable_json
+from cdrhub.store.batch import Item, Redecode, Written
+from cdrhub.store.engine import Database, RacedError, RefusedError
+from cdrhub.store.rows import (
+    CALL_COLUMNS,
+    COVERAGE_COLUMNS,
+    FACT_COLUMNS,
+    FOLDED_COLUMNS,
+    ID_POSITION,
+    LEG_COLUMNS,
+    SUSPENDED,
+    UNOPENED_COLUMNS,
+    Row,
+    call_row,
+    leg_rows,
+    record_row,
+    snapshot,
+    storable_detail,
+)
+from cdrhub.store.tables import call_legs, coverage, outbox, unopened
+from cdrhub.store.transaction import CallKey, KnownCall, RecordKey, StoredRecord, Transaction
+
+log = structlog.get_logger(__name__)
+
+REMEMBERED_UPDATES = 8_192  #: updates of recent calls kept in memory; about 3 KB each
+CAREFUL_BATCHES = 32  #: batches written without guessing after a guess was wrong
+RACES = 50  #: after so many lost races something else is wrong
+REFUSED_BODY_BYTES = 65_536  #: kept of a body that the database refuses whole
+
+STARTED, ANSWERED, SETTLED = "call.started", "call.answered", "call.settled"
+
+
+class FoldError(Exception):
+    """Our own code failed on the records of one call."""
+
+    def __init__(self, key: CallKey, cause: Exception) -> None:
+        super().__init__(f"{type(cause).__name__}: {cause}")
+        self.key = key
+
+
+@dataclass(slots=True)
+class Group:
+    """The records of one call in one batch."""
+
+    key: CallKey
+    call_id: str
+    items: list[Item]
+    updates: list[CallUpdate]
+    remembered: Remembered | None = None
+    waiting: list[RecordKey] = field(default_factory=list)  #: earlier records that did not open the call
+
+    @property
+    def settle_seconds(self) -> float:
+        return max(item.settle_seconds for item in self.items)
+
+    @property
+    def received(self) -> tuple[datetime, datetime]:
+        if len(self.items) == 1:
+            moment = self.items[0].record.received_at
+            return moment, moment
+        moments = [item.record.received_at for item in self.items]
+        return min(moments), max(moments)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Remembered:
+    """A call as this process last wrote it: all its updates at that revision."""
+
+    call_id: str
+    revision: int
+    updates: tuple[CallUpdate, ...]
+
+
+class Memory:
+    """The most recently written calls, bounded by their number of updates."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._calls: OrderedDict[CallKey, Remembered] = OrderedDict()
+        self._updates = 0
+
+    def get(self, key: CallKey) -> Remembered | None:
+        """What is remembered of that call."""
+        return self._calls.get(key)
+
+    def put(self, key: CallKey, remembered: Remembered) -> None:
+        """Remember a call, and forget the oldest ones beyond the capacity."""
+        self.drop(key)
+        self._calls[key] = remembered
+        self._updates += len(remembered.updates)
+        while self._updates > self._capacity:
+            _, oldest = self._calls.popitem(last=False)
+            self._updates -= len(oldest.updates)
+
+    def drop(self, key: CallKey) -> None:
+        """Forget a call."""
+        known = self._calls.pop(key, None)
+        if known is not None:
+            self._updates -= len(known.updates)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._calls.clear()
+        self._updates = 0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What writing the groups of a batch did: counted, and remembered after the commit."""
+
+    created: int = 0
+    updated: int = 0
+    conflicts: list[str] = field(default_factory=list)  #: sources of calls that became flagged
+    remember: dict[CallKey, Remembered | None] = field(default_factory=dict)
+
+
+class CallWriter:
+    """Writes batches. One object may write several batches at once if their calls are disjoint."""
+
+    def __init__(
+        self, database: Database, *, clock: Callable[[], datetime], redecode: Redecode | None, remembered: int
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._careful = 0
+        self.memory = Memory(remembered)
+        self.redecode = redecode
+
+    # -- a batch ---------------------------------------------------------------------------------------------------
+
+    async def write(self, batch: Sequence[Item]) -> Written:
+        """Write a batch. Raises StoreUnavailable, and what `redecode` raises for records of unknown settings."""
+        ignored = [item for item in batch if isinstance(item.outcome, Ignored)]
+        kept = [item for item in batch if not isinstance(item.outcome, Ignored)] if ignored else batch
+        written = await self._write(kept) if kept else Written()
+        return _merged([written, _counted_ignored(ignored)]) if ignored else written
+
+    async def _write(self, items: Sequence[Item]) -> Written:
+        for _ in range(RACES):
+            careful = self._careful > 0
+            try:
+                written, outcome = await self._database.write(
+                    lambda tx, careful=careful: self._attempt(tx, items, careful=careful)
+                )
+            except RacedError:
+                self._careful = CAREFUL_BATCHES
+                self.memory.clear()
+            except FoldError as error:
+                log.exception("fold failed", action="decoder_bug", source=error.key[0])
+                items = [_as_bug(item, error) if call_key(item) == error.key else item for item in items]
+            except RefusedError as error:
+                return await self._bisect(items, error)
+            else:
+                self.remember(outcome)
+                if careful:
+                    self._careful = CAREFUL_BATCHES if written.duplicates else self._careful - 1
+                return written
+        raise StoreError(f"a batch lost {RACES} races against other writers")
+
+    async def _bisect(self, items: Sequence[Item], error: RefusedError) -> Written:
+        """Find the record that the database refuses."""
+        if len(items) > 1:
+            middle = len(items) // 2
+            return _merged([await self._write(items[:middle]), await self._write(items[middle:])])
+        item = items[0]
+        outcome = item.outcome
+        if isinstance(outcome, DecodeError) and outcome.reason is Reason.STORE_REFUSED:
+            if len(item.record.body) <= REFUSED_BODY_BYTES and not item.record.attributes:
+                raise StoreError(f"the database refuses even the bare record: {error}") from error
+            bare = replace(
+                item.record, body=item.record.body[:REFUSED_BODY_BYTES], attributes={}, event_id=None
+            )
+            cut = "" if len(bare.body) == len(item.record.body) else f" (first {REFUSED_BODY_BYTES} bytes kept)"
+            return await self._write([_suspended(replace(item, record=bare), f"{outcome.detail}{cut}")])
+        log.error("a record is refused", action="store_refused", source=item.record.source)
+        return await self._write([_suspended(item, str(error))])
+
+    async def _attempt(self, tx: Transaction, items: Sequence[Item], *, careful: bool) -> tuple[Written, Outcome]:
+        now = self._clock()
+        unique = {(item.record.source, item.record.digest): item for item in reversed(items)}
+        groups = self._groups(unique.values())
+        rows, spans = _record_rows(unique.values(), groups)
+        waiting = await tx.any_unopened()
+        new = await tx.insert_records(rows, expect_new=not careful)
+        if new is not None and len(new) < len(unique):
+            unique = {key: item for key, item in unique.items() if key in new}
+            groups = self._groups(unique.values(), like=groups)
+            spans = [span for span in spans if span[0] in new]
+        await tx.append(coverage, COVERAGE_COLUMNS, [row for _, row in spans])
+        outcome = await self.write_groups(tx, groups, now=now, expect_new=not careful, waiting=waiting)
+        return _count(items, unique.values(), outcome), outcome
+
+    def _groups(self, items: Iterable[Item], *, like: Mapping[CallKey, Group] | None = None) -> dict[CallKey, Group]:
+        """The calls of these items. `like` is a grouping of more of them, whose ids are kept."""
+        groups: dict[CallKey, Group] = {}
+        for item in items:
+            update = item.outcome
+            if type(update) is not CallUpdate:
+                continue
+            key = (item.owner, update.call_key)
+            group = groups.get(key)
+            if group is not None:
+                group.items.append(item)
+                group.updates.append(update)
+            elif like is not None:
+                groups[key] = Group(key, like[key].call_id, [item], [update], like[key].remembered)
+            else:
+                known = self.memory.get(key)
+                call_id = new_call_id() if known is None else known.call_id
+                groups[key] = Group(key, call_id, [item], [update], known)
+        return groups
+
+    def remember(self, outcome: Outcome) -> None:
+        """After the commit: what was written is the truth."""
+        for key, remembered in outcome.remember.items():
+            if remembered is None:
+                self.memory.drop(key)
+            else:
+                self.memory.put(key, remembered)
+
+    # -- calls -----------------------------------------------------------------------------------------------------
+
+    async def write_groups(
+        self, tx: Transaction, groups: Mapping[CallKey, Group], *, now: datetime, expect_new: bool, waiting: bool
+    ) -> Outcome:
+        """Make or fold anew the calls of these records, which are inserted already."""
+        outcome = Outcome()
+        if waiting:
+            await self._join_waiting(tx, groups)
+        fresh = [group for group in groups.values() if group.remembered is None]
+        created = await self._create(tx, fresh, outcome, now=now, expect_new=expect_new)
+        existing = [group for key, group in sorted(groups.items()) if key not in created]
+        if existing:
+            await self._refold(tx, existing, outcome, now=now)
+        return outcome
+
+    async def _join_waiting(self, tx: Transaction, groups: Mapping[CallKey, Group]) -> None:
+        """Add the records that came before anything opened their call."""
+        for key, waiting in (await tx.unopened_of(sorted(groups))).items():
+            groups[key].waiting = waiting
+
+    async def _create(
+        self, tx: Transaction, groups: Sequence[Group], outcome: Outcome, *, now: datetime, expect_new: bool
+    ) -> set[CallKey]:
+        """Insert the calls that are missing; says the keys that are done with."""
+        folded: dict[str, tuple[Group, Call]] = {}
+        rows: list[Row] = []
+        closed: list[Group] = []
+        for group in groups:
+            if group.waiting:
+                await self._take_waiting(tx, group)
+            call = _fold(group.key, group.updates)
+            if not call.opened:
+                closed.append(group)
+                continue
+            first = group.items[0]
+            rows.append(
+                call_row(
+                    call,
+                    call_id=group.call_id,
+                    item=first,
+                    record_count=len(group.updates),
+                    revision=1,
+                    received=group.received,
+                    now=now,
+                )
+            )
+            folded[group.call_id] = (group, call)
+        rows.sort()
+        inserted = await tx.insert_calls(rows, expect_new=expect_new)
+        made = folded.values() if inserted is None else [folded[call_id] for call_id in inserted]
+        done = await self._keep_unopened(tx, closed, now=now)
+        legs: list[Row] = []
+        facts: list[Row] = []
+        for group, call in made:
+            done.add(group.key)
+            outcome.created += 1
+            if "conflict" in call.flags:
+                outcome.conflicts.append(group.key[0])
+            if call.legs:
+                legs += leg_rows(group.call_id, call.legs)
+            if call.state == State.ENDED:
+                due = now if call.final else now + timedelta(seconds=group.settle_seconds)
+                facts.append((group.call_id, group.key[0], SETTLED, 1, due, None))
+            else:
+                told = snapshot(call, call_id=group.call_id, item=group.items[0])
+                facts.append((group.call_id, group.key[0], STARTED, 1, now, told))
+                if call.state == State.ANSWERED:
+                    facts.append((group.call_id, group.key[0], ANSWERED, 1, now, told))
+            if not call.final:
+                outcome.remember[group.key] = Remembered(
+                    call_id=group.call_id, revision=1, updates=tuple(group.updates)
+                )
+        await tx.append(call_legs, LEG_COLUMNS, legs)
+        await tx.append(outbox, FACT_COLUMNS, facts)
+        opened = [group for group, _ in made if group.waiting]
+        if opened:
+            await tx.link_records((key, group.call_id) for group in opened for key in group.waiting)
+            await tx.forget_unopened(group.key for group in opened)
+        return done
+
+    async def _keep_unopened(self, tx: Transaction, groups: Sequence[Group], *, now: datetime) -> set[CallKey]:
+        """Records that open no call wait for one that does, unless the call is there already."""
+        if not groups:
+            return set()
+        known = {(call.source, call.call_key) for call in await tx.lock_calls(sorted(g.key for g in groups))}
+        still = [group for group in groups if group.key not in known]
+        links: list[tuple[RecordKey, str | None]] = []
+        rows: list[Row] = []
+        for group in still:
+            source, key = group.key
+            for item in group.items:
+                rows.append((source, key, item.record.source, item.record.digest, now))
+                links.append(((item.record.source, item.record.digest), None))
+        await tx.append(unopened, UNOPENED_COLUMNS, rows)
+        await tx.link_records(links)
+        return {group.key for group in still}
+
+    async def _take_waiting(self, tx: Transaction, group: Group) -> None:
+        for stored in await tx.records_by_key(group.waiting):
+            update = self._again(stored, group.key)
+            if update is not None and stored.record is not None:
+                group.updates.append(update)
+                group.items.append(replace(group.items[0], record=stored.record, outcome=update))
+
+    async def _refold(self, tx: Transaction, groups: Sequence[Group], outcome: Outcome, *, now: datetime) -> None:
+        """Fold calls anew that exist already."""
+        known = {(call.source, call.call_key): call for call in await tx.lock_calls([g.key for g in groups])}
+        if len(known) < len(groups):
+            raise RacedError  # remembered, and gone from the database since
+        wrong = [g for g in groups if g.call_id != known[g.key].id or g.waiting]
+        if wrong:
+            await tx.link_records(
+                (key, known[g.key].id) for g in wrong for key in (*map(_record_key, g.items), *g.waiting)
+            )
+            await tx.forget_unopened(g.key for g in wrong if g.waiting)
+        forgotten = [
+            known[g.key]
+            for g in groups
+            if g.waiting or g.remembered is None or g.remembered.revision != known[g.key].revision
+        ]
+        earlier = await self._earlier(tx, forgotten)
+        rows: list[Row] = []
+        legs: list[Row] = []
+        facts: list[Row] = []
+        replaced: list[str] = []
+        sealed: list[tuple[Group, KnownCall]] = []
+        for group in groups:
+            call = known[group.key]
+            outcome.updated += 1
+            if call.id not in earlier:
+                before = group.remembered.updates if group.remembered is not None else ()
+            elif (read := earlier[call.id]) is None:
+                sealed.append((group, call))
+                outcome.remember[group.key] = None
+                continue
+            else:
+                before = read
+            updates = (*before, *group.updates)
+            folded = _fold(group.key, updates)
+            rows.append(_updated_row(group, call, folded, now=now))
+            replaced.append(call.id)
+            legs += leg_rows(call.id, folded.legs)
+            facts += _facts(group, call, folded, now=now)
+            if "conflict" in folded.flags and "conflict" not in call.flags:
+                outcome.conflicts.append(group.key[0])
+            outcome.remember[group.key] = Remembered(
+                call_id=call.id, revision=call.revision + 1, updates=_distinct(updates)
+            )
+        await tx.update_calls(rows)
+        await tx.delete_legs(replaced)
+        if sealed:
+            facts += await self._complete_sealed(tx, sealed, now=now)
+        await tx.append(call_legs, LEG_COLUMNS, legs)
+        await tx.append(outbox, FACT_COLUMNS, facts)
+
+    async def _earlier(
+        self, tx: Transaction, calls: Sequence[KnownCall]
+    ) -> dict[str, tuple[CallUpdate, ...] | None]:
+        """The updates of all records of these calls; None for one whose records do not tell it any more."""
+        if not calls:
+            return {}
+        keys = {call.id: (call.source, call.call_key) for call in calls}
+        stored: dict[str, list[StoredRecord]] = {call.id: [] for call in calls}
+        for record in await tx.records_of(list(keys)):
+            stored[str(record.call_id)].append(record)
+        read: dict[str, tuple[CallUpdate, ...] | None] = {}
+        for call_id, its in stored.items():
+            updates = [self._again(record, keys[call_id]) for record in its]
+            read[call_id] = None if None in updates else tuple(update for update in updates if update is not None)
+        return read
+
+    def _again(self, stored: StoredRecord, key: CallKey) -> CallUpdate | None:
+        """What a stored record says of this call; None if its body is gone or today's decoder reads it otherwise."""
+        if stored.record is None:
+            return None
+        if self.redecode is None:
+            raise StoreError("an old record must be decoded again, and the store was not told how")
+        outcome = self.redecode(stored.record)
+        return outcome if isinstance(outcome, CallUpdate) and outcome.call_key == key[1] else None
+
+    async def _complete_sealed(
+        self, tx: Transaction, sealed: Sequence[tuple[Group, KnownCall]], *, now: datetime
+    ) -> list[Row]:
+        """Calls whose records are gone keep what they have; late records fill what is empty, and are flagged."""
+        rows = await tx.call_rows([call.id for _, call in sealed])
+        updated: list[Row] = []
+        facts: list[Row] = []
+        for group, call in sealed:
+            late = _fold(group.key, group.updates)
+            row = rows[call.id]
+            values = {
+                name: row[name] if row[name] is not None else getattr(late, name) for name in FOLDED_COLUMNS
+            }
+            completed = Call(
+                call_key=call.call_key,
+                attributes={**late.attributes, **row["attributes"]},
+                flags=tuple(sorted({*row["flags"], "late"})),
+                final=late.final,
+                **values,
+            )
+            updated.append(_updated_row(group, call, completed, now=now, sort_at=row["sort_at"]))
+            facts += _facts(group, call, completed, now=now)
+        await tx.update_calls(sorted(updated))
+        return facts
+
+
+def new_call_id() -> str:
+    """A UUIDv7: ids of calls rise with the time, which keeps their index small."""
+    return str(uuid_utils.uuid7())
+
+
+def call_key(item: Item) -> CallKey | None:
+    """Whose call this record is of; None if it is of none."""
+    return (item.owner, item.outcome.call_key) if isinstance(item.outcome, CallUpdate) else None
+
+
+def _record_key(item: Item) -> RecordKey:
+    return item.record.source, item.record.digest
+
+
+def _record_rows(
+    items: Iterable[Item], groups: Mapping[CallKey, Group]
+) -> tuple[list[Row], list[tuple[RecordKey, Row]]]:
+    """The rows of `records` in the order of their keys, and those of `coverage`."""
+    rows: list[Row] = []
+    spans: list[tuple[RecordKey, Row]] = []
+    for item in items:
+        outcome = item.outcome
+        if type(outcome) is CallUpdate:
+            rows.append(record_row(item, groups[item.owner, outcome.call_key].call_id))
+        elif isinstance(outcome, DecodeError):
+            rows.append(record_row(item, None, state=SUSPENDED, reason=outcome.reason.value, detail=outcome.detail))
+        elif isinstance(outcome, Coverage):
+            rows.append(record_row(item, None))
+            spans.append((_record_key(item), coverage_row(item.record.source, outcome)))
+    rows.sort()
+    return rows, spans
+
+
+def coverage_row(source: str, span: Coverage) -> Row:
+    """The row of `coverage`."""
+    return (span.hub, source, span.since, span.until, span.state, storable_detail(span.detail))
+
+
+def _fold(key: CallKey, updates: Iterable[CallUpdate]) -> Call:
+    try:
+        return fold(updates)
+    except Exception as error:
+        raise FoldError(key, error) from error
+
+
+def _distinct(updates: Iterable[CallUpdate]) -> tuple[CallUpdate, ...]:
+    return tuple({update.digest: update for update in updates}.values())
+
+
+def _updated_row(
+    group: Group, known: KnownCall, call: Call, *, now: datetime, sort_at: datetime | None = None
+) -> Row:
+    first, last = group.received
+    first, last = min(first, known.first_received_at), max(last, known.last_received_at)
+    row = call_row(
+        call,
+        call_id=known.id,
+        item=group.items[0],
+        record_count=known.record_count + len(group.items) + len(group.waiting),
+        revision=known.revision + 1,
+        received=(first, last),
+        now=now,
+    )
+    return row if sort_at is None else (*row[:5], sort_at, *row[6:])
+
+
+def _facts(group: Group, known: KnownCall, call: Call, *, now: datetime) -> list[Row]:
+    """What became true of a call that existed already."""
+    source, revision = group.key[0], known.revision + 1
+    if call.state == State.ENDED:
+        due = now if call.final else now + timedelta(seconds=group.settle_seconds)
+        return [(known.id, source, SETTLED, revision, due, None)]
+    if call.state == State.ANSWERED and known.state in (State.QUEUED, State.RINGING):
+        told = snapshot(call, call_id=known.id, item=group.items[0])
+        return [(known.id, source, ANSWERED, revision, now, told)]
+    return []
+
+
+def _suspended(item: Item, detail: str) -> Item:
+    """The item of a record that the database refused."""
+    flags: set[str] = set()
+    record = replace(item.record, attributes=storable_json(dict(item.record.attributes), flags))
+    return replace(item, record=record, outcome=DecodeError(Reason.STORE_REFUSED, detail))
+
+
+def _as_bug(item: Item, error: FoldError) -> Item:
+    return replace(item, outcome=DecodeError(Reason.DECODER_BUG, storable_detail(str(error))))
+
+
+# -- counting ----------------------------------------------------------------------------------------------------------
+
+
+def _count(items: Sequence[Item], new: Iterable[Item], outcome: Outcome) -> Written:
+    by_source: dict[str, dict[str, int]] = {}
+    for item in items:
+        _add(by_source, item.record.source, "records")
+    suspended = count = 0
+    for item in new:
+        count += 1
+        _add(by_source, item.record.source, "new")
+        if isinstance(item.outcome, DecodeError):
+            suspended += 1
+            _add(by_source, item.record.source, "suspended")
+    for counts in by_source.values():
+        if repeated := counts["records"] - counts.get("new", 0):
+            counts["duplicates"] = repeated
+    for source in outcome.conflicts:
+        _add(by_source, source, "conflicts")
+    return Written(
+        records=len(items),
+        new=count,
+        duplicates=len(items) - count,
+        suspended=suspended,
+        calls_created=outcome.created,
+        calls_updated=outcome.updated,
+        conflicts=len(outcome.conflicts),
+        by_source=by_source,
+    )
+
+
+def _counted_ignored(items: Sequence[Item]) -> Written:
+    by_source: dict[str, dict[str, int]] = {}
+    for item in items:
+        _add(by_source, item.record.source, "records")
+        _add(by_source, item.record.source, "ignored")
+    return Written(records=len(items), ignored=len(items), by_source=by_source)
+
+
+def _add(by_source: dict[str, dict[str, int]], source: str, word: str) -> None:
+    counts = by_source.setdefault(source, {})
+    counts[word] = counts.get(word, 0) + 1
+
+
+def _merged(parts: Sequence[Written]) -> Written:
+    by_source: dict[str, dict[str, int]] = {}
+    for part in parts:
+        for source, counts in part.by_source.items():
+            mine = by_source.setdefault(source, {})
+            for word, count in counts.items():
+                mine[word] = mine.get(word, 0) + count
+    totals: dict[str, Any] = {
+        name: sum(getattr(part, name) for part in parts)
+        for name in (
+            "records", "new", "duplicates", "suspended", "ignored", "calls_created", "calls_updated", "conflicts",
+        )
+    }
+    return Written(**totals, by_source=by_source)

@@ -1,0 +1,140 @@
+"""kill -9 at random moments under load: every acknowledged record is there after the restart, every call once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import psycopg
+import pytest
+from support.daemon import Daemon
+from support.servers import free_port
+
+PATH = "/ingest/voicenter/0123456789abcdef-secret"
+WORKERS = 8
+LINE = "Call {n},{n:016X}_{n},00:00:10,2026/03/09 10:00:00,2026/03/09 10:00:05,2026/03/09 10:00:15,TerminatedBySrc,"
+LINE += "0266904995,Ext.114,10000,114,114,,,,,,,,Chain: 0266904995;Ext.114;\r\n"
+
+
+@dataclass(slots=True)
+class Load:
+    """What the senders sent, and what they were told."""
+
+    acknowledged: set[str] = field(default_factory=set)
+    posted: int = 0
+    lines: int = 0
+    over: bool = False
+
+
+async def post_for_ever(load: Load, *, port: int, worker: int) -> None:
+    """Post Voicenter records one after the other; what was not acknowledged is sent again, as the vendor does."""
+    number = 0
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+        while not load.over:
+            number += 1
+            key = f"w{worker}n{number}"
+            record = {"ivruniqueid": key, "type": "Incoming Call", "status": "ANSWER", "caller": "0501234567"}
+            record |= {"target": "0722776772", "time": 1_790_000_000 + number, "duration": 5, "dialtime": 3}
+            while not load.over:
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                    async with session.post(f"http://127.0.0.1:{port}{PATH}", json=record) as answer:
+                        if answer.status == 200 and (await answer.json())["err"] == 0:
+                            load.acknowledged.add(key)
+                            load.posted += 1
+                            break
+                await asyncio.sleep(0.02)
+
+
+async def lines_for_ever(load: Load, *, port: int) -> None:
+    """Send 3CX lines as an active socket does: connect, hold, come back."""
+    while not load.over:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                while not load.over:
+                    load.lines += 1
+                    writer.write(LINE.format(n=load.lines).encode())
+                    await writer.drain()
+                    await asyncio.sleep(0.001)
+            finally:
+                writer.close()
+        await asyncio.sleep(0.05)
+
+
+def rows(url: str, query: str) -> Sequence[tuple[object, ...]]:
+    """The rows of a query, on either engine."""
+    if url.startswith("sqlite:///"):
+        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database:
+            return database.execute(query).fetchall()
+    with psycopg.connect(url) as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+async def killed_again_and_again(tmp_path: Path, url: str, *, times: int, seed: int) -> None:
+    chance = random.Random(seed)
+    tcp = free_port()
+    daemon = Daemon(
+        tmp_path / "daemon",
+        database=url,
+        sources=f"""
+[sources.pbx]
+type = "3cx"
+listen = "127.0.0.1:{tcp}"
+
+[sources.vendor]
+type = "voicenter"
+path = "{PATH}"
+""",
+    )
+    load = Load()
+    await asyncio.to_thread(daemon.start)
+    senders = [
+        asyncio.create_task(lines_for_ever(load, port=tcp)),
+        *(asyncio.create_task(post_for_ever(load, port=daemon.http_port, worker=worker)) for worker in range(WORKERS)),
+    ]
+    try:
+        for _ in range(times):
+            before = load.posted
+            while load.posted < before + 50:
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(chance.uniform(0, 0.6))
+            daemon.kill()
+            await asyncio.to_thread(daemon.start)
+        load.over = True
+        await asyncio.gather(*senders)
+        await asyncio.to_thread(daemon.drained)
+        assert await asyncio.to_thread(daemon.stop) == 0
+    finally:
+        load.over = True
+        await asyncio.gather(*senders, return_exceptions=True)
+        daemon.kill()
+
+    stored = {key for (key,) in rows(url, "SELECT call_key FROM calls WHERE system = 'voicenter'")}
+    assert len(load.acknowledged) >= 50 * times
+    assert load.acknowledged <= stored
+    assert rows(url, "SELECT call_key FROM calls GROUP BY call_key, source HAVING count(*) > 1") == []
+    ((calls, records, linked),) = rows(
+        url,
+        "SELECT (SELECT count(*) FROM calls), (SELECT count(*) FROM records WHERE state = 'applied' AND call_id"
+        " IS NOT NULL), (SELECT count(DISTINCT call_id) FROM records)",
+    )
+    assert calls == records == linked
+    assert rows(url, "SELECT 1 FROM records WHERE state = 'suspended'") == []
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+async def test_killed_five_times(request: pytest.FixtureRequest, tmp_path: Path, engine: str) -> None:
+    times = 5 if engine == "sqlite" else 3
+    await killed_again_and_again(tmp_path, request.getfixturevalue(f"{engine}_url"), times=times, seed=times)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+async def test_killed_fifty_times(request: pytest.FixtureRequest, tmp_path: Path, engine: str) -> None:
+    await killed_again_and_again(tmp_path, request.getfixturevalue(f"{engine}_url"), times=50, seed=50)

@@ -1,0 +1,211 @@
+"""The real process as a service manager sees it: signals, reload, a database that goes away, refusals to start."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import sqlite3
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from support.daemon import Daemon
+from support.servers import PostgresServer, free_port, running
+
+LINE = (
+    b"Call %d,00000172FF10D141_%d,00:00:56,2020/06/29 07:53:11,2020/06/29 07:53:42,2020/06/29 07:54:39,TerminatedByDst,"
+    b"Ext.114,0266904995,114,10001,0266904995,,,,,1,0.95,default,Chain: Ext.114;0266904995;\r\n"
+)
+
+
+def source(port: int, name: str = "pbx", extra: str = "") -> str:
+    return f'[sources.{name}]\ntype = "3cx"\nlisten = "127.0.0.1:{port}"\n{extra}\n'
+
+
+@contextlib.contextmanager
+def started(daemon: Daemon) -> Iterator[Daemon]:
+    daemon.start()
+    try:
+        yield daemon
+    finally:
+        daemon.kill()
+
+
+def calls(path: Path) -> int:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        (count,) = database.execute("SELECT count(*) FROM calls").fetchone()
+        return int(count)
+
+
+def test_sigterm_brings_what_was_taken_into_the_database_and_exits_0(tmp_path: Path) -> None:
+    port, database = free_port(), tmp_path / "hub.db"
+    with started(Daemon(tmp_path, database=f"sqlite:///{database}", sources=source(port))) as daemon:
+        with socket.create_connection(("127.0.0.1", port)) as pbx:
+            pbx.sendall(b"".join(LINE % (n, n) for n in range(2_000)))
+            daemon.wait_for("cdrhub_records_received_total", 2_000)
+            assert daemon.stop() == 0
+    assert calls(database) == 2_000
+
+
+def test_sighup_takes_over_a_new_source_and_keeps_the_connection_of_an_old_one(tmp_path: Path) -> None:
+    first, second, database = free_port(), free_port(), tmp_path / "hub.db"
+    with started(Daemon(tmp_path, database=f"sqlite:///{database}", sources=source(first))) as daemon:
+        with socket.create_connection(("127.0.0.1", first)) as old:
+            old.sendall(LINE % (1, 1))
+            daemon.wait_for("cdrhub_records_stored_total", 1, source="pbx", result="new")
+            with daemon.config.open("a") as config:
+                config.write(source(second, "second"))
+            daemon.signal(signal.SIGHUP)
+            deadline = time.monotonic() + 20
+            while True:
+                try:
+                    new = socket.create_connection(("127.0.0.1", second))
+                    break
+                except OSError:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
+            with new:
+                new.sendall(LINE % (2, 2))
+                old.sendall(LINE % (3, 3))
+                daemon.wait_for("cdrhub_records_stored_total", 1, source="second", result="new")
+                daemon.wait_for("cdrhub_records_stored_total", 2, source="pbx", result="new")
+        assert daemon.stop() == 0
+    assert calls(database) == 3
+
+
+def test_a_changed_source_inherits_its_listening_socket(tmp_path: Path) -> None:
+    port, database = free_port(), tmp_path / "hub.db"
+    with started(Daemon(tmp_path, database=f"sqlite:///{database}", sources=source(port))) as daemon:
+        daemon.config.write_text(daemon.config.read_text() + 'region = "FR"\n')
+        daemon.signal(signal.SIGHUP)
+        for number in range(40):
+            with socket.create_connection(("127.0.0.1", port)) as pbx:
+                pbx.sendall(LINE % (number, number))
+            time.sleep(0.02)
+        daemon.wait_for("cdrhub_records_stored_total", 40, result="new")
+        assert daemon.stop() == 0
+    assert calls(database) == 40
+
+
+def test_a_bad_file_changes_nothing_on_sighup(tmp_path: Path) -> None:
+    port = free_port()
+    daemon = Daemon(tmp_path, database=f"sqlite:///{tmp_path / 'hub.db'}", sources=source(port))
+    with started(daemon):
+        daemon.config.write_text(daemon.config.read_text() + 'timezone = "Afrika/Lagos"\n')
+        daemon.signal(signal.SIGHUP)
+        deadline = time.monotonic() + 20
+        while "reload_refused" not in daemon.log.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert "Africa/Lagos" in daemon.log.read_text()
+        with socket.create_connection(("127.0.0.1", port)) as pbx:
+            pbx.sendall(LINE % (1, 1))
+            daemon.wait_for("cdrhub_records_stored_total", 1, result="new")
+        assert daemon.stop() == 0
+
+
+def test_the_database_stops_and_starts_and_nobody_notices(tmp_path: Path) -> None:
+    port = free_port()
+    with running(PostgresServer) as server:
+        server.execute('CREATE DATABASE "hub"')
+        with started(Daemon(tmp_path, database=server.url("hub"), sources=source(port))) as daemon:
+            with socket.create_connection(("127.0.0.1", port)) as pbx:
+                pbx.sendall(b"".join(LINE % (n, n) for n in range(500)))
+                daemon.wait_for("cdrhub_records_stored_total", 500, result="new")
+                server.stop()
+                pbx.sendall(b"".join(LINE % (n, n) for n in range(400, 1_500)))
+                daemon.wait_for("cdrhub_records_acknowledged_total", 1_600)
+                daemon.wait_for("cdrhub_database_retries_total", 1)
+                server.start()
+                daemon.drained()
+            assert daemon.metric("cdrhub_records_stored_total", result="new") == 1_500
+            assert daemon.metric("cdrhub_records_stored_total", result="duplicate") == 100
+            assert daemon.stop() == 0
+        with psycopg.connect(server.url("hub")) as connection:
+            assert connection.execute("SELECT count(*) FROM calls").fetchone() == (1_500,)
+
+
+def test_it_starts_while_the_database_is_away(tmp_path: Path) -> None:
+    port = free_port()
+    with running(PostgresServer) as server:
+        server.execute('CREATE DATABASE "hub"')
+        server.stop()
+        with started(Daemon(tmp_path, database=server.url("hub"), sources=source(port))) as daemon:
+            with socket.create_connection(("127.0.0.1", port)) as pbx:
+                pbx.sendall(LINE % (1, 1))
+                daemon.wait_for("cdrhub_records_acknowledged_total", 1)
+            assert "the database is away" in daemon.get("/readyz")
+            server.start()
+            daemon.wait_for("cdrhub_records_stored_total", 1, result="new")
+            assert daemon.stop() == 0
+
+
+def test_records_wait_in_the_journal_over_a_stop_without_the_database(tmp_path: Path) -> None:
+    port = free_port()
+    with running(PostgresServer) as server:
+        server.execute('CREATE DATABASE "hub"')
+        daemon = Daemon(tmp_path, database=server.url("hub"), sources=source(port))
+        with started(daemon):
+            server.stop()
+            with socket.create_connection(("127.0.0.1", port)) as pbx:
+                pbx.sendall(LINE % (1, 1))
+                daemon.wait_for("cdrhub_records_acknowledged_total", 1)
+            assert daemon.stop() == 0
+        server.start()
+        with started(daemon):
+            daemon.wait_for("cdrhub_records_stored_total", 1, result="new")
+            assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ('listen = "0.0.0.0:8080"', "http.tokens"),
+        ('tls_certificate = "missing.pem"\ntls_key = "missing.key"', "tls_certificate"),
+    ],
+)
+def test_it_refuses_an_unsafe_start_with_a_sentence(tmp_path: Path, extra: str, said: str) -> None:
+    daemon = Daemon(tmp_path, database=f"sqlite:///{tmp_path / 'hub.db'}", sources="")
+    text = daemon.config.read_text()
+    if extra.startswith("listen"):
+        text = text.replace(f'listen = "127.0.0.1:{daemon.http_port}"', extra)
+    else:
+        text = text.replace("[http]", f"[http]\n{extra}")
+    daemon.config.write_text(text)
+    daemon.start(ready=False)
+    assert daemon.process is not None
+    assert daemon.process.wait(30) == 78
+    log = daemon.log.read_text()
+    assert said in log
+    assert "Traceback" not in log
+
+
+def test_a_second_daemon_on_the_same_directory_is_refused(tmp_path: Path) -> None:
+    with started(Daemon(tmp_path, database=f"sqlite:///{tmp_path / 'hub.db'}", sources="")):
+        second = Daemon(tmp_path / "second", database=f"sqlite:///{tmp_path / 'hub.db'}", sources="")
+        second.config.write_text(
+            second.config.read_text().replace(str(tmp_path / "second" / "data"), str(tmp_path / "data"))
+        )
+        second.start(ready=False)
+        assert second.process is not None
+        assert second.process.wait(30) == 75
+        assert "another process" in second.log.read_text()
+
+
+def test_pages_need_a_token_once_one_is_configured(tmp_path: Path) -> None:
+    token = "0123456789abcdef"
+    extra = f'[[http.tokens]]\nname = "bi"\ntoken = "{token}"\nrole = "read"\n'
+    with started(Daemon(tmp_path, database=f"sqlite:///{tmp_path / 'hub.db'}", sources="", extra=extra)) as daemon:
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            daemon.get("/metrics")
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{daemon.http_port}/metrics", headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(asked, timeout=5) as answer:
+            assert b"cdrhub_journal_records" in answer.read()
+        assert token not in daemon.log.read_text()

@@ -1,0 +1,75 @@
+"""3CX records for tests: the captured lines, and a shortcut from a line to the call it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cdrhub.model.call import Call
+from cdrhub.model.fold import fold
+from cdrhub.model.record import RawRecord, digest_of
+from cdrhub.model.update import CallUpdate
+from cdrhub.sources.base import DirectoryEntry
+from cdrhub.sources.threecx.config import ThreeCXSettings
+from cdrhub.sources.threecx.decode import decoder
+
+CAPTURES = Path(__file__).resolve().parent.parent / "captures" / "threecx" / "lines.txt"
+RECEIVED_AT = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+UTC_SETTINGS = ThreeCXSettings()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Captured:
+    """One captured line and the layout of its group."""
+
+    number: int  #: from 1, in the order of the file
+    body: bytes
+    layout: tuple[str, ...]
+
+
+def captured() -> Iterator[Captured]:
+    """The captured lines."""
+    layout: tuple[str, ...] = ()
+    number = 0
+    for line in CAPTURES.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# layout:"):
+            layout = tuple(line.removeprefix("# layout:").strip().split(","))
+        elif line and not line.startswith("#"):
+            number += 1
+            yield Captured(number=number, body=line.encode(), layout=layout)
+
+
+def record(line: str | bytes) -> RawRecord:
+    """The record of one line."""
+    body = line if isinstance(line, bytes) else line.encode()
+    return RawRecord(
+        source="pbx",
+        received_at=RECEIVED_AT,
+        content_type="text/csv",
+        body=body,
+        digest=digest_of(body),
+        config_revision="test",
+    )
+
+
+def update_of(line: str | bytes, settings: ThreeCXSettings = UTC_SETTINGS) -> CallUpdate:
+    """What a line says."""
+    update = decoder(settings)(record(line))
+    assert isinstance(update, CallUpdate)
+    return update
+
+
+def call_of(*lines: str | bytes, settings: ThreeCXSettings = UTC_SETTINGS) -> Call:
+    """The call that lines become."""
+    return fold([update_of(line, settings) for line in lines])
+
+
+def entries(**kinds: Sequence[str]) -> tuple[DirectoryEntry, ...]:
+    """A directory: `entries(queue=["611"], person=["101"])`."""
+    return tuple(
+        DirectoryEntry.model_validate({"number": number, "kind": kind})
+        for kind, numbers in kinds.items()
+        for number in numbers
+    )

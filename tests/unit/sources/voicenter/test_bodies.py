@@ -1,0 +1,211 @@
+"""Parsing of the three formats: what they hold, and that nothing breaks the parser."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdrhub.errors import DecodeError, Reason
+from cdrhub.sources.voicenter.bodies import MAX_CDRS, Format, nested_json, parse, sniff
+from cdrhub.sources.voicenter.simulate import render
+from support.voicenter import CAPTURES, call_of, cdr
+
+FIELDS = {
+    "caller": "0501234567",
+    "target": "972722776772",
+    "time": 1595333610,
+    "duration": 75,
+    "ivruniqueid": "202007211213270124c",
+    "type": "Queue",
+    "status": "ANSWER",
+    "queueid": 7,
+    "queuename": "מכירות & <Sales>",
+    "seconds_waiting_in_queue": 20,
+    "actualCallDuration": 40,
+    "actualCallDialtime": 15,
+    "extenUser": "SIPSIP1",
+    "price": 7,
+    "IVR": [{"layer_id": 1, "layer_name": "Main", "layer_number": 0, "Dtmf": 2, "dtmf_order": 1}],
+    "CustomData": {"var_job": "42"},
+}
+
+
+def xml(value: str, *, method: str = "CDR", prolog: str = '<?xml version="1.0"?>') -> bytes:
+    return (
+        f"{prolog}<methodCall><methodName>{method}</methodName><params><param><value><struct>"
+        f"<member><name>ivruniqueid</name><value>{value}</value></member>"
+        "</struct></value></param></params></methodCall>"
+    ).encode()
+
+
+@pytest.mark.parametrize("written", Format)
+def test_every_format_gives_the_same_call(written: Format) -> None:
+    assert call_of(render(FIELDS, written)) == call_of(render(FIELDS, Format.JSON))
+
+
+def test_keys_in_any_case_give_the_same_call() -> None:
+    upper = orjson.dumps({key.upper(): value for key, value in FIELDS.items()})
+    assert call_of(upper) == call_of(render(FIELDS, Format.JSON))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda text: b"\xef\xbb\xbf" + text,
+        lambda text: b" \r\n\t" + text + b"\r\n",
+        lambda text: b"[" + text + b"]",
+        lambda text: orjson.dumps(text.decode()),
+        lambda text: orjson.dumps(orjson.dumps([orjson.loads(text)]).decode()),
+    ],
+    ids=["bom", "blanks", "array of one", "text", "text of an array in text"],
+)
+def test_wrapped_json(wrap: object) -> None:
+    assert callable(wrap)
+    text = render(FIELDS, Format.JSON)
+    assert parse(wrap(text)).items == (FIELDS,)
+
+
+@pytest.mark.parametrize("prefix", [b"", b"\xef\xbb\xbf", b"\n  "])
+def test_blanks_before_xml(prefix: bytes) -> None:
+    assert sniff(prefix + xml("a")) is Format.XMLRPC
+    assert parse(prefix + xml("a")).items == ({"ivruniqueid": "a"},)
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ("<string>a</string>", "a"),
+        ("a", "a"),
+        ("<string />", ""),
+        ("<string></string>", ""),
+        ("", ""),
+        ("<i4> 12 </i4>", 12),
+        ("<int>-3</int>", -3),
+        ("<i8>1345373417</i8>", 1345373417),
+        ('<ex:i8 xmlns:ex="http://ws.apache.org/xmlrpc/namespaces/extensions">5</ex:i8>', 5),
+        ("<i4>many</i4>", "many"),
+        ("<double>1.5</double>", "1.5"),
+        ("<boolean>1</boolean>", True),
+        ("<nil/>", None),
+        ("<string><![CDATA[<a>]]></string>", "<a>"),
+        ("<!-- c --><string>a</string>", "a"),
+        ("<array><data><value><i4>1</i4></value><value>b</value></data></array>", [1, "b"]),
+        ("<struct><member><name>k</name><value><i4>1</i4></value></member></struct>", {"k": 1}),
+    ],
+)
+def test_xmlrpc_values(value: str, read: object) -> None:
+    assert parse(xml(value)).items == ({"ivruniqueid": read},)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        xml("a", prolog='<!DOCTYPE methodCall [<!ENTITY x "y">]>'),
+        xml("&x;", prolog='<?xml version="1.0"?><!DOCTYPE methodCall [<!ENTITY x "y">]>'),
+        xml("&x;", prolog='<?xml version="1.0"?>\n<!DOCTYPE methodCall [<!ENTITY x SYSTEM "file:///etc/passwd">]>'),
+        xml("a", prolog="<!--" + " " * 5000 + "--><!DOCTYPE methodCall>"),
+    ],
+)
+def test_document_types_are_refused(body: bytes) -> None:
+    with pytest.raises(DecodeError) as caught:
+        parse(body)
+    assert caught.value.reason is Reason.FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"   ",
+        b"hello",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"[]",
+        b"[1,2]",
+        b'"text"',
+        b"{",
+        b"[" * 100_000,
+        b'{"a":' * 50_000,
+        b"<a>" * 5_000,
+        xml("a", method="OTHER"),
+        b"<methodResponse/>",
+        b"<methodCall><methodName>CDR</methodName></methodCall>",
+        xml("<array><data><value>" * 60 + "</value></data></array>" * 60),
+        b"&".join(b"k%d=v" % number for number in range(2_000)),
+    ],
+)
+def test_what_is_no_cdr(body: bytes) -> None:
+    with pytest.raises(DecodeError):
+        parse(body)
+
+
+def test_too_many_cdrs_in_one_body() -> None:
+    with pytest.raises(DecodeError) as caught:
+        parse(b"[" + b",".join([b"{}"] * (MAX_CDRS + 1)) + b"]")
+    assert caught.value.reason is Reason.TOO_LONG
+
+
+def test_json_that_is_not_quite_json_is_read() -> None:
+    body = b'{"ivruniqueid":"a","price":NaN,"big":' + b"9" * 400 + b',"n":"cut \\ud83d","x":1e999}'
+    call = call_of(body)
+    assert call.call_key == "a"
+    assert call.cost is None
+    assert {"text_repaired", "value_dropped"} <= set(call.flags)
+
+
+def test_bytes_of_another_code_page_are_repaired_and_flagged() -> None:
+    assert "text_repaired" in call_of(cdr(queuename="Q").replace(b'"Q"', b'"\xee\xeb\xe9"')).flags
+    assert "text_repaired" in call_of(b"ivruniqueid=a&queuename=%EE%EB%E9").flags
+
+
+def test_a_transcript_of_megabytes() -> None:
+    call = call_of(cdr(aiData={"transcript": "word " * 600_000, "insights": {"score": 1}}))
+    assert call.attributes["aiData"]["insights"] == {"score": 1}
+    assert "text_cut" in call.flags
+
+
+def test_repeated_keys_in_a_form_keep_what_says_something() -> None:
+    assert parse(b"a=1&a=&b=&b=2").items == ({"a": "1", "b": "2"},)
+
+
+def test_nested_json_leaves_other_text_alone() -> None:
+    assert nested_json('[{"a":1}]') == [{"a": 1}]
+    assert nested_json("[not json") == "[not json"
+    assert nested_json("plain") == "plain"
+    assert nested_json("") == ""
+
+
+SAMPLES = [path.read_bytes() for path in sorted(CAPTURES.glob("cdr-*"))]
+
+
+def _value_or_documented_error(body: bytes) -> None:
+    try:
+        assert parse(body).items
+    except DecodeError as error:
+        assert error.reason in (Reason.UNPARSABLE, Reason.FORBIDDEN, Reason.TOO_LONG)  # noqa: PT017
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes(body: bytes) -> None:
+    _value_or_documented_error(body)
+
+
+@given(st.sampled_from([b"<", b"<?xml", b"{", b"[", b'"', b"a=", b"<methodCall>"]), st.binary(max_size=200))
+def test_any_bytes_after_a_promising_start(start: bytes, rest: bytes) -> None:
+    _value_or_documented_error(start + rest)
+
+
+@given(st.sampled_from(SAMPLES), st.data())
+def test_damaged_samples(sample: bytes, data: st.DataObject) -> None:
+    damaged = bytearray(sample)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(damaged) - 1))
+        damaged[place : place + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=5))
+    _value_or_documented_error(bytes(damaged))
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_every_beginning_of_every_sample(sample: bytes) -> None:
+    for length in range(0, len(sample), max(1, len(sample) // 400)):
+        _value_or_documented_error(sample[:length])

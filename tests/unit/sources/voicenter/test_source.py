@@ -1,0 +1,346 @@
+"""The handler over real HTTP: what the sender is told, and what is kept by then."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+from lxml import etree
+from pydantic import ValidationError
+
+from cdrhub.errors import DecodeError, Reason
+from cdrhub.model.fold import fold
+from cdrhub.model.record import RawRecord
+from cdrhub.model.update import CallUpdate
+from cdrhub.sources.voicenter import SYSTEM
+from cdrhub.sources.voicenter.bodies import Format
+from cdrhub.sources.voicenter.config import VoicenterConfig, VoicenterSettings
+from cdrhub.sources.voicenter.simulate import Ledger, Push, pushes, send
+from cdrhub.sources.voicenter.source import KEPT_OF_TOO_LONG
+from support.intake import RecordingIntake, until
+from support.peers import Client
+from support.voicenter import CAPTURES, cdr, decoded
+
+PATH = "/ingest/voicenter/a-secret-of-many-letters"
+OK = {"err": 0, "errdesc": "OK"}
+
+
+@asynccontextmanager
+async def served(intake: RecordingIntake, **config: Any) -> AsyncGenerator[str]:
+    """A session of the source behind a real HTTP server; yields the URL to push to."""
+    source = SYSTEM.source(VoicenterConfig(path=PATH, **config))
+    async with intake.http_server() as base:
+        session = asyncio.create_task(source.session(intake))
+        try:
+            await until(lambda: intake.mounted, "the source mounts its path")
+            yield base + PATH
+        finally:
+            session.cancel()
+            await asyncio.gather(session, return_exceptions=True)
+
+
+async def post(url: str, body: bytes | io.BytesIO, **options: Any) -> tuple[int, str, bytes]:
+    async with aiohttp.ClientSession() as client, client.post(url, data=body, **options) as answer:
+        return answer.status, answer.content_type, await answer.read()
+
+
+def said(answer: bytes) -> tuple[str, str]:
+    """err and errdesc of an XML-RPC answer."""
+    root = etree.fromstring(answer)
+    assert root.tag == "methodResponse"
+    members = {m.findtext("name"): m.find("value") for m in root.findall("params/param/value/struct/member")}
+    err, text = members["err"], members["errdesc"]
+    assert err is not None
+    assert text is not None
+    return err.findtext("int") or "", text.findtext("string") or ""
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (cdr(), "application/json"),
+        (cdr(), "text/plain"),
+        (cdr(), ""),
+        (b"ivruniqueid=a&type=Queue", "application/x-www-form-urlencoded"),
+        (b"ivruniqueid=a&type=Queue", "application/json"),
+    ],
+)
+async def test_json_and_forms_are_answered_in_json(body: bytes, content_type: str) -> None:
+    intake = RecordingIntake()
+    async with served(intake) as url:
+        answer = await post(url, body, headers={"Content-Type": content_type})
+    assert answer[:2] == (200, "application/json")
+    assert orjson.loads(answer[2]) == OK
+    assert intake.bodies == [body]
+    assert intake.accepted[0].attributes == {"peer": "127.0.0.1"}
+
+
+async def test_xmlrpc_is_answered_in_xmlrpc() -> None:
+    intake = RecordingIntake()
+    body = (CAPTURES / "cdr-xmlrpc-request.xml").read_bytes()
+    async with served(intake) as url:
+        status, content_type, answer = await post(url, body)
+    assert (status, content_type) == (200, "text/xml")
+    assert said(answer) == ("0", "OK")
+    assert (intake.bodies, intake.accepted[0].content_type) == ([body], Format.XMLRPC.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b'{"caller":"05',
+        b'{"caller":"0500000000"}',
+        b"hello",
+        b"\x00\x01",
+        b"[]",
+        b"[{}]",
+        b'[{"ivruniqueid":"a"},7]',
+    ],
+)
+async def test_what_cannot_be_understood_is_kept_and_not_asked_for_again(body: bytes) -> None:
+    intake = RecordingIntake()
+    async with served(intake) as url:
+        status, _, answer = await post(url, body)
+    assert status == 200
+    assert orjson.loads(answer)["err"] == 1
+    assert b"".join(intake.bodies) if body else intake.bodies == [b""]
+    assert intake.counts["not_understood"] == 1
+
+
+async def test_broken_xml_is_refused_in_xmlrpc() -> None:
+    intake = RecordingIntake()
+    async with served(intake) as url:
+        status, _, answer = await post(url, b"<!DOCTYPE x>")
+    assert status == 200
+    assert said(answer)[0] == "1"
+    assert intake.bodies == [b"<!DOCTYPE x>"]
+
+
+@pytest.mark.parametrize("body", [cdr(), b"<methodCall/>", b"a=b"])
+async def test_what_could_not_be_kept_is_asked_for_again(body: bytes) -> None:
+    intake = RecordingIntake()
+    intake.refusing = True
+    async with served(intake) as url:
+        status, _, answer = await post(url, body)
+    assert status == 503
+    code = said(answer)[0] if body.startswith(b"<") else str(orjson.loads(answer)["err"])
+    assert code == "2"
+    assert intake.bodies == []
+
+
+async def test_a_full_journal_is_told_in_time_and_the_resend_is_kept() -> None:
+    intake = RecordingIntake()
+    intake.full = True
+    async with served(intake) as url:
+        status, _, _ = await post(url, cdr(), timeout=aiohttp.ClientTimeout(total=5))
+        assert status == 503
+        intake.full = False
+        assert (await post(url, cdr()))[0] == 200
+    assert intake.bodies == [cdr()]
+
+
+async def test_the_answer_waits_for_the_journal() -> None:
+    intake = RecordingIntake()
+    intake.full = True
+    async with served(intake) as url:
+        answering = asyncio.create_task(post(url, cdr()))
+        await until(lambda: intake.offered, "the record is offered")
+        assert not answering.done()
+        intake.full = False
+        assert (await answering)[0] == 200
+    assert intake.bodies == [cdr()]
+
+
+async def test_several_cdrs_in_an_array_are_several_records() -> None:
+    intake = RecordingIntake()
+    first, second = orjson.loads(cdr(ivruniqueid="a")), orjson.loads(cdr(ivruniqueid="b", queuename="\u05d0"))
+    async with served(intake) as url:
+        status, _, answer = await post(url, orjson.dumps([first, second]))
+    assert (status, orjson.loads(answer)) == (200, OK)
+    assert [orjson.loads(body) for body in intake.bodies] == [first, second]
+    assert intake.groups == [2]
+
+
+async def test_one_bad_cdr_in_an_array_does_not_take_its_neighbours_along() -> None:
+    intake = RecordingIntake()
+    async with served(intake) as url:
+        _, _, answer = await post(url, b"[" + cdr() + b',"junk",' + cdr(ivruniqueid="b") + b"]")
+    assert orjson.loads(answer)["err"] == 1
+    keys = []
+    for body in intake.bodies:
+        try:
+            keys.append(decoded(body).call_key)
+        except DecodeError:
+            keys.append("suspended")
+    assert keys == ["id-1", "suspended", "b"]
+
+
+async def test_an_array_of_one_keeps_its_bytes() -> None:
+    intake = RecordingIntake()
+    async with served(intake) as url:
+        await post(url, b" [ " + cdr() + b" ] ")
+    assert intake.bodies == [b" [ " + cdr() + b" ] "]
+    assert decoded(intake.bodies[0]).call_key == "id-1"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_over_the_limit_is_refused_and_its_beginning_kept(chunked: bool) -> None:
+    intake = RecordingIntake()
+    body = cdr(aiData="x" * 300_000)
+
+    async def pieces() -> AsyncGenerator[bytes]:
+        for start in range(0, len(body), 10_000):
+            yield body[start : start + 10_000]
+
+    async with (
+        served(intake, max_body=100_000) as url,
+        aiohttp.ClientSession() as client,
+        client.post(url, data=pieces() if chunked else body) as answer,
+    ):
+        assert answer.status == 413
+        assert orjson.loads(await answer.read())["err"] == 1
+    (kept,) = intake.accepted
+    assert kept.body == body[:KEPT_OF_TOO_LONG]
+    record = RawRecord(
+        source="v",
+        received_at=datetime.now(UTC),
+        content_type=kept.content_type,
+        body=kept.body,
+        digest=b"",
+        config_revision="1",
+        attributes=kept.attributes,
+    )
+    with pytest.raises(DecodeError) as caught:
+        SYSTEM.decoder(VoicenterSettings())(record)
+    assert caught.value.reason is Reason.TOO_LONG
+    assert intake.counts["body_too_large"] == 1
+
+
+async def test_megabytes_of_transcript_are_taken() -> None:
+    intake = RecordingIntake()
+    body = cdr(aiData={"transcript": "word " * 1_000_000})
+    async with served(intake) as url:
+        assert (await post(url, io.BytesIO(body)))[0] == 200
+    assert intake.bodies == [body]
+
+
+async def test_a_body_that_is_cut_off_leaves_nothing_and_harms_nobody() -> None:
+    intake = RecordingIntake()
+    async with served(intake) as url:
+        port = int(url.split(":")[2].split("/")[0])
+        peer = await Client.connect(port)
+        await peer.send(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n".encode(), cdr()[:50])
+        await peer.reset()
+        assert (await post(url, cdr()))[0] == 200
+    assert intake.bodies == [cdr()]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+async def test_other_methods(method: str) -> None:
+    intake = RecordingIntake()
+    async with served(intake) as url, aiohttp.ClientSession() as client, client.request(method, url) as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+    assert intake.offered == 0
+
+
+@pytest.mark.parametrize(("allow", "status"), [(["192.0.2.0/24"], 403), (["192.0.2.0/24", "127.0.0.0/8"], 200)])
+async def test_allow_list(allow: list[str], status: int) -> None:
+    intake = RecordingIntake()
+    async with served(intake, allow=allow) as url:
+        assert (await post(url, cdr()))[0] == status
+    assert len(intake.bodies) == (status == 200)
+    assert intake.counts["refused_peer"] == (status == 403)
+
+
+async def test_the_path_is_served_only_while_the_session_lives() -> None:
+    intake = RecordingIntake()
+    async with served(intake):
+        assert intake.links
+    assert not intake.mounted
+    assert intake.link_log == [("up", "http"), ("down", "http")]
+
+
+async def test_a_simulated_account_loses_nothing() -> None:
+    intake = RecordingIntake()
+    ledger = Ledger()
+    stream = islice(pushes(seed=3, start=datetime(2026, 3, 1, 8, tzinfo=UTC), broken=0.05), 400)
+    async with served(intake) as url:
+        sent = await send(stream, url=url, ledger=ledger, resend_seconds=0.01)
+    assert (sent.pushes, sent.given_up, sent.resends) == (400, 0, 0)
+    assert sent.not_understood == ledger.broken > 0
+    assert sent.acknowledged == 400 - ledger.broken
+    assert set(intake.bodies) == ledger.bodies
+
+
+async def test_a_simulated_account_sends_again_what_was_not_kept() -> None:
+    intake = RecordingIntake()
+    intake.refusing = True
+    push = Push(body=cdr(), content_type="application/json", call_key="id-1", disposition=None)
+    async with served(intake) as url:
+        sending = asyncio.create_task(send([push], url=url, resend_seconds=0.01))
+        await until(lambda: intake.offered, "the first attempt")
+        intake.refusing = False
+        sent = await sending
+    assert (sent.acknowledged, sent.given_up) == (1, 0)
+    assert sent.resends >= 1
+    assert intake.bodies == [cdr()]
+
+
+def test_every_simulated_call_ends_as_its_ledger_says() -> None:
+    stream = list(islice(pushes(seed=7, start=datetime(2026, 3, 1, 8, tzinfo=UTC)), 2000))
+    assert stream[:50] == list(islice(pushes(seed=7, start=datetime(2026, 3, 1, 8, tzinfo=UTC)), 50))
+    ledger = Ledger()
+    updates: dict[str, list[CallUpdate]] = {}
+    for push in stream[:-60]:
+        ledger.note(push)
+    for push in stream:
+        update = decoded(push.body, content_type=push.content_type)
+        assert update.call_key == push.call_key
+        updates.setdefault(update.call_key, []).append(update)
+    assert ledger.repeated > 0
+    kinds = set()
+    for key, disposition in ledger.calls.items():
+        call = fold(updates[key])
+        assert call.disposition == disposition, call
+        assert not {"conflict", "unmapped_word", "value_dropped", "number_unparsed"} & set(call.flags), call
+        kinds.add(call.type_raw)
+    assert len(kinds) >= 7
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"path": "/elsewhere/secret"},
+        {"path": PATH + " x"},
+        {"path": PATH, "epoch_timezone": "Mars/Olympus"},
+        {"path": PATH, "epoch_timezone": "../etc/passwd"},
+        {"path": PATH, "allow": ["10.0.0.300"]},
+        {"path": PATH, "max_body": 5},
+        {"path": PATH, "region": "Israel"},
+        {"path": PATH, "unknown": 1},
+    ],
+)
+def test_configurations_that_cannot_be(config: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        VoicenterConfig(**config)
+
+
+def test_the_decode_settings_leave_transport_and_secret_out() -> None:
+    config = VoicenterConfig(path=PATH, epoch_timezone="Asia/Jerusalem")
+    assert config.decode_settings() == VoicenterSettings(epoch_timezone="Asia/Jerusalem")
+    assert "secret" not in config.decode_settings().model_dump_json()
+    assert PATH not in repr(config)
+
+
+def test_what_is_promised() -> None:
+    promise = SYSTEM.delivery(VoicenterConfig(path=PATH))
+    assert (promise.acknowledged, promise.resent, promise.speaks) == (True, True, "at_end")
