@@ -15,6 +15,7 @@ import structlog
 from cdrhub.errors import CdrhubError, DecodeError, Reason
 from cdrhub.model.inference import decode_inference
 from cdrhub.model.record import INFERENCE, RawRecord
+from cdrhub.model.update import Decoded
 from cdrhub.sources.base import Decoder
 from cdrhub.sources.registry import system
 from cdrhub.store.batch import Outcome
@@ -61,7 +62,7 @@ class Decoders:
         """These settings are nowhere to be found: their records are suspended until someone decodes them with the
         current ones (`cdrhub suspense replay`)."""
 
-        def lost(record: RawRecord) -> Outcome:
+        def lost(record: RawRecord) -> Decoded:
             raise DecodeError(Reason.BAD_VALUE, f"the decode settings {record.config_revision} are lost")
 
         self._decoders[revision] = lost

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
-from cdrhub.errors import IntakeRefused, JournalFull
+from cdrhub.errors import IntakeRefused
 from cdrhub.journal import Journal
 from cdrhub.listeners import Listeners
 from cdrhub.metrics import Metrics
@@ -109,7 +109,7 @@ class SourceIntake:
         while True:
             try:
                 await self._journal.append(records, position=position)
-            except JournalFull:
+            except IntakeRefused:
                 await self._journal.room()
             else:
                 return

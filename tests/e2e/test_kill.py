@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 import psycopg
 import pytest
+
 from support.daemon import Daemon
 from support.servers import free_port
 
@@ -30,6 +31,20 @@ class Load:
     posted: int = 0
     lines: int = 0
     over: bool = False
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def acknowledge(self, key: str) -> None:
+        """The daemon said that it has this record."""
+        self.acknowledged.add(key)
+        self.posted += 1
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def progress(self, posts: int) -> None:
+        """Wait until so many more were acknowledged."""
+        goal = self.posted + posts
+        async with self.changed:
+            await self.changed.wait_for(lambda: self.posted >= goal)
 
 
 async def post_for_ever(load: Load, *, port: int, worker: int) -> None:
@@ -39,14 +54,13 @@ async def post_for_ever(load: Load, *, port: int, worker: int) -> None:
         while not load.over:
             number += 1
             key = f"w{worker}n{number}"
-            record = {"ivruniqueid": key, "type": "Incoming Call", "status": "ANSWER", "caller": "0501234567"}
+            record: dict[str, object] = {"ivruniqueid": key, "type": "Incoming Call", "status": "ANSWER", "caller": "0501234567"}
             record |= {"target": "0722776772", "time": 1_790_000_000 + number, "duration": 5, "dialtime": 3}
             while not load.over:
                 with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                     async with session.post(f"http://127.0.0.1:{port}{PATH}", json=record) as answer:
                         if answer.status == 200 and (await answer.json())["err"] == 0:
-                            load.acknowledged.add(key)
-                            load.posted += 1
+                            await load.acknowledge(key)
                             break
                 await asyncio.sleep(0.02)
 
@@ -100,9 +114,7 @@ path = "{PATH}"
     ]
     try:
         for _ in range(times):
-            before = load.posted
-            while load.posted < before + 50:
-                await asyncio.sleep(0.02)
+            await load.progress(50)
             await asyncio.sleep(chance.uniform(0, 0.6))
             daemon.kill()
             await asyncio.to_thread(daemon.start)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
 from support.daemon import Daemon
 from support.servers import PostgresServer, free_port, running
 
@@ -44,11 +45,11 @@ def calls(path: Path) -> int:
 
 def test_sigterm_brings_what_was_taken_into_the_database_and_exits_0(tmp_path: Path) -> None:
     port, database = free_port(), tmp_path / "hub.db"
-    with started(Daemon(tmp_path, database=f"sqlite:///{database}", sources=source(port))) as daemon:
-        with socket.create_connection(("127.0.0.1", port)) as pbx:
-            pbx.sendall(b"".join(LINE % (n, n) for n in range(2_000)))
-            daemon.wait_for("cdrhub_records_received_total", 2_000)
-            assert daemon.stop() == 0
+    daemon = Daemon(tmp_path, database=f"sqlite:///{database}", sources=source(port))
+    with started(daemon), socket.create_connection(("127.0.0.1", port)) as pbx:
+        pbx.sendall(b"".join(LINE % (n, n) for n in range(2_000)))
+        daemon.wait_for("cdrhub_records_received_total", 2_000)
+        assert daemon.stop() == 0
     assert calls(database) == 2_000
 
 

@@ -58,6 +58,7 @@ def check(
     69 if one cannot be had), and the delivery contract of each source is shown.
     """
     settings = loaded(config)
+    _build_sources(settings)
     for warning in _warnings(settings):
         say(f"{settings.file}: {warning}")
     typer.echo(f"{settings.file}: good, {len(settings.sources)} source{'' if len(settings.sources) == 1 else 's'}")
@@ -100,6 +101,21 @@ def schema() -> None:
     from cdrhub.config.schema import json_schema  # noqa: PLC0415 - loads every phone system
 
     sys.stdout.write(dumped(json_schema(), zone=_UTC, indent=2) + "\n")
+
+
+def _build_sources(config: Config) -> None:
+    """Build every source as a start would, without connecting. ConfigError names those that refuse."""
+    from cdrhub.errors import ConfigError  # noqa: PLC0415
+    from cdrhub.sources.registry import system  # noqa: PLC0415
+
+    refused = []
+    for name, source in config.sources.items():
+        try:
+            system(source.type).source(source)
+        except ConfigError as error:
+            refused.append(f"{config.file}: sources.{name}: {spoken(error)}")
+    if refused:
+        raise ConfigError("\n".join(refused))
 
 
 def _warnings(config: Config) -> list[str]:

@@ -135,9 +135,14 @@ class _Event:
             # The number of an event rises as long as the server runs; sessions are told apart all the same.
             sequence=Sequence(core="astercc", number=int(number)) if numbered else None,
             event_id=f"{session}/{number}"[:255] if numbered else None,
-            authority=_AUTHORITY.get(self.source, Authority.PROVISIONAL),
+            authority=self._authority(),
             opens=self._opens(),
         )
+
+    def _authority(self) -> Authority:
+        if self.source == "AGENT" and not self.outgoing and self.event != "hangup":
+            return Authority.DECISIVE  # an agent who answered outweighs a caller of whom we only saw the end
+        return _AUTHORITY.get(self.source, Authority.PROVISIONAL)
 
     def _opens(self) -> bool:
         if self.event not in EVENTS or self.source not in SOURCES or self.source == "CONSULT":
@@ -203,6 +208,7 @@ class _Event:
             agent_extension=self._phone(),
             number=self._phone(),
             team=self.values["team"],
+            parent_leg="queue" if self.values["direction"] == Direction.INBOUND else None,
             **values,
         )
 
@@ -260,13 +266,19 @@ class _Event:
         elif self.event == "answer":
             times = {"answered_at": self.at, "outcome": Outcome.ANSWERED}
         elif self.event == "hangup":
-            # Of one that had rung or answered, those events say more; a customer who never rang was not reached.
-            times = {"left_at": self.at, "outcome": Outcome.NO_ANSWER if agent else Outcome.FAILED}
+            times = {"left_at": self.at, "outcome": self._unanswered(agent=agent)}
         if agent:
             self._agent_leg(leg_key, **times)
         else:
             number = self.field("activenum") or self.field("calleridnum")
             self.leg(leg_key, role=Role.CUSTOMER, number=number, **times)
+
+    def _unanswered(self, *, agent: bool) -> Outcome:
+        """What a hang-up alone says of its leg; ringing and answer say more. A customer who never rang was not
+        reached; an incoming call's agent has answered where somebody is said to have hung up first."""
+        if not agent:
+            return Outcome.FAILED
+        return Outcome.ANSWERED if not self.outgoing and self.field("hangupfirst") else Outcome.NO_ANSWER
 
     def _consult(self) -> None:
         party_id = self.field("uniqueid") or self.field("activenum")
