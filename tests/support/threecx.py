@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from cdrhub.model.update import CallUpdate
 from cdrhub.sources.base import DirectoryEntry
 from cdrhub.sources.threecx.config import ThreeCXSettings
 from cdrhub.sources.threecx.decode import decoder
+from cdrhub.sources.threecx.layout import STANDARD_20, STANDARD_27
 
 CAPTURES = Path(__file__).resolve().parent.parent / "captures" / "threecx" / "lines.txt"
 RECEIVED_AT = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
@@ -73,3 +74,37 @@ def entries(**kinds: Sequence[str]) -> tuple[DirectoryEntry, ...]:
         for kind, numbers in kinds.items()
         for number in numbers
     )
+
+
+_ORDINARY = {
+    "historyid": "23193",
+    "callid": "00000172FF10D141_4445",
+    "duration": "00:01:00",
+    "time-start": "2026/03/02 08:00:00",
+    "time-answered": "2026/03/02 08:00:05",
+    "time-end": "2026/03/02 08:01:05",
+    "reason-terminated": "TerminatedBySrc",
+    "from-no": "0496270365",
+    "to-no": "Ext.101",
+    "from-dn": "10000",
+    "to-dn": "101",
+    "dial-no": "101",
+}
+
+
+def line_20(**fields: str) -> str:
+    """A constructed line of the 20 standard fields: an answered inbound call, but for what `fields` say."""
+    return _line(STANDARD_20, fields)
+
+
+def line_27(**fields: str) -> str:
+    """The same of the 27 standard fields."""
+    return _line(STANDARD_27, fields)
+
+
+def _line(names: Sequence[str], fields: Mapping[str, str]) -> str:
+    values = _ORDINARY | {name.replace("_", "-"): value for name, value in fields.items()}
+    return "Call " + ",".join(values.get(name, "") for name in names)
+
+
+LINE_20 = line_20()

@@ -58,9 +58,8 @@ def exit_code_of(command: Callable[[], object]) -> int:
     except (KeyboardInterrupt, Abort):
         say("interrupted")
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        _discard_output()
-        return Exit.OK
+    except SystemExit as ended:  # typer's own end, when whoever read our output has gone (`cdrhub calls | head`)
+        return Exit.OK if isinstance(ended.__context__, BrokenPipeError) else Exit.INTERNAL
     except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback reaches a user
         return _failed(error)
     return returned if isinstance(returned, int) else Exit.OK
@@ -107,10 +106,3 @@ def _misused(error: TyperException) -> int:
         context = getattr(error, "ctx", None)
         say(message + (f" (try: {context.command_path} --help)" if context is not None else ""))
     return Exit.USAGE
-
-
-def _discard_output() -> None:
-    """Whoever read our output has gone: keep the interpreter from complaining about it when it ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)

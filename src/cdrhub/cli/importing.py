@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from cdrhub.config import Config
+    from cdrhub.decoders import Decoders
     from cdrhub.sources.base import System
+    from cdrhub.store import Store
     from cdrhub.store.batch import Item, Written
 
 CHUNK_BYTES = 1024**2
@@ -71,13 +73,16 @@ async def _import(config: Config, source: str, files: Sequence[Path]) -> Written
     from cdrhub.store import Store  # noqa: PLC0415 - SQLAlchemy is not for --help
     from cdrhub.store.batch import Written  # noqa: PLC0415
 
-    store = Store.open(config.database.url.get_secret_value(), connections=1)
+    recorder = Recorder(config, source)
+    store = Store.open(config.database.url.get_secret_value(), connections=1, redecode=recorder.decoders.decode)
     total = Written()
     try:
         await store.prepare()
-        recorder = Recorder(config, source)
-        revision, system, settings = recorder.revision
-        await store.remember_revision(revision, source=source, system=system, settings=settings)
+        revision = recorder.revision
+        await store.remember_revision(
+            revision.revision, source=source, system=revision.system, settings=revision.settings
+        )
+        await learn_all(recorder.decoders, store)
         with _progress(files) as progress:
             for file in files:
                 for batch in _batches(recorder, file, progress=progress, batch_records=config.database.batch_records):
@@ -85,6 +90,14 @@ async def _import(config: Config, source: str, files: Sequence[Path]) -> Written
     finally:
         await store.close()
     return total
+
+
+async def learn_all(decoders: Decoders, store: Store) -> None:
+    """Let `decoders` know every revision that the database knows: old records of a call are decoded with their own."""
+    from cdrhub.decoders import Revision  # noqa: PLC0415
+
+    for revision, (source, system, settings) in (await store.revisions()).items():
+        decoders.learn(Revision(revision=revision, source=source, system=system, settings=settings))
 
 
 class Recorder:
@@ -99,10 +112,14 @@ class Recorder:
         self._owner = config.owner(source)
         self._owning = config.sources[self._owner]
         self.system: System = system(self._table.type)
-        self.revision = (config.revision(source), self._table.type, config.settings(source).model_dump_json())
-        name, system_name, settings = self.revision
-        self._decoders = Decoders()
-        self._decoders.learn(Revision(revision=name, source=source, system=system_name, settings=settings))
+        self.revision = Revision(
+            revision=config.revision(source),
+            source=source,
+            system=self._table.type,
+            settings=config.settings(source).model_dump_json(),
+        )
+        self.decoders = Decoders()
+        self.decoders.learn(self.revision)
 
     def item(self, body: bytes, *, file: str) -> Item:
         """The decoded record of one message of `file`."""
@@ -115,12 +132,12 @@ class Recorder:
             content_type=_content_type(body),
             body=body,
             digest=digest_of(body),
-            config_revision=self.revision[0],
+            config_revision=self.revision.revision,
             attributes={"file": file, "live": False},
         )
         return Item(
             record=record,
-            outcome=self._decoders.decode(record),
+            outcome=self.decoders.decode(record),
             owner=self._owner,
             system=self._owning.type,
             tenant=self._owning.tenant,

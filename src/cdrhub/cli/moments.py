@@ -7,7 +7,6 @@ from difflib import get_close_matches
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from cdrhub.errors import UsageError
-from cdrhub.sources.spans import read_duration
 
 
 def read_zone(name: str) -> ZoneInfo:
@@ -26,6 +25,8 @@ def read_moment(text: str, *, zone: ZoneInfo, now: datetime) -> datetime:
     `2026-03-01`, `2026-03-01T08:30`, `2026-03-01T08:30:00+01:00` (without an offset: in `zone`), `now`, `today` and
     `yesterday` (their first moment in `zone`), `-2h` (before now). UsageError for anything else.
     """
+    from cdrhub.sources.spans import read_duration  # noqa: PLC0415 - it loads pydantic
+
     word = text.strip().lower()
     if word == "now":
         return now.astimezone(UTC)

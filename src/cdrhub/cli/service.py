@@ -81,15 +81,18 @@ def upgrade(config: ConfigFile = None) -> None:
     settings = loaded(config)
     from cdrhub.store import Store  # noqa: PLC0415 - SQLAlchemy is not for --help
 
-    async def work() -> None:
+    async def work() -> tuple[str | None, str]:
         store = Store.open(settings.database.url.get_secret_value(), connections=1)
         try:
-            await store.upgrade()
+            return await store.upgrade()
         finally:
             await store.close()
 
-    asyncio.run(work())
-    typer.echo("the database has the schema of this version")
+    before, after = asyncio.run(work())
+    if before == after:
+        typer.echo(f"the database has the schema of this version already ({after})")
+    else:
+        typer.echo(f"the database's schema is now {after} (was {before or 'empty'})")
 
 
 @_config.command("schema", epilog="Example: cdrhub config schema > cdrhub.schema.json")
@@ -170,20 +173,26 @@ def _show_contracts(config: Config) -> None:
 
 def _database_failures(config: Config) -> list[str]:
     from cdrhub.errors import StoreError  # noqa: PLC0415
-    from cdrhub.store import Store  # noqa: PLC0415
+    from cdrhub.store import Store, schema  # noqa: PLC0415
 
-    async def work() -> None:
+    async def revision() -> str | None:
         store = Store.open(config.database.url.get_secret_value(), connections=1)
         try:
-            await store.check()
+            async with store.database.connect() as connection:
+                return await connection.run_sync(schema.revision_of)
         finally:
             await store.close()
 
     try:
-        asyncio.run(work())
+        found = asyncio.run(revision())
     except StoreError as error:
         return [f"database: {spoken(error)}"]
-    typer.echo("database: reached, and its schema is of this version")
+    if found is None:
+        typer.echo("database: reached; it is empty, the first start makes its schema")
+    elif found == schema.newest():
+        typer.echo(f"database: reached; its schema is this version's ({found})")
+    else:
+        return [f"database: its schema is {found}, this version's is {schema.newest()}: run `cdrhub db upgrade`"]
     return []
 
 

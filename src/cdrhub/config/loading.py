@@ -18,6 +18,7 @@ from cdrhub.config.agreement import disagreements
 from cdrhub.config.directory import read_directory
 from cdrhub.config.keylines import KeyPath, key_lines, line_of
 from cdrhub.config.model import (
+    FILLED_BY_THE_HUB,
     MAX_SOURCES,
     NAME_PATTERN,
     Config,
@@ -208,6 +209,8 @@ class _Reading:
         if "dialler" in table and "dialler" not in model.model_fields:
             self._report((*where, "dialler"), "this version of cdrhub does not redial yet: take it out")
             table = {key: value for key, value in table.items() if key != "dialler"}
+        for key in FILLED_BY_THE_HUB & table.keys():
+            self._report((*where, key), "there is no such key: name a CSV file with `directory`")
         source = self._validated(model, table, self._document["sources"][name], where)
         return self._anchored(source) if source is not None else None
 

@@ -23,6 +23,7 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 MIN_SECRET = 16  #: characters of a token, and of the secret in an ingest path
 MAX_TOKENS = 1_000
 MAX_SOURCES = 1_000
+FILLED_BY_THE_HUB = frozenset({"entries"})  #: fields of decode settings that are no keys of the file
 DATABASE_SCHEMES = ("sqlite", "postgresql", "mariadb")
 
 
@@ -96,6 +97,7 @@ class DatabaseConfig(Table):
 
     url: SecretStr = Field(
         SecretStr("sqlite:///data/cdrhub.db"),
+        json_schema_extra={"default": "sqlite:///data/cdrhub.db"},
         description="`sqlite:///file`, `postgresql://user:password@host/name` or `mariadb://user:password@host/name`.",
     )
     batch_records: int = Field(500, ge=1, le=10_000, description="Records in one transaction at most.")

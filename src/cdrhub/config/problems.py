@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cdrhub.config.keylines import KeyPath
+from cdrhub.config.model import FILLED_BY_THE_HUB
 
 MAX_SHOWN = 60  #: characters of a value that a message shows
 
@@ -130,7 +131,7 @@ def _inside(path: tuple[int | str, ...], table: Mapping[str, Any]) -> KeyPath:
 
 def _keys_at(model: type[BaseModel], path: KeyPath) -> list[str]:
     owner = _model_at(model, path)
-    return [] if owner is None else sorted(owner.model_fields)
+    return [] if owner is None else sorted(owner.model_fields.keys() - FILLED_BY_THE_HUB)
 
 
 def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:

@@ -15,11 +15,13 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ClassVar, Literal, Protocol
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
+from cdrhub.model.call import Call
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import Decoded
@@ -207,6 +209,10 @@ class System(Protocol):
 
     def source(self, config: SourceConfig) -> Source:
         """The source of this configuration."""
+
+    def conclude(self, config: SourceConfig, call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | None:
+        """What the hub may conclude of an open call whose last record arrived `silent_for` ago (an inference of kind
+        `call`, model/inference.py, that depends on the call alone), or None."""
 
     def split(self, data: bytes, *, final: bool) -> tuple[Sequence[bytes], bytes]:
         """Messages in a file's bytes (`cdrhub import`) and the rest that is not complete; `final` at the end."""

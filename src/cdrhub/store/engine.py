@@ -68,7 +68,11 @@ class Database:
         self._trouble = _TROUBLES[self.kind]
 
     def __repr__(self) -> str:
-        return f"Database({self.url.render_as_string(hide_password=True)!r})"
+        return f"Database({self.explain_url()!r})"
+
+    def explain_url(self) -> str:
+        """The URL without the password."""
+        return self.url.render_as_string(hide_password=True)
 
     def _engine(self, *, writer: bool) -> AsyncEngine:
         if self.kind == "sqlite":
@@ -160,8 +164,7 @@ class Database:
         said = " ".join(str(cause).split()) or type(cause).__name__
         if self.url.password:
             said = said.replace(str(self.url.password), "***")
-        where = self.url.render_as_string(hide_password=True)
-        return f"{where}: {said}"
+        return f"{self.explain_url()}: {said}"
 
 
 def open_database(url: str, *, connections: int = CONNECTIONS, seconds: float = STATEMENT_SECONDS) -> Database:

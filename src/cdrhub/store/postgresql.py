@@ -23,7 +23,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from cdrhub.store.rows import CALL_COLUMNS, RECORD_COLUMNS, UPDATED_COLUMNS, Row
 from cdrhub.store.tables import calls, records
-from cdrhub.store.transaction import KNOWN_CALL_COLUMNS, CallKey, KnownCall, RecordKey, Transaction, by_source, known_call
+from cdrhub.store.transaction import (
+    KNOWN_CALL_COLUMNS,
+    CallKey,
+    KnownCall,
+    RecordKey,
+    Transaction,
+    by_source,
+    known_call,
+)
 from cdrhub.store.trouble import Trouble, driver_error
 
 CONNECT_SECONDS = 10.0
@@ -51,9 +59,7 @@ def _array_type(table: Table, name: str) -> str:
 @cache
 def _from_arrays(table: Table, columns: tuple[str, ...]) -> str:
     """`unnest(…) AS u (…)`: one parameter for each column."""
-    arrays = ", ".join(
-        f"${number}::{_array_type(table, name)}" for number, name in enumerate(columns, start=1)
-    )
+    arrays = ", ".join(f"${number}::{_array_type(table, name)}" for number, name in enumerate(columns, start=1))
     return f"unnest({arrays}) AS u ({', '.join(columns)})"
 
 
@@ -152,6 +158,8 @@ def trouble(error: BaseException) -> Trouble | None:
         return Trouble.REFUSED if state[:2] in _REFUSED_CLASSES else Trouble.AWAY
     if isinstance(cause, ValueError | TypeError | OverflowError):
         return Trouble.REFUSED
-    if isinstance(cause, asyncpg.InterfaceError | asyncpg.InternalClientError | OSError | EOFError | asyncio.TimeoutError):
+    if isinstance(
+        cause, asyncpg.InterfaceError | asyncpg.InternalClientError | OSError | EOFError | asyncio.TimeoutError
+    ):
         return Trouble.AWAY
     return None

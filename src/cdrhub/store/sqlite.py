@@ -78,7 +78,12 @@ def trouble(error: BaseException) -> Trouble | None:
         return Trouble.TRANSIENT if "locked" in text or "busy" in text else Trouble.AWAY
     if isinstance(
         cause,
-        sqlite3.DataError | sqlite3.InterfaceError | sqlite3.ProgrammingError | OverflowError | UnicodeError | TypeError,
+        sqlite3.DataError
+        | sqlite3.InterfaceError
+        | sqlite3.ProgrammingError
+        | OverflowError
+        | UnicodeError
+        | TypeError,
     ):
         return Trouble.REFUSED
     if isinstance(cause, sqlite3.Error | OSError) or isinstance(error, DBAPIError):

@@ -110,9 +110,7 @@ def stored_record(row: Any) -> StoredRecord:
     )
 
 
-def by_source(
-    keys: Iterable[tuple[str, Any]], *, at_once: int = KEYS_PER_STATEMENT
-) -> Iterator[tuple[str, list[Any]]]:
+def by_source(keys: Iterable[tuple[str, Any]], *, at_once: int = KEYS_PER_STATEMENT) -> Iterator[tuple[str, list[Any]]]:
     """`keys` as (source, some of its keys), in their order; every engine finds `key IN (…) AND source = …` by the
     unique index, and MariaDB would not find `(source, key) IN (…)`."""
     grouped: dict[str, list[Any]] = defaultdict(list)
@@ -226,9 +224,7 @@ class Transaction(ABC):
             grouped[source, call_id].append(digest)
         for (source, call_id), digests in grouped.items():
             await self.connection.execute(
-                update(records)
-                .where(records.c.digest.in_(digests), records.c.source == source)
-                .values(call_id=call_id)
+                update(records).where(records.c.digest.in_(digests), records.c.source == source).values(call_id=call_id)
             )
 
     async def call_rows(self, call_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -242,4 +238,3 @@ class Transaction(ABC):
             await self.connection.execute(
                 delete(call_legs).where(call_legs.c.call_id.in_(call_ids[begin : begin + KEYS_PER_STATEMENT]))
             )
-

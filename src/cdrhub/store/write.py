@@ -15,9 +15,8 @@ is suspended.
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,11 +33,9 @@ from cdrhub.model.update import CallUpdate, Ignored, storable_json
 from cdrhub.store.batch import Item, Redecode, Written
 from cdrhub.store.engine import Database, RacedError, RefusedError
 from cdrhub.store.rows import (
-    CALL_COLUMNS,
     COVERAGE_COLUMNS,
     FACT_COLUMNS,
     FOLDED_COLUMNS,
-    ID_POSITION,
     LEG_COLUMNS,
     SUSPENDED,
     UNOPENED_COLUMNS,
@@ -79,7 +76,8 @@ class Group:
     items: list[Item]
     updates: list[CallUpdate]
     remembered: Remembered | None = None
-    waiting: list[RecordKey] = field(default_factory=list)  #: earlier records that did not open the call
+    waiting: Sequence[RecordKey] = ()  #: earlier records that did not open the call
+    received_before: Sequence[datetime] = ()  #: when those were received
 
     @property
     def settle_seconds(self) -> float:
@@ -87,11 +85,18 @@ class Group:
 
     @property
     def received(self) -> tuple[datetime, datetime]:
-        if len(self.items) == 1:
+        """The first and the last receipt."""
+        if len(self.items) == 1 and not self.received_before:
             moment = self.items[0].record.received_at
             return moment, moment
-        moments = [item.record.received_at for item in self.items]
+        moments = [*self.received_before, *(item.record.received_at for item in self.items)]
         return min(moments), max(moments)
+
+    @property
+    def links(self) -> Iterator[RecordKey]:
+        """The records that belong to the call."""
+        yield from self.waiting
+        yield from map(_record_key, self.items)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,9 +204,7 @@ class CallWriter:
         if isinstance(outcome, DecodeError) and outcome.reason is Reason.STORE_REFUSED:
             if len(item.record.body) <= REFUSED_BODY_BYTES and not item.record.attributes:
                 raise StoreError(f"the database refuses even the bare record: {error}") from error
-            bare = replace(
-                item.record, body=item.record.body[:REFUSED_BODY_BYTES], attributes={}, event_id=None
-            )
+            bare = replace(item.record, body=item.record.body[:REFUSED_BODY_BYTES], attributes={}, event_id=None)
             cut = "" if len(bare.body) == len(item.record.body) else f" (first {REFUSED_BODY_BYTES} bytes kept)"
             return await self._write([_suspended(replace(item, record=bare), f"{outcome.detail}{cut}")])
         log.error("a record is refused", action="store_refused", source=item.record.source)
@@ -291,7 +294,7 @@ class CallWriter:
                     call,
                     call_id=group.call_id,
                     item=first,
-                    record_count=len(group.updates),
+                    record_count=len(group.items) + len(group.waiting),
                     revision=1,
                     received=group.received,
                     now=now,
@@ -327,7 +330,7 @@ class CallWriter:
         await tx.append(outbox, FACT_COLUMNS, facts)
         opened = [group for group, _ in made if group.waiting]
         if opened:
-            await tx.link_records((key, group.call_id) for group in opened for key in group.waiting)
+            await tx.link_records((key, group.call_id) for group in opened for key in group.links)
             await tx.forget_unopened(group.key for group in opened)
         return done
 
@@ -337,34 +340,24 @@ class CallWriter:
             return set()
         known = {(call.source, call.call_key) for call in await tx.lock_calls(sorted(g.key for g in groups))}
         still = [group for group in groups if group.key not in known]
-        links: list[tuple[RecordKey, str | None]] = []
-        rows: list[Row] = []
-        for group in still:
-            source, key = group.key
-            for item in group.items:
-                rows.append((source, key, item.record.source, item.record.digest, now))
-                links.append(((item.record.source, item.record.digest), None))
+        rows = [(*group.key, *_record_key(item), now) for group in still for item in group.items]
         await tx.append(unopened, UNOPENED_COLUMNS, rows)
-        await tx.link_records(links)
         return {group.key for group in still}
 
     async def _take_waiting(self, tx: Transaction, group: Group) -> None:
-        for stored in await tx.records_by_key(group.waiting):
-            update = self._again(stored, group.key)
-            if update is not None and stored.record is not None:
-                group.updates.append(update)
-                group.items.append(replace(group.items[0], record=stored.record, outcome=update))
+        stored = await tx.records_by_key(group.waiting)
+        group.received_before = [record.received_at for record in stored]
+        again = (self._again(record, group.key) for record in stored)
+        group.updates += [update for update in again if update is not None]
 
     async def _refold(self, tx: Transaction, groups: Sequence[Group], outcome: Outcome, *, now: datetime) -> None:
         """Fold calls anew that exist already."""
         known = {(call.source, call.call_key): call for call in await tx.lock_calls([g.key for g in groups])}
         if len(known) < len(groups):
             raise RacedError  # remembered, and gone from the database since
-        wrong = [g for g in groups if g.call_id != known[g.key].id or g.waiting]
+        wrong = [g for g in groups if g.call_id != known[g.key].id or g.waiting or not _opens(g.updates)]
         if wrong:
-            await tx.link_records(
-                (key, known[g.key].id) for g in wrong for key in (*map(_record_key, g.items), *g.waiting)
-            )
+            await tx.link_records((key, known[g.key].id) for g in wrong for key in g.links)
             await tx.forget_unopened(g.key for g in wrong if g.waiting)
         forgotten = [
             known[g.key]
@@ -406,9 +399,7 @@ class CallWriter:
         await tx.append(call_legs, LEG_COLUMNS, legs)
         await tx.append(outbox, FACT_COLUMNS, facts)
 
-    async def _earlier(
-        self, tx: Transaction, calls: Sequence[KnownCall]
-    ) -> dict[str, tuple[CallUpdate, ...] | None]:
+    async def _earlier(self, tx: Transaction, calls: Sequence[KnownCall]) -> dict[str, tuple[CallUpdate, ...] | None]:
         """The updates of all records of these calls; None for one whose records do not tell it any more."""
         if not calls:
             return {}
@@ -441,9 +432,7 @@ class CallWriter:
         for group, call in sealed:
             late = _fold(group.key, group.updates)
             row = rows[call.id]
-            values = {
-                name: row[name] if row[name] is not None else getattr(late, name) for name in FOLDED_COLUMNS
-            }
+            values = {name: row[name] if row[name] is not None else getattr(late, name) for name in FOLDED_COLUMNS}
             completed = Call(
                 call_key=call.call_key,
                 attributes={**late.attributes, **row["attributes"]},
@@ -471,6 +460,10 @@ def _record_key(item: Item) -> RecordKey:
     return item.record.source, item.record.digest
 
 
+def _opens(updates: Iterable[CallUpdate]) -> bool:
+    return any(update.opens for update in updates)
+
+
 def _record_rows(
     items: Iterable[Item], groups: Mapping[CallKey, Group]
 ) -> tuple[list[Row], list[tuple[RecordKey, Row]]]:
@@ -480,7 +473,9 @@ def _record_rows(
     for item in items:
         outcome = item.outcome
         if type(outcome) is CallUpdate:
-            rows.append(record_row(item, groups[item.owner, outcome.call_key].call_id))
+            group = groups[item.owner, outcome.call_key]
+            known = group.remembered is not None or outcome.opens or _opens(group.updates)
+            rows.append(record_row(item, group.call_id if known else None))
         elif isinstance(outcome, DecodeError):
             rows.append(record_row(item, None, state=SUSPENDED, reason=outcome.reason.value, detail=outcome.detail))
         elif isinstance(outcome, Coverage):
@@ -506,9 +501,7 @@ def _distinct(updates: Iterable[CallUpdate]) -> tuple[CallUpdate, ...]:
     return tuple({update.digest: update for update in updates}.values())
 
 
-def _updated_row(
-    group: Group, known: KnownCall, call: Call, *, now: datetime, sort_at: datetime | None = None
-) -> Row:
+def _updated_row(group: Group, known: KnownCall, call: Call, *, now: datetime, sort_at: datetime | None = None) -> Row:
     first, last = group.received
     first, last = min(first, known.first_received_at), max(last, known.last_received_at)
     row = call_row(
@@ -600,7 +593,14 @@ def _merged(parts: Sequence[Written]) -> Written:
     totals: dict[str, Any] = {
         name: sum(getattr(part, name) for part in parts)
         for name in (
-            "records", "new", "duplicates", "suspended", "ignored", "calls_created", "calls_updated", "conflicts",
+            "records",
+            "new",
+            "duplicates",
+            "suspended",
+            "ignored",
+            "calls_created",
+            "calls_updated",
+            "conflicts",
         )
     }
     return Written(**totals, by_source=by_source)

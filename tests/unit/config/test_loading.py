@@ -63,6 +63,7 @@ def test_a_source_has_the_model_of_its_system() -> None:
             LAGOS + 'dialler = "crm"',
             "4: sources.lagos.dialler: this version of cdrhub does not redial yet: take it out",
         ),
+        (LAGOS + "entries = []", "4: sources.lagos.entries: there is no such key: name a CSV file with `directory`"),
         (LAGOS + 'timezone = "Afrika/Lagos"', "4: sources.lagos.timezone: "),
         (
             LAGOS + 'quiet_after = "1x"',

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, cast
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final, cast
 
+from cdrhub.model.call import Call
 from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig, System
 from cdrhub.sources.voicenter import files
 from cdrhub.sources.voicenter.config import VoicenterConfig, VoicenterSettings
 from cdrhub.sources.voicenter.decode import decoder
+from cdrhub.sources.voicenter.inference import leg2_missing
 from cdrhub.sources.voicenter.source import VoicenterSource
 
 
@@ -38,6 +41,10 @@ class Voicenter:
     def source(self, config: SourceConfig) -> Source:
         """The source of this configuration."""
         return VoicenterSource(cast("VoicenterConfig", config))
+
+    def conclude(self, config: SourceConfig, call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | None:  # noqa: ARG002 - the same for every account
+        """The customer's leg of a Click2Call that never was reported."""
+        return leg2_missing(call, silent_for=silent_for)
 
     def split(self, data: bytes, *, final: bool) -> tuple[Sequence[bytes], bytes]:
         """CDRs in the bytes of a file, see files.py."""

@@ -40,11 +40,10 @@ BODY_SECONDS = 30.0  #: for a body to arrive
 KEPT_OF_TOO_LONG = 65_536  #: bytes of an over-long body that are kept
 PARSED_INLINE = 131_072  #: bytes up to which a body is parsed without leaving the event loop
 REMEMBERED_PEERS = 1024
-LINK = "http"
 
 
 class VoicenterSource:
-    """One account's pushes."""
+    """One account's pushes. There is no connection that could be up: between two pushes the source is idle."""
 
     def __init__(self, config: VoicenterConfig) -> None:
         self._config = config
@@ -53,11 +52,7 @@ class VoicenterSource:
         """Serve the path until cancelled. Requests that are being answered then are answered still."""
         receiver = Receiver(config=self._config, intake=intake)
         with intake.mount(self._config.path, receiver.handle):
-            intake.link_up(LINK, "waits for pushes")
-            try:
-                await asyncio.Event().wait()
-            finally:
-                intake.link_down(LINK, "waits for pushes no more")
+            await asyncio.Event().wait()
 
 
 class Receiver:

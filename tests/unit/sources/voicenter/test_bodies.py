@@ -105,6 +105,7 @@ def test_xmlrpc_values(value: str, read: object) -> None:
         xml("a", prolog='<!DOCTYPE methodCall [<!ENTITY x "y">]>'),
         xml("&x;", prolog='<?xml version="1.0"?><!DOCTYPE methodCall [<!ENTITY x "y">]>'),
         xml("&x;", prolog='<?xml version="1.0"?>\n<!DOCTYPE methodCall [<!ENTITY x SYSTEM "file:///etc/passwd">]>'),
+        xml("&c;", prolog=f"<!DOCTYPE methodCall [<!ENTITY a '{'a' * 999}'><!ENTITY b '{'&a;' * 99}'>]>"),
         xml("a", prolog="<!--" + " " * 5000 + "--><!DOCTYPE methodCall>"),
     ],
 )

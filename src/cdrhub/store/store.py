@@ -1,0 +1,127 @@
+"""The store: the one door to the database, for the pipeline, the command line and the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Self
+
+import orjson
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from cdrhub.store import schema
+from cdrhub.store.batch import Item, Redecode, Written
+from cdrhub.store.engine import CONNECTIONS, STATEMENT_SECONDS, Database, open_database
+from cdrhub.store.tables import config_revisions
+from cdrhub.store.write import REMEMBERED_UPDATES, CallWriter
+
+
+def utc_now() -> datetime:
+    """The hub's clock."""
+    return datetime.now(UTC)
+
+
+class Store:
+    """One database with cdrhub's schema. Safe to use from any number of tasks of one event loop."""
+
+    def __init__(
+        self, database: Database, *, redecode: Redecode | None, clock: Callable[[], datetime], remembered: int
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._writer = CallWriter(database, clock=clock, redecode=redecode, remembered=remembered)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        redecode: Redecode | None = None,
+        connections: int = CONNECTIONS,
+        clock: Callable[[], datetime] = utc_now,
+        seconds: float = STATEMENT_SECONDS,
+        remembered: int = REMEMBERED_UPDATES,
+    ) -> Self:
+        """The store at `url`: `sqlite:///path`, `postgresql://…` or `mariadb://…`. Connects to nothing yet.
+
+        `redecode` decodes an old record, when one more of its call arrives; see `decode_with`. `seconds` is how long
+        a transaction may take before its connection is given up; `remembered` how many updates of recent calls are
+        kept in memory. Raises StoreError for a URL that is none of these.
+        """
+        database = open_database(url, connections=connections, seconds=seconds)
+        return cls(database, redecode=redecode, clock=clock, remembered=remembered)
+
+    def __repr__(self) -> str:
+        return f"Store({self._database.explain_url()!r})"
+
+    @property
+    def database(self) -> Database:
+        """The database itself, for the other modules of the store."""
+        return self._database
+
+    @property
+    def writer(self) -> CallWriter:
+        """The write protocol, for the other modules of the store."""
+        return self._writer
+
+    @property
+    def clock(self) -> Callable[[], datetime]:
+        """The store's clock."""
+        return self._clock
+
+    @property
+    def lanes(self) -> int:
+        """How many batches may be in flight at once."""
+        return self._database.lanes
+
+    def decode_with(self, redecode: Redecode) -> None:
+        """From now on, decode old records so."""
+        self._writer.redecode = redecode
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._database.close()
+
+    async def prepare(self) -> None:
+        """Make the schema in an empty database. Raises SchemaOutdated where there is another one, which names the
+        command that helps; StoreUnavailable while the database is away."""
+        await schema.prepare(self._database)
+
+    async def upgrade(self) -> tuple[str | None, str]:
+        """Bring the schema to this version's; says the revisions before and after."""
+        return await schema.upgrade(self._database)
+
+    async def write(self, batch: Sequence[Item]) -> Written:
+        """Write one batch in one transaction. Raises StoreUnavailable while the database is away: nothing is written
+        then, or all of it and nobody knows; writing it again is right in both cases. What `redecode` raises for
+        settings it does not know goes through."""
+        return await self._writer.write(batch)
+
+    async def remember_revision(self, revision: str, *, source: str, system: str, settings: str) -> None:
+        """Keep decode settings (JSON) under their revision. One that is there already stays as it is."""
+        async with self._database.connect() as connection:
+            known = await connection.scalar(
+                select(config_revisions.c.revision).where(config_revisions.c.revision == revision)
+            )
+        if known is not None:
+            return
+        try:
+            async with self._database.connect(writing=True) as connection:
+                await connection.execute(
+                    insert(config_revisions).values(
+                        revision=revision,
+                        source=source,
+                        system=system,
+                        settings=orjson.loads(settings),
+                        first_seen_at=self._clock(),
+                    )
+                )
+        except IntegrityError:
+            return  # another hub was faster, with the same settings: they are named by their content
+
+    async def revisions(self) -> Mapping[str, tuple[str, str, str]]:
+        """Every revision that the database knows: (source, system, settings as JSON)."""
+        async with self._database.connect() as connection:
+            rows = await connection.execute(select(config_revisions))
+            return {row.revision: (row.source, row.system, orjson.dumps(row.settings).decode()) for row in rows}

@@ -1,0 +1,275 @@
+"""The loop around a source: what it does when sessions end, links come and go, and it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from cdrhub.errors import BackOff, ConfigError, EndOfInput, IntakeRefused, NotConnected
+from cdrhub.sources.base import Intake, SourceConfig
+from cdrhub.sources.runner import (
+    ALIVE_KEY,
+    FATAL_DELAY_SECONDS,
+    FIRST_DELAY_SECONDS,
+    LONGEST_BACK_OFF_SECONDS,
+    LONGEST_DELAY_SECONDS,
+    Runner,
+    back_off,
+    judge,
+    unusually_quiet,
+)
+from cdrhub.sources.spans import read_hours
+from support.intake import RecordingIntake, until
+
+Session = Callable[[Intake], Awaitable[None]]
+NOON = datetime(2024, 7, 3, 12, 0, tzinfo=UTC)  # a Wednesday
+
+
+class ScriptedSource:
+    """A source whose sessions are these coroutines, one after the other; the last one for ever."""
+
+    def __init__(self, *sessions: Session) -> None:
+        self._sessions = list(sessions)
+        self.begun = 0
+
+    async def session(self, intake: Intake) -> None:
+        self.begun += 1
+        await (self._sessions.pop(0) if len(self._sessions) > 1 else self._sessions[0])(intake)
+
+
+def raising(error: Exception) -> Session:
+    async def session(intake: Intake) -> None:
+        raise error
+
+    return session
+
+
+async def listening(intake: Intake) -> None:
+    intake.link_up("pbx")
+    try:
+        await asyncio.Event().wait()
+    finally:
+        intake.link_down("pbx", "stopped")
+
+
+@pytest.fixture
+def intake() -> RecordingIntake:
+    return RecordingIntake()
+
+
+def runner_of(source: ScriptedSource, intake: RecordingIntake, **options: float) -> Runner:
+    return Runner(source=source, config=SourceConfig.model_validate({"type": "test"}), intake=intake, **options)
+
+
+@asynccontextmanager
+async def running(runner: Runner) -> AsyncGenerator[asyncio.Task[None]]:
+    work = asyncio.create_task(runner.run())
+    yield work
+    await runner.stop()
+    await work
+
+
+def states(intake: RecordingIntake) -> list[str]:
+    """The coverage states begun, in order."""
+    return [said["state"] for said in intake.inferences if said["until"] is None]
+
+
+@pytest.mark.parametrize(
+    ("error", "why", "again", "delay", "alarm"),
+    [
+        (None, "ended", True, None, False),
+        (NotConnected("gone"), "lost", True, None, False),
+        (ConnectionResetError(), "lost", True, None, False),
+        (TimeoutError(), "lost", True, None, False),
+        (IntakeRefused("full"), "refused", True, None, False),
+        (EndOfInput(), "end_of_input", False, None, False),
+        (BackOff(30, "wrong password"), "back_off", True, 30, True),
+        (BackOff(1e9, "wrong password"), "back_off", True, LONGEST_BACK_OFF_SECONDS, True),
+        (BackOff(-1, "wrong password"), "back_off", True, FIRST_DELAY_SECONDS, True),
+        (ConfigError("port in use"), "failed", True, FATAL_DELAY_SECONDS, True),
+        (ZeroDivisionError(), "failed", True, FATAL_DELAY_SECONDS, True),
+    ],
+)
+def test_the_end_of_a_session_is_judged(
+    error: Exception | None, why: str, again: bool, delay: float | None, alarm: bool
+) -> None:
+    verdict = judge(error)
+    assert (verdict.why, verdict.again, verdict.delay, verdict.alarm) == (why, again, delay, alarm)
+
+
+def test_back_off_doubles_within_its_limits() -> None:
+    assert [back_off(attempt, chance=1.0) for attempt in (1, 2, 3, 4)] == [0.5, 1.0, 2.0, 4.0]
+    assert back_off(3, chance=0.0) == 1.0
+    for attempt in range(1, 2000, 7):
+        for chance in (0.0, 0.5, 1.0):
+            assert FIRST_DELAY_SECONDS <= back_off(attempt, chance=chance) <= LONGEST_DELAY_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("now", "silent_minutes", "hours", "zone", "quiet"),
+    [
+        (NOON, 14, None, "UTC", False),
+        (NOON, 15, None, "UTC", True),
+        (NOON, 15, "mon-fri 08:00-18:00", "UTC", True),
+        (NOON + timedelta(days=3), 500, "mon-fri 08:00-18:00", "UTC", False),  # Saturday
+        (NOON.replace(hour=8, minute=10), 900, "mon-fri 08:00-18:00", "UTC", False),  # open for 10 minutes
+        (NOON.replace(hour=8, minute=15), 900, "mon-fri 08:00-18:00", "UTC", True),
+        (NOON.replace(hour=18, minute=1), 900, "mon-fri 08:00-18:00", "UTC", False),
+        (NOON.replace(hour=7, minute=30), 60, "mon-fri 08:00-18:00", "Africa/Lagos", True),  # 08:30 there
+        (NOON.replace(hour=13, minute=5), 60, "mon-fri 08:00-12:55; mon-fri 13:00-18:00", "UTC", False),
+    ],
+)
+def test_silence_counts_within_hours(
+    now: datetime, silent_minutes: int, hours: str | None, zone: str, quiet: bool
+) -> None:
+    assert quiet == unusually_quiet(
+        now=now,
+        silent_since=now - timedelta(minutes=silent_minutes),
+        after=timedelta(minutes=15),
+        hours=read_hours(hours) if hours else None,
+        zone=ZoneInfo(zone),
+    )
+
+
+async def test_a_lost_link_is_connected_again(intake: RecordingIntake) -> None:
+    source = ScriptedSource(raising(NotConnected("gone")), listening)
+    async with running(runner_of(source, intake)):
+        await until(lambda: intake.links == {"pbx": ""})
+    assert source.begun == 2
+    assert intake.counts["session_lost"] == 1
+    assert states(intake) == ["blind", "connected", "blind"]
+
+
+async def test_every_stretch_of_coverage_is_closed_where_the_next_begins(intake: RecordingIntake) -> None:
+    async with running(runner_of(ScriptedSource(listening), intake)):
+        await until(lambda: intake.links)
+    closed = [said for said in intake.inferences if said["until"] is not None]
+    opened = [said for said in intake.inferences if said["until"] is None]
+    assert [said["state"] for said in closed] == [said["state"] for said in opened[:-1]]
+    assert [said["until"] for said in closed] == [said["since"] for said in opened[1:]]
+
+
+async def test_a_source_without_more_to_say_is_left(intake: RecordingIntake) -> None:
+    await runner_of(ScriptedSource(raising(EndOfInput())), intake).run()
+    assert intake.counts["session"] == 1
+
+
+@pytest.mark.parametrize("error", [BackOff(60, "the password is refused"), ZeroDivisionError("a bug")])
+async def test_what_a_person_must_mend_is_said_and_not_hammered(intake: RecordingIntake, error: Exception) -> None:
+    source = ScriptedSource(raising(error))
+    runner = runner_of(source, intake)
+    async with running(runner):
+        await until(lambda: runner.problem == str(error))
+        await asyncio.sleep(0.05)
+        assert source.begun == 1
+
+
+async def test_the_problem_is_over_when_the_link_is_up(intake: RecordingIntake) -> None:
+    runner = runner_of(ScriptedSource(raising(BackOff(0, "refused")), listening), intake)
+    async with running(runner):
+        await until(lambda: runner.problem == "refused")
+        await until(lambda: intake.links)
+        assert runner.problem is None
+
+
+async def test_stop_interrupts_a_back_off_and_is_idempotent(intake: RecordingIntake) -> None:
+    runner = runner_of(ScriptedSource(raising(BackOff(300, "later"))), intake)
+    work = asyncio.create_task(runner.run())
+    await until(lambda: runner.problem)
+    await asyncio.gather(runner.stop(), runner.stop())
+    await runner.stop()
+    assert work.done() or await work is None
+
+
+async def test_stop_lets_a_session_drain(intake: RecordingIntake) -> None:
+    async def draining(intake: Intake) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.05)
+            await intake.accept([b"last"], content_type="text/plain")
+
+    runner = runner_of(ScriptedSource(draining), intake)
+    async with running(runner):
+        await until(lambda: intake.counts["session"])
+        await asyncio.sleep(0)
+    assert intake.bodies == [b"last"]
+    assert intake.counts["session_aborted"] == 0
+
+
+async def test_a_session_that_does_not_drain_is_aborted(intake: RecordingIntake) -> None:
+    async def stubborn(intake: Intake) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.Event().wait()
+
+    async with running(runner_of(ScriptedSource(stubborn), intake, stop_seconds=0.05)):
+        await until(lambda: intake.counts["session"])
+        await asyncio.sleep(0.01)
+    assert intake.counts["session_aborted"] == 1
+
+
+async def test_cancelling_run_stops_it_in_order(intake: RecordingIntake) -> None:
+    work = asyncio.create_task(runner_of(ScriptedSource(listening), intake).run())
+    await until(lambda: intake.links)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert intake.links == {}
+    assert states(intake)[-1] == "blind"
+    await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "a task was left behind")
+
+
+async def test_the_time_without_a_daemon_is_blind(intake: RecordingIntake) -> None:
+    last = datetime(2024, 7, 3, 11, 0, tzinfo=UTC)
+    intake.positions[ALIVE_KEY] = last.isoformat()
+    async with running(runner_of(ScriptedSource(listening), intake)):
+        await until(lambda: intake.links)
+    first = intake.inferences[0]
+    assert (first["state"], first["since"], first["detail"]) == ("blind", last.isoformat(), "the daemon did not run")
+    assert datetime.fromisoformat(first["until"]) > last
+    assert datetime.fromisoformat(intake.positions[ALIVE_KEY]) > last
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2024-07-03T11:00:00"])
+async def test_an_unreadable_note_of_life_is_none(intake: RecordingIntake, text: str) -> None:
+    intake.positions[ALIVE_KEY] = text
+    async with running(runner_of(ScriptedSource(listening), intake)):
+        await until(lambda: intake.links)
+    assert states(intake)[0] == "blind"
+    assert intake.inferences[0]["until"] is None
+
+
+async def test_coverage_that_the_journal_refuses_is_said_later(intake: RecordingIntake) -> None:
+    intake.refusing = True
+    async with running(runner_of(ScriptedSource(listening), intake)):
+        await until(lambda: intake.links)
+        intake.refusing = False
+        await until(lambda: states(intake) == ["blind", "connected"])
+
+
+async def test_a_silent_link_is_quiet_until_a_record_comes(intake: RecordingIntake) -> None:
+    speak = asyncio.Event()
+
+    async def silent(intake: Intake) -> None:
+        intake.link_up("pbx")
+        await speak.wait()
+        await intake.accept([b"at last"], content_type="text/plain")
+        await asyncio.Event().wait()
+
+    config = SourceConfig.model_validate({"type": "test", "quiet_after": "200ms"})
+    runner = Runner(source=ScriptedSource(silent), config=config, intake=intake)
+    async with running(runner):
+        await until(lambda: states(intake) == ["blind", "connected", "quiet"])
+        assert "silent" in (runner.problem or "")
+        speak.set()
+        await until(lambda: intake.bodies)
+        assert runner.problem is None
+        await until(lambda: states(intake)[3:4] == ["connected"])
+    assert intake.counts["quiet"] >= 1

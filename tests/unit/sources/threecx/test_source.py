@@ -1,0 +1,118 @@
+"""The 3CX source's watch over record numbers, through its real transports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from cdrhub.sources.threecx import SYSTEM
+from cdrhub.sources.threecx.config import ThreeCXConfig
+from cdrhub.sources.threecx.source import HISTORY_KEY, ThreeCXSource, line_format
+from support.intake import RecordingIntake, until
+from support.peers import Client
+
+LISTEN = "127.0.0.1:0"
+CONFIG = ThreeCXConfig(type="3cx", listen=LISTEN, fields=("historyid", "callid", "duration"))
+
+
+@pytest.fixture
+def intake() -> RecordingIntake:
+    return RecordingIntake()
+
+
+@asynccontextmanager
+async def listening(intake: RecordingIntake, config: ThreeCXConfig = CONFIG) -> AsyncGenerator[Client]:
+    session = asyncio.create_task(ThreeCXSource(config).session(intake))
+    client = await Client.connect(intake.port(LISTEN))
+    yield client
+    session.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await session
+    await client.close()
+
+
+async def send(client: Client, intake: RecordingIntake, *numbers: int) -> None:
+    """Records with these numbers, and wait until they are durable."""
+    wanted = len(intake.bodies) + len(numbers)
+    await client.send(b"".join(b"Call %d,c%d,00:00:01\r\n" % (number, number) for number in numbers))
+    await until(lambda: len(intake.bodies) == wanted)
+
+
+def details(intake: RecordingIntake) -> list[str]:
+    return [said["detail"] for said in intake.inferences]
+
+
+async def test_a_jump_is_written_to_the_coverage(intake: RecordingIntake) -> None:
+    async with listening(intake) as client:
+        await send(client, intake, 23)
+        await send(client, intake, 32, 33, 35)
+    assert details(intake) == ["historyid 24..31 never arrived (8 records)", "historyid 34 never arrived (1 record)"]
+    assert all(said["state"] == "blind" and said["since"] <= said["until"] for said in intake.inferences)
+    assert intake.counts["missing_records"] == 9
+
+
+async def test_the_first_number_ever_is_compared_to_nothing(intake: RecordingIntake) -> None:
+    async with listening(intake) as client:
+        await send(client, intake, 5000, 5001)
+    assert intake.inferences == []
+
+
+async def test_a_number_that_comes_late_is_not_missing(intake: RecordingIntake) -> None:
+    async with listening(intake) as client:
+        await send(client, intake, 100, 103, 101, 102)
+    assert intake.inferences == []
+
+
+async def test_a_loss_during_a_restart_is_noticed(intake: RecordingIntake) -> None:
+    async with listening(intake) as client:
+        await send(client, intake, 100, 101)
+    assert intake.positions[HISTORY_KEY].startswith("101 ")
+    async with listening(intake) as client:
+        await send(client, intake, 105)
+    assert details(intake) == ["historyid 102..104 never arrived (3 records)"]
+
+
+@pytest.mark.parametrize("text", ["", "101", "101 yesterday", "x 2024-07-03T11:00:00+00:00", "1 2 3"])
+async def test_an_unreadable_memory_is_none(intake: RecordingIntake, text: str) -> None:
+    intake.positions[HISTORY_KEY] = text
+    async with listening(intake) as client:
+        await send(client, intake, 500)
+    assert intake.inferences == []
+
+
+async def test_a_layout_without_historyid_has_no_gaps(intake: RecordingIntake) -> None:
+    config = ThreeCXConfig(type="3cx", listen=LISTEN, fields=("callid", "duration", "time-start"))
+    async with listening(intake, config) as client:
+        await send(client, intake, 1, 500)
+    assert (intake.inferences, intake.positions) == ([], {})
+
+
+async def test_a_wrong_count_is_kept_and_the_connection_stays_open(intake: RecordingIntake) -> None:
+    async with listening(intake) as client:
+        await client.send(b"Call 1,too,many,fields\r\n" * 100)
+        await until(lambda: len(intake.bodies) == 100)
+        await send(client, intake, 1)
+        assert intake.counts["foreign"] == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "is_record"),
+    [
+        (b"Call 1,c,00:00:01", True),
+        (b"1,c,00:00:01", True),
+        (b"Call of another layout", True),
+        (b"1,c", False),
+        (b"GET / HTTP/1.1", False),
+        (b"\x16\x03\x01", False),
+    ],
+)
+def test_what_can_be_a_record(line: bytes, is_record: bool) -> None:
+    assert line_format(CONFIG).is_record(line) == is_record
+
+
+def test_the_system_makes_this_source() -> None:
+    assert isinstance(SYSTEM.source(CONFIG), ThreeCXSource)

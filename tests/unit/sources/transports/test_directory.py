@@ -1,0 +1,129 @@
+"""A folder with one file per call."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from cdrhub.errors import NotConnected
+from cdrhub.sources.transports.directory import DirectoryWatch
+from support.intake import RecordingIntake, until
+from support.sinks import LINES, IntakeSink
+
+
+@pytest.fixture
+def intake() -> RecordingIntake:
+    return RecordingIntake()
+
+
+@asynccontextmanager
+async def watching(folder: Path, intake: RecordingIntake, *, settled: float = 60.0) -> AsyncGenerator[None]:
+    watch = DirectoryWatch(
+        folder,
+        pattern="cdr-*.log",
+        line_format=LINES,
+        sink=IntakeSink(intake),
+        intake=intake,
+        poll_seconds=0.005,
+        settled_seconds=settled,
+        full_scan_seconds=0.02,
+    )
+    session = asyncio.create_task(watch.watch())
+    try:
+        yield
+    finally:
+        session.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await session
+
+
+async def test_files_are_read_once_in_order_of_names_and_left_alone(tmp_path: Path, intake: RecordingIntake) -> None:
+    for number in (3, 1, 2):
+        (tmp_path / f"cdr-{number}.log").write_bytes(b"Call %d\r\n\r\n" % number)
+    (tmp_path / "other.log").write_bytes(b"Call 9\r\n")
+    (tmp_path / "cdr-folder.log").mkdir()
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in tmp_path.iterdir())
+    async with watching(tmp_path, intake):
+        await until(lambda: intake.bodies == [b"Call 1", b"Call 2", b"Call 3"])
+        (tmp_path / "cdr-0.log").write_bytes(b"Call 0\r\n")
+        await until(lambda: len(intake.bodies) == 4)
+        (tmp_path / "cdr-0.log").unlink()
+    async with watching(tmp_path, intake):
+        await asyncio.sleep(0.05)
+    assert intake.bodies == [b"Call 1", b"Call 2", b"Call 3", b"Call 0"]
+    assert [accepted.attributes.get("live") for accepted in intake.accepted] == [False, False, False, None]
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in tmp_path.iterdir()) == before
+
+
+async def test_a_half_written_file_is_read_when_complete_and_holds_nobody_up(
+    tmp_path: Path, intake: RecordingIntake
+) -> None:
+    half = tmp_path / "cdr-1.log"
+    half.write_bytes(b"Call 1,ha")
+    (tmp_path / "cdr-2.log").write_bytes(b"Call 2\n")
+    async with watching(tmp_path, intake):
+        await until(lambda: intake.bodies == [b"Call 2"])
+        with half.open("ab") as file:
+            file.write(b"lf\r\n")
+        await until(lambda: intake.bodies == [b"Call 2", b"Call 1,half"])
+
+
+async def test_a_file_without_a_last_newline_is_taken_when_it_has_settled(
+    tmp_path: Path, intake: RecordingIntake
+) -> None:
+    (tmp_path / "cdr-1.log").write_bytes(b"Call 1\nCall 2")
+    async with watching(tmp_path, intake, settled=0.02):
+        await until(lambda: intake.bodies == [b"Call 1", b"Call 2"])
+    assert intake.accepted[1].attributes["unterminated"] is True
+
+
+async def test_a_file_that_grows_later_is_read_again(tmp_path: Path, intake: RecordingIntake) -> None:
+    path = tmp_path / "cdr-1.log"
+    path.write_bytes(b"Call 1\n")
+    async with watching(tmp_path, intake):
+        await until(lambda: intake.bodies == [b"Call 1"])
+        with path.open("ab") as file:
+            file.write(b"Call 2\n")
+        await until(lambda: intake.bodies == [b"Call 1", b"Call 1", b"Call 2"])
+
+
+async def test_an_empty_file_is_no_record(tmp_path: Path, intake: RecordingIntake) -> None:
+    (tmp_path / "cdr-1.log").write_bytes(b"")
+    (tmp_path / "cdr-2.log").write_bytes(b"\r\n")
+    async with watching(tmp_path, intake, settled=0.02):
+        await until(lambda: len(intake.positions) == 2)
+    assert intake.bodies == []
+
+
+async def test_what_was_not_durable_is_read_again(tmp_path: Path, intake: RecordingIntake) -> None:
+    intake.full = True
+    (tmp_path / "cdr-1.log").write_bytes(b"Call 1\n")
+    async with watching(tmp_path, intake):
+        await until(lambda: intake.offered)
+    assert intake.positions == {}
+    intake.full = False
+    async with watching(tmp_path, intake):
+        await until(lambda: intake.bodies == [b"Call 1"])
+
+
+async def test_a_long_file_is_read_in_pieces(tmp_path: Path, intake: RecordingIntake) -> None:
+    expected = [b"Call %06d" % number for number in range(60_000)]
+    (tmp_path / "cdr-1.log").write_bytes(b"\r\n".join(expected) + b"\r\n")
+    async with watching(tmp_path, intake):
+        await until(lambda: intake.positions)
+    assert intake.bodies == expected
+    assert len(intake.groups) > 1
+
+
+async def test_a_missing_folder_is_a_link_that_is_down(tmp_path: Path, intake: RecordingIntake) -> None:
+    with pytest.raises(NotConnected, match="cannot be read"):
+        async with asyncio.timeout(5):
+            await DirectoryWatch(
+                tmp_path / "none", pattern="*", line_format=LINES, sink=IntakeSink(intake), intake=intake
+            ).watch()
+    assert intake.links == {}
