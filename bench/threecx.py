@@ -83,7 +83,7 @@ def _measure_daemon(*, database: str, seconds: float, work: Path) -> dict[str, A
             looked = time.monotonic()
             memory.append(daemon.resident_megabytes())
             depths.append(daemon.metric("cdrhub_journal_records"))
-        return int(daemon.metric("cdrhub_records_stored_total", result="new"))
+        return int(daemon.metric("cdrhub_records_stored_total", result="applied"))
 
     try:
         cpu_before = _cpu_seconds(daemon.pid)
@@ -91,7 +91,7 @@ def _measure_daemon(*, database: str, seconds: float, work: Path) -> dict[str, A
         rate = load.lines(port, lines(), committed=committed, warm_up=WARM_UP_SECONDS, seconds=seconds, ahead=AHEAD)
         cpu = (_cpu_seconds(daemon.pid) - cpu_before) / (time.monotonic() - began)
         daemon.drained()
-        stored = int(daemon.metric("cdrhub_records_stored_total", result="new"))
+        stored = int(daemon.metric("cdrhub_records_stored_total", result="applied"))
         received = int(daemon.metric("cdrhub_records_received_total"))
     finally:
         status = daemon.stop()

@@ -51,7 +51,7 @@ def _daemon(seconds: float, work: Path) -> dict[str, Any]:
         result["journal_depth_at_end"] = daemon.metric("cdrhub_journal_records")
         daemon.drained(seconds=120)
         result["acknowledged"] = daemon.metric("cdrhub_records_acknowledged_total")
-        result["stored"] = daemon.metric("cdrhub_records_stored_total", result="new")
+        result["stored"] = daemon.metric("cdrhub_records_stored_total", result="applied")
         result["memory_mb"] = daemon.resident_megabytes()
     finally:
         daemon.stop()

@@ -68,6 +68,7 @@ class Hub:
         self._suspect_clocks: dict[str, timedelta] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._prepared = False
+        self._show_journal()
         self._pipeline = Pipeline(
             journal=journal,
             store=store,
@@ -91,9 +92,13 @@ class Hub:
             listeners.expect(_addresses(config))
             journal = await Journal.open(config.hub.data_dir, max_bytes=config.hub.journal_max_bytes)
             on_failure.push_async_callback(journal.close)
-            store = Store.open(config.database.url.get_secret_value(), connections=config.database.connections)
-            on_failure.push_async_callback(store.close)
             decoders = Decoders()
+            store = Store.open(
+                config.database.url.get_secret_value(),
+                redecode=decoders.decode,
+                connections=config.database.connections,
+            )
+            on_failure.push_async_callback(store.close)
             for revision, (source, system_name, settings) in journal.settings().items():
                 decoders.learn(Revision(revision=revision, source=source, system=system_name, settings=settings))
             hub = cls(config, journal=journal, store=store, listeners=listeners, decoders=decoders)
@@ -281,19 +286,20 @@ class Hub:
 
     async def _watch(self) -> None:
         while True:
-            now = datetime.now(UTC)
-            stats = self._journal.stats
-            self.metrics.journal_depth.set(stats.depth)
-            self.metrics.journal_bytes.set(stats.bytes)
-            oldest = stats.oldest_received_at
-            self.metrics.journal_age.set((now - oldest).total_seconds() if oldest else 0)
-            self.metrics.journal_commit.set(stats.last_commit_seconds)
-            for name, running in self._running.items():
-                if running.intake.last_record_at is not None:
-                    silence = (now - running.intake.last_record_at).total_seconds()
-                    self.metrics.silence.labels(name).set(silence)
-            self._watch_clocks()
             await asyncio.sleep(WATCH_EVERY_SECONDS)
+            self._watch_clocks()
+
+    def _show_journal(self) -> None:
+        """Let the journal's metrics be read from the journal, at the moment they are asked for."""
+
+        def age() -> float:
+            oldest = self._journal.stats.oldest_received_at
+            return (datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0
+
+        self.metrics.journal_depth.set_function(lambda: self._journal.stats.depth)
+        self.metrics.journal_bytes.set_function(lambda: self._journal.stats.bytes)
+        self.metrics.journal_commit.set_function(lambda: self._journal.stats.last_commit_seconds)
+        self.metrics.journal_age.set_function(age)
 
 
 def _addresses(config: Config) -> set[str]:

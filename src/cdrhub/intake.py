@@ -12,6 +12,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from math import nan
 from typing import Any
 
 from cdrhub.errors import IntakeRefused
@@ -51,6 +52,11 @@ class SourceIntake:
         self._acknowledged = metrics.acknowledged.labels(source)
         self._refused = metrics.refused.labels(source)
         self._last = metrics.last_record.labels(source)
+        metrics.silence.labels(source).set_function(self._silence)
+
+    def _silence(self) -> float:
+        """Seconds since the last record; NaN before the first one."""
+        return (datetime.now(UTC) - self.last_record_at).total_seconds() if self.last_record_at else nan
 
     @property
     def source(self) -> str:

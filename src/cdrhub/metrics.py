@@ -27,7 +27,7 @@ class Metrics:
         )
         self.stored = self._counter(
             "cdrhub_records_stored_total",
-            "What became of records in the database: new, duplicate, suspended, ignored.",
+            "What became of received records: applied, duplicate, suspended, ignored; together they are all of them.",
             "source",
             "result",
         )
@@ -94,4 +94,4 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-_RESULTS = {"new": "new", "duplicates": "duplicate", "suspended": "suspended", "ignored": "ignored"}
+_RESULTS = {"applied": "applied", "duplicates": "duplicate", "suspended": "suspended", "ignored": "ignored"}

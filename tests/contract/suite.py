@@ -80,7 +80,7 @@ class SourceUnderTest(ABC):
     async def interrupt(self) -> None:
         """The link breaks, or what stands for it (a rotation); the phone system is back at once."""
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027 - files have nothing to stop
         """Stop the phone system."""
 
     @asynccontextmanager

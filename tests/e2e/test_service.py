@@ -58,7 +58,7 @@ def test_sighup_takes_over_a_new_source_and_keeps_the_connection_of_an_old_one(t
     with started(Daemon(tmp_path, database=f"sqlite:///{database}", sources=source(first))) as daemon:
         with socket.create_connection(("127.0.0.1", first)) as old:
             old.sendall(LINE % (1, 1))
-            daemon.wait_for("cdrhub_records_stored_total", 1, source="pbx", result="new")
+            daemon.wait_for("cdrhub_records_stored_total", 1, source="pbx", result="applied")
             with daemon.config.open("a") as config:
                 config.write(source(second, "second"))
             daemon.signal(signal.SIGHUP)
@@ -73,8 +73,8 @@ def test_sighup_takes_over_a_new_source_and_keeps_the_connection_of_an_old_one(t
             with new:
                 new.sendall(LINE % (2, 2))
                 old.sendall(LINE % (3, 3))
-                daemon.wait_for("cdrhub_records_stored_total", 1, source="second", result="new")
-                daemon.wait_for("cdrhub_records_stored_total", 2, source="pbx", result="new")
+                daemon.wait_for("cdrhub_records_stored_total", 1, source="second", result="applied")
+                daemon.wait_for("cdrhub_records_stored_total", 2, source="pbx", result="applied")
         assert daemon.stop() == 0
     assert calls(database) == 3
 
@@ -88,7 +88,7 @@ def test_a_changed_source_inherits_its_listening_socket(tmp_path: Path) -> None:
             with socket.create_connection(("127.0.0.1", port)) as pbx:
                 pbx.sendall(LINE % (number, number))
             time.sleep(0.02)
-        daemon.wait_for("cdrhub_records_stored_total", 40, result="new")
+        daemon.wait_for("cdrhub_records_stored_total", 40, result="applied")
         assert daemon.stop() == 0
     assert calls(database) == 40
 
@@ -106,7 +106,7 @@ def test_a_bad_file_changes_nothing_on_sighup(tmp_path: Path) -> None:
         assert "Africa/Lagos" in daemon.log.read_text()
         with socket.create_connection(("127.0.0.1", port)) as pbx:
             pbx.sendall(LINE % (1, 1))
-            daemon.wait_for("cdrhub_records_stored_total", 1, result="new")
+            daemon.wait_for("cdrhub_records_stored_total", 1, result="applied")
         assert daemon.stop() == 0
 
 
@@ -117,14 +117,14 @@ def test_the_database_stops_and_starts_and_nobody_notices(tmp_path: Path) -> Non
         with started(Daemon(tmp_path, database=server.url("hub"), sources=source(port))) as daemon:
             with socket.create_connection(("127.0.0.1", port)) as pbx:
                 pbx.sendall(b"".join(LINE % (n, n) for n in range(500)))
-                daemon.wait_for("cdrhub_records_stored_total", 500, result="new")
+                daemon.wait_for("cdrhub_records_stored_total", 500, result="applied")
                 server.stop()
                 pbx.sendall(b"".join(LINE % (n, n) for n in range(400, 1_500)))
                 daemon.wait_for("cdrhub_records_acknowledged_total", 1_600)
                 daemon.wait_for("cdrhub_database_retries_total", 1)
                 server.start()
                 daemon.drained()
-            assert daemon.metric("cdrhub_records_stored_total", result="new") == 1_500
+            assert daemon.metric("cdrhub_records_stored_total", result="applied") == 1_500
             assert daemon.metric("cdrhub_records_stored_total", result="duplicate") == 100
             assert daemon.stop() == 0
         with psycopg.connect(server.url("hub")) as connection:
@@ -142,7 +142,7 @@ def test_it_starts_while_the_database_is_away(tmp_path: Path) -> None:
                 daemon.wait_for("cdrhub_records_acknowledged_total", 1)
             assert "the database is away" in daemon.get("/readyz")
             server.start()
-            daemon.wait_for("cdrhub_records_stored_total", 1, result="new")
+            daemon.wait_for("cdrhub_records_stored_total", 1, result="applied")
             assert daemon.stop() == 0
 
 
@@ -159,7 +159,7 @@ def test_records_wait_in_the_journal_over_a_stop_without_the_database(tmp_path: 
             assert daemon.stop() == 0
         server.start()
         with started(daemon):
-            daemon.wait_for("cdrhub_records_stored_total", 1, result="new")
+            daemon.wait_for("cdrhub_records_stored_total", 1, result="applied")
             assert daemon.stop() == 0
 
 

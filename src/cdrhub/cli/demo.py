@@ -40,6 +40,7 @@ BROKEN_EVERY = 40  #: 3CX lines, of which one has lost its end
 BROKEN_PUSHES = 0.02  #: share of Voicenter bodies that nobody can understand
 ROWS = 18
 REFRESH_SECONDS = 0.5
+PIPE_WIDTH = 132  #: columns where the output is no terminal
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
 HISTORY = timedelta(minutes=10)
@@ -94,7 +95,7 @@ class _Figures:
 
     received: int
     acknowledged: int
-    new: int
+    applied: int
     duplicates: int
     suspended: int
 
@@ -226,11 +227,11 @@ region = "IL"
         from rich.console import Console  # noqa: PLC0415
         from rich.live import Live  # noqa: PLC0415
 
-        console = Console()
+        console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
         if not console.is_terminal:
             console.print("the daemon runs; simulated 3CX and Voicenter are connected", highlight=False)
             await self.over.wait()
-            console.print(await asyncio.to_thread(self._table, http), width=150)
+            console.print(await asyncio.to_thread(self._table, http))
             return
         with Live(console=console, auto_refresh=False) as live:
             while not self.over.is_set():
@@ -247,7 +248,7 @@ region = "IL"
         with suppress(OSError):
             figures = _figures(http)
             caption = (
-                f"{figures.received} records received, {figures.new} stored, {figures.duplicates} duplicates, "
+                f"{figures.received} records received, {figures.applied} stored, {figures.duplicates} duplicates, "
                 f"{figures.suspended} in suspense · http://127.0.0.1:{http}/metrics · Ctrl-C ends"
             )
         table = Table(title="calls as they land (newest first)", caption=caption, title_justify="left")
@@ -263,7 +264,7 @@ region = "IL"
         """The figures once everything received is in the database."""
         while True:
             figures = await asyncio.to_thread(_figures, http)
-            if figures.new + figures.duplicates + figures.suspended >= figures.received:
+            if figures.applied + figures.duplicates + figures.suspended >= figures.received:
                 return figures
             await asyncio.sleep(0.1)
 
@@ -302,7 +303,7 @@ region = "IL"
         for check in checks:
             good = check.found == check.expected
             table.add_row(check.what, str(check.found), str(check.expected), "adds up" if good else "WRONG")
-        Console(width=None if sys.stdout.isatty() else 100).print(table)
+        Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
         if all(check.found == check.expected for check in checks):
             return Exit.OK
         kept = Path(tempfile.mkdtemp(prefix="cdrhub-demo-kept-"))
@@ -326,7 +327,7 @@ def _figures(port: int) -> _Figures:
     return _Figures(
         received=int(totals.get("cdrhub_records_received_total", 0)),
         acknowledged=int(totals.get("cdrhub_records_acknowledged_total", 0)),
-        new=int(totals.get("cdrhub_records_stored_total.new", 0)),
+        applied=int(totals.get("cdrhub_records_stored_total.applied", 0)),
         duplicates=int(totals.get("cdrhub_records_stored_total.duplicate", 0)),
         suspended=int(totals.get("cdrhub_records_stored_total.suspended", 0)),
     )

@@ -7,7 +7,6 @@ live, so nobody is told of them and nothing is decided on them.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from cdrhub.cli.database import with_store
 from cdrhub.cli.options import ConfigFile, known_source, loaded
 from cdrhub.cli.plain import plain
 from cdrhub.errors import UsageError
@@ -60,7 +60,9 @@ def import_files(
     for file in files:
         if str(file) != "-" and not file.is_file():
             raise FileNotFoundError(2, "there is no such file", str(file))
-    total = asyncio.run(_import(settings, source, files))
+    total = with_store(
+        settings, lambda store, decoders: _import(store, decoders, config=settings, source=source, files=files)
+    )
     typer.echo(
         f"{total.records} records: {total.new} new, {total.duplicates} already there, {total.suspended} in suspense, "
         f"{total.ignored} without a call; {total.calls_created} calls created, {total.calls_updated} completed"
@@ -69,42 +71,25 @@ def import_files(
         typer.echo(f"look at what is in suspense with: cdrhub suspense list --source {source}")
 
 
-async def _import(config: Config, source: str, files: Sequence[Path]) -> Written:
-    from cdrhub.store import Store  # noqa: PLC0415 - SQLAlchemy is not for --help
-    from cdrhub.store.batch import Written  # noqa: PLC0415
+async def _import(store: Store, decoders: Decoders, *, config: Config, source: str, files: Sequence[Path]) -> Written:
+    from cdrhub.store.batch import Written  # noqa: PLC0415 - not for --help
 
-    recorder = Recorder(config, source)
-    store = Store.open(config.database.url.get_secret_value(), connections=1, redecode=recorder.decoders.decode)
+    recorder = Recorder(config, source, decoders)
+    revision = recorder.revision
+    await store.remember_revision(revision.revision, source=source, system=revision.system, settings=revision.settings)
     total = Written()
-    try:
-        await store.prepare()
-        revision = recorder.revision
-        await store.remember_revision(
-            revision.revision, source=source, system=revision.system, settings=revision.settings
-        )
-        await learn_all(recorder.decoders, store)
-        with _progress(files) as progress:
-            for file in files:
-                for batch in _batches(recorder, file, progress=progress, batch_records=config.database.batch_records):
-                    total = added(total, await store.write(batch))
-    finally:
-        await store.close()
+    with _progress(files) as progress:
+        for file in files:
+            for batch in _batches(recorder, file, progress=progress, batch_records=config.database.batch_records):
+                total = added(total, await store.write(batch))
     return total
-
-
-async def learn_all(decoders: Decoders, store: Store) -> None:
-    """Let `decoders` know every revision that the database knows: old records of a call are decoded with their own."""
-    from cdrhub.decoders import Revision  # noqa: PLC0415
-
-    for revision, (source, system, settings) in (await store.revisions()).items():
-        decoders.learn(Revision(revision=revision, source=source, system=system, settings=settings))
 
 
 class Recorder:
     """Makes items of one source's messages, as its daemon would: same settings, same decoder, same owner."""
 
-    def __init__(self, config: Config, source: str) -> None:
-        from cdrhub.decoders import Decoders, Revision  # noqa: PLC0415 - imports the store's contracts
+    def __init__(self, config: Config, source: str, decoders: Decoders) -> None:
+        from cdrhub.decoders import Revision  # noqa: PLC0415 - imports the store's contracts
         from cdrhub.sources.registry import system  # noqa: PLC0415
 
         self._source = source
@@ -118,8 +103,8 @@ class Recorder:
             system=self._table.type,
             settings=config.settings(source).model_dump_json(),
         )
-        self.decoders = Decoders()
-        self.decoders.learn(self.revision)
+        self._decoders = decoders
+        self._decoders.learn(self.revision)
 
     def item(self, body: bytes, *, file: str) -> Item:
         """The decoded record of one message of `file`."""
@@ -137,7 +122,7 @@ class Recorder:
         )
         return Item(
             record=record,
-            outcome=self.decoders.decode(record),
+            outcome=self._decoders.decode(record),
             owner=self._owner,
             system=self._owning.type,
             tenant=self._owning.tenant,

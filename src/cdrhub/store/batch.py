@@ -46,7 +46,9 @@ class Written:
     calls_created: int = 0
     calls_updated: int = 0
     conflicts: int = 0  #: calls that became flagged `conflict` by this batch
-    by_source: dict[str, dict[str, int]] = field(default_factory=dict)  #: source -> the same words -> count
+    #: source -> applied, duplicates, suspended, ignored: what became of the phone system's own records (what the hub
+    #: concludes is not among them), disjoint, in sum all of them; and conflicts, of calls
+    by_source: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 Batch = Sequence[Item]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, cast
 
@@ -49,6 +50,19 @@ LOCK_CALLS = (
 # Classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _TRANSIENT = frozenset({"40001", "40P01", "55P03", "57014"})
 _REFUSED_CLASSES = frozenset({"22", "23", "54"})
+
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def _encode_time(value: datetime) -> tuple[int]:
+    """An aware time as PostgreSQL counts it. A call has fifteen times, and the driver's own way takes twice as long."""
+    return ((value - _EPOCH) // _MICROSECOND,)
+
+
+def _decode_time(value: tuple[int]) -> datetime:
+    return _EPOCH + timedelta(microseconds=value[0])
 
 
 def _array_type(table: Table, name: str) -> str:
@@ -111,8 +125,8 @@ class PostgresTransaction(Transaction):
         driver = await self._driver()
         found: list[KnownCall] = []
         for source, some in by_source(keys, at_once=len(keys)):
-            for row in await driver.fetch(LOCK_CALLS, some, source):
-                found.append(known_call((str(row[0]), *row[1:])))
+            rows = await driver.fetch(LOCK_CALLS, some, source)
+            found.extend(known_call((str(row[0]), *row[1:])) for row in rows)
         return found
 
     async def update_calls(self, rows: Sequence[Row]) -> None:
@@ -131,9 +145,14 @@ def engine(url: URL, *, writer: bool, connections: int, seconds: float) -> Async
     dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
 
     async def connect() -> asyncpg.Connection[Any]:
-        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS, command_timeout=seconds)
+        connection: asyncpg.Connection[Any] = await asyncpg.connect(
+            dsn, timeout=CONNECT_SECONDS, command_timeout=seconds
+        )
         if writer:
             await connection.execute(_SETTINGS)
+            await connection.set_type_codec(
+                "timestamptz", schema="pg_catalog", encoder=_encode_time, decoder=_decode_time, format="tuple"
+            )
         return connection
 
     return create_async_engine(

@@ -100,9 +100,11 @@ async def _locked(database: Database, connection: AsyncConnection) -> AsyncItera
         name = {"name": f"cdrhub.{database.url.database}"[:64], "seconds": LOCK_SECONDS}
         if await connection.scalar(text("SELECT GET_LOCK(:name, :seconds)"), name) != 1:
             raise StoreUnavailable(f"{database.explain_url()}: another process upgrades it")
+        await connection.execute(text("SET sql_notes = 0"))  # the driver would print them
         try:
             yield
         finally:
+            await connection.execute(text("SET sql_notes = 1"))
             await connection.execute(text("DO RELEASE_LOCK(:name)"), name)
     else:
         yield

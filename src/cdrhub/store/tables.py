@@ -42,12 +42,11 @@ MAX_EVENT_ID = 255
 
 METADATA = MetaData(
     naming_convention={
-        "pk": "pk_%(table_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     }
 )
-_MARIADB = {
+_MARIADB: dict[str, Any] = {
     "mariadb_engine": "InnoDB",
     "mariadb_charset": "utf8mb4",
     "mariadb_collate": "utf8mb4_nopad_bin",

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from cdrhub.model.disposition import Outcome, Role
 from cdrhub.store.tables import calls
-from cdrhub.store.types import Cost, UtcDateTime
+from cdrhub.store.types import CallId, Cost, UtcDateTime
 
 VIEWS = ("v_calls", "v_queue_hourly", "v_agent_hourly", "v_suspense", "v_coverage")
 
@@ -70,6 +70,10 @@ class _Words:
         parts = f"CAST(substr({until}, 21, 6) AS integer) - CAST(substr({since}, 21, 6) AS integer)"
         return f"(MAX({whole} + {parts}, 0) + 500000) / 1000000"
 
+    def characters(self, column: str) -> str:
+        """A UUID as its 36 characters."""
+        return f"CAST({column} AS varchar)" if self._engine == "postgresql" else column
+
     def decimal(self, column: str) -> str:
         """An exact decimal as text."""
         if self._engine == "postgresql":
@@ -113,6 +117,8 @@ def _calls(words: _Words) -> str:
             continue
         if isinstance(column.type, UtcDateTime):
             shown.append(f"{words.moment(column.name)} AS {column.name}")
+        elif isinstance(column.type, CallId):
+            shown.append(f"{words.characters(column.name)} AS {column.name}")
         elif isinstance(column.type, Cost):
             shown.append(f"{words.decimal(column.name)} AS {column.name}")
         else:
@@ -188,6 +194,6 @@ def _suspense(words: _Words) -> str:
 
 def _coverage(words: _Words) -> str:
     return (
-        f"SELECT hub, source, state, {words.moment('since')} AS since, {words.moment('MAX(until)')} AS until, "  # noqa: S608
-        "MAX(detail) AS detail FROM coverage GROUP BY hub, source, state, since"
+        f"SELECT hub, source, state, {words.moment('c.since')} AS since, {words.moment('MAX(c.until)')} AS until, "  # noqa: S608
+        "MAX(detail) AS detail FROM coverage c GROUP BY hub, source, state, c.since"
     )

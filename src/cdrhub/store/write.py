@@ -15,10 +15,11 @@ is suspended.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -29,6 +30,7 @@ from cdrhub.model.call import Call
 from cdrhub.model.disposition import State
 from cdrhub.model.fold import fold
 from cdrhub.model.inference import Coverage
+from cdrhub.model.record import INFERENCE
 from cdrhub.model.update import CallUpdate, Ignored, storable_json
 from cdrhub.store.batch import Item, Redecode, Written
 from cdrhub.store.engine import Database, RacedError, RefusedError
@@ -176,9 +178,7 @@ class CallWriter:
         for _ in range(RACES):
             careful = self._careful > 0
             try:
-                written, outcome = await self._database.write(
-                    lambda tx, careful=careful: self._attempt(tx, items, careful=careful)
-                )
+                written, outcome = await self._database.write(partial(self._attempt, items, careful=careful))
             except RacedError:
                 self._careful = CAREFUL_BATCHES
                 self.memory.clear()
@@ -210,7 +210,7 @@ class CallWriter:
         log.error("a record is refused", action="store_refused", source=item.record.source)
         return await self._write([_suspended(item, str(error))])
 
-    async def _attempt(self, tx: Transaction, items: Sequence[Item], *, careful: bool) -> tuple[Written, Outcome]:
+    async def _attempt(self, items: Sequence[Item], tx: Transaction, *, careful: bool) -> tuple[Written, Outcome]:
         now = self._clock()
         unique = {(item.record.source, item.record.digest): item for item in reversed(items)}
         groups = self._groups(unique.values())
@@ -544,25 +544,27 @@ def _as_bug(item: Item, error: FoldError) -> Item:
 
 def _count(items: Sequence[Item], new: Iterable[Item], outcome: Outcome) -> Written:
     by_source: dict[str, dict[str, int]] = {}
-    for item in items:
-        _add(by_source, item.record.source, "records")
-    suspended = count = 0
+    received = Counter(item.record.source for item in items if item.record.content_type != INFERENCE)
+    applied: Counter[str] = Counter()
+    suspended: Counter[str] = Counter()
+    count = 0
     for item in new:
         count += 1
-        _add(by_source, item.record.source, "new")
-        if isinstance(item.outcome, DecodeError):
-            suspended += 1
-            _add(by_source, item.record.source, "suspended")
-    for counts in by_source.values():
-        if repeated := counts["records"] - counts.get("new", 0):
-            counts["duplicates"] = repeated
+        if item.record.content_type != INFERENCE:
+            (suspended if isinstance(item.outcome, DecodeError) else applied)[item.record.source] += 1
+    for source, records in received.items():
+        by_source[source] = {
+            "applied": applied[source],
+            "suspended": suspended[source],
+            "duplicates": records - applied[source] - suspended[source],
+        }
     for source in outcome.conflicts:
         _add(by_source, source, "conflicts")
     return Written(
         records=len(items),
         new=count,
         duplicates=len(items) - count,
-        suspended=suspended,
+        suspended=suspended.total(),
         calls_created=outcome.created,
         calls_updated=outcome.updated,
         conflicts=len(outcome.conflicts),
@@ -573,7 +575,6 @@ def _count(items: Sequence[Item], new: Iterable[Item], outcome: Outcome) -> Writ
 def _counted_ignored(items: Sequence[Item]) -> Written:
     by_source: dict[str, dict[str, int]] = {}
     for item in items:
-        _add(by_source, item.record.source, "records")
         _add(by_source, item.record.source, "ignored")
     return Written(records=len(items), ignored=len(items), by_source=by_source)
 

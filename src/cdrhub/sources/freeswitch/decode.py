@@ -66,11 +66,11 @@ def _event(headers: Headers, record: RawRecord, plan: NumberPlan, *, queue_only:
         said = callcenter.draft(action, headers, session, Draft(session, action, plan))
     elif name in CHANNEL_EVENTS:
         channel = EventChannel(headers)
-        if queue_only and not calls.of_interest(channel):
-            return Ignored(why="not_queue_call")
         key = calls.call_of(channel)
         if key is None:
             raise DecodeError(Reason.MISSING_KEY, f"{name} without Unique-ID")
+        if queue_only and not calls.of_interest(channel):
+            return Ignored(why="not_queue_call")
         said = calls.draft(channel, key, name, plan, document=False)
     else:
         return Ignored(why=_NOT_OF_A_CALL_EVENTS.get(name, "other_event"))
@@ -97,10 +97,10 @@ def _of_no_call(action: str | None) -> Ignored:
 
 
 def _document(channel: DocumentChannel, record: RawRecord, plan: NumberPlan, *, queue_only: bool) -> Decoded:
-    if queue_only and not calls.of_interest(channel):
-        return Ignored(why="not_queue_call")
     key = calls.call_of(channel)
     if key is None:
         raise DecodeError(Reason.MISSING_KEY, "a CDR document without the variable uuid")
+    if queue_only and not calls.of_interest(channel):
+        return Ignored(why="not_queue_call")
     said = calls.draft(channel, key, "cdr", plan, document=True)
     return said.update(digest=record.digest, at=channel.gone, sequence=None, event_id=None)

@@ -80,7 +80,7 @@ def _ending(
 _BY_SRC = _ending(Disposition.CANCELLED, Outcome.CANCELLED, Side.SRC, by_participant=True)
 _BY_DST = _ending(Disposition.FAILED, Outcome.FAILED, Side.DST, by_participant=True)
 _CANCELLED = _ending(Disposition.CANCELLED, Outcome.CANCELLED, Side.SRC)
-_BUSY = _ending(Disposition.BUSY, Outcome.BUSY, Side.DST)
+_BUSY = _ending(Disposition.BUSY, Outcome.BUSY)
 _REJECTED = _ending(Disposition.REJECTED, Outcome.REJECTED, Side.DST)
 _NO_ANSWER = _ending(Disposition.NO_ANSWER, Outcome.NO_ANSWER)
 _FAILED = _ending(Disposition.FAILED, Outcome.FAILED)

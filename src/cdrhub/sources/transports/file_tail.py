@@ -173,19 +173,21 @@ class FileTail:
         while True:
             if not await asyncio.to_thread(file.fits, mark):
                 self._intake.count("file_truncated")
-                await self._hand_over_rest(file, file.mark())
+                rest = file.framer.close()
                 file.seek(0)
-                mark = file.mark()
+                mark = await asyncio.to_thread(file.mark)
+                await self._hand_over_rest(rest, mark)
             while chunk := await asyncio.to_thread(file.read):
-                mark = await self._hand_over(file, chunk, mark)
-            self._catching_up = False
+                mark = await self._hand_over(file, chunk)
             if replaced:
-                await self._hand_over_rest(file, mark)
+                rest = file.framer.close()
+                await self._hand_over_rest(rest, await asyncio.to_thread(file.mark))
                 return
             replaced = await self._is_replaced(file)
+            self._catching_up = self._catching_up and replaced
             await asyncio.sleep(self._poll_seconds)  # whoever rotates may still write to the old file for a moment
 
-    async def _hand_over(self, file: FollowedFile, chunk: bytes, mark: Mark) -> Mark:
+    async def _hand_over(self, file: FollowedFile, chunk: bytes) -> Mark:
         framed = file.framer.feed(chunk)
         reached = await asyncio.to_thread(file.mark)
         position = (POSITION_KEY, reached.encode())
@@ -194,10 +196,10 @@ class FileTail:
             await self._sink.take(framed.too_long, attributes={**self._attributes(), "too_long": True})
         if framed.lines:
             await self._sink.take(framed.lines, attributes=self._attributes(), position=position)
-        return reached if framed.lines or framed.too_long or reached.offset > mark.offset else mark
+        return reached
 
-    async def _hand_over_rest(self, file: FollowedFile, mark: Mark) -> None:
-        if rest := file.framer.close():
+    async def _hand_over_rest(self, rest: bytes, mark: Mark) -> None:
+        if rest:
             self._intake.count("unterminated")
             await self._sink.take(
                 [rest], attributes={**self._attributes(), "unterminated": True}, position=(POSITION_KEY, mark.encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -20,8 +20,10 @@ CONFIG = ThreeCXConfig(type="3cx", listen=LISTEN, fields=("historyid", "callid",
 
 
 @pytest.fixture
-def intake() -> RecordingIntake:
-    return RecordingIntake()
+def intake() -> Generator[RecordingIntake]:
+    intake = RecordingIntake()
+    yield intake
+    intake.close()
 
 
 @asynccontextmanager

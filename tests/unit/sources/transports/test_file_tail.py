@@ -131,6 +131,21 @@ async def test_a_file_rotated_while_nobody_followed_is_found_again(log: Path, in
         await polls()
     assert intake.bodies == [b"Call 1", b"Call 2", b"Call 3"]
     assert intake.counts["file_not_recognised"] == 0
+    assert all(accepted.attributes["live"] is False for accepted in intake.accepted)
+
+
+async def test_a_rest_that_was_handed_over_is_not_read_again(log: Path, intake: RecordingIntake) -> None:
+    append(log, b"Call 1\nCall 2")
+    async with following(log, intake):
+        await until(lambda: intake.bodies)
+        log.rename(log.with_suffix(".1"))
+        append(log, b"")
+        await until(lambda: len(intake.bodies) == 2)
+    append(log, b"Call 3\n")
+    async with following(log, intake):
+        await until(lambda: len(intake.bodies) == 3)
+        await polls()
+    assert intake.bodies == [b"Call 1", b"Call 2", b"Call 3"]
 
 
 async def test_a_file_that_was_removed_while_nobody_followed_is_counted(log: Path, intake: RecordingIntake) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -10,7 +12,7 @@ from cdrhub.store import types
 revision = "0001"
 down_revision = None
 
-MARIADB = {
+MARIADB: dict[str, Any] = {
     "mariadb_engine": "InnoDB",
     "mariadb_charset": "utf8mb4",
     "mariadb_collate": "utf8mb4_nopad_bin",
@@ -42,7 +44,7 @@ def upgrade() -> None:
         sa.Column("talk_seconds", sa.Integer(), nullable=True),
         sa.Column("hold_seconds", sa.Integer(), nullable=True),
         sa.Column("cause", types.text(255), nullable=True),
-        sa.PrimaryKeyConstraint("call_id", "leg_key", name=op.f("pk_call_legs")),
+        sa.PrimaryKeyConstraint("call_id", "leg_key"),
         **MARIADB,
         sqlite_with_rowid=False,
     )
@@ -106,7 +108,7 @@ def upgrade() -> None:
         sa.Column("updated_at", types.UtcDateTime(), nullable=False),
         sa.Column("announced", types.Json(), nullable=True),
         sa.Column("replaced_by", types.CallId(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_calls")),
+        sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("call_key", "source", name=op.f("uq_calls_call_key_source")),
         **MARIADB,
     )
@@ -119,7 +121,7 @@ def upgrade() -> None:
         sa.Column("system", types.text(32), nullable=False),
         sa.Column("settings", types.Json(), nullable=False),
         sa.Column("first_seen_at", types.UtcDateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("revision", name=op.f("pk_config_revisions")),
+        sa.PrimaryKeyConstraint("revision"),
         **MARIADB,
     )
     op.create_table(
@@ -131,7 +133,7 @@ def upgrade() -> None:
         sa.Column("until", types.UtcDateTime(), nullable=True),
         sa.Column("state", types.text(32), nullable=False),
         sa.Column("detail", types.text(1000), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_coverage")),
+        sa.PrimaryKeyConstraint("id"),
         **MARIADB,
     )
     op.create_index(op.f("ix_coverage_since"), "coverage", ["since"], unique=False)
@@ -144,7 +146,7 @@ def upgrade() -> None:
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("due_at", types.UtcDateTime(), nullable=False),
         sa.Column("snapshot", types.Json(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
+        sa.PrimaryKeyConstraint("id"),
         **MARIADB,
         sqlite_autoincrement=True,
     )
@@ -158,7 +160,7 @@ def upgrade() -> None:
         sa.Column("why", types.text(1000), nullable=True),
         sa.Column("before", types.Json(), nullable=True),
         sa.Column("after", types.Json(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_record_audit")),
+        sa.PrimaryKeyConstraint("id"),
         **MARIADB,
     )
     op.create_index(op.f("ix_record_audit_record_id"), "record_audit", ["record_id"], unique=False)
@@ -167,13 +169,7 @@ def upgrade() -> None:
         sa.Column("id", types.serial(), sa.Identity(), nullable=False),
         sa.Column("source", types.text(64), nullable=False),
         sa.Column("received_at", types.UtcDateTime(), nullable=False),
-        sa.Column(
-            "digest",
-            sa.LargeBinary(length=16)
-            .with_variant(sa.BINARY(length=16), "mariadb")
-            .with_variant(sa.BINARY(length=16), "mysql"),
-            nullable=False,
-        ),
+        sa.Column("digest", types.digest(16), nullable=False),
         sa.Column("event_id", types.text(255), nullable=True),
         sa.Column("content_type", types.text(255), nullable=False),
         sa.Column("body", types.body(), nullable=True),
@@ -185,7 +181,7 @@ def upgrade() -> None:
         sa.Column("detail", types.text(1000), nullable=True),
         sa.Column("decoder_revision", sa.Integer(), nullable=False),
         sa.Column("config_revision", types.text(64), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_records")),
+        sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("digest", "source", name=op.f("uq_records_digest_source")),
         **MARIADB,
     )
@@ -203,15 +199,9 @@ def upgrade() -> None:
         sa.Column("source", types.text(64), nullable=False),
         sa.Column("call_key", types.text(255), nullable=False),
         sa.Column("record_source", types.text(64), nullable=False),
-        sa.Column(
-            "digest",
-            sa.LargeBinary(length=16)
-            .with_variant(sa.BINARY(length=16), "mariadb")
-            .with_variant(sa.BINARY(length=16), "mysql"),
-            nullable=False,
-        ),
+        sa.Column("digest", types.digest(16), nullable=False),
         sa.Column("since", types.UtcDateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("call_key", "source", "digest", "record_source", name=op.f("pk_unopened")),
+        sa.PrimaryKeyConstraint("call_key", "source", "digest", "record_source"),
         **MARIADB,
     )
     # ### end Alembic commands ###

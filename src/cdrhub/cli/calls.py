@@ -1,0 +1,198 @@
+"""`cdrhub calls`: the calls, filtered, and one of them with its legs and records."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import typer
+
+from cdrhub.cli.database import with_store
+from cdrhub.cli.options import (
+    ConfigFile,
+    FormatOption,
+    LimitOption,
+    SinceOption,
+    SourceOption,
+    UntilOption,
+    ZoneOption,
+    known_source,
+    loaded,
+    span,
+    zone,
+)
+from cdrhub.cli.output import Format, Listing, dumped, show, spoken_value
+from cdrhub.cli.plain import plain
+from cdrhub.errors import UsageError
+from cdrhub.model.disposition import Direction, Disposition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cdrhub.config import Config
+
+BRIEF = (
+    "sort_at",
+    "source",
+    "direction",
+    "caller_number",
+    "callee_number",
+    "queue",
+    "agent_name",
+    "disposition",
+    "wait_seconds",
+    "talk_seconds",
+    "id",
+)
+LEG_COLUMNS = (
+    "seq",
+    "role",
+    "outcome",
+    "number",
+    "agent_id",
+    "agent_name",
+    "queue",
+    "offered_at",
+    "answered_at",
+    "left_at",
+    "ring_seconds",
+    "talk_seconds",
+    "cause",
+)
+RECORD_COLUMNS = ("id", "source", "received_at", "state", "content_type", "body")
+MAX_SHOWN_BODY = 2_000  #: characters of a record's body in a table
+
+_calls = typer.Typer(
+    help="The calls, newest first.",
+    invoke_without_command=True,
+    epilog="Examples: cdrhub calls --since today · cdrhub calls --queue Sales --disposition abandoned --since -7d "
+    "--format csv · cdrhub calls --number '0803 910 0000' · cdrhub calls show ID",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    app.add_typer(_calls, name="calls")
+
+
+@_calls.callback()
+def list_calls(
+    context: typer.Context,
+    config: ConfigFile = None,
+    *,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    source: SourceOption = None,
+    queue: Annotated[str | None, typer.Option("--queue", metavar="NAME", help="Only this queue, by name or id.")] = None,
+    agent: Annotated[
+        str | None, typer.Option("--agent", metavar="NAME", help="Only this agent, by id, extension or name.")
+    ] = None,
+    number: Annotated[
+        str | None,
+        typer.Option("--number", metavar="NUMBER", help="Only calls of this number, in any spelling."),
+    ] = None,
+    disposition: Annotated[Disposition | None, typer.Option("--disposition", help="Only calls that ended so.")] = None,
+    direction: Annotated[Direction | None, typer.Option("--direction", help="Only calls that went so.")] = None,
+    limit: LimitOption = 100,
+    form: FormatOption = Format.TABLE,
+    timezone: ZoneOption = "UTC",
+) -> None:
+    """List calls, the newest first.
+
+    A call belongs to the moment at which it started. A number is found in any spelling that its sources' regions
+    understand. The table shows the main columns, every other format all of them; in CSV a text that a spreadsheet
+    would run as a formula, telephone numbers with + among them, begins with an apostrophe.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    local = zone(timezone)
+    when = span(since, until, local)
+    settings = loaded(config)
+    if source is not None:
+        known_source(settings, source)
+    from cdrhub.store.calls import CallFilter, CallsReader  # noqa: PLC0415 - SQLAlchemy is not for --help
+
+    wanted = CallFilter(
+        since=when.since,
+        until=when.until,
+        source=source,
+        queue=queue,
+        agent=agent,
+        numbers=spellings(settings, number) if number is not None else frozenset(),
+        disposition=disposition,
+        direction=direction,
+    )
+    rows = with_store(settings, lambda store, _: CallsReader(store.database).list(wanted, limit=limit))
+    columns = tuple(rows[0]) if rows else BRIEF
+    count = show(
+        Listing(columns=columns, brief=BRIEF, rows=rows, empty="no calls found"), form=form, zone=local
+    )
+    if count == limit and form is Format.TABLE:
+        typer.echo(f"the newest {limit}; more with --limit", err=True)
+
+
+@_calls.command("show", epilog="Example: cdrhub calls show 0197c4c5-9b6e-7c11-b5f2-1c2d3e4f5a6b")
+def show_call(
+    call_id: Annotated[str, typer.Argument(metavar="ID", help="The call's id.")],
+    config: ConfigFile = None,
+    *,
+    form: FormatOption = Format.TABLE,
+    timezone: ZoneOption = "UTC",
+) -> None:
+    """Show one call with everything that is known of it: its columns, its legs, and the records it was made of."""
+    try:
+        wanted = str(UUID(call_id.strip()))
+    except ValueError as error:
+        raise UsageError(f"{call_id!r} is not the id of a call: take it from `cdrhub calls`") from error
+    if form is Format.CSV:
+        raise UsageError("a call with its legs is no table: use --format table, json or ndjson")
+    local = zone(timezone)
+    settings = loaded(config)
+    from cdrhub.store.calls import CallsReader  # noqa: PLC0415
+
+    found = with_store(settings, lambda store, _: CallsReader(store.database).one(wanted))
+    if form is Format.TABLE:
+        _show_in_full(found.call, found.legs, found.records, local)
+        return
+    whole = {**found.call, "legs": found.legs, "records": found.records}
+    sys.stdout.write(dumped(whole, zone=local, indent=2 if form is Format.JSON else None) + "\n")
+
+
+def spellings(config: Config, number: str) -> frozenset[str]:
+    """The texts under which a number may be stored: as typed, its digits, and in E.164 by each source's plan."""
+    from cdrhub.model.numbers import read_number  # noqa: PLC0415 - phonenumbers is heavy
+
+    text = number.strip()
+    if not any(character.isdigit() for character in text):
+        raise UsageError(f"--number: {number!r} has no digit")
+    found = {text, "".join(character for character in text if character.isdigit())}
+    plans = {config.settings(name).number_plan() for name in config.sources}
+    for plan in plans:
+        read = read_number(text, plan)
+        found.update(spelling for spelling in (read.e164, read.comparable) if spelling)
+    return frozenset(found)
+
+
+def _show_in_full(
+    call: Mapping[str, Any], legs: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str, Any]], local: ZoneInfo
+) -> None:
+    known = [
+        {"column": name, "value": spoken_value(value, zone=local)} for name, value in call.items() if value is not None
+    ]
+    show(Listing(columns=("column", "value"), rows=known, title="Call"), form=Format.TABLE, zone=local)
+    show(
+        Listing(columns=LEG_COLUMNS, rows=legs, title="Legs", empty="no legs"), form=Format.TABLE, zone=local
+    )
+    bodies = [{**record, "body": _shown_body(record.get("body"))} for record in records]
+    show(
+        Listing(columns=RECORD_COLUMNS, rows=bodies, title="Records", empty="no records"), form=Format.TABLE, zone=local
+    )
+
+
+def _shown_body(body: bytes | None) -> str:
+    if body is None:
+        return "(emptied by retention)"
+    text = body[: MAX_SHOWN_BODY * 4].decode("utf-8", "backslashreplace")
+    return plain(text if len(text) <= MAX_SHOWN_BODY else f"{text[:MAX_SHOWN_BODY]}…")

@@ -1,0 +1,65 @@
+"""`cdrhub coverage`: when each source was heard, and when it was not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import typer
+
+from cdrhub.cli.database import with_store
+from cdrhub.cli.options import (
+    ConfigFile,
+    FormatOption,
+    LimitOption,
+    SinceOption,
+    SourceOption,
+    UntilOption,
+    ZoneOption,
+    known_source,
+    loaded,
+    span,
+    zone,
+)
+from cdrhub.cli.output import Format, Listing, show
+
+COLUMNS = ("source", "state", "since", "until", "hub", "detail")
+DEFAULT_SPAN = timedelta(days=7)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command to `app`."""
+    app.command(epilog="Examples: cdrhub coverage · cdrhub coverage --source lagos --since yesterday --format csv")(
+        coverage
+    )
+
+
+def coverage(
+    config: ConfigFile = None,
+    *,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    source: SourceOption = None,
+    limit: LimitOption = 200,
+    form: FormatOption = Format.TABLE,
+    timezone: ZoneOption = "UTC",
+) -> None:
+    """Show what each source saw and when it was blind; the last seven days unless --since says otherwise.
+
+    `connected` and `idle`: calls were or would have been heard. `quiet`: connected and silent for too long. `blind`:
+    nobody listened, calls may be missing. `backfilled`: a blind time that was made good. An open end is the present.
+    """
+    local = zone(timezone)
+    when = span(since, until, local)
+    settings = loaded(config)
+    if source is not None:
+        known_source(settings, source)
+    begin = when.since or (when.until or datetime.now(UTC)) - DEFAULT_SPAN
+    from cdrhub.store.coverage import list_coverage  # noqa: PLC0415 - SQLAlchemy is not for --help
+
+    rows = with_store(
+        settings,
+        lambda store, _: list_coverage(store.database, since=begin, until=when.until, source=source, limit=limit),
+    )
+    show(
+        Listing(columns=COLUMNS, rows=rows, empty="nothing was noted in this time"), form=form, zone=local
+    )

@@ -1,0 +1,92 @@
+"""Jumps of historyid: told after a grace, not for what came late, not for a new numbering."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdrhub.sources.threecx.config import ThreeCXSettings
+from cdrhub.sources.threecx.gaps import GRACE, MAX_OPEN, GapWatch, history_id_reader
+
+T0 = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+
+
+def _feed(watch: GapWatch, numbers: Sequence[int]) -> datetime:
+    moment = T0
+    for number in numbers:
+        moment += timedelta(seconds=1)
+        watch.feed(number, moment)
+    return moment
+
+
+def _ranges(watch: GapWatch, now: datetime) -> list[tuple[int, int]]:
+    return [(missing.first, missing.last) for missing in watch.due(now)]
+
+
+def test_a_jump_is_told_once_and_after_its_grace() -> None:
+    watch = GapWatch()
+    last = _feed(watch, [100, 101, 105])
+    assert watch.due(last + GRACE - timedelta(seconds=1)) == []
+    (missing,) = watch.due(last + GRACE)
+    assert (missing.first, missing.last, missing.count) == (102, 104, 3)
+    assert (missing.since, missing.until) == (T0 + timedelta(seconds=2), T0 + timedelta(seconds=3))
+    assert watch.due(last + 2 * GRACE) == []
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([100, 102, 101], []),
+        ([100, 105, 103], [(101, 102), (104, 104)]),
+        ([100, 105, 101, 104], [(102, 103)]),
+        ([100, 100, 99, 101], []),
+        ([100, 101, 1, 2, 3], []),
+        ([100, 103, 1, 2], []),
+        ([100, 200_000, 200_001], []),
+        ([100, 102, 104], [(101, 101), (103, 103)]),
+    ],
+)
+def test_what_is_missing(numbers: Sequence[int], expected: list[tuple[int, int]]) -> None:
+    watch = GapWatch()
+    assert _ranges(watch, _feed(watch, numbers) + GRACE) == expected
+
+
+def test_the_first_number_is_compared_only_to_a_remembered_one() -> None:
+    assert _ranges(fresh := GapWatch(), _feed(fresh, [500]) + GRACE) == []
+    remembering = GapWatch(497, T0 - timedelta(hours=1))
+    now = _feed(remembering, [500]) + GRACE
+    (missing,) = remembering.due(now)
+    assert (missing.first, missing.last, missing.since) == (498, 499, T0 - timedelta(hours=1))
+    assert remembering.highest == 500
+
+
+def test_more_gaps_than_are_held_are_told_early() -> None:
+    watch = GapWatch()
+    now = _feed(watch, [2 * n + 1 for n in range(MAX_OPEN + 4)])
+    told = watch.due(now - timedelta(seconds=30))
+    assert len(told) >= 3
+
+
+@given(st.permutations(range(50, 70)), st.sets(st.integers(51, 68)))
+def test_in_any_order_exactly_what_never_came_is_missing(order: list[int], lost: set[int]) -> None:
+    came = [number for number in order if number not in lost]
+    watch = GapWatch(49, T0)
+    now = _feed(watch, came) + GRACE
+    told = {n for missing in watch.due(now) for n in range(missing.first, missing.last + 1)}
+    assert told == {number for number in lost if number < max(came)}
+
+
+def test_the_historyid_of_a_line() -> None:
+    standard = history_id_reader(ThreeCXSettings())
+    assert standard(b"Call 23193" + b"," * 19) == 23193
+    assert standard(b"23193" + b"," * 26) == 23193
+    assert standard(b"Call 23193" + b"," * 18) is None
+    assert standard(b"Call x" + b"," * 19) is None
+    assert standard(b"Call " + b"9" * 30 + b"," * 19) is None
+    own = history_id_reader(ThreeCXSettings(fields=("time-start", "historyid")))
+    assert own(b"Call 2026/03/02 08:00:00,88781") == 88781
+    assert history_id_reader(ThreeCXSettings(fields=("time-start", "dial-no")))(b"Call a,7") is None
