@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,39 +24,37 @@ AHEAD = 20_000  #: records between the sender and the database at most: the jour
 WARM_UP_SECONDS = 5.0
 MEMORY_SAMPLES = 12
 
-_START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+_TIMES = b"2026/03/09 10:%02d:%02d"
 _SHAPES = (
     # answered by an extension
-    "{id},{callid},00:03:14,{start},{answered},{end},TerminatedBySrc,0{number},Ext.{agent},10000,{agent},{agent},"
-    ",,,,,,,Chain: 0{number};Ext.{agent};",
+    b"Call %(id)d,%(callid)s,00:03:14,%(start)s,%(answered)s,%(end)s,TerminatedBySrc,0%(number)d,Ext.%(agent)d,10000,"
+    b"%(agent)d,%(agent)d,,,,,,,,Chain: 0%(number)d;Ext.%(agent)d;\r\n",
     # dialled out and answered
-    "{id},{callid},00:03:14,{start},{answered},{end},TerminatedByDst,Ext.{agent},0{number},{agent},10001,0{number},"
-    ",,,,1,0.95,default,Chain: Ext.{agent};0{number};",
+    b"Call %(id)d,%(callid)s,00:03:14,%(start)s,%(answered)s,%(end)s,TerminatedByDst,Ext.%(agent)d,0%(number)d,"
+    b"%(agent)d,10001,0%(number)d,,,,,1,0.95,default,Chain: Ext.%(agent)d;0%(number)d;\r\n",
     # through a queue to an agent
-    "{id},{callid},00:03:14,{start},{answered},{end},TerminatedBySrc,0{number},Ext.611,10000,611,611,"
-    "ReplacedDst,Ext.{agent},{agent},,,,,Chain: 0{number};Ext.611;Ext.{agent};",
+    b"Call %(id)d,%(callid)s,00:03:14,%(start)s,%(answered)s,%(end)s,TerminatedBySrc,0%(number)d,Ext.611,10000,611,611,"
+    b"ReplacedDst,Ext.%(agent)d,%(agent)d,,,,,Chain: 0%(number)d;Ext.611;Ext.%(agent)d;\r\n",
     # nobody answered
-    "{id},{callid},,{start},,{end},Failed_Cancelled,0{number},Ext.{agent},10000,{agent},{agent},,,,,,,,",
+    b"Call %(id)d,%(callid)s,,%(start)s,,%(end)s,Failed_Cancelled,0%(number)d,Ext.%(agent)d,10000,%(agent)d,%(agent)d,"
+    b",,,,,,,\r\n",
 )
+_DAY = 1_773_050_400_000  #: 2026-03-09 10:00:00 UTC in milliseconds, as callid holds it
 
 
 def lines() -> Iterator[bytes]:
-    """Endless 20-field records, each another call: 40,000 numbers, 200 agents."""
-    number = 0
-    while True:
-        number += 1
-        start = _START + timedelta(seconds=number % 36_000)
-        epoch = int(start.timestamp() * 1000)
-        text = _SHAPES[number % len(_SHAPES)].format(
-            id=number,
-            callid=f"{epoch:016X}_{number}",
-            start=f"{start:%Y/%m/%d %H:%M:%S}",
-            answered=f"{start + timedelta(seconds=7):%Y/%m/%d %H:%M:%S}",
-            end=f"{start + timedelta(seconds=201):%Y/%m/%d %H:%M:%S}",
-            number=266_900_000 + number % 40_000,
-            agent=100 + number % 200,
-        )
-        yield b"Call " + text.encode() + b"\r\n"
+    """Endless 20-field records, each another call: 40,000 numbers, 200 agents, one hour of starts."""
+    for number in count(1):
+        second = number % 3_000
+        yield _SHAPES[number % len(_SHAPES)] % {
+            b"id": number,
+            b"callid": b"%016X_%d" % (_DAY + second * 1000, number),
+            b"start": _TIMES % divmod(second, 60),
+            b"answered": _TIMES % divmod(second + 7, 60),
+            b"end": _TIMES % divmod(second + 201, 60),
+            b"number": 266_900_000 + number % 40_000,
+            b"agent": 100 + number % 200,
+        }
 
 
 def _source(port: int) -> str:

@@ -46,3 +46,162 @@ Numbers = Annotated[list[int], typer.Argument(metavar="ID…", help="Numbers of 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
     app.add_typer(_suspense, name="suspense")
+
+
+@_suspense.command("list", epilog="Example: cdrhub suspense list --source lagos --reason wrong_field_count")
+def list_suspended(
+    config: ConfigFile = None,
+    *,
+    source: SourceOption = None,
+    reason: ReasonOption = None,
+    limit: LimitOption = 100,
+    form: FormatOption = Format.TABLE,
+    timezone: ZoneOption = "UTC",
+) -> None:
+    """List the records in suspense, the newest first, each with its reason."""
+    local = zone(timezone)
+    settings = loaded(config)
+    if source is not None:
+        known_source(settings, source)
+    from cdrhub.store.suspense import Suspense  # noqa: PLC0415 - SQLAlchemy is not for --help
+
+    rows = with_store(settings, lambda store, _: Suspense(store).list(source=source, reason=reason, limit=limit))
+    show(Listing(columns=COLUMNS, brief=BRIEF, rows=rows, empty="nothing is in suspense"), form=form, zone=local)
+
+
+@_suspense.command("show", epilog="Example: cdrhub suspense show 17")
+def show_record(
+    number: Annotated[int, typer.Argument(metavar="ID", help="The record's number.")],
+    config: ConfigFile = None,
+    *,
+    form: FormatOption = Format.TABLE,
+    timezone: ZoneOption = "UTC",
+) -> None:
+    """Show one record whole: its bytes, why it is in suspense, and who did what to it."""
+    if form is Format.CSV:
+        raise UsageError("a record with its audit is no table: use --format table, json or ndjson")
+    local = zone(timezone)
+    settings = loaded(config)
+    from cdrhub.store.suspense import Suspense  # noqa: PLC0415
+
+    record, audit = with_store(settings, lambda store, _: Suspense(store).one(number))
+    if form is not Format.TABLE:
+        whole = {**record, "audit": audit}
+        sys.stdout.write(dumped(whole, zone=local, indent=2 if form is Format.JSON else None) + "\n")
+        return
+    known = [{"column": name, "value": spoken_value(value, zone=local)} for name, value in record.items() if value]
+    show(Listing(columns=("column", "value"), rows=known, title="Record"), form=form, zone=local)
+    done = ("at", "actor", "action", "why")
+    show(Listing(columns=done, rows=audit, title="Audit", empty="nobody touched it yet"), form=form, zone=local)
+
+
+@_suspense.command(
+    "edit",
+    epilog="Examples: cdrhub suspense edit 17 · cdrhub suspense edit 17 --from-file fixed.txt --why 'comma in a name'",
+)
+def edit(
+    number: Annotated[int, typer.Argument(metavar="ID", help="The record's number.")],
+    config: ConfigFile = None,
+    *,
+    from_file: Annotated[
+        Path | None, typer.Option("--from-file", metavar="FILE", help="The repaired bytes; - is standard input.")
+    ] = None,
+    why: Annotated[str | None, typer.Option("--why", help="Why, for the audit.")] = None,
+    as_whom: ActorOption = None,
+) -> None:
+    """Repair the bytes of a record, in $VISUAL or $EDITOR unless --from-file gives them.
+
+    The original is kept beside the repaired bytes, and it is noted who did it. Nothing becomes a call by this:
+    `cdrhub suspense replay ID` tries again.
+    """
+    who = actor(as_whom)
+    settings = loaded(config)
+    from cdrhub.store.suspense import Suspense  # noqa: PLC0415
+
+    record, _ = with_store(settings, lambda store, _: Suspense(store).one(number))
+    before: bytes = record["repaired_body"] or record["body"] or b""
+    after = _given(from_file) if from_file is not None else _edited(before, number)
+    if after == before:
+        typer.echo(f"record {number} is unchanged")
+        return
+    with_store(settings, lambda store, _: Suspense(store).edit(number, body=after, actor=who, why=why))
+    typer.echo(f"record {number} is repaired; try it with: cdrhub suspense replay {number}")
+
+
+@_suspense.command(
+    "replay", epilog="Examples: cdrhub suspense replay 17 18 · cdrhub suspense replay --source lagos --all"
+)
+def replay(
+    numbers: Annotated[list[int] | None, typer.Argument(metavar="[ID…]", help="Numbers of records.")] = None,
+    config: ConfigFile = None,
+    *,
+    all_of_them: Annotated[bool, typer.Option("--all", help="All in suspense, of --source and --reason if given.")] = False,
+    source: SourceOption = None,
+    reason: ReasonOption = None,
+    as_whom: ActorOption = None,
+) -> None:
+    """Decode records again, repaired or not: what can be understood now becomes calls, the rest stays in suspense."""
+    if bool(numbers) == (all_of_them or source is not None or reason is not None):
+        raise UsageError("say which: numbers of records, or --all, --source or --reason")
+    who = actor(as_whom)
+    settings = loaded(config)
+    if source is not None:
+        known_source(settings, source)
+    from cdrhub.store.suspense import Suspense  # noqa: PLC0415
+
+    done = with_store(
+        settings,
+        lambda store, _: Suspense(store).replay(numbers or None, source=source, reason=reason, actor=who),
+    )
+    typer.echo(f"{done.records} records: {done.records - done.suspended} taken, {done.suspended} still in suspense")
+
+
+@_suspense.command("discard", epilog="Example: cdrhub suspense discard 17 18 --why 'a port scan'")
+def discard(
+    numbers: Numbers,
+    config: ConfigFile = None,
+    *,
+    why: Annotated[str, typer.Option("--why", help="Why they are not wanted, for the audit.")],
+    as_whom: ActorOption = None,
+) -> None:
+    """Put records aside for good: they are kept and no longer listed."""
+    if not why.strip():
+        raise UsageError("--why: say why they are not wanted")
+    who = actor(as_whom)
+    settings = loaded(config)
+    from cdrhub.store.suspense import Suspense  # noqa: PLC0415
+
+    count = with_store(settings, lambda store, _: Suspense(store).discard(numbers, actor=who, why=why.strip()))
+    typer.echo(f"{count} record{'' if count == 1 else 's'} discarded")
+
+
+def _given(file: Path) -> bytes:
+    content = sys.stdin.buffer.read(MAX_REPAIRED + 1) if str(file) == "-" else file.read_bytes()
+    if not content.strip():
+        raise UsageError(f"--from-file: {file} is empty; to put a record aside use `cdrhub suspense discard`")
+    if len(content) > MAX_REPAIRED:
+        raise UsageError(f"--from-file: {file} has more than {MAX_REPAIRED} bytes")
+    return content
+
+
+def _edited(before: bytes, number: int) -> bytes:
+    """What an editor makes of `before`. The file is readable by its owner only and is removed afterwards."""
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    if not editor:
+        raise UsageError("no editor: set EDITOR, or give the repaired bytes with --from-file FILE")
+    with tempfile.TemporaryDirectory(prefix="cdrhub-") as folder:
+        file = Path(folder) / f"record-{number}.txt"
+        file.write_bytes(before)
+        try:
+            done = subprocess.run([*shlex.split(editor), str(file)], check=False)  # noqa: S603 - the user's own editor
+        except OSError as error:
+            raise UsageError(f"the editor {editor!r} cannot be started: {error.strerror}") from error
+        if done.returncode != 0:
+            raise UsageError(f"the editor ended with {done.returncode}: the record is unchanged")
+        after = file.read_bytes()
+    # Editors end a file with a newline that the record did not have.
+    if after.endswith(b"\n") and not before.endswith(b"\n"):
+        after = after.removesuffix(b"\n").removesuffix(b"\r")
+    if not after.strip():
+        raise UsageError("the repaired record is empty; to put it aside use `cdrhub suspense discard`")
+    return after

@@ -7,6 +7,7 @@ had to be changed for that is flagged (`text_repaired`, `text_cut`, `value_dropp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ MIN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_TIME = datetime(2100, 1, 1, tzinfo=UTC)
 
 LENGTHS = {"recording_url": MAX_URL}
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Authority(IntEnum):
@@ -119,7 +122,9 @@ def storable(values: Mapping[str, Any], flags: set[str], *, lengths: Mapping[str
             if len(text) > MAX_TEXT or not (text.isascii() and text.isprintable()):
                 text = clean_text(text, flags, limit=lengths.get(name, MAX_TEXT))
             out[name] = text
-        elif isinstance(value, datetime):  # before the words: it is the next most frequent, and this runs for every record
+        elif isinstance(
+            value, datetime
+        ):  # next most frequent: before the words
             if MIN_TIME <= value < MAX_TIME:
                 out[name] = value
             else:
@@ -145,7 +150,7 @@ def clean_text(text: str, flags: set[str], *, limit: int) -> str:
     """`text` without NUL, lone surrogates and control characters other than tab and newline, cut at `limit`."""
     repaired = text
     if not text.isascii():
-        repaired = repaired.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        repaired = _LONE_SURROGATE.sub("\ufffd", repaired)
     if not repaired.isprintable():
         repaired = "".join(c for c in repaired if c in "\t\n" or category(c) != "Cc")
     if repaired != text:

@@ -147,18 +147,3 @@ def storable_detail(detail: str) -> str:
     """Why a record is in suspense, as every engine can store it."""
     text = detail.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
     return text[:MAX_DETAIL]
-
-
-def snapshot(call: Call, *, call_id: str, item: Item) -> str:
-    """The public columns of a call as JSON, for a fact about a call that goes on."""
-    values = dict(zip(FOLDED_COLUMNS, folded_values(call), strict=True))
-    values |= {
-        "id": call_id,
-        "source": item.owner,
-        "system": item.system,
-        "tenant": item.tenant,
-        "call_key": call.call_key,
-        "attributes": call.attributes,
-        "flags": call.flags,
-    }
-    return _dumps(values, default=str).decode()

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from cdrhub.store import schema
 from cdrhub.store.batch import Item, Redecode, Written
 from cdrhub.store.engine import CONNECTIONS, STATEMENT_SECONDS, Database, open_database
+from cdrhub.store.retention import Limits, Retained, Retention
 from cdrhub.store.tables import config_revisions
 from cdrhub.store.write import REMEMBERED_UPDATES, CallWriter
 
@@ -31,6 +32,7 @@ class Store:
         self._database = database
         self._clock = clock
         self._writer = CallWriter(database, clock=clock, redecode=redecode, remembered=remembered)
+        self._retention = Retention(database)
 
     @classmethod
     def open(
@@ -125,3 +127,10 @@ class Store:
         async with self._database.connect() as connection:
             rows = await connection.execute(select(config_revisions))
             return {row.revision: (row.source, row.system, orjson.dumps(row.settings).decode()) for row in rows}
+
+    async def apply_retention(self, limits: Limits, *, now: datetime) -> Retained:
+        """Empty old bodies and purge old facts, in small transactions. Raises StoreUnavailable."""
+        retained = await self._retention.apply(limits, now=now)
+        if retained.bodies:
+            self._writer.memory.clear()  # a sealed call must not be folded from what this process remembers
+        return retained

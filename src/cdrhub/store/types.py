@@ -145,9 +145,7 @@ class Cost(TypeDecorator[Decimal]):
         return str(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        if value is None or dialect.name != "sqlite":
-            return value
-        return Decimal(value)
+        return None if value is None else Decimal(value)
 
 
 class CallId(TypeDecorator[str]):

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -27,13 +27,13 @@ import uuid_utils
 
 from cdrhub.errors import DecodeError, Reason, StoreError
 from cdrhub.model.call import Call
-from cdrhub.model.disposition import State
 from cdrhub.model.fold import fold
 from cdrhub.model.inference import Coverage
 from cdrhub.model.record import INFERENCE
 from cdrhub.model.update import CallUpdate, Ignored, storable_json
 from cdrhub.store.batch import Item, Redecode, Written
 from cdrhub.store.engine import Database, RacedError, RefusedError
+from cdrhub.store.outbox import facts
 from cdrhub.store.rows import (
     COVERAGE_COLUMNS,
     FACT_COLUMNS,
@@ -45,7 +45,6 @@ from cdrhub.store.rows import (
     call_row,
     leg_rows,
     record_row,
-    snapshot,
     storable_detail,
 )
 from cdrhub.store.tables import call_legs, coverage, outbox, unopened
@@ -57,8 +56,6 @@ REMEMBERED_UPDATES = 8_192  #: updates of recent calls kept in memory; about 3 K
 CAREFUL_BATCHES = 32  #: batches written without guessing after a guess was wrong
 RACES = 50  #: after so many lost races something else is wrong
 REFUSED_BODY_BYTES = 65_536  #: kept of a body that the database refuses whole
-
-STARTED, ANSWERED, SETTLED = "call.started", "call.answered", "call.settled"
 
 
 class FoldError(Exception):
@@ -184,7 +181,7 @@ class CallWriter:
                 self.memory.clear()
             except FoldError as error:
                 log.exception("fold failed", action="decoder_bug", source=error.key[0])
-                items = [_as_bug(item, error) if call_key(item) == error.key else item for item in items]
+                items = [as_bug(item, error) if call_key(item) == error.key else item for item in items]
             except RefusedError as error:
                 return await self._bisect(items, error)
             else:
@@ -213,19 +210,19 @@ class CallWriter:
     async def _attempt(self, items: Sequence[Item], tx: Transaction, *, careful: bool) -> tuple[Written, Outcome]:
         now = self._clock()
         unique = {(item.record.source, item.record.digest): item for item in reversed(items)}
-        groups = self._groups(unique.values())
+        groups = self.grouped(unique.values())
         rows, spans = _record_rows(unique.values(), groups)
         waiting = await tx.any_unopened()
         new = await tx.insert_records(rows, expect_new=not careful)
         if new is not None and len(new) < len(unique):
             unique = {key: item for key, item in unique.items() if key in new}
-            groups = self._groups(unique.values(), like=groups)
+            groups = self.grouped(unique.values(), like=groups)
             spans = [span for span in spans if span[0] in new]
         await tx.append(coverage, COVERAGE_COLUMNS, [row for _, row in spans])
         outcome = await self.write_groups(tx, groups, now=now, expect_new=not careful, waiting=waiting)
         return _count(items, unique.values(), outcome), outcome
 
-    def _groups(self, items: Iterable[Item], *, like: Mapping[CallKey, Group] | None = None) -> dict[CallKey, Group]:
+    def grouped(self, items: Iterable[Item], *, like: Mapping[CallKey, Group] | None = None) -> dict[CallKey, Group]:
         """The calls of these items. `like` is a grouping of more of them, whose ids are kept."""
         groups: dict[CallKey, Group] = {}
         for item in items:
@@ -306,7 +303,7 @@ class CallWriter:
         made = folded.values() if inserted is None else [folded[call_id] for call_id in inserted]
         done = await self._keep_unopened(tx, closed, now=now)
         legs: list[Row] = []
-        facts: list[Row] = []
+        told: list[Row] = []
         for group, call in made:
             done.add(group.key)
             outcome.created += 1
@@ -314,20 +311,21 @@ class CallWriter:
                 outcome.conflicts.append(group.key[0])
             if call.legs:
                 legs += leg_rows(group.call_id, call.legs)
-            if call.state == State.ENDED:
-                due = now if call.final else now + timedelta(seconds=group.settle_seconds)
-                facts.append((group.call_id, group.key[0], SETTLED, 1, due, None))
-            else:
-                told = snapshot(call, call_id=group.call_id, item=group.items[0])
-                facts.append((group.call_id, group.key[0], STARTED, 1, now, told))
-                if call.state == State.ANSWERED:
-                    facts.append((group.call_id, group.key[0], ANSWERED, 1, now, told))
+            told += facts(
+                call,
+                call_id=group.call_id,
+                item=group.items[0],
+                revision=1,
+                before=None,
+                now=now,
+                settle_seconds=group.settle_seconds,
+            )
             if not call.final:
                 outcome.remember[group.key] = Remembered(
                     call_id=group.call_id, revision=1, updates=tuple(group.updates)
                 )
         await tx.append(call_legs, LEG_COLUMNS, legs)
-        await tx.append(outbox, FACT_COLUMNS, facts)
+        await tx.append(outbox, FACT_COLUMNS, told)
         opened = [group for group, _ in made if group.waiting]
         if opened:
             await tx.link_records((key, group.call_id) for group in opened for key in group.links)
@@ -367,7 +365,7 @@ class CallWriter:
         earlier = await self._earlier(tx, forgotten)
         rows: list[Row] = []
         legs: list[Row] = []
-        facts: list[Row] = []
+        told: list[Row] = []
         replaced: list[str] = []
         sealed: list[tuple[Group, KnownCall]] = []
         for group in groups:
@@ -386,7 +384,7 @@ class CallWriter:
             rows.append(_updated_row(group, call, folded, now=now))
             replaced.append(call.id)
             legs += leg_rows(call.id, folded.legs)
-            facts += _facts(group, call, folded, now=now)
+            told += _facts(group, call, folded, now=now)
             if "conflict" in folded.flags and "conflict" not in call.flags:
                 outcome.conflicts.append(group.key[0])
             outcome.remember[group.key] = Remembered(
@@ -395,9 +393,9 @@ class CallWriter:
         await tx.update_calls(rows)
         await tx.delete_legs(replaced)
         if sealed:
-            facts += await self._complete_sealed(tx, sealed, now=now)
+            told += await self._complete_sealed(tx, sealed, now=now)
         await tx.append(call_legs, LEG_COLUMNS, legs)
-        await tx.append(outbox, FACT_COLUMNS, facts)
+        await tx.append(outbox, FACT_COLUMNS, told)
 
     async def _earlier(self, tx: Transaction, calls: Sequence[KnownCall]) -> dict[str, tuple[CallUpdate, ...] | None]:
         """The updates of all records of these calls; None for one whose records do not tell it any more."""
@@ -428,7 +426,7 @@ class CallWriter:
         """Calls whose records are gone keep what they have; late records fill what is empty, and are flagged."""
         rows = await tx.call_rows([call.id for _, call in sealed])
         updated: list[Row] = []
-        facts: list[Row] = []
+        told: list[Row] = []
         for group, call in sealed:
             late = _fold(group.key, group.updates)
             row = rows[call.id]
@@ -441,9 +439,9 @@ class CallWriter:
                 **values,
             )
             updated.append(_updated_row(group, call, completed, now=now, sort_at=row["sort_at"]))
-            facts += _facts(group, call, completed, now=now)
+            told += _facts(group, call, completed, now=now)
         await tx.update_calls(sorted(updated))
-        return facts
+        return told
 
 
 def new_call_id() -> str:
@@ -518,14 +516,15 @@ def _updated_row(group: Group, known: KnownCall, call: Call, *, now: datetime, s
 
 def _facts(group: Group, known: KnownCall, call: Call, *, now: datetime) -> list[Row]:
     """What became true of a call that existed already."""
-    source, revision = group.key[0], known.revision + 1
-    if call.state == State.ENDED:
-        due = now if call.final else now + timedelta(seconds=group.settle_seconds)
-        return [(known.id, source, SETTLED, revision, due, None)]
-    if call.state == State.ANSWERED and known.state in (State.QUEUED, State.RINGING):
-        told = snapshot(call, call_id=known.id, item=group.items[0])
-        return [(known.id, source, ANSWERED, revision, now, told)]
-    return []
+    return facts(
+        call,
+        call_id=known.id,
+        item=group.items[0],
+        revision=known.revision + 1,
+        before=known.state,
+        now=now,
+        settle_seconds=group.settle_seconds,
+    )
 
 
 def _suspended(item: Item, detail: str) -> Item:
@@ -535,7 +534,7 @@ def _suspended(item: Item, detail: str) -> Item:
     return replace(item, record=record, outcome=DecodeError(Reason.STORE_REFUSED, detail))
 
 
-def _as_bug(item: Item, error: FoldError) -> Item:
+def as_bug(item: Item, error: FoldError) -> Item:
     return replace(item, outcome=DecodeError(Reason.DECODER_BUG, storable_detail(str(error))))
 
 

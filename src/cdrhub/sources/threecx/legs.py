@@ -110,7 +110,6 @@ class Legs:
             offered_at=times.started_at if rang else None,
             answered_at=times.answered_at,
             left_at=times.ended_at,
-            talk_seconds=None,
         )
         inside = verdict.direction is Direction.INTERNAL
         outcome = Outcome.ANSWERED if verdict.reached else ending.outcome
@@ -244,9 +243,25 @@ class Legs:
             return Outcome.TIMEOUT
         return Outcome.ABANDONED if ending.side is Side.SRC else Outcome.UNKNOWN
 
-    def _customer(self, number: str, **values: Any) -> None:
-        said = storable({"role": Role.CUSTOMER, "number": number, **_said(values)}, self._flags)
-        self._found.append(LegUpdate(leg_key="customer", values=said))
+    def _customer(
+        self,
+        number: str,
+        *,
+        outcome: Outcome,
+        offered_at: datetime | None = None,
+        answered_at: datetime | None = None,
+        left_at: datetime | None = None,
+        talk_seconds: int | None = None,
+    ) -> None:
+        values: dict[str, Any] = {"role": Role.CUSTOMER, "outcome": outcome, "number": number}
+        if offered_at is not None:
+            values["offered_at"] = offered_at
+        if answered_at is not None:
+            values["answered_at"] = answered_at
+            values["talk_seconds"] = talk_seconds
+        if left_at is not None:
+            values["left_at"] = left_at
+        self._found.append(LegUpdate(leg_key="customer", values=storable(values, self._flags)))
 
     def _add(
         self,
@@ -255,10 +270,14 @@ class Legs:
         *,
         name: str = "",
         outcome: Outcome,
+        offered_at: datetime | None = None,
+        answered_at: datetime | None = None,
+        left_at: datetime | None = None,
+        talk_seconds: int | None = None,
         again: bool = False,
         attempt_at: datetime | None = None,
-        **moments: Any,
     ) -> None:
+        """Add a leg. With `answered_at` the talk is said too, also that it cannot be told (None)."""
         dn = party.number if role is Role.OTHER else party.dn or party.number
         key = f"{role}:{dn}"
         if key in self._keys:
@@ -270,12 +289,25 @@ class Legs:
             key = f"{key}/{polls}"
         self._keys.add(key)
         name = name or party.name
-        values: dict[str, Any] = {"role": role, "outcome": outcome, "number": party.number, **_said(moments)}
-        if role in (Role.AGENT, Role.TRANSFER):
+        values: dict[str, Any] = {"role": role, "outcome": outcome, "number": party.number}
+        if offered_at is not None:
+            values["offered_at"] = offered_at
+        if left_at is not None:
+            values["left_at"] = left_at
+        if answered_at is not None:
+            values["answered_at"] = answered_at
+        if role is Role.AGENT or role is Role.TRANSFER:
             values["agent_id"] = party.agent or dn
             values["agent_extension"] = dn
-            values["agent_name"] = name
-            values["team"] = party.team
+            if name:
+                values["agent_name"] = name
+            if party.team:
+                values["team"] = party.team
+            if answered_at is not None:
+                values["talk_seconds"] = talk_seconds
+        elif role is Role.CONFERENCE:
+            if answered_at is not None:
+                values["talk_seconds"] = talk_seconds
         elif role is Role.QUEUE:
             values["queue_id"] = dn
             values["queue"] = name or dn
@@ -283,8 +315,3 @@ class Legs:
         self._found.append(
             LegUpdate(leg_key=bounded_key(key), values=storable(values, self._flags), attempt_at=attempt_at)
         )
-
-
-def _said(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` without what the line does not tell. Seconds that are None are kept: they cannot be derived."""
-    return {name: value for name, value in values.items() if value is not None or name.endswith("_seconds")}

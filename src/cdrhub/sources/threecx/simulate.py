@@ -89,13 +89,13 @@ async def send(
 
     while not over():
         try:
-            _, writer = await asyncio.open_connection(host, port)
+            reader, writer = await asyncio.open_connection(host, port)
         except OSError:
             await asyncio.sleep(RECONNECT_SECONDS)
             continue
         connections += 1
         try:
-            while not over():
+            while not over() and not reader.at_eof():
                 wanted = UNLIMITED_CHUNK if rate is None else int(rate * (loop.time() - began)) - sent
                 if amount is not None:
                     wanted = min(wanted, amount - sent)
@@ -114,11 +114,13 @@ async def send(
                 if rate is not None:
                     await asyncio.sleep(CHUNK_SECONDS)
         except (ConnectionError, TimeoutError):
-            await asyncio.sleep(RECONNECT_SECONDS)
+            pass
         finally:
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+        if not over():
+            await asyncio.sleep(RECONNECT_SECONDS)
     return Sent(lines=sent, bytes=sent_bytes, connections=connections, seconds=loop.time() - began)
 
 

@@ -25,9 +25,7 @@ def test_published_ids(callid: str, expected: str) -> None:
     assert moment(callid) == datetime.fromisoformat(expected)
 
 
-@pytest.mark.parametrize(
-    "callid", ["", "_", "12", "zz", "0000000000000000_1", "ffffffffffffffff_1", "+000172FF10D1411_4"]
-)
+@pytest.mark.parametrize("callid", ["", "_", "12", "0000000000000000_1", "ffffffffffffffff_1", "+000172FF10D1411_4"])
 def test_ids_without_a_time(callid: str) -> None:
     assert moment(callid) is None
 

@@ -440,7 +440,7 @@ _FIELD = st.one_of(
     st.sampled_from(
         [
             "", "Ext.101", "Ext.", "EndCall", "MakeCall", "PickupExt.1", "10001", "0266904995", "Queue", "VMail",
-            "Line", "2026/03/02 08:00:00", "2026/03/02 08:00:10", "00:00:05", "TerminatedBySrc", "Failed", "PickedUp", "NaN",
+            "Line", "2026/03/02 08:00:00", "2026/03/02 08:00:10", "00:00:05", "TerminatedBySrc", "Failed", "NaN",
             "ReplacedDst", "FailedBXferOfSrc", "QFwdToDNA", "Chain: a;Ext.1;;b;", "1e999", "٣", "²", "\udcff", '"',
         ]
     ),

@@ -56,7 +56,8 @@ def test_what_is_missing(numbers: Sequence[int], expected: list[tuple[int, int]]
 
 
 def test_the_first_number_is_compared_only_to_a_remembered_one() -> None:
-    assert _ranges(fresh := GapWatch(), _feed(fresh, [500]) + GRACE) == []
+    fresh = GapWatch()
+    assert _ranges(fresh, _feed(fresh, [500]) + GRACE) == []
     remembering = GapWatch(497, T0 - timedelta(hours=1))
     now = _feed(remembering, [500]) + GRACE
     (missing,) = remembering.due(now)

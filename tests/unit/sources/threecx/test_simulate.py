@@ -40,6 +40,7 @@ class _Hub:
     def __init__(self, patience: int | None = None) -> None:
         self.received = b""
         self.connections = 0
+        self.over = asyncio.Event()  #: a sender closed its connection
         self._patience = patience
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -50,6 +51,8 @@ class _Hub:
             taken += len(chunk)
             if self._patience is not None and taken >= self._patience and self.connections == 1:
                 break
+        else:
+            self.over.set()
         writer.close()
 
 
@@ -57,8 +60,7 @@ async def _sent_to(hub: _Hub, **how: Any) -> Any:
     server = await asyncio.start_server(hub.take, "127.0.0.1", 0)
     async with server:
         sent = await send("127.0.0.1", server.sockets[0].getsockname()[1], **how)
-        while how.get("records") is not None and len(hub.received) < sent.bytes and hub.connections < 2:
-            await asyncio.sleep(0.01)
+        await hub.over.wait()
     return sent
 
 

@@ -1,0 +1,360 @@
+"""Replay: calls folded anew from their stored records, with a decoder or settings that may differ from then.
+
+It works on the union of old and new calls: a record may move to another call; a call that is left without records is
+*withdrawn* and says what replaced it. Attached columns (id, case, attempt, what was announced) stay. Nobody is told,
+and nothing is decided. Calls whose records retention has emptied are left as they are.
+
+A dry run writes nothing and finds the same differences; a replay of what was just replayed finds none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, func, select, update
+
+from cdrhub.errors import DecodeError, Reason, StoreError
+from cdrhub.model.call import Call
+from cdrhub.model.disposition import State
+from cdrhub.model.fold import fold
+from cdrhub.model.update import CallUpdate, Ignored
+from cdrhub.store.batch import Item, Reread
+from cdrhub.store.engine import RacedError
+from cdrhub.store.rows import (
+    APPLIED,
+    FOLDED_COLUMNS,
+    IGNORED,
+    LEG_COLUMNS,
+    SUSPENDED,
+    Row,
+    call_row,
+    leg_rows,
+    storable_detail,
+)
+from cdrhub.store.store import Store
+from cdrhub.store.tables import call_legs, calls, records
+from cdrhub.store.transaction import CallKey, StoredRecord, Transaction
+from cdrhub.store.write import new_call_id
+
+CALLS_AT_ONCE = 200
+RACES = 10
+
+Progress = Callable[[int, int], None]
+"""Told how many calls are done, of how many."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """What replaying changed of one call: each field's old and new value. `what` is changed, created, withdrawn or
+    suspended (one of its records is not understood any more)."""
+
+    what: str
+    source: str
+    call_key: str
+    call_id: str
+    fields: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Union:
+    """Calls that exchange records, and all of those."""
+
+    records: dict[int, StoredRecord] = field(default_factory=dict)
+    items: dict[int, Item] = field(default_factory=dict)
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)  #: old calls by id
+    sealed: set[str] = field(default_factory=set)
+
+
+async def replay(
+    store: Store,
+    *,
+    reread: Reread,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    source: str | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> AsyncIterator[Difference]:
+    """Fold anew every call with a record received in [since, until) from `source`, and yield what that changed.
+
+    Without `dry_run` what is yielded is committed. Raises StoreUnavailable; running it again goes on where it stopped.
+    """
+    chosen = [records.c.state == APPLIED, records.c.call_id.is_not(None)]
+    if since is not None:
+        chosen.append(records.c.received_at >= since)
+    if until is not None:
+        chosen.append(records.c.received_at < until)
+    if source is not None:
+        chosen.append(records.c.source == source)
+    total = await _count(store, chosen) if progress is not None else 0
+    done = 0
+    told: set[str] = set()
+    last: str | None = None
+    while call_ids := await _next_calls(store, chosen, last):
+        last = call_ids[-1]
+        for difference in await _some(store, call_ids, reread=reread, dry_run=dry_run):
+            if difference.call_id not in told:
+                told.add(difference.call_id)
+                yield difference
+        done += len(call_ids)
+        if progress is not None:
+            progress(done, max(total, done))
+
+
+async def _count(store: Store, chosen: Sequence[ColumnElement[bool]]) -> int:
+    async with store.database.connect() as connection:
+        return await connection.scalar(select(func.count(records.c.call_id.distinct())).where(*chosen)) or 0
+
+
+async def _next_calls(store: Store, chosen: Sequence[ColumnElement[bool]], last: str | None) -> Sequence[str]:
+    query = select(records.c.call_id).where(*chosen).group_by(records.c.call_id).order_by(records.c.call_id)
+    if last is not None:
+        query = query.where(records.c.call_id > last)
+    async with store.database.connect() as connection:
+        return (await connection.scalars(query.limit(CALLS_AT_ONCE))).all()
+
+
+async def _some(store: Store, call_ids: Sequence[str], *, reread: Reread, dry_run: bool) -> list[Difference]:
+    for _ in range(RACES):
+        try:
+            differences = await store.database.write(
+                partial(_in_transaction, call_ids, reread=reread, dry_run=dry_run, store=store)
+            )
+        except RacedError:
+            continue
+        for difference in differences:
+            store.writer.memory.drop((difference.source, difference.call_key))
+        return differences
+    raise StoreError("the calls that are replayed change faster than they can be replayed")
+
+
+async def _in_transaction(
+    call_ids: Sequence[str], tx: Transaction, *, reread: Reread, dry_run: bool, store: Store
+) -> list[Difference]:
+    union = await _gather(tx, call_ids, reread=reread)
+    by_key: dict[CallKey, list[StoredRecord]] = {}
+    lost: list[StoredRecord] = []
+    for number, item in union.items.items():
+        if isinstance(item.outcome, CallUpdate):
+            by_key.setdefault((item.owner, item.outcome.call_key), []).append(union.records[number])
+        else:
+            lost.append(union.records[number])
+    old = {(row["source"], row["call_key"]): row for row in union.rows.values() if row["id"] not in union.sealed}
+    keys = sorted(old.keys() | by_key.keys())
+    locked = {(call.source, call.call_key): call for call in await tx.lock_calls(keys)}
+    if any(key not in old for key in locked) or any(
+        call.revision != old[key]["revision"] for key, call in locked.items()
+    ):
+        if any(call.id in union.sealed for call in locked.values()):
+            by_key = {key: its for key, its in by_key.items() if key in old or key not in locked}
+        else:
+            raise RacedError
+    plan = _Plan(now=store.clock(), dry_run=dry_run)
+    for key, its in sorted(by_key.items()):
+        await plan.refold(tx, key, its, union, old.get(key))
+    await plan.withdraw(tx, old, by_key, union)
+    await plan.set_aside(tx, lost, union)
+    return plan.differences
+
+
+async def _gather(tx: Transaction, call_ids: Sequence[str], *, reread: Reread) -> _Union:
+    """The given calls, and every call that gets or gives a record of theirs."""
+    union = _Union()
+    todo = set(call_ids)
+    await tx.any_unopened()
+    while todo:
+        found = await tx.records_of(sorted(todo))
+        union.rows |= await tx.call_rows(sorted(todo))
+        union.sealed |= {str(r.call_id) for r in found if r.record is None}
+        keys: set[CallKey] = set()
+        for stored in found:
+            if stored.record is None or stored.call_id in union.sealed or stored.call_id not in union.rows:
+                continue
+            item = _read(stored, reread)
+            union.records[stored.id], union.items[stored.id] = stored, item
+            if isinstance(item.outcome, CallUpdate):
+                keys.add((item.owner, item.outcome.call_key))
+        seen = union.rows.keys() | todo
+        todo = {known.id for known in await tx.lock_calls(sorted(keys))} - seen if keys else set()
+    return union
+
+
+def _read(stored: StoredRecord, reread: Reread) -> Item:
+    assert stored.record is not None  # noqa: S101  (its call would be sealed)
+    return reread(stored.record)
+
+
+@dataclass(slots=True)
+class _Plan:
+    """Writes the new calls, and notes how they differ from the old ones."""
+
+    now: datetime
+    dry_run: bool
+    differences: list[Difference] = field(default_factory=list)
+
+    async def refold(
+        self,
+        tx: Transaction,
+        key: CallKey,
+        its: Sequence[StoredRecord],
+        union: _Union,
+        old: Mapping[str, Any] | None,
+    ) -> None:
+        """The call of this key from all its records."""
+        items = [union.items[record.id] for record in its]
+        updates = [item.outcome for item in items if isinstance(item.outcome, CallUpdate)]
+        call = fold(updates)
+        if not call.opened and old is None:
+            return
+        call_id = new_call_id() if old is None else str(old["id"])
+        moved = [record for record in its if record.call_id != call_id]
+        fields = await self._compare(tx, call, old)
+        revised = [record for record in its if self._stale(union.items[record.id], record)]
+        if self.dry_run:
+            self._tell("created" if old is None else "changed", key, call_id, fields)
+            return
+        await self._relabel(tx, revised, union)
+        if moved or fields:
+            await tx.link_records((record.key, call_id) for record in moved)
+            await self._write(tx, call, call_id, items, its, old)
+        self._tell("created" if old is None else "changed", key, call_id, fields)
+
+    async def _write(
+        self,
+        tx: Transaction,
+        call: Call,
+        call_id: str,
+        items: Sequence[Item],
+        its: Sequence[StoredRecord],
+        old: Mapping[str, Any] | None,
+    ) -> None:
+        received = [record.received_at for record in its]
+        row: Row = call_row(
+            call,
+            call_id=call_id,
+            item=items[0],
+            record_count=len(its),
+            revision=1 if old is None else old["revision"] + 1,
+            received=(min(received), max(received)),
+            now=self.now,
+        )
+        if old is None:
+            if await tx.insert_calls([row], expect_new=False) == set():
+                raise RacedError
+        else:
+            await tx.update_calls([row])
+            await tx.delete_legs([call_id])
+        await tx.append(call_legs, LEG_COLUMNS, leg_rows(call_id, call.legs))
+
+    async def withdraw(
+        self,
+        tx: Transaction,
+        old: Mapping[CallKey, Mapping[str, Any]],
+        by_key: Mapping[CallKey, Sequence[StoredRecord]],
+        union: _Union,
+    ) -> None:
+        """Old calls that no record names any more."""
+        gone = {str(row["id"]): (key, row) for key, row in old.items() if key not in by_key}
+        heirs: dict[str, CallKey] = {}
+        for number, record in sorted(union.records.items()):
+            outcome = union.items[number].outcome
+            if record.call_id in gone and isinstance(outcome, CallUpdate):
+                heirs.setdefault(str(record.call_id), (union.items[number].owner, outcome.call_key))
+        new_ids = {(call.source, call.call_key): call.id for call in await tx.lock_calls(sorted(set(heirs.values())))}
+        for call_id, (key, row) in gone.items():
+            if row["state"] == State.WITHDRAWN:
+                continue
+            heir = new_ids.get(heirs[call_id]) if call_id in heirs else None
+            self._tell("withdrawn", key, call_id, {"state": (row["state"], State.WITHDRAWN.value)})
+            if not self.dry_run:
+                await tx.connection.execute(
+                    update(calls)
+                    .where(calls.c.id == call_id)
+                    .values(
+                        state=State.WITHDRAWN.value,
+                        replaced_by=heir,
+                        revision=row["revision"] + 1,
+                        record_count=0,
+                        updated_at=self.now,
+                    )
+                )
+
+    async def set_aside(self, tx: Transaction, lost: Sequence[StoredRecord], union: _Union) -> None:
+        """Records that say nothing of a call any more."""
+        for record in lost:
+            outcome = union.items[record.id].outcome
+            row = union.rows[str(record.call_id)]
+            if isinstance(outcome, DecodeError):
+                state, reason, detail = SUSPENDED, outcome.reason.value, storable_detail(outcome.detail)
+            elif isinstance(outcome, Ignored):
+                state, reason, detail = IGNORED, None, None
+            else:
+                state, reason, detail = SUSPENDED, Reason.BAD_VALUE.value, "it is no record of a call any more"
+            self._tell(
+                "suspended" if state == SUSPENDED else "changed",
+                (row["source"], row["call_key"]),
+                str(record.call_id),
+                {f"record {record.id}": (APPLIED, state if detail is None else f"{state}: {detail}")},
+            )
+            if not self.dry_run:
+                await tx.connection.execute(
+                    update(records)
+                    .where(records.c.id == record.id)
+                    .values(state=state, reason=reason, detail=detail, call_id=None)
+                )
+
+    async def _compare(self, tx: Transaction, call: Call, old: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
+        """The fields that differ, legs included."""
+        new = _comparable(call)
+        if old is None:
+            return {name: (None, value) for name, value in new.items() if value not in (None, [], {})}
+        before = {name: old[name] for name in (*FOLDED_COLUMNS, "attributes", "flags")}
+        before |= await _old_legs(tx, str(old["id"]))
+        return {
+            name: (before.get(name), new.get(name))
+            for name in sorted(before.keys() | new.keys())
+            if before.get(name) != new.get(name)
+        }
+
+    def _stale(self, item: Item, record: StoredRecord) -> bool:
+        return record.record is not None and item.record.config_revision != record.record.config_revision
+
+    async def _relabel(self, tx: Transaction, revised: Iterable[StoredRecord], union: _Union) -> None:
+        """Records that were read with other settings than before are read so from now on."""
+        for record in revised:
+            item = union.items[record.id]
+            await tx.connection.execute(
+                update(records)
+                .where(records.c.id == record.id)
+                .values(config_revision=item.record.config_revision, decoder_revision=item.decoder_revision)
+            )
+
+    def _tell(self, what: str, key: CallKey, call_id: str, fields: Mapping[str, tuple[Any, Any]]) -> None:
+        if fields:
+            self.differences.append(
+                Difference(what=what, source=key[0], call_key=key[1], call_id=call_id, fields=fields)
+            )
+
+
+def _comparable(call: Call) -> dict[str, Any]:
+    values: dict[str, Any] = {name: getattr(call, name) for name in FOLDED_COLUMNS}
+    values["attributes"] = orjson.loads(orjson.dumps(call.attributes))
+    values["flags"] = list(call.flags)
+    for leg in call.legs:
+        values |= {f"leg {leg.leg_key}.{name}": getattr(leg, name) for name in LEG_COLUMNS[2:]}
+    return values
+
+
+async def _old_legs(tx: Transaction, call_id: str) -> dict[str, Any]:
+    rows = await tx.connection.execute(select(call_legs).where(call_legs.c.call_id == call_id))
+    return {
+        f"leg {row.leg_key}.{name}": value
+        for row in rows
+        for name, value in row._mapping.items()
+        if name not in ("call_id", "leg_key")
+    }

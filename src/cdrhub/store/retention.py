@@ -1,0 +1,110 @@
+"""Retention: bodies of old records are emptied, told facts are purged; keys, digests and calls stay.
+
+Records in suspense keep their bodies: somebody is to repair them. A call whose records were emptied is *sealed*: what
+comes later fills its empty columns and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cdrhub.store.engine import Database
+from cdrhub.store.rows import SUSPENDED
+from cdrhub.store.tables import outbox, records, unopened
+
+AT_ONCE = 1_000  #: rows in one transaction
+
+
+class Limits(Protocol):
+    """How many days what is kept; 0 is for ever."""
+
+    @property
+    def raw_days(self) -> int:
+        """Bodies of records."""
+
+    @property
+    def facts_days(self) -> int:
+        """Facts in the outbox."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retained:
+    """What one run took away."""
+
+    bodies: int = 0
+    facts: int = 0
+
+
+class Retention:
+    """Goes over the records once, remembers how far it came, and goes on from there at the next run."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._emptied_to = 0
+
+    async def apply(self, limits: Limits, *, now: datetime) -> Retained:
+        """One run, in many small transactions. Raises StoreUnavailable; what was done until then stays done."""
+        bodies = facts = 0
+        if limits.raw_days:
+            bodies = await self._empty_bodies(before=now - timedelta(days=limits.raw_days))
+            await self._forget_unopened(before=now - timedelta(days=limits.raw_days))
+        if limits.facts_days:
+            facts = await self._purge_facts(before=now - timedelta(days=limits.facts_days))
+        return Retained(bodies=bodies, facts=facts)
+
+    async def _empty_bodies(self, *, before: datetime) -> int:
+        emptied = 0
+        while True:
+            async with self._database.connect(writing=True) as connection:
+                window = (
+                    await connection.execute(
+                        select(records.c.id, records.c.received_at)
+                        .where(records.c.id > self._emptied_to)
+                        .order_by(records.c.id)
+                        .limit(AT_ONCE)
+                    )
+                ).all()
+                # Numbers rise with the time of receipt but for what waited in a journal, so the first stretch
+                # without an old record is where the old ones end.
+                if not any(row.received_at < before for row in window):
+                    return emptied
+                emptied += await self._empty(connection, [row.id for row in window if row.received_at < before])
+            if any(row.received_at >= before for row in window):
+                return emptied
+            self._emptied_to = window[-1].id
+
+    async def _empty(self, connection: AsyncConnection, ids: list[int]) -> int:
+        done = await connection.execute(
+            update(records)
+            .where(
+                records.c.id.in_(ids),
+                records.c.state != SUSPENDED,
+                or_(records.c.body.is_not(None), records.c.repaired_body.is_not(None)),
+            )
+            .values(body=None, repaired_body=None)
+        )
+        return done.rowcount
+
+    async def _purge_facts(self, *, before: datetime) -> int:
+        purged = 0
+        while True:
+            async with self._database.connect(writing=True) as connection:
+                ids = (
+                    await connection.scalars(
+                        select(outbox.c.id).where(outbox.c.due_at < before).order_by(outbox.c.id).limit(AT_ONCE)
+                    )
+                ).all()
+                if ids:
+                    await connection.execute(delete(outbox).where(outbox.c.id.in_(ids)))
+            purged += len(ids)
+            if len(ids) < AT_ONCE:
+                return purged
+
+    async def _forget_unopened(self, *, before: datetime) -> None:
+        async with self._database.connect(writing=True) as connection:
+            await connection.execute(delete(unopened).where(unopened.c.since < before))

@@ -1,0 +1,300 @@
+"""Suspense: records that could not be understood, kept until someone repairs, replays or discards them.
+
+Every act is written down with who did it, when and why. The body as it came is never changed: a repair is kept beside
+it. A repaired or replayed record takes the same way into its call as one that just arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cdrhub.errors import DecodeError, NotFound, Reason, UsageError
+from cdrhub.model.inference import Coverage
+from cdrhub.model.update import CallUpdate
+from cdrhub.store.batch import Item, Reread
+from cdrhub.store.engine import RefusedError
+from cdrhub.store.rows import APPLIED, COVERAGE_COLUMNS, DISCARDED, IGNORED, SUSPENDED, storable_detail
+from cdrhub.store.store import Store
+from cdrhub.store.tables import coverage, record_audit, records
+from cdrhub.store.transaction import StoredRecord, Transaction, stored_record
+from cdrhub.store.write import FoldError, Outcome, as_bug, coverage_row
+
+LISTED = 100  #: records listed at once, unless asked for more
+AT_ONCE = 500  #: records replayed in one transaction
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SuspendedRecord:
+    """A record as the store has it. `body` is None once retention emptied it."""
+
+    id: int
+    source: str
+    received_at: datetime
+    state: str
+    reason: str | None
+    detail: str | None
+    content_type: str
+    body: bytes | None
+    repaired_body: bytes | None
+    attributes: Mapping[str, Any]
+    event_id: str | None
+    digest: bytes
+    call_id: str | None
+    decoder_revision: int
+    config_revision: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Act:
+    """One line of a record's audit."""
+
+    at: datetime
+    actor: str
+    action: str  #: edited, replayed, discarded
+    why: str | None
+    before: Any
+    after: Any
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What a replay of suspended records did. `remaining` has the number and the new reason of those that failed."""
+
+    applied: int = 0
+    ignored: int = 0
+    skipped: int = 0  #: not in suspense (any more), or their body is gone
+    remaining: list[tuple[int, str, str]] = field(default_factory=list)
+
+
+async def listed(
+    store: Store,
+    *,
+    source: str | None = None,
+    reason: str | None = None,
+    received_before: datetime | None = None,
+    received_since: datetime | None = None,
+    after: int = 0,
+    limit: int = LISTED,
+) -> list[SuspendedRecord]:
+    """Records in suspense in the order of their numbers, from the one after number `after`."""
+    query = select(records).where(records.c.state == SUSPENDED, records.c.id > after)
+    if source is not None:
+        query = query.where(records.c.source == source)
+    if reason is not None:
+        query = query.where(records.c.reason == reason)
+    if received_before is not None:
+        query = query.where(records.c.received_at < received_before)
+    if received_since is not None:
+        query = query.where(records.c.received_at >= received_since)
+    async with store.database.connect() as connection:
+        return [_suspended_record(row) for row in await connection.execute(query.order_by(records.c.id).limit(limit))]
+
+
+async def counts(store: Store) -> list[tuple[str, str, int]]:
+    """How many records are in suspense, by source and reason."""
+    query = (
+        select(records.c.source, records.c.reason, func.count())
+        .where(records.c.state == SUSPENDED)
+        .group_by(records.c.source, records.c.reason)
+        .order_by(records.c.source, records.c.reason)
+    )
+    async with store.database.connect() as connection:
+        return [(source, reason, count) for source, reason, count in await connection.execute(query)]
+
+
+async def shown(store: Store, record_id: int) -> tuple[SuspendedRecord, list[Act]]:
+    """One record, whatever its state, and what was done with it. Raises NotFound."""
+    async with store.database.connect() as connection:
+        row = (await connection.execute(select(records).where(records.c.id == record_id))).first()
+        if row is None:
+            raise NotFound(f"there is no record {record_id}")
+        audit = await connection.execute(
+            select(record_audit).where(record_audit.c.record_id == record_id).order_by(record_audit.c.id)
+        )
+        return _suspended_record(row), [
+            Act(at=a.at, actor=a.actor, action=a.action, why=a.why, before=a.before, after=a.after) for a in audit
+        ]
+
+
+async def edit(store: Store, record_id: int, body: bytes, *, actor: str, why: str | None = None) -> None:
+    """Keep a repaired body beside the one that came. Raises NotFound, UsageError if it is not in suspense."""
+    async with store.database.connect(writing=True) as connection:
+        await _in_suspense(connection, record_id)
+        await connection.execute(update(records).where(records.c.id == record_id).values(repaired_body=body))
+        await _note(store, connection, [record_id], actor=actor, action="edited", why=why)
+
+
+async def discard(store: Store, record_ids: Sequence[int], *, actor: str, why: str) -> int:
+    """Take records out of suspense for good, and say how many. `why` is required. Raises NotFound, UsageError."""
+    if not why.strip():
+        raise UsageError("say why the record is discarded")
+    async with store.database.connect(writing=True) as connection:
+        for record_id in record_ids:
+            await _in_suspense(connection, record_id)
+            await connection.execute(update(records).where(records.c.id == record_id).values(state=DISCARDED))
+        await _note(store, connection, record_ids, actor=actor, action="discarded", why=why)
+    return len(record_ids)
+
+
+async def replay(
+    store: Store,
+    record_ids: Sequence[int],
+    *,
+    reread: Reread,
+    actor: str,
+    why: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Replayed:
+    """Decode records anew: they become part of their calls, or stay in suspense with their new reason.
+
+    `progress` is called with the number done after each transaction.
+    """
+    total = Replayed()
+    for begin in range(0, len(record_ids), AT_ONCE):
+        some = record_ids[begin : begin + AT_ONCE]
+        await _replay(store, some, total, reread=reread, actor=actor, why=why)
+        if progress is not None:
+            progress(begin + len(some))
+    return total
+
+
+async def _replay(
+    store: Store, record_ids: Sequence[int], total: Replayed, *, reread: Reread, actor: str, why: str | None
+) -> None:
+    """One transaction; halved where the database refuses a value or our own code fails."""
+    try:
+        done, outcome = await store.database.write(
+            partial(_replay_in, store, record_ids, reread=reread, actor=actor, why=why)
+        )
+    except (RefusedError, FoldError):
+        if len(record_ids) == 1:
+
+            def refused(record: Any) -> Item:
+                item = reread(record)
+                if isinstance(error, FoldError):
+                    return as_bug(item, error)
+                return Item(
+                    record=item.record,
+                    outcome=DecodeError(Reason.STORE_REFUSED, str(error)),
+                    owner=item.owner,
+                    system=item.system,
+                    tenant=item.tenant,
+                    settle_seconds=item.settle_seconds,
+                    decoder_revision=item.decoder_revision,
+                )
+
+            await _replay(store, record_ids, total, reread=refused, actor=actor, why=why)
+            return
+        middle = len(record_ids) // 2
+        await _replay(store, record_ids[:middle], total, reread=reread, actor=actor, why=why)
+        await _replay(store, record_ids[middle:], total, reread=reread, actor=actor, why=why)
+        return
+    store.writer.remember(outcome)
+    total.applied += done.applied
+    total.ignored += done.ignored
+    total.skipped += done.skipped
+    total.remaining += done.remaining
+
+
+async def _replay_in(
+    store: Store, record_ids: Sequence[int], tx: Transaction, *, reread: Reread, actor: str, why: str | None
+) -> tuple[Replayed, Outcome]:
+    now = store.clock()
+    waiting = await tx.any_unopened()
+    stored = [r for r in await tx.records_by_id(record_ids, lock=True) if r.state == SUSPENDED and r.record is not None]
+    done = Replayed(skipped=len(record_ids) - len(stored))
+    items = [(record, reread(record.record)) for record in stored if record.record is not None]
+    groups = store.writer.grouped(item for _, item in items)
+    for record, item in items:
+        await _set(tx.connection, record, item, call_id=_call_id(item, groups), done=done)
+    await tx.append(
+        coverage,
+        COVERAGE_COLUMNS,
+        [coverage_row(i.record.source, i.outcome) for _, i in items if isinstance(i.outcome, Coverage)],
+    )
+    outcome = await store.writer.write_groups(tx, groups, now=now, expect_new=False, waiting=waiting)
+    await _note(store, tx.connection, [r.id for r in stored], actor=actor, action="replayed", why=why)
+    return done, outcome
+
+
+def _call_id(item: Item, groups: Mapping[Any, Any]) -> str | None:
+    if not isinstance(item.outcome, CallUpdate):
+        return None
+    group = groups[item.owner, item.outcome.call_key]
+    opens = group.remembered is not None or any(update.opens for update in group.updates)
+    return str(group.call_id) if opens else None
+
+
+async def _set(
+    connection: AsyncConnection, record: StoredRecord, item: Item, *, call_id: str | None, done: Replayed
+) -> None:
+    """Write what became of one record."""
+    outcome = item.outcome
+    values: dict[str, Any] = {
+        "decoder_revision": item.decoder_revision,
+        "config_revision": item.record.config_revision,
+    }
+    if isinstance(outcome, DecodeError):
+        detail = storable_detail(outcome.detail)
+        values |= {"reason": outcome.reason.value, "detail": detail}
+        done.remaining.append((record.id, outcome.reason.value, detail))
+    elif isinstance(outcome, CallUpdate | Coverage):
+        values |= {"state": APPLIED, "call_id": call_id}
+        done.applied += 1
+    else:
+        values |= {"state": IGNORED}
+        done.ignored += 1
+    await connection.execute(update(records).where(records.c.id == record.id).values(values))
+
+
+async def _in_suspense(connection: AsyncConnection, record_id: int) -> StoredRecord:
+    row = (await connection.execute(select(records).where(records.c.id == record_id).with_for_update())).first()
+    if row is None:
+        raise NotFound(f"there is no record {record_id}")
+    if row.state != SUSPENDED:
+        raise UsageError(f"record {record_id} is {row.state}, not in suspense")
+    return stored_record(row)
+
+
+async def _note(
+    store: Store,
+    connection: AsyncConnection,
+    record_ids: Sequence[int],
+    *,
+    actor: str,
+    action: str,
+    why: str | None,
+) -> None:
+    """Write the audit of one act: what state and reason each record has after it."""
+    if not record_ids:
+        return
+    now = store.clock()
+    rows = await connection.execute(
+        select(records.c.id, records.c.state, records.c.reason, records.c.call_id).where(records.c.id.in_(record_ids))
+    )
+    await connection.execute(
+        insert(record_audit),
+        [
+            {
+                "record_id": row.id,
+                "at": now,
+                "actor": actor[:255],
+                "action": action,
+                "why": None if why is None else storable_detail(why),
+                "before": {"state": SUSPENDED},
+                "after": {"state": row.state, "reason": row.reason, "call_id": row.call_id},
+            }
+            for row in rows
+        ],
+    )
+
+
+def _suspended_record(row: Any) -> SuspendedRecord:
+    return SuspendedRecord(**{name: getattr(row, name) for name in SuspendedRecord.__dataclass_fields__})

@@ -1,0 +1,133 @@
+"""What follows from the legs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cdrhub.model.disposition import Direction, Disposition, Outcome, Role, State
+from cdrhub.model.fold import fold
+from cdrhub.model.update import LegUpdate
+from support.updates import at, leg, update
+
+QUEUE = leg("q", Role.QUEUE, Outcome.ANSWERED, offered_at=at(0), left_at=at(60), queue="sales")
+
+
+def person(
+    key: str, role: Role, answered: float | None, left: float | None, *, offered: float = 0, **values: Any
+) -> LegUpdate:
+    said = {"offered_at": at(offered)} | values
+    if answered is not None:
+        said["answered_at"] = at(answered)
+    if left is not None:
+        said["left_at"] = at(left)
+    outcome = values.pop("outcome", Outcome.ANSWERED if answered is not None else Outcome.NO_ANSWER)
+    said.pop("outcome", None)
+    return leg(key, role, outcome, **said)
+
+
+def test_wait_ring_and_agent_belong_to_the_first_person_talk_to_all() -> None:
+    call = fold(
+        [
+            update(
+                QUEUE,
+                person("a", Role.AGENT, 12, 30, offered=10, agent_id="alice"),
+                person("t", Role.TRANSFER, 35, 60, offered=30, agent_id="bob"),
+                state=State.ENDED,
+                ended_at=at(60),
+                started_at=at(0),
+            )
+        ]
+    )
+    assert (call.wait_seconds, call.ring_seconds, call.talk_seconds, call.duration_seconds) == (12, 2, 43, 60)
+    assert (call.agent_id, call.queue, call.answered_at, call.disposition) == ("alice", "sales", at(12), "answered")
+
+
+def test_an_unanswered_queue_call() -> None:
+    queue = leg("q", Role.QUEUE, Outcome.ABANDONED, offered_at=at(0), left_at=at(20), queue="sales")
+    call = fold([update(queue, person("a", Role.AGENT, None, 20, offered=5, agent_id="alice"), state=State.ENDED)])
+    assert (call.wait_seconds, call.ring_seconds, call.talk_seconds) == (20, None, 0)
+    assert (call.agent_id, call.queue, call.disposition) == (None, "sales", Disposition.ABANDONED)
+
+
+@pytest.mark.parametrize(
+    ("customer", "agent", "joined", "talk"),
+    [(10, 4, 10, 20), (4, 10, 10, 20), (10, None, 10, 20)],
+    ids=["agent first", "customer first", "agent unknown"],
+)
+def test_a_click_to_call_is_answered_when_both_sides_are(
+    customer: float, agent: float | None, joined: float, talk: int
+) -> None:
+    legs = [person("c", Role.CUSTOMER, customer, 30)]
+    if agent is not None:
+        legs.append(person("a", Role.AGENT, agent, 30, agent_extension="101"))
+    call = fold([update(*legs, direction=Direction.OUTBOUND, state=State.ENDED)])
+    assert (call.answered_at, call.talk_seconds, call.disposition) == (at(joined), talk, Disposition.ANSWERED)
+    assert call.ring_seconds == customer
+
+
+@pytest.mark.parametrize(
+    ("customer", "agent", "disposition"),
+    [
+        (Outcome.BUSY, Outcome.ANSWERED, Disposition.BUSY),
+        (Outcome.ANSWERED, Outcome.NO_ANSWER, Disposition.ABANDONED),
+        (Outcome.NOT_BRIDGED, Outcome.NO_ANSWER, Disposition.ABANDONED),
+        (Outcome.NOT_BRIDGED, None, Disposition.ABANDONED),
+        (None, Outcome.NO_ANSWER, Disposition.NOT_DIALLED),
+        (Outcome.FAILED, None, Disposition.FAILED),
+    ],
+)
+def test_how_a_click_to_call_failed(customer: Outcome | None, agent: Outcome | None, disposition: Disposition) -> None:
+    legs = []
+    if customer is not None:
+        legs.append(leg("c", Role.CUSTOMER, customer, offered_at=at(1), left_at=at(9)))
+    if agent is not None:
+        legs.append(leg("a", Role.AGENT, agent, offered_at=at(0), left_at=at(9)))
+    call = fold([update(*legs, direction=Direction.OUTBOUND, state=State.ENDED)])
+    assert (call.disposition, call.answered_at, call.talk_seconds) == (disposition, None, 0)
+
+
+def test_a_customer_who_was_never_tried_is_not_dialled_and_an_agent_alone_is_no_answered_call() -> None:
+    legs = [leg("customer", Role.CUSTOMER), person("a", Role.AGENT, 3, None, agent_extension="101")]
+    live = fold([update(*legs, direction=Direction.OUTBOUND)])
+    assert (live.state, live.answered_at) == (State.RINGING, None)
+    ended = fold([update(*legs, direction=Direction.OUTBOUND, state=State.ENDED)])
+    assert (ended.disposition, ended.agent_extension) == (Disposition.NOT_DIALLED, "101")
+
+
+def test_a_leg_that_nobody_closed_ended_with_the_call() -> None:
+    open_leg = person("a", Role.AGENT, 5, None)
+    assert fold([update(open_leg, state=State.ENDED, ended_at=at(25))]).talk_seconds == 20
+    assert fold([update(open_leg, ended_at=at(25))]).talk_seconds is None
+    assert fold([update(open_leg, state=State.ENDED)]).talk_seconds is None
+
+
+def test_talk_that_a_record_calls_unknown_stays_unknown() -> None:
+    unknown = leg("a", Role.AGENT, Outcome.ANSWERED, answered_at=at(5), left_at=at(25))
+    said = {**unknown.values, "talk_seconds": None}
+    call = fold([update(LegUpdate(leg_key="a", values=said), state=State.ENDED, ended_at=at(25))])
+    assert call.talk_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("direction", "external"),
+    [(Direction.INBOUND, "+331"), (Direction.OUTBOUND, "+332"), (Direction.INTERNAL, None), (Direction.UNKNOWN, None)],
+)
+def test_the_outside_party(direction: Direction, external: str | None) -> None:
+    assert fold([update(direction=direction, caller_e164="+331", callee_e164="+332")]).external_number == external
+
+
+def test_states_of_a_living_call() -> None:
+    queue = leg("q", Role.QUEUE, offered_at=at(0))
+    assert fold([update()]).state == State.RINGING
+    assert fold([update(queue)]).state == State.QUEUED
+    assert fold([update(queue, leg("a", offered_at=at(1)))]).state == State.RINGING
+    assert fold([update(queue, person("a", Role.AGENT, 3, None))]).state == State.ANSWERED
+    assert fold([update(queue, disposition=Disposition.ABANDONED)]).disposition is None, "null until it ended"
+
+
+def test_voicemail_outranks_abandoned() -> None:
+    machine = leg("v", Role.VOICEMAIL, Outcome.LEFT)
+    queue = leg("q", Role.QUEUE, Outcome.TIMEOUT, offered_at=at(0), left_at=at(5))
+    assert fold([update(queue, machine, state=State.ENDED)]).disposition == Disposition.VOICEMAIL

@@ -1,0 +1,54 @@
+"""Numbers as people of each country write them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cdrhub.model.numbers import NumberPlan, party, read_number
+
+NIGERIA = NumberPlan(region="NG", strip_prefixes=("9",))
+
+
+@pytest.mark.parametrize(
+    ("raw", "e164", "inside", "unparsed"),
+    [
+        ("08039100000", "+2348039100000", False, False),
+        ("234803900000", None, False, True),
+        ("2348039100000", "+2348039100000", False, False),
+        ("908039100000", "+2348039100000", False, False),
+        ("+33 1 40 30 00 01", "+33140300001", False, False),
+        ("611", None, True, False),
+        ("Ext.101", None, True, False),
+        ("08039100000*5", "+2348039100000", False, False),
+        ("anonymous", None, False, False),
+        ("sip:0803910@x", None, False, True),
+        ("9" * 50, None, False, True),
+        ("", None, False, False),
+    ],
+)
+def test_a_number(raw: str, e164: str | None, inside: bool, unparsed: bool) -> None:
+    number = read_number(raw, NIGERIA)
+    assert (number.raw, number.e164, number.inside) == (raw, e164, inside)
+    assert number.unparsed == unparsed
+
+
+def test_a_party_puts_both_forms_beside_each_other() -> None:
+    values: dict[str, Any] = {}
+    flags: set[str] = set()
+    party(values, flags, "caller", "08039100000", NIGERIA)
+    party(values, flags, "callee", "611", NIGERIA)
+    assert values == {"caller_number": "08039100000", "caller_e164": "+2348039100000", "callee_number": "611"}
+    assert not flags
+    party(values, flags, "callee", "0000000000", NIGERIA)
+    assert flags == {"number_unparsed"}
+    party(values, flags, "caller", "", NIGERIA)
+    party(values, flags, "caller", None, NIGERIA)
+    assert values["caller_number"] == "08039100000"
+
+
+def test_two_spellings_of_one_number_are_comparable() -> None:
+    assert read_number("08039100000", NIGERIA).comparable == read_number("+234 803 910 0000", NIGERIA).comparable
+    assert read_number("0000-000-000", NIGERIA).comparable == "0000000000"
+    assert read_number("anonymous", NIGERIA).comparable == "anonymous"

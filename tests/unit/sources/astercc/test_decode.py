@@ -1,0 +1,249 @@
+"""Bodies in every spelling, events that are lost, words that nobody knows."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from urllib.parse import quote_plus
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from cdrhub.errors import ConfigError, DecodeError, Reason
+from cdrhub.model.disposition import Disposition, EndedBy, Outcome, Role, State
+from cdrhub.model.update import CallUpdate, Ignored
+from cdrhub.sources.astercc import SYSTEM
+from cdrhub.sources.astercc.bodies import MAX_BODY_BYTES, read_fields
+from cdrhub.sources.astercc.config import AsterCCConfig, AsterCCSettings
+from support.astercc import bodies_of, call_of, decoded, event, updated
+
+FIELDS = {
+    "channel": "Local/015967121144@hosted-dialout-408a;1",
+    "eventTime": "2010-01-01 08:21:58",
+    "calleridnum": "+8613912345678",
+    "empty": "",
+    "userdata": "a+b",
+}
+
+
+def form(*, encode: bool = False) -> bytes:
+    spelled = {key: quote_plus(value) if encode else value for key, value in FIELDS.items()}
+    return "".join(f"{key}={value}&" for key, value in spelled.items()).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        form(),
+        form(encode=True),
+        orjson.dumps(FIELDS),
+        orjson.dumps(FIELDS).replace(b'"', b"'"),
+        b"  " + form() + b"\r\n",
+    ],
+    ids=["raw", "form", "json", "single-quoted", "white space around"],
+)
+def test_every_spelling_of_a_body(body: bytes) -> None:
+    assert read_fields(body) == FIELDS
+
+
+def test_a_plus_that_a_form_took_away_is_put_back() -> None:
+    assert read_fields(b"calleridnum= 8613912345678&x=a b")["calleridnum"] == "+8613912345678"
+    assert read_fields(b"calleridnum=+8613912345678&x=%20")["calleridnum"] == "+8613912345678"
+    assert read_fields(b"name=a+b&x=%20")["name"] == "a b"
+
+
+def test_names_come_in_two_charsets() -> None:
+    assert read_fields("calleridname=张三&".encode())["calleridname"] == "张三"
+    assert read_fields("calleridname=张三&".encode("gbk"))["calleridname"] == "张三"
+    assert read_fields(b"calleridname=%D5%C5%C8%FD&")["calleridname"] == "张三"
+    assert "\ufffd" in read_fields(b"calleridname=\xff\xff&")["calleridname"]
+
+
+def test_stray_keys_of_userdata_are_kept_and_do_no_harm() -> None:
+    update = updated(event("CALLEE", "ringing", 0, userdata="customer_id=109&more=x"))
+    assert update.values["contact_ref"] == "customer_id=109"
+    assert update.attributes["more"] == "x"
+
+
+def test_an_agents_phone_opens_no_outgoing_call() -> None:
+    rang, picked_up = event("AGENT", "ringing", 0), event("AGENT", "answer", 5)
+    end = event("CONVERSATION", "hangup", 9)
+    assert not any(updated(body).opens for body in (rang, picked_up, end))
+    assert not call_of(rang, picked_up, end).opened
+    call = call_of(rang, picked_up, event("CALLEE", "ringing", 7))
+    assert call.opened
+    assert (call.state, call.answered_at, call.caller_number) == (State.RINGING, None, "6101")
+    assert call.started_at == datetime(2026, 3, 9, 2, 0, 7, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("words", "disposition"),
+    [
+        (["ringing", "hangup"], Disposition.NO_ANSWER),
+        (["hangup"], Disposition.FAILED),
+        (["ringing", "answer", "hangup"], Disposition.ANSWERED),
+        (["answer", "hangup"], Disposition.ANSWERED),
+    ],
+)
+def test_how_an_outgoing_call_ended(words: list[str], disposition: Disposition) -> None:
+    seconds = {"ringing": 0, "answer": 10, "hangup": 30}
+    call = call_of(*(event("CALLEE", word, seconds[word]) for word in words))
+    assert (call.state, call.disposition) == (State.ENDED, disposition)
+    assert call.ring_seconds == ({"hangup": 30, "answer": 10}[words[1]] if words[0] == "ringing" else None)
+    assert call.talk_seconds == (20 if disposition == Disposition.ANSWERED else 0)
+    assert (call.agent_id, call.agent_extension) == ("7001", "6101")
+
+
+def test_an_incoming_call_that_nobody_took_is_abandoned() -> None:
+    call = call_of(
+        event("CALLER", "incoming", 0, calltype="dialin", AgentGroupId="301"),
+        event("AGENT", "ringing", 2, calltype="dialin", uniqueid="u1", agentno="7002"),
+        event("AGENT", "hangup", 12, calltype="dialin", uniqueid="u1", agentno="7002"),
+        event("CALLER", "hangup", 20, calltype="dialin", hangupfirst="CALLER"),
+        event("CONVERSATION", "hangup", 22, calltype="dialin"),
+    )
+    assert (call.disposition, call.wait_seconds, call.talk_seconds, call.agent_id) == (
+        Disposition.ABANDONED,
+        20,
+        0,
+        None,
+    )
+    assert (call.ended_by, call.duration_seconds) == (EndedBy.CALLER, 20)
+    queue, agent = call.legs
+    assert (queue.role, queue.outcome, queue.queue_id) == (Role.QUEUE, Outcome.ABANDONED, "301")
+    assert (agent.outcome, agent.ring_seconds, agent.agent_extension) == (Outcome.NO_ANSWER, 10, "6102")
+
+
+def test_an_agent_who_did_not_answer_ends_nothing() -> None:
+    call = call_of(
+        event("CALLER", "incoming", 0, calltype="dialin"),
+        event("AGENT", "ringing", 2, calltype="dialin", uniqueid="u1"),
+        event("AGENT", "hangup", 12, calltype="dialin", uniqueid="u1"),
+    )
+    assert (call.state, call.disposition, call.ended_at) == (State.QUEUED, None, None)
+
+
+def test_the_end_is_the_clients_else_the_agents_else_the_conversations() -> None:
+    incoming = event("CALLER", "incoming", 0, calltype="dialin")
+    answer = event("AGENT", "answer", 5, calltype="dialin", uniqueid="u1")
+    agent = event("AGENT", "hangup", 31, calltype="dialin", uniqueid="u1", hangupfirst="AGENT")
+    caller = event("CALLER", "hangup", 30, calltype="dialin")
+    conversation = event("CONVERSATION", "hangup", 33, calltype="dialin")
+    minute = datetime(2026, 3, 9, 2, 0, tzinfo=UTC)
+    assert call_of(incoming, answer, conversation).ended_at == minute.replace(second=33)
+    assert call_of(incoming, answer, conversation, agent).ended_at == minute.replace(second=31)
+    assert call_of(incoming, answer, conversation, agent, caller).ended_at == minute.replace(second=30)
+    assert call_of(incoming, answer, conversation).talk_seconds == 28, "the agent's leg ended with the call"
+
+
+def test_a_lost_beginning_leaves_the_earliest_time_seen() -> None:
+    call = call_of(
+        event("AGENT", "ringing", 2, calltype="dialin", uniqueid="u1"), event("CALLER", "hangup", 20, calltype="dialin")
+    )
+    assert call.started_at == datetime(2026, 3, 9, 2, 0, 2, tzinfo=UTC)
+
+
+def test_a_consultation_is_a_leg() -> None:
+    call = call_of(
+        *bodies_of("constructed-dialout-answered.txt"),
+        event(
+            "CONSULT",
+            "ringing",
+            1,
+            sessionid="aaaa0000000000000000000000000001",
+            activenum="6103",
+            agentno="7003",
+            eventid="1099",
+        ),
+    )
+    (leg,) = [leg for leg in call.legs if leg.role == Role.CONSULT]
+    assert leg.number == "6103"
+    assert (call.agent_id, call.talk_seconds) == ("7001", 60)
+
+
+def test_unknown_words_are_kept_and_flagged() -> None:
+    said = updated(event("CALLEE", "teleport", 0, calltype="telepathy", hangupfirst=""))
+    assert not said.opens
+    assert "unmapped_word" in said.flags
+    assert said.attributes["unmapped"] == {"event": "teleport", "calltype": "telepathy"}
+    first = updated(event("CALLEE", "hangup", 0, hangupfirst="GHOST"))
+    assert first.attributes["unmapped"] == {"hangupfirst": "GHOST"}
+    assert "ended_by" not in first.values
+
+
+def test_times_are_the_servers_own() -> None:
+    said = updated(event("CALLEE", "ringing", 0, eventTime="2026-10-25 02:30:00"), timezone="Europe/Paris")
+    assert "time_ambiguous" in said.flags
+    assert said.at == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    unset = updated(event("CALLEE", "ringing", 0, eventTime="0000-00-00 00:00:00"))
+    assert unset.at is None
+    assert "started_at" not in unset.values or unset.values["started_at"] is None
+    assert updated(event("CALLEE", "ringing", 0, eventTime="2026-03-09+10:00:00")).at == datetime(
+        2026, 3, 9, 2, tzinfo=UTC
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"event=login&agentno=7001&", "agent_state"),
+        (b"EVENT=MAKECALL&targetdn=1&", "command"),
+        (b"|Retuen|1|Retuen|BackMsg_19", "reply"),
+        (b"|Return|2|Return|BackMsg_16", "reply"),
+        (b"diallogid=1&callresult=ok&", "submit_post"),
+    ],
+)
+def test_what_is_no_event_of_a_call_is_ignored(body: bytes, why: str) -> None:
+    assert decoded(body) == Ignored(why=why)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", Reason.UNPARSABLE),
+        (b"hello", Reason.UNPARSABLE),
+        (b"{'a': ", Reason.UNPARSABLE),
+        (b"[1]", Reason.UNPARSABLE),
+        (b"{}", Reason.UNPARSABLE),
+        (b"foo=bar", Reason.UNPARSABLE),
+        (b"event=ringing&source=CALLEE", Reason.MISSING_KEY),
+        (b"sessionid=1&source=CALLEE", Reason.BAD_VALUE),
+        (b"sessionid=1&event=ringing&eventTime=yesterday", Reason.BAD_VALUE),
+        (b"sessionid=1&event=ringing&eventTime=0001-01-01 00:00:00", Reason.BAD_VALUE),
+        (b"a=" + b"x" * MAX_BODY_BYTES, Reason.TOO_LONG),
+    ],
+)
+def test_bad_input_is_refused_with_a_reason(body: bytes, reason: Reason) -> None:
+    with pytest.raises(DecodeError) as refused:
+        decoded(body)
+    assert refused.value.reason == reason
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_give_a_value_or_a_documented_error(body: bytes) -> None:
+    with suppress(DecodeError):
+        assert isinstance(decoded(body), (CallUpdate, Ignored))
+
+
+@given(
+    st.sampled_from(bodies_of("constructed-dialin-second-agent-answers.txt")),
+    st.integers(0, 500),
+    st.binary(max_size=9),
+)
+def test_damaged_events_give_a_value_or_a_documented_error(body: bytes, at: int, filler: bytes) -> None:
+    with suppress(DecodeError):
+        assert isinstance(decoded(body[:at] + filler + body[at + 1 :]), (CallUpdate, Ignored))
+
+
+def test_the_system() -> None:
+    config = AsterCCConfig(path="/ingest/astercc/0123456789abcdef", timezone="Asia/Shanghai")
+    assert config.decode_settings() == AsterCCSettings(timezone="Asia/Shanghai")
+    assert not SYSTEM.delivery(config).resent
+    with pytest.raises(ConfigError, match=r"'astercc': .* not yet listened to"):
+        SYSTEM.source(config)
+    with pytest.raises(ValidationError, match="Asia/Shanghai"):
+        AsterCCSettings(timezone="Shanghai")
+    assert SYSTEM.split(b"a=1\r\n\n# x\nb=2", final=False) == ([b"a=1"], b"b=2")
