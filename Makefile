@@ -30,7 +30,7 @@ run: $(INSTALLED) ## the daemon for real: CONFIG=config.toml
 	$(BIN)/cdrhub run --config $(CONFIG)
 
 bench: $(DEVELOP) ## measure against the gates; writes bench/results/*.json
-	$(BIN)/python -m bench
+	PYTHONPATH=.:tests $(BIN)/python -m bench
 
 lint: $(DEVELOP) ## ruff, mypy --strict, import-linter, hadolint
 	$(BIN)/ruff check .

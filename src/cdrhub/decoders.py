@@ -22,6 +22,7 @@ from cdrhub.store.batch import Outcome
 
 log = structlog.get_logger(__name__)
 
+TOO_LONG = "too_long"  #: attribute of a record of which a source kept the first part only
 MAX_DETAIL = 500  #: characters of a suspended record's detail
 
 
@@ -79,6 +80,10 @@ class Decoders:
         try:
             if record.content_type == INFERENCE:
                 return decode_inference(record)
+            if record.attributes.get(TOO_LONG):
+                return DecodeError(
+                    Reason.TOO_LONG, f"longer than is taken; the first {len(record.body)} bytes are kept"
+                )
             decoder = self._decoders.get(record.config_revision) or self._build(record.config_revision)
             return decoder(record)
         except DecodeError as error:

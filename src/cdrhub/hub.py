@@ -199,6 +199,7 @@ class Hub:
         self._decoders.learn(Revision(revision=revision, source=name, system=config.type, settings=settings))
         intake = SourceIntake(
             name,
+            hub=self.config.hub.name,
             revision=revision,
             journal=self._journal,
             metrics=self.metrics,

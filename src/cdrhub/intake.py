@@ -34,6 +34,7 @@ class SourceIntake:
         self,
         source: str,
         *,
+        hub: str,
         revision: str,
         journal: Journal,
         metrics: Metrics,
@@ -41,6 +42,7 @@ class SourceIntake:
         routes: Routes,
     ) -> None:
         self._source = source
+        self._hub = hub
         self._revision = revision
         self._journal = journal
         self._metrics = metrics
@@ -121,7 +123,10 @@ class SourceIntake:
                 return
 
     async def infer(self, inference: Mapping[str, Any]) -> None:
-        """Journal what the source or the hub concludes about it; uses the journal's reserve."""
+        """Journal what the source or the hub concludes about it; uses the journal's reserve. What a source saw is
+        what this hub saw: coverage carries its name."""
+        if inference.get("infers") == "coverage":
+            inference = {**inference, "hub": self._hub}
         body = encode_inference(inference)
         record = RawRecord(
             source=self._source,

@@ -43,9 +43,6 @@ class Metrics:
         self.source_events = self._counter(
             "cdrhub_source_events_total", "What else happened at a source: probes, refused peers, …", "source", "what"
         )
-        self.reconnects = self._counter(
-            "cdrhub_source_sessions_total", "Sessions of a source that were begun.", "source"
-        )
         self.links = self._gauge("cdrhub_source_links", "Open connections to the phone system.", "source")
         self.last_record = self._gauge(
             "cdrhub_source_last_record_timestamp_seconds", "When the last record came (Unix time).", "source"

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from cdrhub.cli.app import app
+from cdrhub.cli.failure import exit_code_of
 
 USAGE, NO_INPUT, UNAVAILABLE, CONFIG = 64, 66, 69, 78
 SOURCE = '[sources.lagos]\ntype = "3cx"\nlisten = "127.0.0.1:0"\nregion = "NG"\n'
@@ -48,6 +55,25 @@ def cdrhub(
     return result
 
 
+Inside = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def inside(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Inside:
+    """The same program in this process, for tables of many short runs."""
+
+    def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(folder)
+        for name in ("EDITOR", "VISUAL", "CDRHUB_CONFIG", "CDRHUB_DEBUG"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("USER", "tester")
+        code = exit_code_of(lambda: app(arguments, prog_name="cdrhub", standalone_mode=False))
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, code, said.out, said.err)
+
+    return run
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with a configuration of one 3CX source on SQLite."""
@@ -59,7 +85,19 @@ def test_version_and_help(tmp_path: Path) -> None:
     assert re.fullmatch(r"cdrhub \d+\.\d+\.\d+\n", cdrhub("--version", folder=tmp_path).stdout)
     shown = cdrhub("--help", folder=tmp_path)
     assert shown.returncode == 0
-    for command in ("run", "check", "simulate", "import", "db", "config"):
+    for command in (
+        "run",
+        "check",
+        "demo",
+        "simulate",
+        "calls",
+        "suspense",
+        "replay",
+        "import",
+        "coverage",
+        "db",
+        "config",
+    ):
         assert re.search(rf"\b{command}\b", shown.stdout)
 
 
@@ -188,3 +226,158 @@ def test_a_database_that_is_away_is_69_without_its_password(folder: Path) -> Non
 def test_upgrade_says_what_it_did(folder: Path) -> None:
     assert "(was empty)" in cdrhub("db", "upgrade", folder=folder).stdout
     assert "already" in cdrhub("db", "upgrade", folder=folder).stdout
+
+
+@pytest.fixture(scope="module")
+def imported_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose database has two calls, and one record in suspense."""
+    folder = tmp_path_factory.mktemp("imported")
+    (folder / "config.toml").write_text(SOURCE)
+    (folder / "cdr.log").write_bytes(LINES)
+    assert cdrhub("import", "lagos", "cdr.log", folder=folder).returncode == 0
+    return folder
+
+
+@pytest.fixture
+def imported(imported_once: Path, tmp_path: Path) -> Path:
+    """A copy of it, to change."""
+    return Path(shutil.copytree(imported_once, tmp_path / "hub"))
+
+
+def rows(*arguments: str, folder: Path) -> list[dict[str, Any]]:
+    """What a listing says in NDJSON."""
+    done = cdrhub(*arguments, "--format", "ndjson", folder=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keys"),
+    [
+        ([], ["2", "1"]),
+        (["--limit", "1"], ["2"]),
+        (["--since", "2020-06-29T07:54"], ["2"]),
+        (["--until", "2020-06-29T08:54", "--timezone", "Africa/Lagos"], ["1"]),
+        (["--source", "lagos", "--direction", "inbound"], ["1"]),
+        (["--disposition", "answered"], ["1"]),
+        (["--agent", "114"], ["1"]),
+        (["--number", "0803 910 0000"], ["1"]),
+        (["--number", "+234 (803) 910-0000"], ["1"]),
+        (["--number", "2348039100000"], ["1"]),
+        (["--number", "0803 910 0001"], []),
+        (["--queue", "Sales"], []),
+    ],
+)
+def test_calls_are_filtered(arguments: list[str], keys: list[str], imported: Path, inside: Inside) -> None:
+    done = inside("calls", *arguments, "--format", "ndjson", folder=imported)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = [json.loads(line)["call_key"] for line in done.stdout.splitlines()]
+    assert [key.partition("_")[0].partition("/")[0] for key in found] == keys
+
+
+def test_calls_in_every_format(imported: Path) -> None:
+    table = cdrhub("calls", folder=imported)
+    assert "08039100000" in table.stdout
+    assert "answered" in table.stdout
+    listed = list(csv.DictReader(io.StringIO(cdrhub("calls", "--format", "csv", folder=imported).stdout, newline="")))
+    assert [row["caller_e164"] for row in listed] == ["", "'+2348039100000"]
+    assert json.loads(cdrhub("calls", "--format", "json", folder=imported).stdout)[1]["talk_seconds"] == 30
+    nobody = cdrhub("calls", "--since", "now", folder=imported)
+    assert (nobody.returncode, nobody.stdout) == (0, "no calls found\n")
+
+
+def test_a_call_is_shown_with_its_legs_and_records(imported: Path) -> None:
+    call_id = rows("calls", "--agent", "114", folder=imported)[0]["id"]
+    shown = cdrhub("calls", "show", call_id, folder=imported)
+    assert "+2348039100000" in shown.stdout
+    assert "Call 1,00000172FF10D141_1" in shown.stdout
+    whole = json.loads(cdrhub("calls", "show", call_id, "--format", "json", folder=imported).stdout)
+    assert {leg["role"] for leg in whole["legs"]} >= {"agent"}
+    assert whole["records"][0]["attributes"] == {"file": "cdr.log", "live": False}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["calls", "show", "nothing"], NO_INPUT, "there is no call 'nothing'"),
+        (["calls", "--since", "tomorow"], USAGE, "'tomorow' is not a time: write 2026-03-01"),
+        (["calls", "--timezone", "Lagos"], USAGE, "--timezone: 'Lagos' is not an IANA time zone; did you mean 'Africa"),
+        (["calls", "--number", "x"], USAGE, "--number: 'x' has no digit"),
+        (["calls", "--source", "lagoss"], NO_INPUT, "there is no source 'lagoss' in config.toml; did you"),
+        (["suspense", "show", "99"], NO_INPUT, "there is no record 99"),
+        (["suspense", "discard", "1", "--why", "x"], USAGE, "record 1 is applied, not in suspense"),
+        (["suspense", "discard", "3", "--why", " "], USAGE, "--why: say why they are not wanted"),
+        (["suspense", "replay"], USAGE, "say which: numbers of records, or --all, --source or --reason"),
+        (["suspense", "edit", "3"], USAGE, "no editor: set EDITOR, or give the repaired bytes with --from-file FILE"),
+        (["replay"], USAGE, "say which: --since, --until or --source"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_one_line(
+    arguments: list[str], code: int, said: str, imported: Path, inside: Inside
+) -> None:
+    done = inside(*arguments, folder=imported)
+    assert done.returncode == code
+    assert done.stderr.startswith(f"cdrhub: {said}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_record_is_repaired_in_an_editor_and_becomes_a_call(imported: Path) -> None:
+    (broken,) = rows("suspense", "list", folder=imported)
+    assert (broken["reason"], broken["source"]) == ("wrong_field_count", "lagos")
+    number = str(broken["id"])
+    repaired = LINES.splitlines()[1].replace(b"Call 2,00000172FF10D142_2", b"Call 3,00000172FF10D143_3")
+    (imported / "fixed").write_bytes(repaired + b"\n")
+    edited = cdrhub(
+        "suspense", "edit", number, "--why", "lost its end", folder=imported, environ={"EDITOR": "cp fixed"}
+    )
+    assert edited.stdout == f"record {number} is repaired; try it with: cdrhub suspense replay {number}\n"
+    replayed = cdrhub("suspense", "replay", number, "--as", "anna", folder=imported)
+    assert (
+        replayed.stdout == "1 records: 1 applied, 0 without a call, 0 still in suspense, 0 not in suspense any more\n"
+    )
+    assert len(rows("calls", folder=imported)) == 3
+    assert rows("suspense", "list", folder=imported) == []
+    shown = json.loads(cdrhub("suspense", "show", number, "--format", "json", folder=imported).stdout)
+    assert [(act["actor"], act["action"], act["why"]) for act in shown["audit"]] == [
+        ("tester", "edited", "lost its end"),
+        ("anna", "replayed", None),
+    ]
+    assert shown["body"] == "Call 3,not,enough,fields"
+    assert shown["repaired_body"] == repaired.decode()
+
+
+def test_a_record_is_discarded_with_a_reason(imported: Path) -> None:
+    (broken,) = rows("suspense", "list", "--reason", "wrong_field_count", folder=imported)
+    assert rows("suspense", "list", "--reason", "too_long", folder=imported) == []
+    again = cdrhub("suspense", "replay", "--all", folder=imported)
+    assert again.stdout.startswith("1 records: 0 applied, 0 without a call, 1 still in suspense")
+    done = cdrhub("suspense", "discard", str(broken["id"]), "--why", "a probe", folder=imported)
+    assert (done.returncode, done.stdout) == (0, "1 record discarded\n")
+    assert cdrhub("suspense", "list", folder=imported).stdout == "nothing is in suspense\n"
+
+
+def test_a_record_comes_from_standard_input(imported: Path) -> None:
+    done = cdrhub("suspense", "edit", "3", "--from-file", "-", folder=imported, stdin=b"Call 3,still,wrong")
+    assert done.returncode == 0
+    assert rows("suspense", "list", folder=imported)[0]["repaired_body"] == "Call 3,still,wrong"
+
+
+def test_a_replay_with_the_settings_of_today_shows_each_field_first(imported: Path) -> None:
+    (imported / "config.toml").write_text(SOURCE + 'timezone = "Africa/Lagos"\n')
+    nothing = cdrhub("replay", "--source", "lagos", "--dry-run", folder=imported)
+    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "no call differs\n", "")
+    current = ("replay", "--source", "lagos", "--with-config", "current", "--format", "ndjson")
+    dry = cdrhub(*current, "--dry-run", folder=imported)
+    assert dry.stderr == "cdrhub: would be 2 changed\n"
+    changes = [(row["column"], row["before"], row["after"]) for row in map(json.loads, dry.stdout.splitlines())]
+    assert ("started_at", "2020-06-29T07:53:11+00:00", "2020-06-29T06:53:11+00:00") in changes
+    assert rows("calls", "--agent", "114", folder=imported)[0]["started_at"] == "2020-06-29T07:53:11+00:00"
+    real = cdrhub(*current, folder=imported)
+    assert real.stdout == dry.stdout
+    assert rows("calls", "--agent", "114", folder=imported)[0]["started_at"] == "2020-06-29T06:53:11+00:00"
+    assert cdrhub(*current, folder=imported).stdout == ""
+
+
+def test_coverage_of_a_source_that_was_never_heard(folder: Path) -> None:
+    done = cdrhub("coverage", folder=folder)
+    assert (done.returncode, done.stdout) == (0, "nothing was noted in this time\n")

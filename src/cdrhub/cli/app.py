@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cdrhub import __version__
-from cdrhub.cli import importing, service, simulate
+from cdrhub.cli import calls, coverage, demo, importing, replay, service, simulate, suspense
 
 app = typer.Typer(
     name="cdrhub",
@@ -37,5 +37,10 @@ def _root(
 
 
 service.register(app)
+calls.register(app)
+suspense.register(app)
+replay.register(app)
 importing.register(app)
+coverage.register(app)
 simulate.register(app)
+demo.register(app)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import typer
 
-from cdrhub.cli.database import with_store
+from cdrhub.cli.database import opened
+from cdrhub.cli.failure import say
 from cdrhub.cli.options import (
     ConfigFile,
     FormatOption,
@@ -40,7 +41,7 @@ BRIEF = (
     "caller_number",
     "callee_number",
     "queue",
-    "agent_name",
+    "agent_id",
     "disposition",
     "wait_seconds",
     "talk_seconds",
@@ -65,7 +66,6 @@ RECORD_COLUMNS = ("id", "source", "received_at", "state", "content_type", "body"
 MAX_SHOWN_BODY = 2_000  #: characters of a record's body in a table
 
 _calls = typer.Typer(
-    help="The calls, newest first.",
     invoke_without_command=True,
     epilog="Examples: cdrhub calls --since today · cdrhub calls --queue Sales --disposition abandoned --since -7d "
     "--format csv · cdrhub calls --number '0803 910 0000' · cdrhub calls show ID",
@@ -85,7 +85,9 @@ def list_calls(
     since: SinceOption = None,
     until: UntilOption = None,
     source: SourceOption = None,
-    queue: Annotated[str | None, typer.Option("--queue", metavar="NAME", help="Only this queue, by name or id.")] = None,
+    queue: Annotated[
+        str | None, typer.Option("--queue", metavar="NAME", help="Only this queue, by name or id.")
+    ] = None,
     agent: Annotated[
         str | None, typer.Option("--agent", metavar="NAME", help="Only this agent, by id, extension or name.")
     ] = None,
@@ -112,7 +114,8 @@ def list_calls(
     settings = loaded(config)
     if source is not None:
         known_source(settings, source)
-    from cdrhub.store.calls import CallFilter, CallsReader  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.store.calls import CallFilter, each  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.store.tables import calls  # noqa: PLC0415
 
     wanted = CallFilter(
         since=when.since,
@@ -120,59 +123,60 @@ def list_calls(
         source=source,
         queue=queue,
         agent=agent,
-        numbers=spellings(settings, number) if number is not None else frozenset(),
+        number=spelling(settings, number, source=source) if number is not None else None,
         disposition=disposition,
         direction=direction,
     )
-    rows = with_store(settings, lambda store, _: CallsReader(store.database).list(wanted, limit=limit))
-    columns = tuple(rows[0]) if rows else BRIEF
-    count = show(
-        Listing(columns=columns, brief=BRIEF, rows=rows, empty="no calls found"), form=form, zone=local
-    )
+    with opened(settings) as database:
+        count = show(
+            Listing(
+                columns=calls.columns.keys(),
+                brief=BRIEF,
+                rows=database.each(each(database.store, wanted, limit=limit)),
+                empty="no calls found",
+            ),
+            form=form,
+            zone=local,
+        )
     if count == limit and form is Format.TABLE:
-        typer.echo(f"the newest {limit}; more with --limit", err=True)
+        say(f"these are the newest {limit}; more with --limit")
 
 
 @_calls.command("show", epilog="Example: cdrhub calls show 0197c4c5-9b6e-7c11-b5f2-1c2d3e4f5a6b")
 def show_call(
-    call_id: Annotated[str, typer.Argument(metavar="ID", help="The call's id.")],
+    call_id: Annotated[str, typer.Argument(metavar="ID", help="The call's id, or its system's key (call_key).")],
     config: ConfigFile = None,
     *,
     form: FormatOption = Format.TABLE,
     timezone: ZoneOption = "UTC",
 ) -> None:
     """Show one call with everything that is known of it: its columns, its legs, and the records it was made of."""
-    try:
-        wanted = str(UUID(call_id.strip()))
-    except ValueError as error:
-        raise UsageError(f"{call_id!r} is not the id of a call: take it from `cdrhub calls`") from error
     if form is Format.CSV:
         raise UsageError("a call with its legs is no table: use --format table, json or ndjson")
     local = zone(timezone)
     settings = loaded(config)
-    from cdrhub.store.calls import CallsReader  # noqa: PLC0415
+    from cdrhub.store.calls import legs_of, one, records_of  # noqa: PLC0415
 
-    found = with_store(settings, lambda store, _: CallsReader(store.database).one(wanted))
+    with opened(settings) as database:
+        call = database.run(one(database.store, call_id.strip()))
+        legs = database.run(legs_of(database.store, call["id"]))
+        records = [asdict(record) for record in database.run(records_of(database.store, call["id"]))]
     if form is Format.TABLE:
-        _show_in_full(found.call, found.legs, found.records, local)
+        _show_in_full(call, legs, records, local)
         return
-    whole = {**found.call, "legs": found.legs, "records": found.records}
+    whole = {**call, "legs": legs, "records": records}
     sys.stdout.write(dumped(whole, zone=local, indent=2 if form is Format.JSON else None) + "\n")
 
 
-def spellings(config: Config, number: str) -> frozenset[str]:
-    """The texts under which a number may be stored: as typed, its digits, and in E.164 by each source's plan."""
+def spelling(config: Config, number: str, *, source: str | None) -> str:
+    """`number` in E.164 where the sources that may hold it agree on its reading, else as it was typed."""
     from cdrhub.model.numbers import read_number  # noqa: PLC0415 - phonenumbers is heavy
 
-    text = number.strip()
-    if not any(character.isdigit() for character in text):
+    if not any(character.isdigit() for character in number):
         raise UsageError(f"--number: {number!r} has no digit")
-    found = {text, "".join(character for character in text if character.isdigit())}
-    plans = {config.settings(name).number_plan() for name in config.sources}
-    for plan in plans:
-        read = read_number(text, plan)
-        found.update(spelling for spelling in (read.e164, read.comparable) if spelling)
-    return frozenset(found)
+    names = [source] if source is not None else list(config.sources)
+    readings = {read_number(number, config.settings(name).number_plan()).e164 for name in names} - {None}
+    return str(readings.pop()) if len(readings) == 1 else number
 
 
 def _show_in_full(
@@ -182,9 +186,7 @@ def _show_in_full(
         {"column": name, "value": spoken_value(value, zone=local)} for name, value in call.items() if value is not None
     ]
     show(Listing(columns=("column", "value"), rows=known, title="Call"), form=Format.TABLE, zone=local)
-    show(
-        Listing(columns=LEG_COLUMNS, rows=legs, title="Legs", empty="no legs"), form=Format.TABLE, zone=local
-    )
+    show(Listing(columns=LEG_COLUMNS, rows=legs, title="Legs", empty="no legs"), form=Format.TABLE, zone=local)
     bodies = [{**record, "body": _shown_body(record.get("body"))} for record in records]
     show(
         Listing(columns=RECORD_COLUMNS, rows=bodies, title="Records", empty="no records"), form=Format.TABLE, zone=local

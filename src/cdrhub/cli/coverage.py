@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 import typer
 
-from cdrhub.cli.database import with_store
+from cdrhub.cli.database import opened
 from cdrhub.cli.options import (
     ConfigFile,
     FormatOption,
-    LimitOption,
     SinceOption,
     SourceOption,
     UntilOption,
@@ -39,7 +39,6 @@ def coverage(
     since: SinceOption = None,
     until: UntilOption = None,
     source: SourceOption = None,
-    limit: LimitOption = 200,
     form: FormatOption = Format.TABLE,
     timezone: ZoneOption = "UTC",
 ) -> None:
@@ -54,12 +53,9 @@ def coverage(
     if source is not None:
         known_source(settings, source)
     begin = when.since or (when.until or datetime.now(UTC)) - DEFAULT_SPAN
-    from cdrhub.store.coverage import list_coverage  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.store.coverage import stretches  # noqa: PLC0415 - SQLAlchemy is not for --help
 
-    rows = with_store(
-        settings,
-        lambda store, _: list_coverage(store.database, since=begin, until=when.until, source=source, limit=limit),
-    )
-    show(
-        Listing(columns=COLUMNS, rows=rows, empty="nothing was noted in this time"), form=form, zone=local
-    )
+    with opened(settings) as database:
+        found = database.run(stretches(database.store, since=begin, until=when.until, source=source))
+    rows = [asdict(stretch) for stretch in found]
+    show(Listing(columns=COLUMNS, rows=rows, empty="nothing was noted in this time"), form=form, zone=local)

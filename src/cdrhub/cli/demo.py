@@ -31,7 +31,7 @@ from cdrhub.cli.failure import Exit, say
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cdrhub.sources.voicenter.simulate import Ledger, Push
+    from cdrhub.sources.voicenter.simulate import Ledger
 
 LINES_PER_SECOND = 6.0
 PUSHES_PER_SECOND = 6.0
@@ -195,7 +195,7 @@ region = "IL"
         if seconds is not None:
             asyncio.get_running_loop().call_later(seconds, self.over.set)
         lines = self._spoiled(threecx.lines(seed=7, start=start))
-        pushes = self._until_over(voicenter.pushes(seed=7, start=start, broken=BROKEN_PUSHES))
+        pushes = voicenter.pushes(seed=7, start=start, broken=BROKEN_PUSHES, over=self.over.is_set)
         async with asyncio.TaskGroup() as group:
             group.create_task(threecx.send("127.0.0.1", tcp, records=lines, rate=LINES_PER_SECOND))
             group.create_task(voicenter.send(pushes, url=url, rate=PUSHES_PER_SECOND, ledger=ledger))
@@ -215,12 +215,6 @@ region = "IL"
                 self.sent.lines += 1
                 self.sent.repeated += 1
                 yield line
-
-    def _until_over(self, pushes: Iterator[Push]) -> Iterator[Push]:
-        for push in pushes:
-            if self.over.is_set():
-                return
-            yield push
 
     async def _show(self, http: int) -> None:
         """The live table, or on a pipe one line per refresh."""

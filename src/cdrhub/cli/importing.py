@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from cdrhub.cli.database import with_store
+from cdrhub.cli.database import Opened, opened
 from cdrhub.cli.options import ConfigFile, known_source, loaded
 from cdrhub.cli.plain import plain
 from cdrhub.errors import UsageError
@@ -24,10 +24,9 @@ from cdrhub.errors import UsageError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from cdrhub.cli.reading import Reader
     from cdrhub.config import Config
-    from cdrhub.decoders import Decoders
     from cdrhub.sources.base import System
-    from cdrhub.store import Store
     from cdrhub.store.batch import Item, Written
 
 CHUNK_BYTES = 1024**2
@@ -60,9 +59,8 @@ def import_files(
     for file in files:
         if str(file) != "-" and not file.is_file():
             raise FileNotFoundError(2, "there is no such file", str(file))
-    total = with_store(
-        settings, lambda store, decoders: _import(store, decoders, config=settings, source=source, files=files)
-    )
+    with opened(settings) as database:
+        total = _import(database, config=settings, source=source, files=files)
     typer.echo(
         f"{total.records} records: {total.new} new, {total.duplicates} already there, {total.suspended} in suspense, "
         f"{total.ignored} without a call; {total.calls_created} calls created, {total.calls_updated} completed"
@@ -71,63 +69,44 @@ def import_files(
         typer.echo(f"look at what is in suspense with: cdrhub suspense list --source {source}")
 
 
-async def _import(store: Store, decoders: Decoders, *, config: Config, source: str, files: Sequence[Path]) -> Written:
+def _import(database: Opened, *, config: Config, source: str, files: Sequence[Path]) -> Written:
     from cdrhub.store.batch import Written  # noqa: PLC0415 - not for --help
 
-    recorder = Recorder(config, source, decoders)
-    revision = recorder.revision
-    await store.remember_revision(revision.revision, source=source, system=revision.system, settings=revision.settings)
+    recorder = Recorder(database.reader, config=config, source=source)
+    database.run(database.reader.remember(database.store))
     total = Written()
     with _progress(files) as progress:
         for file in files:
             for batch in _batches(recorder, file, progress=progress, batch_records=config.database.batch_records):
-                total = added(total, await store.write(batch))
+                total = added(total, database.run(database.store.write(batch)))
     return total
 
 
 class Recorder:
-    """Makes items of one source's messages, as its daemon would: same settings, same decoder, same owner."""
+    """Makes records of one source's messages, and reads them as its daemon would."""
 
-    def __init__(self, config: Config, source: str, decoders: Decoders) -> None:
-        from cdrhub.decoders import Revision  # noqa: PLC0415 - imports the store's contracts
+    def __init__(self, reader: Reader, *, config: Config, source: str) -> None:
         from cdrhub.sources.registry import system  # noqa: PLC0415
 
+        self._reader = reader
         self._source = source
-        self._table = config.sources[source]
-        self._owner = config.owner(source)
-        self._owning = config.sources[self._owner]
-        self.system: System = system(self._table.type)
-        self.revision = Revision(
-            revision=config.revision(source),
-            source=source,
-            system=self._table.type,
-            settings=config.settings(source).model_dump_json(),
-        )
-        self._decoders = decoders
-        self._decoders.learn(self.revision)
+        self._revision = config.revision(source)
+        self.system: System = system(config.sources[source].type)
 
     def item(self, body: bytes, *, file: str) -> Item:
         """The decoded record of one message of `file`."""
         from cdrhub.model.record import RawRecord, digest_of  # noqa: PLC0415
-        from cdrhub.store.batch import Item  # noqa: PLC0415
 
-        record = RawRecord(
-            source=self._source,
-            received_at=datetime.now(UTC),
-            content_type=_content_type(body),
-            body=body,
-            digest=digest_of(body),
-            config_revision=self.revision.revision,
-            attributes={"file": file, "live": False},
-        )
-        return Item(
-            record=record,
-            outcome=self._decoders.decode(record),
-            owner=self._owner,
-            system=self._owning.type,
-            tenant=self._owning.tenant,
-            settle_seconds=self._table.settle_seconds,
-            decoder_revision=self.system.decoder_revision,
+        return self._reader.item(
+            RawRecord(
+                source=self._source,
+                received_at=datetime.now(UTC),
+                content_type=_content_type(body),
+                body=body,
+                digest=digest_of(body),
+                config_revision=self._revision,
+                attributes={"file": file, "live": False},
+            )
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
@@ -46,6 +47,13 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, max=MAX_LIMIT, help=
 ActorOption = Annotated[
     str | None, typer.Option("--as", metavar="NAME", help="Who does it, for the audit; default: the user's name.")
 ]
+
+
+class WithConfig(StrEnum):
+    """With which decode settings old records are read."""
+
+    THEN = "then"  #: those under which they came
+    CURRENT = "current"  #: those of the configuration as it is now
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,23 +1,25 @@
-"""`cdrhub replay`: old records, decoded again by this version's decoders."""
+"""`cdrhub replay`: old calls folded anew from their records, by this version's decoders."""
 
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
-from typing import Annotated
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cdrhub.cli.database import with_store
+from cdrhub.cli.database import opened
+from cdrhub.cli.failure import say
 from cdrhub.cli.options import (
-    ActorOption,
     ConfigFile,
     FormatOption,
     SinceOption,
     SourceOption,
     UntilOption,
+    WithConfig,
     ZoneOption,
-    actor,
     known_source,
     loaded,
     span,
@@ -26,14 +28,12 @@ from cdrhub.cli.options import (
 from cdrhub.cli.output import Format, Listing, show
 from cdrhub.errors import UsageError
 
-COLUMNS = ("call_id", "source", "call_key", "column", "before", "after")
+if TYPE_CHECKING:
+    from cdrhub.store.replay import Difference
 
-
-class WithConfig(StrEnum):
-    """With which decode settings."""
-
-    THEN = "then"
-    CURRENT = "current"
+COLUMNS = ("what", "source", "call_key", "call_id", "column", "before", "after")
+BRIEF = ("what", "source", "call_key", "column", "before", "after")
+ORDER = ("created", "changed", "withdrawn", "suspended")
 
 
 def register(app: typer.Typer) -> None:
@@ -42,3 +42,87 @@ def register(app: typer.Typer) -> None:
         epilog="Examples: cdrhub replay --since 2026-03-01 --dry-run · "
         "cdrhub replay --since 2026-03-01 --until 2026-03-08 --source lagos --with-config current"
     )(replay)
+
+
+def replay(
+    config: ConfigFile = None,
+    *,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    source: SourceOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    with_config: Annotated[
+        WithConfig,
+        typer.Option("--with-config", help="The settings under which the records came, or those of today."),
+    ] = WithConfig.THEN,
+    form: FormatOption = Format.TABLE,
+    timezone: ZoneOption = "UTC",
+) -> None:
+    """Fold calls anew from their records, and show what changes, field by field.
+
+    --since and --until are of the time at which the records were received. Records are read with the settings under
+    which they came, so that a later change of field order or zone cannot shift old columns; --with-config current
+    is the explicit exception. A call that is left without records is withdrawn: kept, hidden, and it says what
+    replaced it. Nobody is told of anything, and a replay of what was just replayed changes nothing.
+    """
+    if since is None and until is None and source is None:
+        raise UsageError("say which: --since, --until or --source (everything: --since 1970-01-01)")
+    local = zone(timezone)
+    when = span(since, until, local)
+    settings = loaded(config)
+    if source is not None:
+        known_source(settings, source)
+    from cdrhub.store.replay import replay as replayed  # noqa: PLC0415 - SQLAlchemy is not for --help
+
+    found: Counter[str] = Counter()
+    with opened(settings) as database, _progress() as progress:
+        if not dry_run:
+            database.run(database.reader.remember(database.store))
+        differences = database.each(
+            replayed(
+                database.store,
+                reread=database.reader.current if with_config is WithConfig.CURRENT else database.reader.item,
+                since=when.since,
+                until=when.until,
+                source=source,
+                dry_run=dry_run,
+                progress=progress,
+            )
+        )
+        rows = _rows(differences, found)
+        show(Listing(columns=COLUMNS, brief=BRIEF, rows=rows, empty="no call differs"), form=form, zone=local)
+    if found:
+        counts = ", ".join(f"{found[word]} {word}" for word in ORDER if found[word])
+        say(f"{'would be ' if dry_run else ''}{counts}")
+
+
+def _rows(differences: Iterable[Difference], found: Counter[str]) -> Iterator[Mapping[str, Any]]:
+    """One row for each field; counts the calls in `found`."""
+    for difference in differences:
+        found[difference.what] += 1
+        for column, (before, after) in difference.fields.items():
+            yield {
+                "what": difference.what,
+                "source": difference.source,
+                "call_key": difference.call_key,
+                "call_id": difference.call_id,
+                "column": column,
+                "before": before,
+                "after": after,
+            }
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None] | None]:
+    """Where to say how many calls are done, of how many; None where nobody watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415 - rich is not for --help
+    from rich.progress import MofNCompleteColumn, Progress  # noqa: PLC0415
+
+    with Progress(
+        *Progress.get_default_columns(), MofNCompleteColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
+        task = bar.add_task("calls", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -7,18 +7,20 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cdrhub.cli.database import with_store
+from cdrhub.cli.database import opened
 from cdrhub.cli.options import (
     ActorOption,
     ConfigFile,
     FormatOption,
     LimitOption,
     SourceOption,
+    WithConfig,
     ZoneOption,
     actor,
     known_source,
@@ -26,10 +28,15 @@ from cdrhub.cli.options import (
     zone,
 )
 from cdrhub.cli.output import Format, Listing, dumped, show, spoken_value
+from cdrhub.cli.plain import plain
 from cdrhub.errors import Reason, UsageError
+
+if TYPE_CHECKING:
+    from cdrhub.store import Store
 
 BRIEF = ("id", "source", "received_at", "reason", "detail")
 COLUMNS = (*BRIEF, "content_type", "body", "repaired_body", "attributes")
+MAX_REMAINING_SHOWN = 20  #: records that a replay could not repair
 MAX_REPAIRED = 16 * 1024**2  #: bytes of a repaired body
 
 _suspense = typer.Typer(
@@ -58,14 +65,16 @@ def list_suspended(
     form: FormatOption = Format.TABLE,
     timezone: ZoneOption = "UTC",
 ) -> None:
-    """List the records in suspense, the newest first, each with its reason."""
+    """List the records in suspense in the order of their numbers, each with its reason."""
     local = zone(timezone)
     settings = loaded(config)
     if source is not None:
         known_source(settings, source)
-    from cdrhub.store.suspense import Suspense  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.store.suspense import listed  # noqa: PLC0415 - SQLAlchemy is not for --help
 
-    rows = with_store(settings, lambda store, _: Suspense(store).list(source=source, reason=reason, limit=limit))
+    with opened(settings) as database:
+        found = database.run(listed(database.store, source=source, reason=reason, limit=limit))
+    rows = [asdict(record) for record in found]
     show(Listing(columns=COLUMNS, brief=BRIEF, rows=rows, empty="nothing is in suspense"), form=form, zone=local)
 
 
@@ -82,9 +91,11 @@ def show_record(
         raise UsageError("a record with its audit is no table: use --format table, json or ndjson")
     local = zone(timezone)
     settings = loaded(config)
-    from cdrhub.store.suspense import Suspense  # noqa: PLC0415
+    from cdrhub.store.suspense import shown  # noqa: PLC0415
 
-    record, audit = with_store(settings, lambda store, _: Suspense(store).one(number))
+    with opened(settings) as database:
+        found, acts = database.run(shown(database.store, number))
+    record, audit = asdict(found), [asdict(act) for act in acts]
     if form is not Format.TABLE:
         whole = {**record, "audit": audit}
         sys.stdout.write(dumped(whole, zone=local, indent=2 if form is Format.JSON else None) + "\n")
@@ -116,15 +127,16 @@ def edit(
     """
     who = actor(as_whom)
     settings = loaded(config)
-    from cdrhub.store.suspense import Suspense  # noqa: PLC0415
+    from cdrhub.store import suspense  # noqa: PLC0415
 
-    record, _ = with_store(settings, lambda store, _: Suspense(store).one(number))
-    before: bytes = record["repaired_body"] or record["body"] or b""
-    after = _given(from_file) if from_file is not None else _edited(before, number)
-    if after == before:
-        typer.echo(f"record {number} is unchanged")
-        return
-    with_store(settings, lambda store, _: Suspense(store).edit(number, body=after, actor=who, why=why))
+    with opened(settings) as database:
+        record, _ = database.run(suspense.shown(database.store, number))
+        before = record.repaired_body or record.body or b""
+        after = _given(from_file) if from_file is not None else _edited(before, number)
+        if after == before:
+            typer.echo(f"record {number} is unchanged")
+            return
+        database.run(suspense.edit(database.store, number, after, actor=who, why=why))
     typer.echo(f"record {number} is repaired; try it with: cdrhub suspense replay {number}")
 
 
@@ -135,25 +147,53 @@ def replay(
     numbers: Annotated[list[int] | None, typer.Argument(metavar="[ID…]", help="Numbers of records.")] = None,
     config: ConfigFile = None,
     *,
-    all_of_them: Annotated[bool, typer.Option("--all", help="All in suspense, of --source and --reason if given.")] = False,
+    all_of_them: Annotated[
+        bool, typer.Option("--all", help="All in suspense, of --source and --reason if given.")
+    ] = False,
     source: SourceOption = None,
     reason: ReasonOption = None,
+    with_config: Annotated[
+        WithConfig, typer.Option("--with-config", help="The settings of today, or those under which they came.")
+    ] = WithConfig.CURRENT,
+    why: Annotated[str | None, typer.Option("--why", help="Why, for the audit.")] = None,
     as_whom: ActorOption = None,
 ) -> None:
-    """Decode records again, repaired or not: what can be understood now becomes calls, the rest stays in suspense."""
+    """Decode records again, repaired or not: what can be understood now becomes calls, the rest stays in suspense.
+
+    The settings are those of today's configuration: a corrected `fields` or `timezone` is often the repair.
+    """
     if bool(numbers) == (all_of_them or source is not None or reason is not None):
         raise UsageError("say which: numbers of records, or --all, --source or --reason")
     who = actor(as_whom)
     settings = loaded(config)
     if source is not None:
         known_source(settings, source)
-    from cdrhub.store.suspense import Suspense  # noqa: PLC0415
+    from cdrhub.store import suspense  # noqa: PLC0415
 
-    done = with_store(
-        settings,
-        lambda store, _: Suspense(store).replay(numbers or None, source=source, reason=reason, actor=who),
+    with opened(settings) as database:
+        reader = database.reader
+        database.run(reader.remember(database.store))
+        chosen = list(dict.fromkeys(numbers or ())) or database.run(_all(database.store, source=source, reason=reason))
+        reread = reader.current if with_config is WithConfig.CURRENT else reader.item
+        done = database.run(suspense.replay(database.store, chosen, reread=reread, actor=who, why=why))
+    typer.echo(
+        f"{len(chosen)} records: {done.applied} applied, {done.ignored} without a call, "
+        f"{len(done.remaining)} still in suspense, {done.skipped} not in suspense any more"
     )
-    typer.echo(f"{done.records} records: {done.records - done.suspended} taken, {done.suspended} still in suspense")
+    for number, word, detail in done.remaining[:MAX_REMAINING_SHOWN]:
+        typer.echo(plain(f"  {number}: {word}: {detail}"))
+    if len(done.remaining) > MAX_REMAINING_SHOWN:
+        typer.echo(f"  … and {len(done.remaining) - MAX_REMAINING_SHOWN} more: cdrhub suspense list")
+
+
+async def _all(store: Store, *, source: str | None, reason: Reason | None) -> list[int]:
+    """The numbers of everything in suspense that fits."""
+    from cdrhub.store.suspense import AT_ONCE, listed  # noqa: PLC0415
+
+    found: list[int] = []
+    while page := await listed(store, source=source, reason=reason, after=found[-1] if found else 0, limit=AT_ONCE):
+        found.extend(record.id for record in page)
+    return found
 
 
 @_suspense.command("discard", epilog="Example: cdrhub suspense discard 17 18 --why 'a port scan'")
@@ -169,9 +209,11 @@ def discard(
         raise UsageError("--why: say why they are not wanted")
     who = actor(as_whom)
     settings = loaded(config)
-    from cdrhub.store.suspense import Suspense  # noqa: PLC0415
+    from cdrhub.store import suspense  # noqa: PLC0415
 
-    count = with_store(settings, lambda store, _: Suspense(store).discard(numbers, actor=who, why=why.strip()))
+    chosen = list(dict.fromkeys(numbers))
+    with opened(settings) as database:
+        count = database.run(suspense.discard(database.store, chosen, actor=who, why=why.strip()))
     typer.echo(f"{count} record{'' if count == 1 else 's'} discarded")
 
 

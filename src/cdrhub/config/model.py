@@ -6,6 +6,7 @@ needs one table only; what several tables must agree on is in `agreement.py`.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -74,6 +75,13 @@ class Table(BaseModel):
 class HubConfig(Table):
     """`[hub]`: the daemon itself."""
 
+    name: str = Field(
+        default_factory=socket.gethostname,
+        min_length=1,
+        max_length=64,
+        description="Name of this daemon in the coverage; the machine's name unless given. Daemons that share a "
+        "database have different ones.",
+    )
     data_dir: Path = Field(
         Path("data"), description="Folder of the journal; one daemon at a time may use it. Made when it is missing."
     )

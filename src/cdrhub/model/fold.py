@@ -76,8 +76,12 @@ def fold(updates: Iterable[CallUpdate]) -> Call:
         final = any(update.final for update in ordered)
         opened = any(update.opens for update in ordered)
     legs: tuple[Leg, ...] = ()
-    if len(ordered) > 1 or first.legs:
-        legs = _legs(ordered, attributes, flags, ended=values.get("state") == State.ENDED)
+    ended = values.get("state") == State.ENDED
+    if len(ordered) > 1 or len(first.legs) > 1:
+        legs = _legs(ordered, attributes, flags, ended=ended)
+    elif first.legs:
+        only = first.legs[0]
+        legs = (_leg(only.leg_key, 1, dict(only.values), ended=ended),)
     return derive(first.call_key, values, legs, attributes=attributes, flags=flags, final=final, opened=opened)
 
 

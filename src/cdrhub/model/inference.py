@@ -92,6 +92,4 @@ def decode_inference(record: RawRecord) -> CallUpdate | Coverage:
 
 
 def _values(said: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: datetime.fromisoformat(value) if name in _TIMES and value else value for name, value in said.items()
-    }
+    return {name: datetime.fromisoformat(value) if name in _TIMES and value else value for name, value in said.items()}

@@ -122,9 +122,7 @@ def storable(values: Mapping[str, Any], flags: set[str], *, lengths: Mapping[str
             if len(text) > MAX_TEXT or not (text.isascii() and text.isprintable()):
                 text = clean_text(text, flags, limit=lengths.get(name, MAX_TEXT))
             out[name] = text
-        elif isinstance(
-            value, datetime
-        ):  # next most frequent: before the words
+        elif isinstance(value, datetime):  # next most frequent: before the words
             if MIN_TIME <= value < MAX_TIME:
                 out[name] = value
             else:

@@ -54,5 +54,5 @@ class Written:
 Batch = Sequence[Item]
 
 Reread = Callable[[RawRecord], Item]
-"""Decodes an old record on purpose (`suspense replay`, `replay`): with today's decoder, and with the settings of its own
-revision or, if the caller so chose, today's. The item's record then names the revision that was used."""
+"""Decodes an old record on purpose (`suspense replay`, `replay`): with today's decoder, and with the settings of its
+own revision or, if the caller so chose, today's. The item's record then names the revision that was used."""

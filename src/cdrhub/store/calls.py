@@ -10,17 +10,18 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, false, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, false, or_, select
 
 from cdrhub.errors import NotFound, UsageError
 from cdrhub.model.disposition import State
 from cdrhub.model.numbers import NumberPlan, read_number
+from cdrhub.model.update import MAX_TEXT
 from cdrhub.store.store import Store
-from cdrhub.store.suspense import SuspendedRecord
-from cdrhub.store.tables import MAX_TEXT, call_legs, calls, records
+from cdrhub.store.suspense import RecordRow
+from cdrhub.store.tables import call_legs, calls, records
 
 PAGE = 100
 SUFFIX_DIGITS = 7  #: of a number in national spelling; fewer would find strangers
@@ -84,7 +85,7 @@ async def listed(store: Store, chosen: CallFilter, *, after: Cursor | None = Non
     """One page of the calls that `chosen` describes. Raises StoreUnavailable."""
     query = page_query(chosen, after=after, limit=limit + 1)
     async with store.database.connect() as connection:
-        rows = [row._mapping for row in await connection.execute(query)]
+        rows = [_by_name(row) for row in await connection.execute(query)]
     if len(rows) <= limit:
         return Page(rows=rows, next=None)
     last = rows[limit - 1]
@@ -118,14 +119,18 @@ async def legs_of(store: Store, call_id: str) -> list[CallRow]:
     """The legs of a call, in their order."""
     query = select(call_legs).where(call_legs.c.call_id == call_id).order_by(call_legs.c.seq, call_legs.c.leg_key)
     async with store.database.connect() as connection:
-        return [row._mapping for row in await connection.execute(query)]
+        return [_by_name(row) for row in await connection.execute(query)]
 
 
-async def records_of(store: Store, call_id: str) -> list[SuspendedRecord]:
+async def records_of(store: Store, call_id: str) -> list[RecordRow]:
     """The records of a call in the order of their receipt."""
     query = select(records).where(records.c.call_id == call_id).order_by(records.c.received_at, records.c.id)
     async with store.database.connect() as connection:
-        return [SuspendedRecord(**row._mapping) for row in await connection.execute(query)]
+        return [RecordRow(**_by_name(row)) for row in await connection.execute(query)]
+
+
+def _by_name(row: Row[Any]) -> CallRow:
+    return cast("CallRow", row._mapping)
 
 
 def page_query(chosen: CallFilter, *, after: Cursor | None, limit: int) -> Select[Any]:

@@ -50,8 +50,8 @@ class RacedError(Exception):
     """A unique key was there already: write the batch again, without guessing."""
 
 
-class RefusedError(Exception):
-    """The database refuses a value of this batch."""
+class RefusedError(StoreError):
+    """The database refuses a value of what was to be written."""
 
 
 class Database:
@@ -99,7 +99,7 @@ class Database:
                 except BaseException as error:
                     await self._abandon(connection, error)
                     raise
-        except (CdrhubError, RacedError, RefusedError):
+        except (CdrhubError, RacedError):
             raise
         except Exception as error:
             if self._trouble(error) in (Trouble.AWAY, Trouble.TRANSIENT) or isinstance(error, TimeoutError):
@@ -128,7 +128,7 @@ class Database:
             attempt += 1
             try:
                 return await self._write_once(work)
-            except (CdrhubError, RacedError, RefusedError):
+            except (CdrhubError, RacedError):
                 raise
             except Exception as error:
                 trouble = Trouble.AWAY if isinstance(error, TimeoutError) else self._trouble(error)

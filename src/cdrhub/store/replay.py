@@ -21,7 +21,6 @@ from sqlalchemy import ColumnElement, func, select, update
 from cdrhub.errors import DecodeError, Reason, StoreError
 from cdrhub.model.call import Call
 from cdrhub.model.disposition import State
-from cdrhub.model.fold import fold
 from cdrhub.model.update import CallUpdate, Ignored
 from cdrhub.store.batch import Item, Reread
 from cdrhub.store.engine import RacedError
@@ -31,15 +30,16 @@ from cdrhub.store.rows import (
     IGNORED,
     LEG_COLUMNS,
     SUSPENDED,
+    UNOPENED_COLUMNS,
     Row,
     call_row,
     leg_rows,
     storable_detail,
 )
 from cdrhub.store.store import Store
-from cdrhub.store.tables import call_legs, calls, records
+from cdrhub.store.tables import call_legs, calls, records, unopened
 from cdrhub.store.transaction import CallKey, StoredRecord, Transaction
-from cdrhub.store.write import new_call_id
+from cdrhub.store.write import fold_call, new_call_id
 
 CALLS_AT_ONCE = 200
 RACES = 10
@@ -69,6 +69,28 @@ class _Union:
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)  #: old calls by id
     sealed: set[str] = field(default_factory=set)
 
+    def ids(self) -> dict[CallKey, str]:
+        """The old calls by their keys."""
+        return {(row["source"], row["call_key"]): call_id for call_id, row in self.rows.items()}
+
+    def leave_sealed(self) -> None:
+        """Leave alone every call with a record that now belongs to a sealed one, and so on: a sealed call cannot be
+        folded anew, so no record may move into it."""
+        ids = self.ids()
+        while True:
+            entangled = {
+                str(self.records[number].call_id)
+                for number, item in self.items.items()
+                if isinstance(item.outcome, CallUpdate)
+                and ids.get((item.owner, item.outcome.call_key)) in self.sealed
+                and self.records[number].call_id not in self.sealed
+            }
+            self.sealed |= entangled
+            for number in [n for n, record in self.records.items() if record.call_id in self.sealed]:
+                del self.records[number], self.items[number]
+            if not entangled:
+                return
+
 
 async def replay(
     store: Store,
@@ -93,13 +115,14 @@ async def replay(
         chosen.append(records.c.source == source)
     total = await _count(store, chosen) if progress is not None else 0
     done = 0
-    told: set[str] = set()
+    told: set[tuple[str, CallKey]] = set()
     last: str | None = None
     while call_ids := await _next_calls(store, chosen, last):
         last = call_ids[-1]
         for difference in await _some(store, call_ids, reread=reread, dry_run=dry_run):
-            if difference.call_id not in told:
-                told.add(difference.call_id)
+            name = (difference.what, (difference.source, difference.call_key))
+            if name not in told:
+                told.add(name)
                 yield difference
         done += len(call_ids)
         if progress is not None:
@@ -144,16 +167,11 @@ async def _in_transaction(
             by_key.setdefault((item.owner, item.outcome.call_key), []).append(union.records[number])
         else:
             lost.append(union.records[number])
-    old = {(row["source"], row["call_key"]): row for row in union.rows.values() if row["id"] not in union.sealed}
-    keys = sorted(old.keys() | by_key.keys())
-    locked = {(call.source, call.call_key): call for call in await tx.lock_calls(keys)}
-    if any(key not in old for key in locked) or any(
-        call.revision != old[key]["revision"] for key, call in locked.items()
-    ):
-        if any(call.id in union.sealed for call in locked.values()):
-            by_key = {key: its for key, its in by_key.items() if key in old or key not in locked}
-        else:
-            raise RacedError
+    old = {key: union.rows[call_id] for key, call_id in union.ids().items() if call_id not in union.sealed}
+    for call in await tx.lock_calls(sorted(old.keys() | by_key.keys())):
+        known = old.get((call.source, call.call_key))
+        if known is None or known["revision"] != call.revision:
+            raise RacedError  # written by somebody else since it was read
     plan = _Plan(now=store.clock(), dry_run=dry_run)
     for key, its in sorted(by_key.items()):
         await plan.refold(tx, key, its, union, old.get(key))
@@ -163,30 +181,28 @@ async def _in_transaction(
 
 
 async def _gather(tx: Transaction, call_ids: Sequence[str], *, reread: Reread) -> _Union:
-    """The given calls, and every call that gets or gives a record of theirs."""
+    """The given calls, and every call that gets or gives a record of theirs.
+
+    Rows are read before their records: a record that arrives in between has raised the row's revision by the time
+    the row is locked.
+    """
     union = _Union()
     todo = set(call_ids)
     await tx.any_unopened()
     while todo:
-        found = await tx.records_of(sorted(todo))
         union.rows |= await tx.call_rows(sorted(todo))
+        found = await tx.records_of(sorted(todo))
         union.sealed |= {str(r.call_id) for r in found if r.record is None}
         keys: set[CallKey] = set()
         for stored in found:
-            if stored.record is None or stored.call_id in union.sealed or stored.call_id not in union.rows:
-                continue
-            item = _read(stored, reread)
-            union.records[stored.id], union.items[stored.id] = stored, item
-            if isinstance(item.outcome, CallUpdate):
-                keys.add((item.owner, item.outcome.call_key))
-        seen = union.rows.keys() | todo
-        todo = {known.id for known in await tx.lock_calls(sorted(keys))} - seen if keys else set()
+            if stored.record is not None and stored.call_id in union.rows and stored.call_id not in union.sealed:
+                item = reread(stored.record)
+                union.records[stored.id], union.items[stored.id] = stored, item
+                if isinstance(item.outcome, CallUpdate):
+                    keys.add((item.owner, item.outcome.call_key))
+        todo = {call.id for call in await tx.lock_calls(sorted(keys))} - union.rows.keys() if keys else set()
+    union.leave_sealed()
     return union
-
-
-def _read(stored: StoredRecord, reread: Reread) -> Item:
-    assert stored.record is not None  # noqa: S101  (its call would be sealed)
-    return reread(stored.record)
 
 
 @dataclass(slots=True)
@@ -208,28 +224,31 @@ class _Plan:
         """The call of this key from all its records."""
         items = [union.items[record.id] for record in its]
         updates = [item.outcome for item in items if isinstance(item.outcome, CallUpdate)]
-        call = fold(updates)
+        call = fold_call(key, updates)
         if not call.opened and old is None:
+            if not self.dry_run:
+                await tx.append(unopened, UNOPENED_COLUMNS, [(*key, *record.key, self.now) for record in its])
+                await tx.link_records((record.key, None) for record in its)
             return
         call_id = new_call_id() if old is None else str(old["id"])
         moved = [record for record in its if record.call_id != call_id]
         fields = await self._compare(tx, call, old)
-        revised = [record for record in its if self._stale(union.items[record.id], record)]
         if self.dry_run:
             self._tell("created" if old is None else "changed", key, call_id, fields)
             return
-        await self._relabel(tx, revised, union)
+        await self._relabel(tx, its, union)
         if moved or fields:
             await tx.link_records((record.key, call_id) for record in moved)
-            await self._write(tx, call, call_id, items, its, old)
+            await self._write(tx, call, call_id=call_id, item=items[0], its=its, old=old)
         self._tell("created" if old is None else "changed", key, call_id, fields)
 
     async def _write(
         self,
         tx: Transaction,
         call: Call,
+        *,
         call_id: str,
-        items: Sequence[Item],
+        item: Item,
         its: Sequence[StoredRecord],
         old: Mapping[str, Any] | None,
     ) -> None:
@@ -237,7 +256,7 @@ class _Plan:
         row: Row = call_row(
             call,
             call_id=call_id,
-            item=items[0],
+            item=item,
             record_count=len(its),
             revision=1 if old is None else old["revision"] + 1,
             received=(min(received), max(received)),
@@ -321,17 +340,19 @@ class _Plan:
             if before.get(name) != new.get(name)
         }
 
-    def _stale(self, item: Item, record: StoredRecord) -> bool:
-        return record.record is not None and item.record.config_revision != record.record.config_revision
-
-    async def _relabel(self, tx: Transaction, revised: Iterable[StoredRecord], union: _Union) -> None:
-        """Records that were read with other settings than before are read so from now on."""
-        for record in revised:
-            item = union.items[record.id]
+    async def _relabel(self, tx: Transaction, its: Iterable[StoredRecord], union: _Union) -> None:
+        """Records that were read with another decoder or other settings than before are known by those from now on."""
+        revised: dict[tuple[str, int], list[int]] = {}
+        for stored in its:
+            item = union.items[stored.id]
+            known = stored.record.config_revision if stored.record is not None else ""
+            if (known, stored.decoder_revision) != (item.record.config_revision, item.decoder_revision):
+                revised.setdefault((item.record.config_revision, item.decoder_revision), []).append(stored.id)
+        for (config_revision, decoder_revision), ids in revised.items():
             await tx.connection.execute(
                 update(records)
-                .where(records.c.id == record.id)
-                .values(config_revision=item.record.config_revision, decoder_revision=item.decoder_revision)
+                .where(records.c.id.in_(ids))
+                .values(config_revision=config_revision, decoder_revision=decoder_revision)
             )
 
     def _tell(self, what: str, key: CallKey, call_id: str, fields: Mapping[str, tuple[Any, Any]]) -> None:

@@ -7,7 +7,7 @@ it. A repaired or replayed record takes the same way into its call as one that j
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -15,8 +15,9 @@ from typing import Any
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cdrhub.errors import DecodeError, NotFound, Reason, UsageError
+from cdrhub.errors import DecodeError, NotFound, Reason, StoreError, UsageError
 from cdrhub.model.inference import Coverage
+from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
 from cdrhub.store.batch import Item, Reread
 from cdrhub.store.engine import RefusedError
@@ -24,14 +25,14 @@ from cdrhub.store.rows import APPLIED, COVERAGE_COLUMNS, DISCARDED, IGNORED, SUS
 from cdrhub.store.store import Store
 from cdrhub.store.tables import coverage, record_audit, records
 from cdrhub.store.transaction import StoredRecord, Transaction, stored_record
-from cdrhub.store.write import FoldError, Outcome, as_bug, coverage_row
+from cdrhub.store.write import FoldError, Outcome, coverage_row
 
 LISTED = 100  #: records listed at once, unless asked for more
 AT_ONCE = 500  #: records replayed in one transaction
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SuspendedRecord:
+class RecordRow:
     """A record as the store has it. `body` is None once retention emptied it."""
 
     id: int
@@ -82,7 +83,7 @@ async def listed(
     received_since: datetime | None = None,
     after: int = 0,
     limit: int = LISTED,
-) -> list[SuspendedRecord]:
+) -> list[RecordRow]:
     """Records in suspense in the order of their numbers, from the one after number `after`."""
     query = select(records).where(records.c.state == SUSPENDED, records.c.id > after)
     if source is not None:
@@ -94,7 +95,7 @@ async def listed(
     if received_since is not None:
         query = query.where(records.c.received_at >= received_since)
     async with store.database.connect() as connection:
-        return [_suspended_record(row) for row in await connection.execute(query.order_by(records.c.id).limit(limit))]
+        return [_record_row(row) for row in await connection.execute(query.order_by(records.c.id).limit(limit))]
 
 
 async def counts(store: Store) -> list[tuple[str, str, int]]:
@@ -109,7 +110,7 @@ async def counts(store: Store) -> list[tuple[str, str, int]]:
         return [(source, reason, count) for source, reason, count in await connection.execute(query)]
 
 
-async def shown(store: Store, record_id: int) -> tuple[SuspendedRecord, list[Act]]:
+async def shown(store: Store, record_id: int) -> tuple[RecordRow, list[Act]]:
     """One record, whatever its state, and what was done with it. Raises NotFound."""
     async with store.database.connect() as connection:
         row = (await connection.execute(select(records).where(records.c.id == record_id))).first()
@@ -118,7 +119,7 @@ async def shown(store: Store, record_id: int) -> tuple[SuspendedRecord, list[Act
         audit = await connection.execute(
             select(record_audit).where(record_audit.c.record_id == record_id).order_by(record_audit.c.id)
         )
-        return _suspended_record(row), [
+        return _record_row(row), [
             Act(at=a.at, actor=a.actor, action=a.action, why=a.why, before=a.before, after=a.after) for a in audit
         ]
 
@@ -173,23 +174,9 @@ async def _replay(
         done, outcome = await store.database.write(
             partial(_replay_in, store, record_ids, reread=reread, actor=actor, why=why)
         )
-    except (RefusedError, FoldError):
+    except (RefusedError, FoldError) as error:
         if len(record_ids) == 1:
-
-            def refused(record: Any) -> Item:
-                item = reread(record)
-                if isinstance(error, FoldError):
-                    return as_bug(item, error)
-                return Item(
-                    record=item.record,
-                    outcome=DecodeError(Reason.STORE_REFUSED, str(error)),
-                    owner=item.owner,
-                    system=item.system,
-                    tenant=item.tenant,
-                    settle_seconds=item.settle_seconds,
-                    decoder_revision=item.decoder_revision,
-                )
-
+            refused = partial(_refused, reread=reread, error=error)
             await _replay(store, record_ids, total, reread=refused, actor=actor, why=why)
             return
         middle = len(record_ids) // 2
@@ -201,6 +188,11 @@ async def _replay(
     total.ignored += done.ignored
     total.skipped += done.skipped
     total.remaining += done.remaining
+
+
+def _refused(record: RawRecord, *, reread: Reread, error: StoreError) -> Item:
+    reason = Reason.DECODER_BUG if isinstance(error, FoldError) else Reason.STORE_REFUSED
+    return replace(reread(record), outcome=DecodeError(reason, str(error)))
 
 
 async def _replay_in(
@@ -296,5 +288,5 @@ async def _note(
     )
 
 
-def _suspended_record(row: Any) -> SuspendedRecord:
-    return SuspendedRecord(**{name: getattr(row, name) for name in SuspendedRecord.__dataclass_fields__})
+def _record_row(row: Any) -> RecordRow:
+    return RecordRow(**{name: getattr(row, name) for name in RecordRow.__dataclass_fields__})

@@ -54,6 +54,7 @@ class StoredRecord:
     call_id: str | None
     state: str
     received_at: datetime
+    decoder_revision: int
     record: RawRecord | None
 
 
@@ -95,6 +96,7 @@ def stored_record(row: Any) -> StoredRecord:
         call_id=row.call_id,
         state=row.state,
         received_at=row.received_at,
+        decoder_revision=row.decoder_revision,
         record=None
         if body is None
         else RawRecord(

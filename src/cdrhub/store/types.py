@@ -145,7 +145,10 @@ class Cost(TypeDecorator[Decimal]):
         return str(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        return None if value is None else Decimal(value)
+        if dialect.name == "sqlite" and value is not None:
+            return Decimal(value)
+        exact: Decimal | None = value
+        return exact
 
 
 class CallId(TypeDecorator[str]):

@@ -58,8 +58,8 @@ RACES = 50  #: after so many lost races something else is wrong
 REFUSED_BODY_BYTES = 65_536  #: kept of a body that the database refuses whole
 
 
-class FoldError(Exception):
-    """Our own code failed on the records of one call."""
+class FoldError(StoreError):
+    """Our own code failed on the records of one call; please report it."""
 
     def __init__(self, key: CallKey, cause: Exception) -> None:
         super().__init__(f"{type(cause).__name__}: {cause}")
@@ -181,7 +181,7 @@ class CallWriter:
                 self.memory.clear()
             except FoldError as error:
                 log.exception("fold failed", action="decoder_bug", source=error.key[0])
-                items = [as_bug(item, error) if call_key(item) == error.key else item for item in items]
+                items = [_as_bug(item, error) if call_key(item) == error.key else item for item in items]
             except RefusedError as error:
                 return await self._bisect(items, error)
             else:
@@ -281,7 +281,7 @@ class CallWriter:
         for group in groups:
             if group.waiting:
                 await self._take_waiting(tx, group)
-            call = _fold(group.key, group.updates)
+            call = fold_call(group.key, group.updates)
             if not call.opened:
                 closed.append(group)
                 continue
@@ -380,7 +380,7 @@ class CallWriter:
             else:
                 before = read
             updates = (*before, *group.updates)
-            folded = _fold(group.key, updates)
+            folded = fold_call(group.key, updates)
             rows.append(_updated_row(group, call, folded, now=now))
             replaced.append(call.id)
             legs += leg_rows(call.id, folded.legs)
@@ -428,7 +428,7 @@ class CallWriter:
         updated: list[Row] = []
         told: list[Row] = []
         for group, call in sealed:
-            late = _fold(group.key, group.updates)
+            late = fold_call(group.key, group.updates)
             row = rows[call.id]
             values = {name: row[name] if row[name] is not None else getattr(late, name) for name in FOLDED_COLUMNS}
             completed = Call(
@@ -488,7 +488,8 @@ def coverage_row(source: str, span: Coverage) -> Row:
     return (span.hub, source, span.since, span.until, span.state, storable_detail(span.detail))
 
 
-def _fold(key: CallKey, updates: Iterable[CallUpdate]) -> Call:
+def fold_call(key: CallKey, updates: Iterable[CallUpdate]) -> Call:
+    """The call of these updates. Raises FoldError."""
     try:
         return fold(updates)
     except Exception as error:
@@ -534,7 +535,7 @@ def _suspended(item: Item, detail: str) -> Item:
     return replace(item, record=record, outcome=DecodeError(Reason.STORE_REFUSED, detail))
 
 
-def as_bug(item: Item, error: FoldError) -> Item:
+def _as_bug(item: Item, error: FoldError) -> Item:
     return replace(item, outcome=DecodeError(Reason.DECODER_BUG, storable_detail(str(error))))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, cast
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final, cast
 
 from cdrhub.errors import ConfigError
+from cdrhub.model.call import Call
 from cdrhub.sources.astercc.config import AsterCCConfig, AsterCCSettings
 from cdrhub.sources.astercc.decode import decoder
 from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig, System
@@ -38,6 +40,16 @@ class AsterCC:
             "type = 'astercc': a source of this type can be decoded and imported, not yet listened to; "
             "use `cdrhub import`"
         )
+
+    def conclude(
+        self,
+        config: SourceConfig,  # noqa: ARG002 - the same under every configuration
+        call: Call,  # noqa: ARG002 - the hub's own time for forgotten calls suffices
+        *,
+        silent_for: timedelta,  # noqa: ARG002 - see call
+    ) -> Mapping[str, Any] | None:
+        """Nothing: a call of which no end came is closed as any forgotten one."""
+        return None
 
     def split(self, data: bytes, *, final: bool) -> tuple[Sequence[bytes], bytes]:
         """One body a line; blank lines and comments are skipped."""

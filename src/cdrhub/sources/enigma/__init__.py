@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, cast
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final, cast
 
 from cdrhub.errors import ConfigError
+from cdrhub.model.call import Call
 from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig, System
 from cdrhub.sources.enigma.config import EnigmaConfig, EnigmaSettings
 from cdrhub.sources.enigma.decode import decoder
@@ -38,6 +40,16 @@ class Enigma:
             "type = 'enigma': a source of this type can be decoded and imported, not yet listened to; "
             "use `cdrhub import`"
         )
+
+    def conclude(
+        self,
+        config: SourceConfig,  # noqa: ARG002 - the same under every configuration
+        call: Call,  # noqa: ARG002 - a CDR comes at the end of its call
+        *,
+        silent_for: timedelta,  # noqa: ARG002 - see call
+    ) -> Mapping[str, Any] | None:
+        """Nothing: no call is open, for a CDR comes at its end."""
+        return None
 
     def split(self, data: bytes, *, final: bool) -> tuple[Sequence[bytes], bytes]:
         """One JSON message a line; blank lines are skipped."""

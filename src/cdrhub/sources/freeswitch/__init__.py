@@ -6,15 +6,18 @@ end. With `into` the documents complete the calls of the listening source.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from datetime import timedelta
+from typing import Any, cast
 
 from cdrhub.errors import ConfigError
-from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig
+from cdrhub.model.call import Call
+from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig, System
 from cdrhub.sources.freeswitch import files
 from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig, FreeSwitchConfig, FreeSwitchSettings
 from cdrhub.sources.freeswitch.decode import decoder
+from cdrhub.sources.freeswitch.ending import provisional_end
 
 _LISTENING = DeliveryContract(
     acknowledged=False,
@@ -42,20 +45,30 @@ class FreeSwitch:
     decoder_revision: int = 1
 
     def delivery(self, config: SourceConfig) -> DeliveryContract:  # noqa: ARG002 - the same under every configuration
+        """The promise, which does not depend on the configuration."""
         return self.contract
 
     def decoder(self, settings: DecodeSettings) -> Decoder:
+        """The pure decoder for these settings."""
         return decoder(cast("FreeSwitchSettings", settings))
 
     def source(self, config: SourceConfig) -> Source:
+        """Refused: there is no transport yet."""
         raise ConfigError(
             f"type = {config.type!r}: a source of this type can be decoded and imported, not yet listened to; "
             "use `cdrhub import`"
         )
 
+    def conclude(self, config: SourceConfig, call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | None:
+        """The end of a call that left its queue alive and of which nothing was heard since."""
+        if not isinstance(config, FreeSwitchConfig) or silent_for < config.end_grace_seconds:
+            return None
+        return provisional_end(call)
+
     def split(self, data: bytes, *, final: bool) -> tuple[Sequence[bytes], bytes]:
+        """Messages in a recorded stream or a file of documents, see files.py."""
         return files.split(data, final=final)
 
 
-SYSTEM = FreeSwitch(name="freeswitch", config_model=FreeSwitchConfig, contract=_LISTENING)
-CDR_SYSTEM = FreeSwitch(name="freeswitch-cdr", config_model=FreeSwitchCdrConfig, contract=_POSTED)
+SYSTEM: System = FreeSwitch(name="freeswitch", config_model=FreeSwitchConfig, contract=_LISTENING)
+CDR_SYSTEM: System = FreeSwitch(name="freeswitch-cdr", config_model=FreeSwitchCdrConfig, contract=_POSTED)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -80,14 +80,19 @@ class Sent:
     given_up: int = 0
 
 
-def pushes(*, seed: int, start: datetime, broken: float = 0.0) -> Iterator[Push]:
-    """The endless stream of an account whose first call begins at `start` (aware). `broken` is the share of bodies that
-    cannot be understood. Legs of a call may come in either order, mixed with those of other calls."""
+def pushes(
+    *, seed: int, start: datetime, broken: float = 0.0, over: Callable[[], bool] = lambda: False
+) -> Iterator[Push]:
+    """The stream of an account whose first call begins at `start` (aware), until `over`; calls under way are finished.
+
+    `broken` is the share of bodies that cannot be understood. Legs of a call may come in either order, mixed with those
+    of other calls.
+    """
     chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
     clock = start.astimezone(UTC)
     waiting: list[Push] = []
     number = 0
-    while True:
+    while not over():
         number += 1
         clock += timedelta(seconds=chance.expovariate(CALLS_PER_SECOND))
         waiting.extend(_call(chance, number=number, at=clock))
@@ -95,6 +100,7 @@ def pushes(*, seed: int, start: datetime, broken: float = 0.0) -> Iterator[Push]
             waiting.append(_broken(chance, number))
         while len(waiting) > 8:
             yield waiting.pop(chance.randrange(len(waiting)))
+    yield from waiting
 
 
 def _call(chance: random.Random, *, number: int, at: datetime) -> Iterable[Push]:

@@ -68,7 +68,7 @@ class Receiver:
         """Keep what the request holds and answer as the module's docstring says."""
         peer = request.remote or ""
         if self._allow and not self._allowed(peer):
-            self._intake.count("refused_peer")
+            self._intake.count("peer_refused")
             return _answer(403, Code.APPLICATION_ERROR, to=Format.JSON)
         if request.method != "POST":
             return web.Response(status=405, headers={"Allow": "POST"}, text="Voicenter posts its records here\n")

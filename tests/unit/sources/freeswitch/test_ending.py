@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -10,6 +10,8 @@ from cdrhub.model.disposition import Disposition, State
 from cdrhub.model.fold import fold
 from cdrhub.model.inference import decode_inference, encode_inference
 from cdrhub.model.update import CallUpdate
+from cdrhub.sources.freeswitch import CDR_SYSTEM, SYSTEM
+from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig, FreeSwitchConfig
 from cdrhub.sources.freeswitch.ending import provisional_end
 from support.freeswitch import by_call, calls_of, record_of, updates_of
 
@@ -66,3 +68,12 @@ def test_nothing_is_inferred_of_a_call_that_has_an_end_or_an_open_leg() -> None:
             assert provisional_end(call) is None
     (job,) = calls_of("13-agent-first-answered.plain.esl").values()
     assert provisional_end(job) is None
+
+
+def test_the_hub_waits_for_the_switch_first() -> None:
+    (call,) = calls_of("04-timeout.plain.esl").values()
+    config = FreeSwitchConfig(password="ClueCon", end_grace_seconds="7s")
+    assert SYSTEM.conclude(config, call, silent_for=timedelta(seconds=6)) is None
+    assert SYSTEM.conclude(config, call, silent_for=timedelta(seconds=7)) == provisional_end(call)
+    documents = FreeSwitchCdrConfig(path="/ingest/freeswitch/0123456789abcdef")
+    assert CDR_SYSTEM.conclude(documents, call, silent_for=timedelta(days=1)) is None

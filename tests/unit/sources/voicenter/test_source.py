@@ -258,7 +258,7 @@ async def test_allow_list(allow: list[str], status: int) -> None:
     async with served(intake, allow=allow) as url:
         assert (await post(url, cdr()))[0] == status
     assert len(intake.bodies) == (status == 200)
-    assert intake.counts["refused_peer"] == (status == 403)
+    assert intake.counts["peer_refused"] == (status == 403)
 
 
 async def test_the_path_is_served_only_while_the_session_lives() -> None:

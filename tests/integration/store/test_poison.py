@@ -1,0 +1,76 @@
+"""A record that the database refuses costs itself and nobody else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from support.ledger import ended, item, rows, settled_rows, story, updated
+
+from cdrhub.model.update import LegUpdate
+from cdrhub.store import Store
+from cdrhub.store.tables import calls, outbox, records
+
+BAD_VALUES: dict[str, dict[str, Any]] = {
+    "too long a word": {"direction": "sideways" * 50},
+    "a number that is none": {"talk_seconds": "many"},
+    "a number too large": {"talk_seconds": 2**70},
+    "a lone surrogate": {"caller_name": "\ud800"},
+    "a time that is none": {"answered_at": "noon"},
+}
+
+
+@pytest.mark.parametrize("values", BAD_VALUES.values(), ids=BAD_VALUES.keys())
+async def test_one_bad_record_among_good_ones(store: Store, values: dict[str, Any]) -> None:
+    good = [item(ended(f"k{n}", n)) for n in range(20)]
+    bad = updated(item(ended("bad", 99)), values={"state": "ended", **values})
+    written = await store.write([*good[:13], bad, *good[13:]])
+    assert (written.records, written.new, written.suspended, written.calls_created) == (21, 21, 1, 20)
+    (kept,) = [row for row in await rows(store, records) if row["state"] != "applied"]
+    assert kept["reason"] in ("store_refused", "decoder_bug")
+    assert kept["detail"]
+    assert (kept["body"], kept["call_id"]) == (ended("bad", 99), None)
+    assert len(await rows(store, calls)) == len(await rows(store, outbox)) == 20
+
+
+async def test_nul_in_text_never_stops_a_batch(store: Store) -> None:
+    """PostgreSQL refuses it, the others store it; no record is lost either way."""
+    bad = updated(item(ended("bad", 99)), values={"caller_name": "a\0b"}, attributes={"x": "a\0b"})
+    written = await store.write([item(ended("k")), bad])
+    assert (written.new, len(await rows(store, records))) == (2, 2)
+
+
+async def test_a_bad_record_of_a_call_with_good_ones(store: Store) -> None:
+    enter, ring, answer, bye, end = (item(body) for body in story("k"))
+    bad = updated(ring, legs=(LegUpdate(leg_key="a", values={"ring_seconds": 2**70}),))
+    written = await store.write([enter, bad, answer, bye, end])
+    assert written.suspended == 1
+    (call,) = (await settled_rows(store))["calls"].values()
+    assert (call["record_count"], call["state"]) == (4, "ended")
+
+
+async def test_a_fold_that_fails_suspends_the_records_of_that_call(store: Store) -> None:
+    bad = [updated(item(ended("bad", n)), values={"state": "exploded"}) for n in (1, 2)]
+    bad[1] = updated(bad[1], digest=b"2" * 16, values={"state": "imploded"})
+    written = await store.write([item(ended("k")), *bad])
+    assert (written.calls_created, written.suspended) == (1, 2)
+    assert {row["reason"] for row in await rows(store, records) if row["state"] == "suspended"} == {"decoder_bug"}
+
+
+async def test_a_record_whose_own_attributes_are_bad(store: Store) -> None:
+    one = item(ended("k"))
+    bad = replace(one, record=replace(one.record, attributes={"peer": "\ud800", "x": {1, 2}}, event_id="e" * 5000))
+    written = await store.write([bad])
+    assert (written.new, written.suspended) == (1, 1)
+    (kept,) = await rows(store, records)
+    assert (kept["reason"], kept["body"]) == ("store_refused", one.record.body)
+
+
+async def test_what_sqlite_would_swallow(store: Store) -> None:
+    """SQLite enforces no lengths and no types; times and numbers are still what they are declared to be."""
+    naive = datetime(2026, 3, 1, tzinfo=UTC)
+    await store.write([updated(item(ended("k")), values={"started_at": naive})])
+    (call,) = await rows(store, calls)
+    assert call["started_at"] == naive

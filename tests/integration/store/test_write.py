@@ -1,0 +1,238 @@
+"""The write protocol on every engine: what is new, what is repeated, and calls of many records."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from datetime import timedelta
+
+import pytest
+from support.ledger import (
+    at,
+    batches,
+    call_of,
+    count,
+    covered,
+    ended,
+    item,
+    message,
+    newest_facts,
+    rows,
+    settled_rows,
+    story,
+    updated,
+)
+
+from cdrhub.errors import StoreError
+from cdrhub.model.inference import Coverage
+from cdrhub.store import Store
+from cdrhub.store.batch import Item
+from cdrhub.store.tables import call_legs, calls, coverage, outbox, records, unopened
+
+
+async def test_a_call_told_in_one_record(store: Store) -> None:
+    written = await store.write([item(ended("k", 7))])
+    assert (written.new, written.calls_created, written.duplicates) == (1, 1, 0)
+    call = await call_of(store, "k")
+    assert call["started_at"] == at(7)
+    assert call["sort_at"] == at(7)
+    assert call["talk_seconds"] == 60
+    assert call["external_number"] == "+2348039000007"
+    assert call["attributes"] == {"note": "call 7"}
+    assert (call["record_count"], call["revision"]) == (1, 1)
+    assert call["first_received_at"] == call["last_received_at"] == at(100)
+    (leg,) = await rows(store, call_legs)
+    assert (leg["call_id"], leg["agent_id"], leg["ring_seconds"]) == (call["id"], "102", 5)
+    (record,) = await rows(store, records)
+    assert (record["call_id"], record["state"], record["body"]) == (call["id"], "applied", ended("k", 7))
+
+
+async def test_a_call_told_in_one_record_leaves_one_fact(store: Store) -> None:
+    await store.write([item(ended("k"))])
+    (fact,) = await rows(store, outbox)
+    assert (fact["type"], fact["revision"], fact["snapshot"]) == ("call.settled", 1, None)
+    assert fact["due_at"] == (await call_of(store, "k"))["updated_at"]
+
+
+async def test_a_call_without_its_last_record_settles_later(store: Store) -> None:
+    one = item(ended("k"))
+    await store.write([updated(one, final=False)])
+    (fact,) = await rows(store, outbox)
+    assert fact["due_at"] == (await call_of(store, "k"))["updated_at"] + timedelta(seconds=3)
+
+
+async def test_a_living_call_is_announced_with_its_columns(store: Store) -> None:
+    enter, ring, answer, bye, end = (item(body) for body in story("k"))
+    for one in (enter, ring, answer, bye, end):
+        await store.write([one])
+    facts = await rows(store, outbox)
+    assert [(fact["type"], fact["revision"]) for fact in facts] == [
+        ("call.started", 1),
+        ("call.answered", 3),
+        ("call.settled", 5),
+    ]
+    assert facts[0]["snapshot"]["external_number"] == "+2348039000000"
+    assert facts[1]["snapshot"]["state"] == "answered"
+
+
+async def test_the_same_bytes_again_change_nothing(store: Store) -> None:
+    await store.write([item(ended("k"))])
+    before = await settled_rows(store), await rows(store, calls), await count(store, outbox)
+    written = await store.write([item(ended("k"), received=500.0)] * 3)
+    assert (written.new, written.duplicates, written.calls_created, written.calls_updated) == (0, 3, 0, 0)
+    assert before == (await settled_rows(store), await rows(store, calls), await count(store, outbox))
+
+
+async def test_repetitions_within_a_batch_and_among_new_ones(store: Store) -> None:
+    await store.write([item(ended(f"k{n}", n)) for n in range(5)])
+    written = await store.write([item(ended(f"k{n}", n)) for n in (3, 4, 5, 6, 6, 5)])
+    assert (written.records, written.new, written.duplicates, written.calls_created) == (6, 2, 4, 2)
+    assert written.by_source["lagos"] == {"applied": 2, "suspended": 0, "duplicates": 4}
+    assert await count(store, calls) == await count(store, records) == await count(store, outbox) == 7
+
+
+async def test_one_message_of_two_sources_is_two_records(store: Store) -> None:
+    await store.write([item(ended("k")), item(ended("k"), source="abuja")])
+    assert await count(store, calls) == await count(store, records) == 2
+
+
+async def test_two_encodings_of_one_event_are_kept_and_count_once(store: Store) -> None:
+    first = message("k", "enter", values={"started_at": 1.0}, event_id="e/1")
+    second = message("k", "enter", values={"started_at": 1.0, "caller_name": "Ada"}, event_id="e/1")
+    await store.write([item(first)])
+    await store.write([item(second)])
+    call = await call_of(store, "k")
+    assert (call["record_count"], call["caller_name"], call["flags"]) == (2, "Ada", [])
+
+
+@pytest.mark.parametrize("remembered", [0, 8192], ids=["forgetful", "remembering"])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_batches_and_order_do_not_matter(store: Store, database_url: str, remembered: int, size: int) -> None:
+    bodies = [body for n in range(12) for body in story(f"k{n}", n)]
+    items = [item(body) for body in bodies]
+    random.Random(size).shuffle(items)
+    items += items[::3]
+    writer = Store.open(database_url, redecode=store.writer.redecode, remembered=remembered)
+    for batch in batches(items, size):
+        await writer.write(batch)
+    await writer.close()
+    told = await settled_rows(store)
+    assert len(told["calls"]) == 12
+    for n in range(12):
+        call = told["calls"]["lagos", f"k{n}"]
+        assert (call["state"], call["disposition"], call["record_count"]) == ("ended", "answered", 5)
+        assert (call["wait_seconds"], call["talk_seconds"], call["queue"]) == (7, 53, "sales")
+        assert {key: row["call"] for key, row in told["records"].items() if row["call"] is None} == {}
+    assert len(told["legs"]) == 24
+    assert set((await newest_facts(store)).values()) == {"call.settled"}
+
+
+async def test_what_is_remembered_and_what_is_read_give_the_same_rows(database_url: str, store: Store) -> None:
+    forgetful = Store.open(database_url, redecode=store.writer.redecode, remembered=0)
+    enter, ring, answer, bye, end = story("a")
+    for body in (end, enter, answer, ring, bye):
+        await store.write([item(body)])
+    for body in (b.replace(b'"a"', b'"b"').replace(b"a/", b"b/") for b in (end, enter, answer, ring, bye)):
+        await forgetful.write([item(body)])
+    await forgetful.close()
+    first, other = await call_of(store, "a"), await call_of(store, "b")
+    for name in first.keys() - {"id", "call_key", "updated_at"}:
+        assert first[name] == other[name], name
+
+
+async def test_attached_columns_survive_later_records(store: Store) -> None:
+    enter, *others = story("k")
+    await store.write([item(enter)])
+    case = "01981f7e-0000-7000-8000-000000000001"
+    async with store.database.connect(writing=True) as connection:
+        await connection.execute(calls.update().values(case_id=case, attempt_id=case, announced={"state": "queued"}))
+    identity = (await call_of(store, "k"))["id"]
+    await store.write([item(body) for body in others])
+    call = await call_of(store, "k")
+    assert (call["id"], call["case_id"], call["attempt_id"]) == (identity, case, case)
+    assert call["announced"] == {"state": "queued"}
+    assert call["state"] == "ended"
+
+
+async def test_a_contradiction_is_kept_and_counted_once(store: Store) -> None:
+    await store.write([item(message("k", values={"caller_name": "Ada"}))])
+    written = await store.write([item(message("k", values={"caller_name": "Obi"}))])
+    again = await store.write([item(message("k", values={"caller_name": "Eve"}))])
+    assert (written.conflicts, again.conflicts) == (1, 0)
+    assert written.by_source["lagos"]["conflicts"] == 1
+    assert "conflict" in (await call_of(store, "k"))["flags"]
+
+
+async def test_what_cannot_be_understood_waits_and_what_says_nothing_is_counted(store: Store) -> None:
+    batch = [item(b"garbage"), item(b'{"heartbeat": 1}'), item(ended("k")), item(b'{"kind": "cdr"}')]
+    written = await store.write(batch)
+    assert (written.suspended, written.ignored, written.calls_created) == (2, 1, 1)
+    found = {row["body"]: (row["state"], row["reason"], row["call_id"]) for row in await rows(store, records)}
+    assert found[b"garbage"] == ("suspended", "unparsable", None)
+    assert found[b'{"kind": "cdr"}'] == ("suspended", "missing_key", None)
+    assert b'{"heartbeat": 1}' not in found
+
+
+async def test_coverage_is_a_record_and_a_row(store: Store) -> None:
+    span = Coverage(state="blind", since=at(0), until=at(60), detail="link lost", hub="one")
+    await store.write([covered(span)])
+    await store.write([covered(span)])
+    (row,) = await rows(store, coverage)
+    assert (row["hub"], row["source"], row["state"], row["since"], row["until"]) == (
+        "one", "lagos", "blind", at(0), at(60),
+    )  # fmt: skip
+    (record,) = await rows(store, records)
+    assert (record["state"], record["call_id"]) == ("applied", None)
+
+
+async def test_an_update_that_opens_nothing_makes_no_call(store: Store) -> None:
+    await store.write([item(message("k", "agent", legs={"a": {"role": "agent"}}, opens=False), received=50.0)])
+    assert await rows(store, calls) == await rows(store, outbox) == []
+    assert await count(store, unopened) == 1
+    await store.write([item(message("k", "call", values={"started_at": 3.0}))])
+    call = await call_of(store, "k")
+    assert (call["record_count"], call["first_received_at"]) == (2, at(50))
+    assert [row["call_id"] for row in await rows(store, records)] == [call["id"]] * 2
+    assert await count(store, call_legs) == 1
+    assert await count(store, unopened) == 0
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+async def test_unopened_records_in_any_order(store: Store, order: tuple[int, ...]) -> None:
+    bodies = [
+        message("k", "agent", legs={"a": {"role": "agent", "offered_at": 1.0}}, opens=False),
+        message("k", "agent", legs={"b": {"role": "agent", "offered_at": 2.0}}, opens=False),
+        message("k", "call", values={"started_at": 0.0, "state": "ended"}),
+    ]
+    for place in order:
+        await store.write([item(bodies[place])])
+    call = await call_of(store, "k")
+    assert (call["record_count"], call["state"]) == (3, "ended")
+    assert {row["call_id"] for row in await rows(store, records)} == {call["id"]}
+    assert [row["leg_key"] for row in await rows(store, call_legs)] == ["a", "b"]
+    assert await count(store, unopened) == 0
+
+
+async def test_an_old_record_needs_its_decoder(database_url: str, store: Store) -> None:
+    enter, ring, *_ = story("k")
+    await store.write([item(enter)])
+    blind = Store.open(database_url)
+    with pytest.raises(StoreError, match="not told how"):
+        await blind.write([item(ring)])
+    assert (await call_of(store, "k"))["record_count"] == 1
+    blind.decode_with(store.writer.redecode or (lambda _: pytest.fail("there is one")))
+    await blind.write([item(ring)])
+    await blind.close()
+    assert (await call_of(store, "k"))["record_count"] == 2
+
+
+async def test_a_large_batch_of_mixed_calls(store: Store) -> None:
+    items: list[Item] = [item(ended(f"one{n}", n)) for n in range(600)]
+    items += [item(body) for n in range(200) for body in story(f"many{n}", n)]
+    random.Random(1).shuffle(items)
+    for batch in batches(items, 700):
+        await store.write(batch)
+    told = await settled_rows(store)
+    assert len(told["calls"]) == 800
+    assert {call["state"] for call in told["calls"].values()} == {"ended"}
+    assert len(told["legs"]) == 600 + 400
