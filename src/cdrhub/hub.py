@@ -18,25 +18,30 @@ import structlog
 from cdrhub.clock import ClockWatch, spoken_offset
 from cdrhub.config import Config
 from cdrhub.decoders import Decoders, Revision
-from cdrhub.errors import ConfigError, StoreUnavailable
+from cdrhub.errors import ConfigError, IntakeRefused, StoreUnavailable
 from cdrhub.intake import SourceIntake
 from cdrhub.journal import SUSPECT_STARTS, Journal
 from cdrhub.listeners import Listeners
 from cdrhub.metrics import Metrics
+from cdrhub.model.inference import encode_inference
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
 from cdrhub.pipeline import Ownership, Pipeline
 from cdrhub.routes import Routes
-from cdrhub.sources.base import SourceConfig
+from cdrhub.sources.base import Source, SourceConfig
 from cdrhub.sources.registry import system
 from cdrhub.sources.runner import Runner
 from cdrhub.store import Store
 from cdrhub.store.batch import Outcome
+from cdrhub.store.open_calls import open_calls
+from cdrhub.sweeper import conclusion
 
 log = structlog.get_logger(__name__)
 
 PREPARE_RETRY_SECONDS = 2.0
 RETENTION_EVERY_SECONDS = 3600.0
+SWEEP_EVERY_SECONDS = 10.0
+SWEEP_SILENCE = timedelta(seconds=5)  #: an open call with a younger record is not looked at
 WATCH_EVERY_SECONDS = 1.0
 
 
@@ -113,10 +118,11 @@ class Hub:
         self._tasks = [
             asyncio.create_task(self._drive(suspect=suspect), name="pipeline"),
             asyncio.create_task(self._retention(), name="retention"),
+            asyncio.create_task(self._sweep(), name="sweep"),
             asyncio.create_task(self._watch(), name="watch"),
         ]
-        for name, source in self.config.sources.items():
-            await self._start_source(name, source)
+        for name, table in self.config.sources.items():
+            await self._start_source(name, system(table.type).source(table))
         log.info("started", action="started", sources=len(self._running), journal=self._journal.stats.depth)
 
     async def stop(self) -> None:
@@ -153,17 +159,20 @@ class Hub:
         ):
             if old != new:
                 raise ConfigError(f"{key} cannot change while the daemon runs: restart it")
+        before = self.config
+        stays = {name for name in self._running if not _changed(name, before, config)}
+        built = {
+            name: system(table.type).source(table) for name, table in config.sources.items() if name not in stays
+        }
         self._listeners.expect(_addresses(config))
-        old_sources = self.config.sources
         self.config = config
         self._pipeline.forget_ownership()
-        gone = [name for name in self._running if config.sources.get(name) != old_sources.get(name)]
+        gone = self._running.keys() - stays
         await asyncio.gather(*(self._stop_source(name) for name in gone))
-        for name, source in config.sources.items():
-            if name not in self._running:
-                await self._start_source(name, source)
+        for name, source in built.items():
+            await self._start_source(name, source)
         self._listeners.release_unused()
-        log.info("reloaded", action="reloaded", changed=sorted(gone), sources=len(self._running))
+        log.info("reloaded", action="reloaded", changed=sorted(gone | built.keys()), sources=len(self._running))
 
     # -- readiness -------------------------------------------------------------------------------------------------
 
@@ -193,7 +202,8 @@ class Hub:
 
     # -- sources ---------------------------------------------------------------------------------------------------
 
-    async def _start_source(self, name: str, config: SourceConfig) -> None:
+    async def _start_source(self, name: str, source: Source) -> None:
+        config = self.config.sources[name]
         revision, settings = self.config.revision(name), self.config.settings(name).model_dump_json()
         await self._journal.remember_settings(revision, source=name, system=config.type, settings=settings)
         self._decoders.learn(Revision(revision=revision, source=name, system=config.type, settings=settings))
@@ -206,7 +216,7 @@ class Hub:
             listeners=self._listeners,
             routes=self.routes,
         )
-        runner = Runner(source=system(config.type).source(config), config=config, intake=intake)
+        runner = Runner(source=source, config=config, intake=intake)
         task = asyncio.create_task(runner.run(), name=f"source {name}")
         self._running[name] = _Running(config=config, runner=runner, intake=intake, task=task)
 
@@ -285,6 +295,31 @@ class Hub:
                 except StoreUnavailable as error:
                     log.warning("retention waits for the database", action="retention_waits", error=str(error))
 
+    async def _sweep(self) -> None:
+        """Conclude what can be concluded of calls that stay open, as records like any other."""
+        told: dict[str, bytes] = {}
+        while True:
+            await asyncio.sleep(SWEEP_EVERY_SECONDS)
+            if not self._prepared:
+                continue
+            now = datetime.now(UTC)
+            still: dict[str, bytes] = {}
+            try:
+                async for found in open_calls(self._store, silent_since=now - SWEEP_SILENCE):
+                    running = self._running.get(found.source)
+                    if running is None:
+                        continue
+                    said = conclusion(
+                        system(running.config.type), running.config, found.call, silent_for=now - found.last_received_at
+                    )
+                    if said is not None:
+                        still[found.id] = encode_inference(said)
+                        if told.get(found.id) != still[found.id]:
+                            await running.intake.infer(said)
+            except (StoreUnavailable, IntakeRefused) as error:
+                log.warning("conclusions wait", action="sweep_waits", error=str(error))
+            told = still
+
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_EVERY_SECONDS)
@@ -301,6 +336,13 @@ class Hub:
         self.metrics.journal_bytes.set_function(lambda: self._journal.stats.bytes)
         self.metrics.journal_commit.set_function(lambda: self._journal.stats.last_commit_seconds)
         self.metrics.journal_age.set_function(age)
+
+
+def _changed(name: str, old: Config, new: Config) -> bool:
+    """Whether a source is gone, or its table or its directory file changed."""
+    if name not in new.sources:
+        return True
+    return old.sources[name] != new.sources[name] or old.revision(name) != new.revision(name)
 
 
 def _addresses(config: Config) -> set[str]:

@@ -16,7 +16,6 @@ from cdrhub.model.update import MIN_TIME
 from cdrhub.sources.base import SourceConfig, System
 
 FORGOTTEN_AFTER = timedelta(hours=12)  #: without any record an open call is taken for one whose end was not seen
-OPEN_STATES = (State.QUEUED, State.RINGING, State.ANSWERED)
 
 
 def conclusion(system: System, config: SourceConfig, call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | None:
@@ -24,8 +23,6 @@ def conclusion(system: System, config: SourceConfig, call: Call, *, silent_for: 
 
     `silent_for` is the time since the call's last record arrived, by the hub's clock.
     """
-    if call.state not in OPEN_STATES:
-        return None
     return system.conclude(config, call, silent_for=silent_for) or _forgotten(call, silent_for=silent_for)
 
 

@@ -54,7 +54,12 @@ async def post_for_ever(load: Load, *, port: int, worker: int) -> None:
         while not load.over:
             number += 1
             key = f"w{worker}n{number}"
-            record: dict[str, object] = {"ivruniqueid": key, "type": "Incoming Call", "status": "ANSWER", "caller": "0501234567"}
+            record: dict[str, object] = {
+                "ivruniqueid": key,
+                "type": "Incoming Call",
+                "status": "ANSWER",
+                "caller": "0501234567",
+            }
             record |= {"target": "0722776772", "time": 1_790_000_000 + number, "duration": 5, "dialtime": 3}
             while not load.over:
                 with contextlib.suppress(aiohttp.ClientError, TimeoutError):

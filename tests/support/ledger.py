@@ -152,7 +152,8 @@ def decode(got: RawRecord) -> Outcome:
         at=at(said["seconds"]) if "seconds" in said else None,
         values=storable(_times(said.get("values", {})), flags),
         legs=tuple(
-            LegUpdate(leg_key=key, values=storable(_times(values), flags)) for key, values in said.get("legs", {}).items()
+            LegUpdate(leg_key=key, values=storable(_times(values), flags))
+            for key, values in said.get("legs", {}).items()
         ),
         attributes=said.get("attributes", {}),
         flags=frozenset(flags),
@@ -225,7 +226,9 @@ async def settled_rows(store: Store) -> dict[str, Any]:
     passing = ("id", "revision", "updated_at")
     return {
         "calls": {keys[row["id"]]: _without(row, passing) for row in all_calls},
-        "legs": {(keys[row["call_id"]], row["leg_key"]): _without(row, ("call_id",)) for row in await rows(store, call_legs)},
+        "legs": {
+            (keys[row["call_id"]], row["leg_key"]): _without(row, ("call_id",)) for row in await rows(store, call_legs)
+        },
         "records": {
             (row["source"], row["digest"]): _without(row, ("id", "call_id")) | {"call": keys.get(row["call_id"])}
             for row in await rows(store, records)

@@ -91,7 +91,7 @@ class Database:
         """A connection in a transaction that is committed at the end. Raises StoreUnavailable."""
         engine = self._writer if writing else self._reader
         try:
-            async with engine.connect() as connection:
+            async with _opened(engine) as connection:
                 try:
                     await connection.begin()
                     yield connection
@@ -148,7 +148,7 @@ class Database:
                         raise
 
     async def _write_once(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        async with asyncio.timeout(self._seconds), self._writer.connect() as connection:
+        async with asyncio.timeout(self._seconds), _opened(self._writer) as connection:
             try:
                 await connection.begin()
                 result = await work(_TRANSACTIONS[self.kind](connection))
@@ -165,6 +165,24 @@ class Database:
         if self.url.password:
             said = said.replace(str(self.url.password), "***")
         return f"{self.explain_url()}: {said}"
+
+
+@asynccontextmanager
+async def _opened(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection of the pool. Being cancelled waits until it is made: half-made, its socket would leak."""
+    connection = engine.connect()
+    starting = asyncio.ensure_future(connection.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.gather(starting, return_exceptions=True)
+        if not starting.cancelled() and starting.exception() is None:
+            await connection.close()
+        raise
+    try:
+        yield connection
+    finally:
+        await asyncio.shield(connection.close())
 
 
 def open_database(url: str, *, connections: int = CONNECTIONS, seconds: float = STATEMENT_SECONDS) -> Database:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from cdrhub.store.portable import PortableTransaction, insert_statement
 from cdrhub.store.rows import CALL_COLUMNS, UPDATED_COLUMNS, Row
 from cdrhub.store.tables import calls
-from cdrhub.store.trouble import Trouble, driver_error
+from cdrhub.store.trouble import NO_SUCH_VALUE, Trouble, driver_error
 from cdrhub.store.types import UtcDateTime, mariadb_time
 
 CONNECT_SECONDS = 10
@@ -76,6 +76,6 @@ def trouble(error: BaseException) -> Trouble | None:
         if number in TRANSIENT:
             return Trouble.TRANSIENT
         return Trouble.REFUSED if number in REFUSED else Trouble.AWAY
-    if isinstance(cause, UnicodeError | TypeError | OverflowError):
+    if isinstance(cause, NO_SUCH_VALUE):
         return Trouble.REFUSED
     return Trouble.AWAY if isinstance(cause, OSError | EOFError) else None

@@ -33,7 +33,7 @@ from cdrhub.store.transaction import (
     by_source,
     known_call,
 )
-from cdrhub.store.trouble import Trouble, driver_error
+from cdrhub.store.trouble import NO_SUCH_VALUE, Trouble, driver_error
 
 CONNECT_SECONDS = 10.0
 
@@ -175,7 +175,7 @@ def trouble(error: BaseException) -> Trouble | None:
         if state in _TRANSIENT:
             return Trouble.TRANSIENT
         return Trouble.REFUSED if state[:2] in _REFUSED_CLASSES else Trouble.AWAY
-    if isinstance(cause, ValueError | TypeError | OverflowError):
+    if isinstance(cause, NO_SUCH_VALUE):
         return Trouble.REFUSED
     if isinstance(
         cause, asyncpg.InterfaceError | asyncpg.InternalClientError | OSError | EOFError | asyncio.TimeoutError

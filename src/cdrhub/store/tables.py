@@ -111,6 +111,9 @@ calls = Table(
     **_MARIADB,
 )
 
+_OPEN = calls.c.state.in_(["queued", "ringing", "answered"])
+Index("ix_calls_open", calls.c.state, calls.c.last_received_at, postgresql_where=_OPEN, sqlite_where=_OPEN)
+
 call_legs = Table(
     "call_legs",
     METADATA,

@@ -16,6 +16,10 @@ class Trouble(Enum):
     REFUSED = auto()  #: some value of the batch: find the record and suspend it
 
 
+#: What the drivers and we raise for a value of a wrong type or form, before it reaches the server.
+NO_SUCH_VALUE = (ValueError, TypeError, OverflowError, AttributeError)
+
+
 def driver_error(error: BaseException) -> BaseException:
     """The driver's own error inside SQLAlchemy's and its adapters'."""
     while True:

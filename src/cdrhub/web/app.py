@@ -17,9 +17,10 @@ from typing import Protocol
 import orjson
 from aiohttp import hdrs, web
 
+from cdrhub.config import Role
 from cdrhub.metrics import Metrics
 from cdrhub.routes import Routes
-from cdrhub.web.auth import Guard, Role
+from cdrhub.web.auth import Guard
 
 MAX_LINE_BYTES = 8190  #: of a request line
 MAX_HEADER_BYTES = 8190  #: of one header
@@ -80,8 +81,8 @@ def make_app(*, routes: Routes, metrics: Metrics, guard: Guard, readiness: Readi
     app = web.Application(client_max_size=max_body)
     app.router.add_route("*", "/ingest/{tail:.*}", ingest)
     app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", guarded("read", readyz))
-    app.router.add_get("/metrics", guarded("read", exposition))
+    app.router.add_get("/readyz", guarded(Role.READ, readyz))
+    app.router.add_get("/metrics", guarded(Role.READ, exposition))
     return app
 
 

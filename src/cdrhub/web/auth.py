@@ -11,10 +11,10 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Literal
 
-Role = Literal["read", "operate", "admin"]
-_RANK: dict[str, int] = {"read": 1, "operate": 2, "admin": 3}
+from cdrhub.config import Role
+
+_RANK = {Role.READ: 1, Role.OPERATE: 2, Role.ADMIN: 3}
 MAX_FORWARDED_HOPS = 16
 
 
@@ -49,7 +49,7 @@ class Guard:
     def allows(self, *, client: str, authorization: str | None, role: Role) -> bool:
         """Whether a request of `client` with this Authorization header may do what needs `role`."""
         if not self.tokens:
-            return role == "read" and _is_loopback(client)
+            return role is Role.READ and _is_loopback(client)
         scheme, _, given = (authorization or "").partition(" ")
         given_bytes = given.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else b""
         allowed = False

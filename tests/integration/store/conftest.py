@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from support import ledger
 
 from cdrhub.store import Store
+from support import ledger
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import pytest
 from sqlalchemy import event, text
-from support import ledger
-from support.ledger import batches, ended, item, newest_facts, rows, settled_rows, story
 
 from cdrhub.store import Store
 from cdrhub.store.batch import Item
 from cdrhub.store.tables import outbox
+from support import ledger
+from support.ledger import batches, ended, item, newest_facts, rows, settled_rows, story
 
 
 def mixture(seed: int) -> list[Item]:
@@ -41,7 +41,9 @@ async def test_both_write_the_same_calls(store: Store, second: Store, size: int)
     assert None not in {record["call"] for record in told["records"].values()}
 
 
-async def test_the_rows_are_those_of_one_writer(store: Store, second: Store, tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_the_rows_are_those_of_one_writer(
+    store: Store, second: Store, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     await asyncio.gather(feed(store, mixture(3), 11), feed(second, mixture(4), 13))
     alone = Store.open(f"sqlite:///{tmp_path_factory.mktemp('alone')}/alone.db", redecode=ledger.decode)
     await alone.prepare()

@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from support import ledger
-from support.ledger import batches, count, ended, item, settled_rows
-from support.proxy import Proxy
-from support.servers import MariaDBServer, PostgresServer, ServerUnavailable, running
 
 from cdrhub.errors import StoreUnavailable
 from cdrhub.store import Store
 from cdrhub.store.batch import Item
 from cdrhub.store.tables import calls, outbox, records
+from support import ledger
+from support.ledger import batches, count, ended, item, settled_rows
+from support.proxy import Proxy
+from support.servers import MariaDBServer, PostgresServer, ServerUnavailable, running
 
 Server = PostgresServer | MariaDBServer
 

@@ -9,11 +9,11 @@ from decimal import Decimal
 
 import pytest
 from sqlalchemy import insert, select, update
-from support.ledger import at, call_of, ended, item, record, reread, rows, updated
 
 from cdrhub.model.update import MAX_KEY, MAX_TEXT, MAX_URL, CallUpdate
 from cdrhub.store import Store
 from cdrhub.store.tables import calls, config_revisions, records
+from support.ledger import at, call_of, ended, item, record, reread, rows, updated
 
 BODY_BYTES = 16 * 1024 * 1024
 NESTED = {"naïve \U0001f4de": [{"日本": None}, [[], {}], 1.5, -(2**53) + 1, "\t\n\\\"'%s:x"], "": " "}
@@ -52,10 +52,11 @@ async def test_keys_that_are_nearly_equal_are_not(store: Store, other: str) -> N
 async def test_times_keep_microseconds_and_come_back_in_utc(store: Store) -> None:
     odd = datetime(2026, 10, 25, 2, 30, 0, 999999, tzinfo=timezone(timedelta(hours=5, minutes=45)))
     first, last = datetime(1970, 1, 1, tzinfo=UTC), datetime(2099, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
-    await store.write([updated(item(ended("k")), values={"started_at": first, "answered_at": odd, "ended_at": last})])
+    times = {"started_at": first, "answered_at": odd, "ended_at": last}
+    await store.write([updated(item(ended("k")), legs=(), values=times | {"duration_seconds": None})])
     call = await call_of(store, "k")
-    assert (call["started_at"], call["answered_at"], call["ended_at"]) == (first, odd, last)
-    assert {call[name].utcoffset() for name in ("started_at", "answered_at", "ended_at")} == {timedelta(0)}
+    assert {name: call[name] for name in times} == times
+    assert {call[name].utcoffset() for name in times} == {timedelta(0)}
 
 
 async def test_numbers_and_money(store: Store) -> None:
@@ -88,9 +89,7 @@ async def test_the_same_values_by_way_of_sqlalchemy(store: Store) -> None:
     async with store.database.connect(writing=True) as connection:
         await connection.execute(update(calls).values(values))
         await connection.execute(
-            insert(config_revisions).values(
-                revision="r", source="s", system="x", settings=NESTED, first_seen_at=at(0)
-            )
+            insert(config_revisions).values(revision="r", source="s", system="x", settings=NESTED, first_seen_at=at(0))
         )
     call = await call_of(store, "k")
     assert {name: call[name] for name in values} == values

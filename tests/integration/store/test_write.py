@@ -7,6 +7,12 @@ import random
 from datetime import timedelta
 
 import pytest
+
+from cdrhub.errors import StoreError
+from cdrhub.model.inference import Coverage
+from cdrhub.store import Store
+from cdrhub.store.batch import Item
+from cdrhub.store.tables import call_legs, calls, coverage, outbox, records, unopened
 from support.ledger import (
     at,
     batches,
@@ -22,12 +28,6 @@ from support.ledger import (
     story,
     updated,
 )
-
-from cdrhub.errors import StoreError
-from cdrhub.model.inference import Coverage
-from cdrhub.store import Store
-from cdrhub.store.batch import Item
-from cdrhub.store.tables import call_legs, calls, coverage, outbox, records, unopened
 
 
 async def test_a_call_told_in_one_record(store: Store) -> None:

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cdrhub.config import Role
 from cdrhub.web.auth import Guard, Token
 
-READ = Token(name="bi", token="r" * 16, role="read", tenant=None)
-ADMIN = Token(name="ops", token="a" * 16, role="admin", tenant=None)
+READ = Token(name="bi", token="r" * 16, role=Role.READ, tenant=None)
+ADMIN = Token(name="ops", token="a" * 16, role=Role.ADMIN, tenant=None)
 PROXIES = (ip_network("10.1.0.0/16"),)
 
 
@@ -19,33 +20,33 @@ def guard(*tokens: Token) -> Guard:
 
 def test_without_tokens_loopback_reads_and_nobody_else_does() -> None:
     open_guard = guard()
-    assert open_guard.allows(client="127.0.0.1", authorization=None, role="read")
-    assert open_guard.allows(client="::1", authorization=None, role="read")
-    assert not open_guard.allows(client="127.0.0.1", authorization=None, role="operate")
-    assert not open_guard.allows(client="192.0.2.1", authorization=None, role="read")
-    assert not open_guard.allows(client="", authorization=None, role="read")
+    assert open_guard.allows(client="127.0.0.1", authorization=None, role=Role.READ)
+    assert open_guard.allows(client="::1", authorization=None, role=Role.READ)
+    assert not open_guard.allows(client="127.0.0.1", authorization=None, role=Role.OPERATE)
+    assert not open_guard.allows(client="192.0.2.1", authorization=None, role=Role.READ)
+    assert not open_guard.allows(client="", authorization=None, role=Role.READ)
 
 
 def test_with_tokens_loopback_needs_one_too() -> None:
-    assert not guard(READ).allows(client="127.0.0.1", authorization=None, role="read")
+    assert not guard(READ).allows(client="127.0.0.1", authorization=None, role=Role.READ)
 
 
 @pytest.mark.parametrize(
     ("authorization", "role", "allowed"),
     [
-        (f"Bearer {READ.token}", "read", True),
-        (f"bearer {READ.token}", "read", True),
-        (f"Bearer {READ.token}", "operate", False),
-        (f"Bearer {ADMIN.token}", "operate", True),
-        (f"Bearer {READ.token}x", "read", False),
-        (f"Basic {READ.token}", "read", False),
-        (READ.token, "read", False),
-        ("Bearer ", "read", False),
-        ("Bearer \udcff", "read", False),
+        (f"Bearer {READ.token}", Role.READ, True),
+        (f"bearer {READ.token}", Role.READ, True),
+        (f"Bearer {READ.token}", Role.OPERATE, False),
+        (f"Bearer {ADMIN.token}", Role.OPERATE, True),
+        (f"Bearer {READ.token}x", Role.READ, False),
+        (f"Basic {READ.token}", Role.READ, False),
+        (READ.token, Role.READ, False),
+        ("Bearer ", Role.READ, False),
+        ("Bearer \udcff", Role.READ, False),
     ],
 )
-def test_roles(authorization: str, role: str, allowed: bool) -> None:
-    assert guard(READ, ADMIN).allows(client="192.0.2.1", authorization=authorization, role=role) is allowed  # type: ignore[arg-type]
+def test_roles(authorization: str, role: Role, allowed: bool) -> None:
+    assert guard(READ, ADMIN).allows(client="192.0.2.1", authorization=authorization, role=role) is allowed
 
 
 @pytest.mark.parametrize(
@@ -66,4 +67,4 @@ def test_the_client_behind_trusted_proxies(peer: str, forwarded: str | None, cli
 @given(st.text(), st.text())
 def test_no_header_makes_a_stranger_loopback(forwarded: str, authorization: str) -> None:
     seen = guard().client("192.0.2.9", forwarded)
-    assert not guard().allows(client=seen, authorization=authorization, role="read")
+    assert not guard().allows(client=seen, authorization=authorization, role=Role.READ)

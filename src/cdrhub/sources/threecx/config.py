@@ -163,6 +163,11 @@ class ThreeCXConfig(ThreeCXSettings, SourceConfig):
             raise ValueError("`pattern` is matched against file names in `path`: it cannot contain '/'")
         return self
 
+    @property
+    def ingest_path(self) -> str | None:
+        """The path below `/ingest/` in mode http; elsewhere `path` is a file's."""
+        return self.path if self.mode == "http" else None
+
     def allows(self, peer: str) -> bool:
         """Whether a peer with this IP address may connect. An IPv4 address that came through an IPv6 socket
         (`::ffff:10.0.0.5`) counts as the IPv4 address."""

@@ -112,6 +112,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("call_key", "source", name=op.f("uq_calls_call_key_source")),
         **MARIADB,
     )
+    op.create_index(
+        "ix_calls_open",
+        "calls",
+        ["state", "last_received_at"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('queued', 'ringing', 'answered')"),
+        sqlite_where=sa.text("state IN ('queued', 'ringing', 'answered')"),
+    )
     op.create_index(op.f("ix_calls_external_number_sort_at"), "calls", ["external_number", "sort_at"], unique=False)
     op.create_index(op.f("ix_calls_sort_at_id"), "calls", ["sort_at", "id"], unique=False)
     op.create_table(
