@@ -161,9 +161,7 @@ class Hub:
                 raise ConfigError(f"{key} cannot change while the daemon runs: restart it")
         before = self.config
         stays = {name for name in self._running if not _changed(name, before, config)}
-        built = {
-            name: system(table.type).source(table) for name, table in config.sources.items() if name not in stays
-        }
+        built = {name: system(table.type).source(table) for name, table in config.sources.items() if name not in stays}
         self._listeners.expect(_addresses(config))
         self.config = config
         self._pipeline.forget_ownership()

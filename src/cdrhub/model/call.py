@@ -8,13 +8,15 @@ None means "not known" or "not derivable", never zero.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from cdrhub.model.immutable import immutable
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+
+@immutable
 class Leg:
     """One thing that happened to a call: an agent rung, a pass through a queue, an IVR, a transfer target."""
 
@@ -39,7 +41,7 @@ class Leg:
     cause: str | None = None  #: the vendor's word
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@immutable
 class Call:
     """One telephone call as its system knows it."""
 

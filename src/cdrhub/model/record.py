@@ -8,10 +8,12 @@ is the same record, and one that arrives twice is known by its digest.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
+
+from cdrhub.model.immutable import immutable
 
 DIGEST_BYTES = 16
 
@@ -24,7 +26,7 @@ def digest_of(body: bytes) -> bytes:
     return blake2b(body, digest_size=DIGEST_BYTES).digest()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@immutable
 class RawRecord:
     """One message of one phone system.
 

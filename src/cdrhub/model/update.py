@@ -18,6 +18,8 @@ from math import isfinite
 from typing import Any
 from unicodedata import category
 
+from cdrhub.model.immutable import immutable
+
 MAX_KEY = 255  #: characters of a call key, leg key; a longer one is hashed by its decoder (`bounded_key`)
 MAX_TEXT = 255  #: characters of any other text column
 MAX_URL = 2048
@@ -41,7 +43,7 @@ class Authority(IntEnum):
     DECISIVE = 3  #: the record that decides (Click2Call leg 2, the customer's leg of an originate)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@immutable
 class Sequence:
     """The vendor's own order: comparable within one `core` (a start of the switch) only."""
 
@@ -49,7 +51,7 @@ class Sequence:
     number: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@immutable
 class LegUpdate:
     """What a record says of one leg.
 
@@ -65,7 +67,7 @@ class LegUpdate:
     attempt_id: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@immutable
 class CallUpdate:
     """One observation of one call. `at` is UTC; `values` and `legs[].values` are columns, missing = says nothing.
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cdrhub.errors import DecodeError
+from cdrhub.model.immutable import immutable
 from cdrhub.model.inference import Coverage
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Ignored
@@ -21,7 +22,7 @@ Redecode = Callable[[RawRecord], Outcome]
 """Decodes an old record with the settings of its own revision; the store calls it to fold a call anew."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@immutable
 class Item:
     """One decoded record. `owner` is the source whose calls it belongs to (`into`), normally its own."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -193,14 +192,11 @@ def open_database(url: str, *, connections: int = CONNECTIONS, seconds: float = 
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise StoreError(f"{_without_password(url)!r} is not the URL of a database") from error
+        # What it was is not shown: where no URL can be read, no password can be hidden either.
+        raise StoreError("the database's URL must be sqlite:///…, postgresql://… or mariadb://…") from error
     if parsed.get_backend_name() not in _ENGINES:
         raise StoreError(
             f"{parsed.render_as_string(hide_password=True)!r}: the database must be sqlite:///…, postgresql://… or "
             "mariadb://…"
         )
     return Database(parsed, connections=connections, seconds=seconds)
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//***@", url)

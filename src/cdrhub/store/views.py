@@ -62,7 +62,8 @@ class _Words:
     def seconds(self, since: str, until: str) -> str:
         """Whole seconds between two times, rounded half up, never negative; NULL if one of them is."""
         if self._engine == "postgresql":
-            return f"CAST(floor(GREATEST(extract(epoch FROM ({until} - {since})), 0) + 0.5) AS bigint)"
+            whole = f"CAST(floor(extract(epoch FROM ({until} - {since})) + 0.5) AS bigint)"
+            return f"CASE WHEN {until} < {since} THEN 0 ELSE {whole} END"  # GREATEST would make 0 of NULL
         if self._engine == "mariadb":
             return f"CAST(floor(GREATEST(timestampdiff(MICROSECOND, {since}, {until}), 0) / 1000000 + 0.5) AS signed)"
         # In whole microseconds; SQLite's division cuts towards zero, and its floor() is optional.

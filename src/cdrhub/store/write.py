@@ -28,6 +28,7 @@ import uuid_utils
 from cdrhub.errors import DecodeError, Reason, StoreError
 from cdrhub.model.call import Call
 from cdrhub.model.fold import fold
+from cdrhub.model.immutable import immutable
 from cdrhub.model.inference import Coverage
 from cdrhub.model.record import INFERENCE
 from cdrhub.model.update import CallUpdate, Ignored, storable_json
@@ -98,7 +99,7 @@ class Group:
         yield from map(_record_key, self.items)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@immutable
 class Remembered:
     """A call as this process last wrote it: all its updates at that revision."""
 

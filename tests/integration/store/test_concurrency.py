@@ -11,7 +11,7 @@ from sqlalchemy import event, text
 
 from cdrhub.store import Store
 from cdrhub.store.batch import Item
-from cdrhub.store.tables import outbox
+from cdrhub.store.tables import calls, outbox
 from support import ledger
 from support.ledger import batches, ended, item, newest_facts, rows, settled_rows, story
 
@@ -78,7 +78,7 @@ async def test_two_batches_in_flight_of_one_store(store: Store) -> None:
 
 async def test_each_call_has_one_fact_of_its_newest_revision(store: Store, second: Store) -> None:
     await asyncio.gather(feed(store, mixture(8), 9), feed(second, mixture(9), 9))
-    revisions = {row["id"]: row["revision"] for row in await rows(store, ledger.calls)}
+    revisions = {row["id"]: row["revision"] for row in await rows(store, calls)}
     newest = [row["call_id"] for row in await rows(store, outbox) if row["revision"] == revisions[row["call_id"]]]
     assert sorted(newest) == sorted(revisions)
 
@@ -100,13 +100,13 @@ async def test_a_deadlock_is_tried_again(postgres_url: str) -> None:
         await connection.execute(text("SET LOCAL deadlock_timeout = '10s'"))
         await connection.execute(text(lock.format("b")))
         writing = asyncio.create_task(store.write([item(story(key)[1]) for key in ("a", "b")]))
-        while not await _waits(store):
+        while not await _waits(store):  # noqa: ASYNC110 (the lock is in the server)
             await asyncio.sleep(0.02)
         await connection.execute(text(lock.format("a")))
     await writing
     await store.close()
     reader = Store.open(postgres_url)
-    assert {row["record_count"] for row in await rows(reader, ledger.calls)} == {2}
+    assert {row["record_count"] for row in await rows(reader, calls)} == {2}
     await reader.close()
     assert deadlocks >= 1
 

@@ -1,0 +1,121 @@
+"""Reading calls on every engine: filters, numbers in any spelling, pages."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from cdrhub.errors import NotFound, UsageError
+from cdrhub.store import Store
+from cdrhub.store.calls import CallFilter, Cursor, each, legs_of, listed, one, records_of
+from cdrhub.store.tables import calls
+from support.ledger import at, ended, item, rows, story, updated
+
+
+@pytest.fixture
+async def told(store: Store) -> Store:
+    """Twenty answered calls, one in a queue, one between inside parties, one withdrawn."""
+    await store.write([item(ended(f"k{n}", n)) for n in range(20)])
+    await store.write([item(body) for body in story("queued", 100)])
+    inside = updated(
+        item(ended("inside", 200)),
+        values={
+            "state": "ended", "direction": "internal", "caller_number": "101", "callee_number": "0102",
+            "started_at": at(200), "disposition": "busy",
+        },
+        legs=(),
+    )  # fmt: skip
+    await store.write([inside, item(ended("gone", 300), source="abuja")])
+    async with store.database.connect(writing=True) as connection:
+        await connection.execute(calls.update().where(calls.c.call_key == "gone").values(state="withdrawn"))
+    return store
+
+
+async def keys(store: Store, chosen: CallFilter) -> set[str]:
+    """The keys of all calls that are chosen."""
+    return {row["call_key"] async for row in each(store, chosen)}
+
+
+ALL = {f"k{n}" for n in range(20)} | {"queued", "inside"}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (CallFilter(), ALL),
+        (CallFilter(withdrawn=True), ALL | {"gone"}),
+        (CallFilter(state="withdrawn"), {"gone"}),
+        (CallFilter(since=at(18)), {"k18", "k19", "queued", "inside"}),
+        (CallFilter(since=at(3), until=at(5)), {"k3", "k4"}),
+        (CallFilter(source="abuja"), set()),
+        (CallFilter(tenant=""), ALL),
+        (CallFilter(queue="sales"), {"queued"}),
+        (CallFilter(queue="8000"), {"queued"}),
+        (CallFilter(agent="102", disposition="answered"), ALL - {"inside"}),
+        (CallFilter(agent="Ade", since=at(18)), {"k18", "k19"}),
+        (CallFilter(disposition="busy"), {"inside"}),
+        (CallFilter(direction="internal"), {"inside"}),
+        (CallFilter(number="+234 803 900 0007"), {"k7"}),
+        (CallFilter(number="0803 9000007", region="NG"), {"k7"}),
+        (CallFilter(number="08039000007"), {"k7"}),
+        (CallFilter(number="2348039000007"), {"k7"}),
+        (CallFilter(number="0102"), {"inside"}),
+        (CallFilter(number="101"), {"inside"}),
+        (CallFilter(number="%"), set()),
+        (CallFilter(number=""), set()),
+        (CallFilter(id="k5"), {"k5"}),
+        (CallFilter(id="nothing"), set()),
+    ],
+    ids=str,
+)
+async def test_filters(told: Store, chosen: CallFilter, expected: set[str]) -> None:
+    assert await keys(told, chosen) == expected
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 100])
+async def test_pages_lose_and_repeat_nothing(store: Store, limit: int) -> None:
+    many = [item(ended(f"k{n:03}", n // 10)) for n in range(100)]
+    random.Random(3).shuffle(many)
+    await store.write(many)
+    everything = sorted(await rows(store, calls), key=lambda row: (row["sort_at"], row["id"]), reverse=True)
+    seen: list[str] = []
+    after: Cursor | None = None
+    while True:
+        page = await listed(store, CallFilter(), after=after, limit=limit)
+        seen += [row["id"] for row in page.rows]
+        if page.next is None:
+            break
+        after = Cursor.parse(str(page.next))
+    assert seen == [row["id"] for row in everything]
+
+
+async def test_a_page_is_not_shifted_by_what_arrives(store: Store) -> None:
+    await store.write([item(ended(f"k{n}", n)) for n in range(10)])
+    first = await listed(store, CallFilter(), limit=5)
+    await store.write([item(ended("newer", 50))])
+    second = await listed(store, CallFilter(), after=first.next, limit=5)
+    assert [row["call_key"] for row in (*first.rows, *second.rows)] == [f"k{n}" for n in range(9, -1, -1)]
+
+
+async def test_the_newest_few(told: Store) -> None:
+    found = [row["call_key"] async for row in each(told, CallFilter(), limit=3)]
+    assert found == ["inside", "queued", "k19"]
+
+
+async def test_one_call_with_its_legs_and_records(told: Store) -> None:
+    call = await one(told, "queued")
+    assert call == await one(told, call["id"])
+    assert [leg["role"] for leg in await legs_of(told, call["id"])] == ["queue", "agent"]
+    assert {record.body for record in await records_of(told, call["id"])} == set(story("queued", 100))
+
+
+async def test_a_call_that_does_not_exist(told: Store) -> None:
+    with pytest.raises(NotFound, match="nothing"):
+        await one(told, "nothing")
+
+
+@pytest.mark.parametrize("cursor", ["", "x/y", "2026-01-01T00:00:00+00:00/x", "x/01981f7e-0000-7000-8000-000000000001"])
+def test_a_bad_page(cursor: str) -> None:
+    with pytest.raises(UsageError, match="page"):
+        Cursor.parse(cursor)

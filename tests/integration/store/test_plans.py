@@ -1,0 +1,76 @@
+"""The plans of the hot look-ups, on tables that were never analysed."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from sqlalchemy import text
+
+from cdrhub.model.record import digest_of
+from cdrhub.store import Store
+from cdrhub.store.calls import CallFilter, page_query
+from cdrhub.store.postgresql import LOCK_CALLS
+from support.ledger import at, ended, item
+
+
+@pytest.fixture
+async def filled(store: Store) -> Store:
+    """A store with some calls of two sources, as it is moments after the first start."""
+    await store.write([item(ended(f"k{n}", n), source=f"s{n % 2}") for n in range(2000)])
+    return store
+
+
+async def plan(store: Store, query: str) -> str:
+    """The plan of a query on a connection for writing."""
+    kind = store.database.kind
+    explain = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN", "mariadb": "EXPLAIN"}[kind]
+    async with store.database.connect(writing=True) as connection:
+        rows = await connection.exec_driver_sql(f"{explain} {query}")
+        return "\n".join(" ".join(map(str, row)) for row in rows)
+
+
+def _by_key(store: Store, table: str, key: str) -> str:
+    """How the plan names a search by the unique key (SQLite names no constraint, but what is searched by)."""
+    return f"({key}=? AND source=?)" if store.database.kind == "sqlite" else f"uq_{table}_{key}_source"
+
+
+async def test_calls_are_found_by_their_whole_key(filled: Store) -> None:
+    keys = ", ".join(f"'k{n}'" for n in range(300))
+    query = f"SELECT id FROM calls WHERE call_key IN ({keys}) AND source = 's1' ORDER BY call_key"
+    if filled.database.kind == "postgresql":
+        query = LOCK_CALLS.replace("$1::varchar[]", f"ARRAY[{keys}]::varchar[]").replace("$2", "'s1'")
+    found = await plan(filled, query)
+    assert _by_key(filled, "calls", "call_key") in found
+    if filled.database.kind == "postgresql":
+        assert re.search(r"Index Cond: .*call_key.* = ANY .*source.* = 's1'", found)
+        assert "Seq Scan" not in found
+
+
+async def test_a_generic_plan_made_on_an_empty_table_uses_the_key(postgres_url: str) -> None:
+    store = Store.open(postgres_url)
+    await store.prepare()
+    async with store.database.connect(writing=True) as connection:
+        await connection.execute(text("SET LOCAL plan_cache_mode = force_generic_plan"))
+        await connection.exec_driver_sql(f"PREPARE look AS {LOCK_CALLS}")
+        rows = await connection.exec_driver_sql("EXPLAIN EXECUTE look (ARRAY['a', 'b'], 's1')")
+        found = "\n".join(str(row[0]) for row in rows)
+    await store.close()
+    assert "uq_calls_call_key_source" in found
+
+
+async def test_records_are_found_by_their_digest(filled: Store) -> None:
+    digests = [digest_of(ended(f"k{n}", n)).hex() for n in range(1, 100, 2)]
+    literals = ", ".join(rf"'\x{d}'" if filled.database.kind == "postgresql" else f"x'{d}'" for d in digests)
+    found = await plan(filled, f"SELECT id FROM records WHERE digest IN ({literals}) AND source = 's1'")
+    assert _by_key(filled, "records", "digest") in found
+
+
+async def test_pages_of_calls_are_read_from_the_index(filled: Store) -> None:
+    if filled.database.kind == "mariadb":  # it would rather sort a few rows than look them up one by one
+        await filled.write([item(ended(f"more{n}", n)) for n in range(20_000)])
+    query = page_query(CallFilter(since=at(1)), after=None, limit=50)
+    async with filled.database.connect() as connection:
+        statement = str(query.compile(connection.sync_engine, compile_kwargs={"literal_binds": True}))
+    found = await plan(filled, statement.replace("%%", "%"))
+    assert "ix_calls_sort_at_id" in found

@@ -1,0 +1,235 @@
+"""Replay on every engine: a corrected decoder over old records."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from cdrhub.errors import DecodeError, Reason
+from cdrhub.model.record import RawRecord
+from cdrhub.model.update import CallUpdate, Ignored
+from cdrhub.store import Store
+from cdrhub.store.batch import Item, Outcome, Reread
+from cdrhub.store.replay import Difference, replay
+from cdrhub.store.retention import Retained
+from cdrhub.store.tables import call_legs, calls, outbox, records
+from support.ledger import at, call_of, count, decode, ended, item, message, reread, rows, settled_rows, story, updated
+
+
+async def differences(
+    store: Store, how: Reread = reread, *, dry_run: bool = False, **chosen: object
+) -> list[Difference]:
+    """All differences of a replay."""
+    return [found async for found in replay(store, reread=how, dry_run=dry_run, **chosen)]  # type: ignore[arg-type]
+
+
+def shouting(record: RawRecord) -> Item:
+    """A corrected decoder: names of callers are upper case."""
+    got = reread(record)
+    if not isinstance(got.outcome, CallUpdate) or "caller_name" not in got.outcome.values:
+        return got
+    return updated(got, values={**got.outcome.values, "caller_name": got.outcome.values["caller_name"].upper()})
+
+
+def joining(record: RawRecord) -> Item:
+    """A corrected decoder: keys that differ in their last character only are one call."""
+    got = reread(record)
+    assert isinstance(got.outcome, CallUpdate)
+    return updated(got, call_key=got.outcome.call_key[:-1])
+
+
+@pytest.fixture
+async def told(store: Store) -> Store:
+    """A store with calls of both sorts."""
+    items = [item(ended(f"one{n}", n, caller_name=f"Name {n}")) for n in range(30)]
+    items += [item(body) for n in range(10) for body in story(f"many{n}", n)]
+    random.Random(2).shuffle(items)
+    await store.write(items)
+    return store
+
+
+async def test_the_same_decoder_finds_nothing_and_touches_nothing(told: Store) -> None:
+    before = await rows(told, calls), await rows(told, records), await rows(told, outbox)
+    assert await differences(told) == []
+    assert before == (await rows(told, calls), await rows(told, records), await rows(told, outbox))
+
+
+async def test_a_dry_run_shows_the_differences_and_writes_nothing(told: Store) -> None:
+    before = await rows(told, calls)
+    found = await differences(told, shouting, dry_run=True)
+    assert len(found) == 30
+    assert {name for one in found for name in one.fields} == {"caller_name"}
+    by_key = {one.call_key: one for one in found}
+    assert by_key["one7"].fields["caller_name"] == ("Name 7", "NAME 7")
+    assert {one.what for one in found} == {"changed"}
+    assert await rows(told, calls) == before
+
+
+async def test_replaying_twice_finds_nothing_the_second_time(told: Store) -> None:
+    dry = await differences(told, shouting, dry_run=True)
+    wet = await differences(told, shouting)
+    assert dry == wet
+    assert await differences(told, shouting) == []
+    call = await call_of(told, "one7")
+    assert (call["caller_name"], call["revision"], call["record_count"]) == ("NAME 7", 2, 1)
+
+
+async def test_nobody_is_told(told: Store) -> None:
+    before = await rows(told, outbox)
+    await differences(told, shouting)
+    assert await rows(told, outbox) == before
+
+
+async def test_attached_columns_stay(told: Store) -> None:
+    case = "01981f7e-0000-7000-8000-000000000001"
+    async with told.database.connect(writing=True) as connection:
+        await connection.execute(calls.update().values(case_id=case, announced={"a": 1}))
+    await differences(told, shouting)
+    call = await call_of(told, "one7")
+    assert (call["case_id"], call["announced"], call["caller_name"]) == (case, {"a": 1}, "NAME 7")
+
+
+async def test_only_the_chosen_records_are_replayed(store: Store) -> None:
+    await store.write(
+        [item(ended("a", caller_name="x"), received=10.0), item(ended("b", 1, caller_name="y"), received=20.0)]
+    )
+    await store.write([item(ended("c", 2, caller_name="z"), received=20.0, source="abuja")])
+    edge = at(20)
+    assert [one.call_key for one in await differences(store, shouting, dry_run=True, until=edge)] == ["a"]
+    assert [one.call_key for one in await differences(store, shouting, dry_run=True, since=edge, source="lagos")] == [
+        "b"
+    ]
+    assert len(await differences(store, shouting, dry_run=True, since=edge)) == 2
+    assert await differences(store, shouting, dry_run=True, since=edge + timedelta(seconds=1)) == []
+
+
+async def test_a_call_is_folded_from_all_its_records_though_one_was_chosen(store: Store) -> None:
+    bodies = story("k")
+    await store.write([item(body, received=float(n)) for n, body in enumerate(bodies)])
+    assert await differences(store, since=at(4)) == []
+    assert (await call_of(store, "k"))["record_count"] == 5
+
+
+async def test_records_move_to_another_call(store: Store) -> None:
+    halves = [
+        message("k1", values={"started_at": 1.0, "caller_name": "Ada"}, legs={"a": {"role": "agent"}}),
+        message("k2", "end", values={"ended_at": 61.0, "state": "ended"}, legs={"b": {"role": "agent"}}),
+    ]
+    for half in halves:
+        await store.write([item(half)])
+    dry = await differences(store, joining, dry_run=True)
+    wet = await differences(store, joining)
+    assert [(one.what, one.call_key) for one in dry] == [(one.what, one.call_key) for one in wet]
+    assert sorted((one.what, one.call_key) for one in wet) == [
+        ("created", "k"),
+        ("withdrawn", "k1"),
+        ("withdrawn", "k2"),
+    ]
+    call = await call_of(store, "k")
+    assert (call["caller_name"], call["duration_seconds"], call["record_count"]) == ("Ada", 60, 2)
+    for key in ("k1", "k2"):
+        gone = await call_of(store, key)
+        assert (gone["state"], gone["replaced_by"], gone["record_count"]) == ("withdrawn", call["id"], 0)
+    assert {row["call_id"] for row in await rows(store, records)} == {call["id"]}
+    assert {row["leg_key"] for row in await rows(store, call_legs) if row["call_id"] == call["id"]} == {"a", "b"}
+    assert await differences(store, joining) == []
+
+
+async def test_records_move_back_again(store: Store) -> None:
+    await store.write([item(ended("k1", 1)), item(ended("k2", 2))])
+    before = await settled_rows(store)
+    await differences(store, joining)
+    await differences(store)
+    after = await settled_rows(store)
+    assert after["records"] == before["records"]
+    withdrawn = after["calls"].pop(("lagos", "k"))
+    assert withdrawn["state"] == "withdrawn"
+    assert after["calls"] == before["calls"]
+
+
+async def test_a_record_moves_into_a_call_that_exists(store: Store) -> None:
+    await store.write(
+        [item(message("k", "begin", values={"started_at": 1.0})), item(message("kx", "more", flags=["late"]))]
+    )
+
+    def corrected(record: RawRecord) -> Item:
+        got = reread(record)
+        return updated(got, call_key="k") if isinstance(got.outcome, CallUpdate) else got
+
+    identity = (await call_of(store, "k"))["id"]
+    await differences(store, corrected)
+    call = await call_of(store, "k")
+    assert (call["id"], call["flags"], call["record_count"]) == (identity, ["late"], 2)
+    assert (await call_of(store, "kx"))["replaced_by"] == identity
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [(DecodeError(Reason.BAD_VALUE, "no"), "suspended"), (Ignored(why="heartbeat"), "ignored")],
+)
+async def test_records_that_say_nothing_any_more(store: Store, outcome: Outcome, state: str) -> None:
+    await store.write([item(ended("k"))])
+
+    def blind(record: RawRecord) -> Item:
+        return replace(reread(record), outcome=outcome)
+
+    found = await differences(store, blind)
+    assert (await call_of(store, "k"))["state"] == "withdrawn"
+    (record,) = await rows(store, records)
+    assert (record["state"], record["call_id"]) == (state, None)
+    assert {one.what for one in found} >= {"withdrawn"}
+
+
+async def test_settings_of_today_are_known_by_their_revision(store: Store) -> None:
+    await store.write([item(ended("k"))])
+
+    def today(record: RawRecord) -> Item:
+        return replace(reread(record), record=replace(record, config_revision="r2"), decoder_revision=9)
+
+    assert await differences(store, today) == []
+    (record,) = await rows(store, records)
+    assert (record["config_revision"], record["decoder_revision"]) == ("r2", 9)
+
+
+async def test_sealed_calls_are_left_alone(store: Store) -> None:
+    await store.write([item(ended("old", caller_name="x"), received=0.0)])
+    await store.write([item(ended("new", 1, caller_name="y"), received=10 * 86_400.0)])
+
+    class Limits:
+        raw_days, facts_days = 5, 0
+
+    assert await store.apply_retention(Limits(), now=at(10 * 86_400)) == Retained(bodies=1, facts=0)
+    assert [one.call_key for one in await differences(store, shouting)] == ["new"]
+    assert (await call_of(store, "old"))["caller_name"] == "x"
+
+
+async def test_nothing_moves_into_a_sealed_call(store: Store) -> None:
+    await store.write([item(ended("k"), received=0.0)])
+
+    class Limits:
+        raw_days, facts_days = 5, 0
+
+    await store.apply_retention(Limits(), now=at(10 * 86_400))
+    await store.write([item(ended("kx", 1), received=10 * 86_400.0)])
+    before = await rows(store, calls)
+    assert await differences(store, joining) == []
+    assert await rows(store, calls) == before
+
+
+async def test_later_records_find_the_replayed_call(database_url: str, told: Store) -> None:
+    await differences(told, shouting)
+    other = Store.open(database_url, redecode=decode)
+    await other.write([item(message("one7", "note", values={"trunk": "7"}))])
+    await other.close()
+    call = await call_of(told, "one7")
+    assert (call["trunk"], call["record_count"], call["revision"]) == ("7", 2, 3)
+
+
+async def test_progress_is_told(told: Store) -> None:
+    seen: list[tuple[int, int]] = []
+    await differences(told, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (40, 40)
+    assert await count(told, calls) == 40

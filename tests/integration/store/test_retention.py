@@ -1,0 +1,106 @@
+"""Retention on every engine: bodies go, calls stay; what comes late completes a sealed call and changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from cdrhub.store import Store
+from cdrhub.store.tables import call_legs, calls, outbox, records, unopened
+from support.ledger import at, batches, call_of, count, ended, item, message, rows, story
+
+DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Days."""
+
+    raw_days: int = 0
+    facts_days: int = 0
+
+
+async def test_bodies_of_old_records_are_emptied(store: Store) -> None:
+    await store.write([item(ended("old"), received=0.0), item(ended("new", 1), received=9 * DAY)])
+    done = await store.apply_retention(Limits(raw_days=5), now=at(10 * DAY))
+    assert (done.bodies, done.facts) == (1, 0)
+    bodies = {row["digest"]: row["body"] for row in await rows(store, records)}
+    assert sorted(body is None for body in bodies.values()) == [False, True]
+    assert await count(store, calls) == 2
+    assert (await store.write([item(ended("old"))])).duplicates == 1
+
+
+async def test_zero_days_is_for_ever(store: Store) -> None:
+    await store.write([item(ended("old"), received=0.0)])
+    done = await store.apply_retention(Limits(), now=at(10_000 * DAY))
+    assert (done.bodies, done.facts) == (0, 0)
+
+
+async def test_records_in_suspense_keep_their_bodies(store: Store) -> None:
+    await store.write([item(b"garbage", received=0.0), item(ended("k"), received=0.0)])
+    assert (await store.apply_retention(Limits(raw_days=1), now=at(10 * DAY))).bodies == 1
+    (kept,) = [row for row in await rows(store, records) if row["state"] == "suspended"]
+    assert kept["body"] == b"garbage"
+
+
+async def test_runs_go_on_where_the_last_one_stopped(store: Store) -> None:
+    items = [item(ended(f"k{n}", n), received=n * 60.0) for n in range(3000)]
+    for batch in batches(items, 500):
+        await store.write(batch)
+    half = 1500 * 60.0
+    assert (await store.apply_retention(Limits(raw_days=1), now=at(half + DAY))).bodies == 1500
+    assert (await store.apply_retention(Limits(raw_days=1), now=at(half + DAY))).bodies == 0
+    assert (await store.apply_retention(Limits(raw_days=1), now=at(3000 * 60 + DAY))).bodies == 1500
+    assert {row["body"] for row in await rows(store, records)} == {None}
+
+
+async def test_old_facts_are_purged_and_their_numbers_never_come_again(store: Store) -> None:
+    await store.write([item(ended("a"))])
+    (fact,) = await rows(store, outbox)
+    assert (await store.apply_retention(Limits(facts_days=1), now=store.clock())).facts == 0
+    later = fact["due_at"].replace(year=fact["due_at"].year + 1)
+    assert (await store.apply_retention(Limits(facts_days=1), now=later)).facts == 1
+    await store.write([item(ended("b", 1))])
+    (next_fact,) = await rows(store, outbox)
+    assert next_fact["id"] > fact["id"]
+
+
+@pytest.mark.parametrize("remembered", [0, 1000])
+async def test_late_records_fill_what_is_empty(database_url: str, store: Store, remembered: int) -> None:
+    writer = Store.open(database_url, redecode=store.writer.redecode, remembered=remembered)
+    enter, ring, answer, bye, _ = story("k")
+    await writer.write([item(body, received=0.0) for body in (enter, ring, answer, bye)])
+    await writer.apply_retention(Limits(raw_days=1), now=at(10 * DAY))
+    before = await call_of(store, "k")
+    legs = await rows(store, call_legs)
+    late = message(
+        "k", "late", values={"trunk": "7", "caller_e164": "+15550100", "started_at": 0.0}, attributes={"x": 1}
+    )
+    await writer.write([item(late, received=10 * DAY)])
+    await writer.close()
+    after = await call_of(store, "k")
+    assert (after["trunk"], after["flags"], after["attributes"]) == ("7", ["late"], {"x": 1})
+    assert (after["caller_e164"], after["started_at"]) == (before["caller_e164"], before["started_at"])
+    assert (after["record_count"], after["revision"], after["id"]) == (5, before["revision"] + 1, before["id"])
+    assert after["sort_at"] == before["sort_at"]
+    assert after["last_received_at"] == at(10 * DAY)
+    assert await rows(store, call_legs) == legs
+    assert {row["call_id"] for row in await rows(store, records)} == {before["id"]}
+
+
+async def test_a_sealed_call_that_gets_two_late_records(store: Store) -> None:
+    await store.write([item(message("k", values={"started_at": 0.0}), received=0.0)])
+    await store.apply_retention(Limits(raw_days=1), now=at(10 * DAY))
+    for number, trunk in enumerate(["7", "8"]):
+        await store.write([item(message("k", f"late{number}", values={"trunk": trunk}), received=10 * DAY)])
+    call = await call_of(store, "k")
+    assert (call["trunk"], call["record_count"], call["flags"]) == ("7", 3, ["late"])
+
+
+async def test_records_that_opened_nothing_are_forgotten(store: Store) -> None:
+    await store.write([item(message("k", "agent", opens=False), received=0.0)])
+    later = store.clock().replace(year=store.clock().year + 1)
+    await store.apply_retention(Limits(raw_days=1), now=later)
+    assert await count(store, unopened) == 0
+    assert await count(store, records) == 1

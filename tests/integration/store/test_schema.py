@@ -1,0 +1,118 @@
+"""The schema's life on every engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cdrhub.errors import SchemaOutdated, StoreError
+from cdrhub.store import Store, schema
+from cdrhub.store.tables import METADATA
+from cdrhub.store.views import VIEWS
+from support.ledger import ended, item
+
+
+def reflected(connection: Connection) -> dict[str, Any]:
+    """What the database says of its tables."""
+    look = inspect(connection)
+    return {
+        table: {
+            "columns": [
+                (c["name"], str(c["type"]), getattr(c["type"], "collation", None), c["nullable"], c.get("identity"))
+                for c in look.get_columns(table)
+            ],
+            "primary key": look.get_pk_constraint(table)["constrained_columns"],
+            "unique": sorted(tuple(u["column_names"]) for u in look.get_unique_constraints(table)),
+            "indexes": sorted((str(i["name"]), tuple(i["column_names"]), _options(i)) for i in look.get_indexes(table)),
+        }
+        for table in look.get_table_names()
+        if table != "alembic_version"
+    }
+
+
+def _options(index: Any) -> dict[str, str]:
+    return {name: str(value) for name, value in index.get("dialect_options", {}).items()}
+
+
+async def look(store: Store, how: Callable[[Connection], Any]) -> Any:
+    """Run `how` on a connection of the store."""
+    async with store.database.connect() as connection:
+        return await connection.run_sync(how)
+
+
+async def change(store: Store, how: Callable[[AsyncConnection], Any]) -> None:
+    """Run `how` in a write transaction."""
+    async with store.database.connect(writing=True) as connection:
+        await how(connection)
+
+
+async def test_fresh_is_migrated(database_url: str) -> None:
+    store = Store.open(database_url)
+    await store.prepare()
+    migrated = await look(store, reflected)
+    assert await look(store, lambda c: sorted(inspect(c).get_view_names())) == sorted(VIEWS)
+
+    async def anew(connection: AsyncConnection) -> None:
+        for view in VIEWS:
+            await connection.execute(text(f"DROP VIEW {view}"))
+        await connection.run_sync(METADATA.drop_all)
+        await connection.run_sync(METADATA.create_all)
+
+    await change(store, anew)
+    assert await look(store, reflected) == migrated
+    assert set(migrated) == set(METADATA.tables)
+    await store.close()
+
+
+async def test_preparing_twice_and_at_once(database_url: str) -> None:
+    stores = [Store.open(database_url) for _ in range(2)]
+    await asyncio.gather(*(store.prepare() for store in stores))
+    await stores[0].prepare()
+    await stores[1].write([item(ended("k"))])
+    for store in stores:
+        await store.close()
+
+
+async def test_an_upgrade_of_what_is_up_to_date(store: Store) -> None:
+    assert await store.upgrade() == (schema.newest(), schema.newest())
+    await store.write([item(ended("k"))])
+
+
+async def test_a_newer_schema_is_refused(store: Store) -> None:
+    await change(store, lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    with pytest.raises(SchemaOutdated, match="newer version of cdrhub"):
+        await store.prepare()
+    with pytest.raises(SchemaOutdated, match="9999"):
+        await store.upgrade()
+
+
+async def test_foreign_tables_of_our_names_are_refused(database_url: str) -> None:
+    store = Store.open(database_url)
+    await change(store, lambda c: c.execute(text("CREATE TABLE calls (id INTEGER)")))
+    with pytest.raises(SchemaOutdated, match="calls"):
+        await store.prepare()
+    await store.close()
+
+
+@pytest.mark.parametrize("url", ["oracle://u:secret@h/d", "mongodb://u:secret@h/d", "nonsense u:secret@h"])
+def test_other_databases_are_refused(url: str) -> None:
+    with pytest.raises(StoreError) as refused:
+        Store.open(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_no_password_is_shown() -> None:
+    store = Store.open("postgresql://u:secret@h/d?sslmode=verify-full")
+    assert "secret" not in repr(store)
+    assert "secret" not in repr(store.database)
+    assert "postgresql" in repr(store)
+
+
+def test_sqlite_has_one_lane() -> None:
+    assert Store.open("sqlite:///x/y.db", connections=8).lanes == 1
+    assert Store.open("postgresql://u@h/d", connections=8).lanes == 8

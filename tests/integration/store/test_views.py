@@ -1,0 +1,138 @@
+"""The views: the same rows on every engine, and their figures."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import text
+
+from cdrhub.model.inference import Coverage
+from cdrhub.store import Store
+from cdrhub.store.batch import Item
+from cdrhub.store.views import VIEWS
+from support import ledger
+from support.ledger import at, covered, ended, item, message, story, updated
+
+PASSING = {"id", "updated_at", "sort_at"}
+
+
+def contents() -> list[Item]:
+    """A day of a contact centre."""
+    overflow = [
+        message(
+            "overflow",
+            values={"state": "ended", "direction": "inbound", "started_at": 3590.0, "ended_at": 3700.4},
+            legs={
+                "1": {
+                    "role": "queue", "queue": "sales", "queue_id": "8000", "outcome": "overflow",
+                    "offered_at": 3591.0, "left_at": 3620.5,
+                },
+                "2": {
+                    "role": "queue", "queue": "Ünïon \U0001f4de", "outcome": "abandoned",
+                    "offered_at": 3620.5, "left_at": 3699.999999,
+                },
+                "3": {"role": "queue", "queue": "never", "outcome": "unknown"},
+            },
+            final=True,
+        )
+    ]  # fmt: skip
+    price = updated(item(ended("price", 90)), values={"state": "ended", "cost": Decimal("0.0700")})
+    return [
+        *(item(ended(f"k{n}", n * 1800)) for n in range(6)),
+        *(item(body) for n in range(3) for body in story(f"q{n}", n * 60)),
+        *(item(body) for body in overflow),
+        item(story("waiting", 7200)[0]),
+        price,
+        item(b"garbage"),
+        covered(Coverage(state="connected", since=at(0), until=None, detail="a", hub="one")),
+        covered(Coverage(state="connected", since=at(0), until=at(7.5), detail="a", hub="one")),
+        covered(Coverage(state="blind", since=at(7.5), until=None, detail="b", hub="one")),
+    ]
+
+
+async def view(store: Store, name: str) -> list[dict[str, Any]]:
+    """All rows of a view as plain values."""
+    async with store.database.connect() as connection:
+        found = [dict(row._mapping) for row in await connection.execute(text(f"SELECT * FROM {name}"))]
+    for row in found:
+        for column in ("attributes", "flags"):
+            if isinstance(row.get(column), str):
+                row[column] = orjson.loads(row[column])
+    return sorted(found, key=repr)
+
+
+async def all_views(store: Store) -> dict[str, list[dict[str, Any]]]:
+    """Every view without what differs from run to run."""
+    return {
+        name: sorted(({k: v for k, v in row.items() if k not in PASSING} for row in await view(store, name)), key=repr)
+        for name in VIEWS
+    }
+
+
+async def test_identical_output(store: Store, tmp_path_factory: pytest.TempPathFactory) -> None:
+    await store.write(contents())
+    reference = Store.open(f"sqlite:///{tmp_path_factory.mktemp('views')}/v.db", redecode=ledger.decode)
+    await reference.prepare()
+    await reference.write(contents())
+    mine, its = await all_views(store), await all_views(reference)
+    await reference.close()
+    for name in VIEWS:
+        assert mine[name] == its[name], name
+        assert [list(row) for row in mine[name]] == [list(row) for row in its[name]], name
+        assert mine[name], name
+    types = {type(value) for rows in mine.values() for row in rows for value in row.values()}
+    assert types == {str, int, dict, list, type(None)}
+
+
+async def test_queue_figures(store: Store) -> None:
+    await store.write(contents())
+    found = {(row["hour"], row["queue"]): row for row in await view(store, "v_queue_hourly")}
+    ten = found["2026-03-09T10:00:00Z", "sales"]
+    assert (ten["offered"], ten["answered"], ten["abandoned"], ten["overflow"]) == (4, 3, 0, 1)
+    assert (ten["wait_seconds"], ten["wait_seconds_answered"], ten["longest_wait_seconds"]) == (7 * 3 + 30, 21, 30)
+    union = found["2026-03-09T11:00:00Z", "Ünïon \U0001f4de"]
+    assert (union["offered"], union["abandoned"], union["wait_seconds_abandoned"]) == (1, 1, 79)
+    assert union["wait_seconds_answered"] is None
+    waiting = found["2026-03-09T12:00:00Z", "sales"]
+    assert (waiting["offered"], waiting["still_waiting"], waiting["wait_seconds"]) == (1, 1, None)
+    for row in found.values():
+        flow_outs = ("timed_out", "queue_full", "join_empty", "no_agent", "exit_key", "overflow", "outcome_unknown")
+        assert row["offered"] == row["answered"] + row["abandoned"] + sum(row[name] for name in flow_outs)
+
+
+async def test_agent_figures(store: Store) -> None:
+    await store.write(contents())
+    found = [row for row in await view(store, "v_agent_hourly") if row["hour"] == "2026-03-09T10:00:00Z"]
+    by_name = {row["agent_name"]: row for row in found}
+    assert (by_name["Ade"]["offered"], by_name["Ade"]["talk_seconds"], by_name["Ade"]["ring_seconds"]) == (3, 180, 15)
+    assert (by_name[None]["answered"], by_name[None]["talk_seconds"]) == (3, 159)
+
+
+async def test_calls_show_times_and_money_as_text(store: Store) -> None:
+    await store.write(contents())
+    by_key = {row["call_key"]: row for row in await view(store, "v_calls")}
+    assert by_key["k1"]["started_at"] == "2026-03-09T10:30:00.123456Z"
+    assert by_key["price"]["cost"] == "0.0700"
+    assert by_key["waiting"]["ended_at"] is None
+    assert len(by_key["k1"]["id"]) == 36
+
+
+async def test_withdrawn_calls_are_hidden(store: Store) -> None:
+    await store.write(contents())
+    async with store.database.connect(writing=True) as connection:
+        await connection.execute(text("UPDATE calls SET state = 'withdrawn'"))
+    for name in ("v_calls", "v_queue_hourly", "v_agent_hourly"):
+        assert await view(store, name) == []
+
+
+async def test_coverage_and_suspense(store: Store) -> None:
+    await store.write(contents())
+    assert [(row["state"], row["since"], row["until"]) for row in await view(store, "v_coverage")] == [
+        ("blind", "2026-03-09T10:00:07.623456Z", None),
+        ("connected", "2026-03-09T10:00:00.123456Z", "2026-03-09T10:00:07.623456Z"),
+    ]
+    (row,) = await view(store, "v_suspense")
+    assert (row["reason"], row["body_bytes"], row["repaired"]) == ("unparsable", 7, 0)
