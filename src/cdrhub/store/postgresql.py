@@ -87,10 +87,11 @@ def _insert_missing(table: Table, columns: tuple[str, ...], conflict: str, retur
 
 @cache
 def _update_calls() -> str:
-    columns = ("id", *UPDATED_COLUMNS)
+    """All rows exist and are locked: this is an update of many rows that finds each by its id, whatever the planner
+    believes of a table that was never analysed. (`UPDATE … FROM unnest(…)` went through the whole table for it.)"""
     return (
-        f"UPDATE calls AS c SET {', '.join(f'{name} = u.{name}' for name in UPDATED_COLUMNS)} "  # noqa: S608
-        f"FROM {_from_arrays(calls, columns)} WHERE c.id = u.id"
+        f"INSERT INTO calls ({', '.join(CALL_COLUMNS)}) SELECT * FROM {_from_arrays(calls, CALL_COLUMNS)} "  # noqa: S608
+        f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = EXCLUDED.{name}' for name in UPDATED_COLUMNS)}"
     )
 
 
@@ -131,8 +132,7 @@ class PostgresTransaction(Transaction):
 
     async def update_calls(self, rows: Sequence[Row]) -> None:
         if rows:
-            columns = list(zip(*rows, strict=True))
-            await (await self._driver()).execute(_update_calls(), columns[2], *columns[5:])
+            await (await self._driver()).execute(_update_calls(), *zip(*rows, strict=True))
 
     async def append(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
         if rows:

@@ -15,12 +15,10 @@ is suspended.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 import structlog
 import uuid_utils
@@ -28,12 +26,11 @@ import uuid_utils
 from cdrhub.errors import DecodeError, Reason, StoreError
 from cdrhub.model.call import Call
 from cdrhub.model.fold import fold
-from cdrhub.model.immutable import immutable
 from cdrhub.model.inference import Coverage
-from cdrhub.model.record import INFERENCE
 from cdrhub.model.update import CallUpdate, Ignored, storable_json
 from cdrhub.store.batch import Item, Redecode, Written
 from cdrhub.store.engine import Database, RacedError, RefusedError
+from cdrhub.store.memory import Memory, Remembered
 from cdrhub.store.outbox import facts
 from cdrhub.store.rows import (
     COVERAGE_COLUMNS,
@@ -49,6 +46,7 @@ from cdrhub.store.rows import (
     storable_detail,
 )
 from cdrhub.store.tables import call_legs, coverage, outbox, unopened
+from cdrhub.store.tally import counted, counted_ignored, merged
 from cdrhub.store.transaction import CallKey, KnownCall, RecordKey, StoredRecord, Transaction
 
 log = structlog.get_logger(__name__)
@@ -99,48 +97,6 @@ class Group:
         yield from map(_record_key, self.items)
 
 
-@immutable
-class Remembered:
-    """A call as this process last wrote it: all its updates at that revision."""
-
-    call_id: str
-    revision: int
-    updates: tuple[CallUpdate, ...]
-
-
-class Memory:
-    """The most recently written calls, bounded by their number of updates."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._calls: OrderedDict[CallKey, Remembered] = OrderedDict()
-        self._updates = 0
-
-    def get(self, key: CallKey) -> Remembered | None:
-        """What is remembered of that call."""
-        return self._calls.get(key)
-
-    def put(self, key: CallKey, remembered: Remembered) -> None:
-        """Remember a call, and forget the oldest ones beyond the capacity."""
-        self.drop(key)
-        self._calls[key] = remembered
-        self._updates += len(remembered.updates)
-        while self._updates > self._capacity:
-            _, oldest = self._calls.popitem(last=False)
-            self._updates -= len(oldest.updates)
-
-    def drop(self, key: CallKey) -> None:
-        """Forget a call."""
-        known = self._calls.pop(key, None)
-        if known is not None:
-            self._updates -= len(known.updates)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._calls.clear()
-        self._updates = 0
-
-
 @dataclass(slots=True)
 class Outcome:
     """What writing the groups of a batch did: counted, and remembered after the commit."""
@@ -170,7 +126,7 @@ class CallWriter:
         ignored = [item for item in batch if isinstance(item.outcome, Ignored)]
         kept = [item for item in batch if not isinstance(item.outcome, Ignored)] if ignored else batch
         written = await self._write(kept) if kept else Written()
-        return _merged([written, _counted_ignored(ignored)]) if ignored else written
+        return merged([written, counted_ignored(ignored)]) if ignored else written
 
     async def _write(self, items: Sequence[Item]) -> Written:
         for _ in range(RACES):
@@ -196,7 +152,7 @@ class CallWriter:
         """Find the record that the database refuses."""
         if len(items) > 1:
             middle = len(items) // 2
-            return _merged([await self._write(items[:middle]), await self._write(items[middle:])])
+            return merged([await self._write(items[:middle]), await self._write(items[middle:])])
         item = items[0]
         outcome = item.outcome
         if isinstance(outcome, DecodeError) and outcome.reason is Reason.STORE_REFUSED:
@@ -221,7 +177,14 @@ class CallWriter:
             spans = [span for span in spans if span[0] in new]
         await tx.append(coverage, COVERAGE_COLUMNS, [row for _, row in spans])
         outcome = await self.write_groups(tx, groups, now=now, expect_new=not careful, waiting=waiting)
-        return _count(items, unique.values(), outcome), outcome
+        written = counted(
+            items,
+            unique.values(),
+            created=outcome.created,
+            updated=outcome.updated,
+            conflicts=outcome.conflicts,
+        )
+        return written, outcome
 
     def grouped(self, items: Iterable[Item], *, like: Mapping[CallKey, Group] | None = None) -> dict[CallKey, Group]:
         """The calls of these items. `like` is a grouping of more of them, whose ids are kept."""
@@ -538,71 +501,3 @@ def _suspended(item: Item, detail: str) -> Item:
 
 def _as_bug(item: Item, error: FoldError) -> Item:
     return replace(item, outcome=DecodeError(Reason.DECODER_BUG, storable_detail(str(error))))
-
-
-# -- counting ----------------------------------------------------------------------------------------------------------
-
-
-def _count(items: Sequence[Item], new: Iterable[Item], outcome: Outcome) -> Written:
-    by_source: dict[str, dict[str, int]] = {}
-    received = Counter(item.record.source for item in items if item.record.content_type != INFERENCE)
-    applied: Counter[str] = Counter()
-    suspended: Counter[str] = Counter()
-    count = 0
-    for item in new:
-        count += 1
-        if item.record.content_type != INFERENCE:
-            (suspended if isinstance(item.outcome, DecodeError) else applied)[item.record.source] += 1
-    for source, records in received.items():
-        by_source[source] = {
-            "applied": applied[source],
-            "suspended": suspended[source],
-            "duplicates": records - applied[source] - suspended[source],
-        }
-    for source in outcome.conflicts:
-        _add(by_source, source, "conflicts")
-    return Written(
-        records=len(items),
-        new=count,
-        duplicates=len(items) - count,
-        suspended=suspended.total(),
-        calls_created=outcome.created,
-        calls_updated=outcome.updated,
-        conflicts=len(outcome.conflicts),
-        by_source=by_source,
-    )
-
-
-def _counted_ignored(items: Sequence[Item]) -> Written:
-    by_source: dict[str, dict[str, int]] = {}
-    for item in items:
-        _add(by_source, item.record.source, "ignored")
-    return Written(records=len(items), ignored=len(items), by_source=by_source)
-
-
-def _add(by_source: dict[str, dict[str, int]], source: str, word: str) -> None:
-    counts = by_source.setdefault(source, {})
-    counts[word] = counts.get(word, 0) + 1
-
-
-def _merged(parts: Sequence[Written]) -> Written:
-    by_source: dict[str, dict[str, int]] = {}
-    for part in parts:
-        for source, counts in part.by_source.items():
-            mine = by_source.setdefault(source, {})
-            for word, count in counts.items():
-                mine[word] = mine.get(word, 0) + count
-    totals: dict[str, Any] = {
-        name: sum(getattr(part, name) for part in parts)
-        for name in (
-            "records",
-            "new",
-            "duplicates",
-            "suspended",
-            "ignored",
-            "calls_created",
-            "calls_updated",
-            "conflicts",
-        )
-    }
-    return Written(**totals, by_source=by_source)
