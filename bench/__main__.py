@@ -73,7 +73,7 @@ def main() -> None:
             continue
         console.print(f"measuring: {measure.what} …")
         result = measure.run(asked.seconds)
-        peer = next(value for name, value in result.items() if name not in ("cdrhub", "ratio"))
+        peer = next(value for name, value in result.items() if isinstance(value, dict) and name != "cdrhub")
         reached = "goal" if result["ratio"] >= measure.goal else "gate" if result["ratio"] >= measure.gate else "no"
         table.add_row(
             measure.what,

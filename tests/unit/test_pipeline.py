@@ -1,0 +1,219 @@
+"""The pipeline over a real journal: lanes, the contiguous checkpoint, a database that is away, records that kill."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cdrhub.decoders import Decoders, Revision
+from cdrhub.errors import DecodeError, Reason, StoreUnavailable
+from cdrhub.journal import SUSPECT_STARTS, Journal
+from cdrhub.metrics import Metrics
+from cdrhub.model.record import RawRecord, digest_of
+from cdrhub.model.update import CallUpdate
+from cdrhub.pipeline import Ownership, Pipeline
+from cdrhub.sources.registry import system
+from cdrhub.store.batch import Item, Outcome, Written
+
+REVISION = "0123456789abcdef"
+LINE = "Call {n},{n:016X}_{n},00:00:10,2026/03/09 10:00:00,2026/03/09 10:00:05,2026/03/09 10:00:15,TerminatedBySrc,"
+LINE += "0266904995,Ext.114,10000,114,114,,,,,,,,Chain: 0266904995;Ext.114;"
+
+
+class ScriptedStore:
+    """A store that keeps batches in memory, and can be away, slow in one lane, or know more revisions."""
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self.batches: list[int] = []
+        self.away = 0
+        self.hold: asyncio.Event | None = None
+        self.held_digest: bytes | None = None
+        self.known: dict[str, tuple[str, str, str]] = {}
+
+    async def write(self, batch: Sequence[Item]) -> Written:
+        if self.away:
+            self.away -= 1
+            raise StoreUnavailable("away")
+        if self.hold is not None and any(item.record.digest == self.held_digest for item in batch):
+            await self.hold.wait()
+        self.items += batch
+        self.batches.append(len(batch))
+        return Written(records=len(batch), new=len(batch), by_source={"pbx": {"applied": len(batch)}})
+
+    async def remember_revision(self, revision: str, *, source: str, system: str, settings: str) -> None:
+        self.known.setdefault(revision, (source, system, settings))
+
+    async def revisions(self) -> Mapping[str, tuple[str, str, str]]:
+        return self.known
+
+
+def record(number: int, *, revision: str = REVISION, body: bytes | None = None) -> RawRecord:
+    line = body if body is not None else LINE.format(n=number).encode()
+    return RawRecord(
+        source="pbx",
+        received_at=datetime.now(UTC),
+        content_type="text/plain",
+        body=line,
+        digest=digest_of(line),
+        config_revision=revision,
+    )
+
+
+def settings() -> str:
+    return system("3cx").config_model.settings_model().model_dump_json()
+
+
+def made(journal: Journal, store: ScriptedStore, *, lanes: int = 2, metrics: Metrics | None = None) -> Pipeline:
+    decoders = Decoders()
+    decoders.learn(Revision(revision=REVISION, source="pbx", system="3cx", settings=settings()))
+
+    def ownership(source: str, system_name: str) -> Ownership:
+        return Ownership(owner=source, system=system_name, tenant="", settle_seconds=3.0, decoder_revision=1)
+
+    def observer(record: RawRecord, outcome: Outcome) -> None:
+        assert record.source == "pbx"
+
+    return Pipeline(
+        journal=journal,
+        store=store,
+        decoders=decoders,
+        ownership=ownership,
+        metrics=metrics or Metrics(),
+        observer=observer,
+        lanes=lanes,
+        batch_records=10,
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(pipeline: Pipeline, *, suspect: bool = False) -> AsyncIterator[None]:
+    task = asyncio.create_task(pipeline.run(suspect=suspect))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
+    opened = await Journal.open(tmp_path)
+    yield opened
+    await opened.close()
+
+
+async def test_everything_in_the_journal_is_written_once_and_in_lanes_by_call(journal: Journal) -> None:
+    store = ScriptedStore()
+    pipeline = made(journal, store)
+    async with running(pipeline):
+        await journal.append([record(number) for number in range(57)])
+        await pipeline.drain()
+    keys = [item.outcome.call_key for item in store.items if isinstance(item.outcome, CallUpdate)]
+    assert len(keys) == len(set(keys)) == 57
+    assert max(store.batches) <= 20
+    assert journal.stats.depth == 0
+
+
+async def test_the_checkpoint_does_not_pass_what_a_slow_lane_still_holds(journal: Journal) -> None:
+    store = ScriptedStore()
+    store.hold = asyncio.Event()
+    records = [record(number) for number in range(60)]
+    store.held_digest = records[0].digest
+    pipeline = made(journal, store)
+    async with running(pipeline):
+        await journal.append(records)
+        for _ in range(200):
+            await asyncio.sleep(0.005)
+            if len(store.items) > 5:
+                break
+        assert store.items
+        assert records[0].digest not in {item.record.digest for item in store.items}
+        assert journal.stats.depth == 60
+        store.hold.set()
+        await pipeline.drain()
+    assert len(store.items) == 60
+
+
+async def test_a_database_that_is_away_is_tried_again_until_it_is_back(journal: Journal) -> None:
+    store, metrics = ScriptedStore(), Metrics()
+    store.away = 2
+    pipeline = made(journal, store, lanes=1, metrics=metrics)
+    async with running(pipeline):
+        await journal.append([record(1)])
+        await pipeline.drain()
+    assert len(store.items) == 1
+    assert b"cdrhub_database_retries_total 2.0" in metrics.text()
+    assert b"cdrhub_database_up 1.0" in metrics.text()
+
+
+async def test_settings_that_only_the_database_knows_are_learnt_from_it(journal: Journal) -> None:
+    store = ScriptedStore()
+    store.known["older"] = ("pbx", "3cx", settings())
+    pipeline = made(journal, store)
+    async with running(pipeline):
+        await journal.append([record(1, revision="older")])
+        await pipeline.drain()
+    assert isinstance(store.items[0].outcome, CallUpdate)
+
+
+async def test_records_whose_settings_are_lost_are_suspended(journal: Journal) -> None:
+    store = ScriptedStore()
+    pipeline = made(journal, store)
+    async with running(pipeline):
+        await journal.append([record(1, revision="nowhere"), record(2)])
+        await pipeline.drain()
+    outcomes = {item.record.config_revision: item.outcome for item in store.items}
+    lost = outcomes["nowhere"]
+    assert isinstance(lost, DecodeError)
+    assert lost.reason is Reason.BAD_VALUE
+    assert isinstance(outcomes[REVISION], CallUpdate)
+
+
+async def test_the_record_that_kills_the_process_is_found_and_suspended(tmp_path: Path) -> None:
+    """The process dies at record 4 each time: after some starts exactly that record is in suspense."""
+    killer = record(4)
+    opened = await Journal.open(tmp_path)
+    await opened.append([record(number) if number != 4 else killer for number in range(8)])
+    await opened.close()
+
+    store = ScriptedStore()
+    for _ in range(SUSPECT_STARTS + 4):
+        opened = await Journal.open(tmp_path)
+        deaths = await opened.begin_run()
+        suspect = deaths >= SUSPECT_STARTS
+        named = opened.in_flight
+        if suspect and named is not None:
+            break
+        if suspect:
+            # Record by record up to the one that kills: what the pipeline does before it decodes.
+            for entry in await opened.read(after=0, limit=100, max_bytes=1 << 20):
+                await opened.mark_in_flight(entry.seq, entry.seq)
+                if entry.record.digest == killer.digest:
+                    break
+                await opened.checkpoint(entry.seq)
+        await _die(opened)
+    else:
+        pytest.fail("the record was never named")
+
+    pipeline = made(opened, store)
+    async with running(pipeline, suspect=True):
+        await pipeline.drain()
+    await opened.close()
+    poisoned = [item.record.digest for item in store.items if isinstance(item.outcome, DecodeError)]
+    assert poisoned == [killer.digest]
+    outcome = next(item.outcome for item in store.items if item.record.digest == killer.digest)
+    assert isinstance(outcome, DecodeError)
+    assert outcome.reason is Reason.POISON
+
+
+async def _die(journal: Journal) -> None:
+    """End as a killed process does, as far as one process can: nothing is noted any more."""
+    journal._began_run = False
+    await journal.close()
