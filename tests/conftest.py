@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.servers import MariaDBServer, PostgresServer, ServerUnavailable, running
-
-ENGINES = ("sqlite", "postgresql", "mariadb")
+from support.servers import ENGINES, MariaDBServer, PostgresServer, ServerUnavailable, running
 
 _numbers = itertools.count(1)
 

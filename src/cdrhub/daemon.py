@@ -94,7 +94,7 @@ async def serving(hub: Hub) -> AsyncGenerator[None]:
     )
     await runner.setup()
     try:
-        await web.SockSite(runner, bind(http.listen), ssl_context=_tls(hub.config)).start()
+        await web.SockSite(runner, bind(http.listen, key="http.listen"), ssl_context=_tls(hub.config)).start()
         yield
     finally:
         await runner.cleanup()

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
 import structlog
 
+from cdrhub import __version__
 from cdrhub.clock import ClockWatch, spoken_offset
 from cdrhub.config import Config
 from cdrhub.decoders import Decoders, Revision
-from cdrhub.errors import ConfigError, IntakeRefused, StoreUnavailable
+from cdrhub.errors import ConfigError, ImportOnly, IntakeRefused, StoreUnavailable
 from cdrhub.intake import SourceIntake
 from cdrhub.journal import SUSPECT_STARTS, Journal
 from cdrhub.listeners import Listeners
@@ -26,8 +28,9 @@ from cdrhub.metrics import Metrics
 from cdrhub.model.inference import encode_inference
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
-from cdrhub.pipeline import Ownership, Pipeline
+from cdrhub.pipeline import DATABASE_AWAY, Ownership, Pipeline
 from cdrhub.routes import Routes
+from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import Source, SourceConfig
 from cdrhub.sources.registry import system
 from cdrhub.sources.runner import Runner
@@ -73,6 +76,7 @@ class Hub:
         self._suspect_clocks: dict[str, timedelta] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._prepared = False
+        self._sometimes = Sometimes()
         self._show_journal()
         self._pipeline = Pipeline(
             journal=journal,
@@ -89,8 +93,9 @@ class Hub:
 
     @classmethod
     async def start(cls, config: Config) -> Self:
-        """A hub that takes records. Raises ConfigError, JournalLocked or StoreError for what a person must mend
-        first; a database that is merely away is waited for."""
+        """A hub that takes records. Raises ConfigError, AddressUnavailable, JournalLocked or StoreError for what a
+        person must mend first; a database that is merely away is waited for."""
+        built = _built(config)
         listeners = Listeners()
         async with contextlib.AsyncExitStack() as on_failure:
             on_failure.callback(listeners.close)
@@ -109,11 +114,12 @@ class Hub:
             hub = cls(config, journal=journal, store=store, listeners=listeners, decoders=decoders)
             with contextlib.suppress(StoreUnavailable):
                 await hub._prepare()
-            await hub._begin()
+            on_failure.push_async_callback(hub._cancel_tasks)
+            await hub._begin(built)
             on_failure.pop_all()
         return hub
 
-    async def _begin(self) -> None:
+    async def _begin(self, built: Mapping[str, Source]) -> None:
         suspect = await self._journal.begin_run() >= SUSPECT_STARTS
         self._tasks = [
             asyncio.create_task(self._drive(suspect=suspect), name="pipeline"),
@@ -121,9 +127,17 @@ class Hub:
             asyncio.create_task(self._sweep(), name="sweep"),
             asyncio.create_task(self._watch(), name="watch"),
         ]
-        for name, table in self.config.sources.items():
-            await self._start_source(name, system(table.type).source(table))
-        log.info("started", action="started", sources=len(self._running), journal=self._journal.stats.depth)
+        for name, source in built.items():
+            await self._start_source(name, source)
+        log.info(
+            "started",
+            action="started",
+            version=__version__,
+            http=self.config.http.listen,
+            database=repr(self._store),
+            sources=sorted(self._running),
+            records_in_journal=self._journal.stats.depth,
+        )
 
     async def stop(self) -> None:
         """Stop taking, then bring into the database what was taken, within the configured time."""
@@ -132,14 +146,17 @@ class Hub:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.config.hub.shutdown_seconds):
                     await self._pipeline.drain()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._cancel_tasks()
         left = self._journal.stats.depth
         await self._journal.close()
         await self._store.close()
         self._listeners.close()
         log.info("stopped", action="stopped", left_in_journal=left)
+
+    async def _cancel_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def failed(self) -> None:
         """Returns never, raises what a part of the hub died of."""
@@ -280,7 +297,8 @@ class Hub:
             try:
                 await self._prepare()
             except StoreUnavailable as error:
-                log.warning("the database is away", action="database_away", error=str(error))
+                if self._sometimes.now("database_away"):
+                    log.warning(DATABASE_AWAY, action="database_away", error=str(error))
                 await asyncio.sleep(PREPARE_RETRY_SECONDS)
         await self._pipeline.run(suspect=suspect)
 
@@ -336,6 +354,19 @@ class Hub:
         self.metrics.journal_age.set_function(age)
 
 
+def _built(config: Config) -> dict[str, Source]:
+    """Every source of this configuration that can be listened to. Raises ConfigError that names the source."""
+    built = {}
+    for name, table in config.sources.items():
+        try:
+            built[name] = system(table.type).source(table)
+        except ImportOnly as error:
+            log.warning("a source is left out", action="source_left_out", source=name, why=str(error))
+        except ConfigError as error:
+            raise ConfigError(f"sources.{name}: {error}") from error
+    return built
+
+
 def _changed(name: str, old: Config, new: Config) -> bool:
     """Whether a source is gone, or its table or its directory file changed."""
     if name not in new.sources:
@@ -343,5 +374,10 @@ def _changed(name: str, old: Config, new: Config) -> bool:
     return old.sources[name] != new.sources[name] or old.revision(name) != new.revision(name)
 
 
-def _addresses(config: Config) -> set[str]:
-    return {address for source in config.sources.values() for address in source.listen_addresses()}
+def _addresses(config: Config) -> dict[str, str]:
+    """What the sources listen on: address → the key that says so."""
+    return {
+        address: f"sources.{name}.listen"
+        for name, source in config.sources.items()
+        for address in source.listen_addresses()
+    }

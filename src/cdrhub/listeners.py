@@ -7,8 +7,9 @@ closed by `release_unused`.
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 
-from cdrhub.errors import ConfigError
+from cdrhub.errors import AddressUnavailable, ConfigError
 
 BACKLOG = 128
 
@@ -22,8 +23,9 @@ def parse_address(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def bind(address: str) -> socket.socket:
-    """A new listening, non-blocking socket for `host:port`; ConfigError that says why it cannot be had."""
+def bind(address: str, *, key: str) -> socket.socket:
+    """A new listening, non-blocking socket for `host:port`, which the configuration has under `key`. Raises
+    AddressUnavailable that says why it cannot be had."""
     host, port = parse_address(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -36,7 +38,9 @@ def bind(address: str) -> socket.socket:
         listening.setblocking(False)
     except OSError as error:
         listening.close()
-        raise ConfigError(f"cannot listen on {address}: {error.strerror or error}") from error
+        raise AddressUnavailable(
+            f"{key}: cannot listen on {address}: {error.strerror or error}; `ss -ltnp` shows who does"
+        ) from error
     return listening
 
 
@@ -51,16 +55,17 @@ class Listeners:
         """A duplicate of the listening socket of `address`; the caller closes it, the original stays open."""
         self._asked.add(address)
         if address not in self._sockets:
-            self._sockets[address] = bind(address)
+            self._sockets[address] = bind(address, key="listen")
         return self._sockets[address].dup()
 
-    def expect(self, addresses: set[str]) -> None:
-        """Bind what a new configuration needs and is not open yet; on an error nothing has changed."""
+    def expect(self, addresses: Mapping[str, str]) -> None:
+        """Bind what a new configuration needs and is not open yet (address → its key); on AddressUnavailable nothing
+        has changed."""
         opened: dict[str, socket.socket] = {}
         try:
             for address in sorted(addresses - self._sockets.keys()):
-                opened[address] = bind(address)
-        except ConfigError:
+                opened[address] = bind(address, key=addresses[address])
+        except (AddressUnavailable, ConfigError):
             for listening in opened.values():
                 listening.close()
             raise

@@ -25,10 +25,14 @@ from cdrhub.journal import Entry, Journal
 from cdrhub.metrics import Metrics
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Ignored
+from cdrhub.sometimes import Sometimes
 from cdrhub.store.batch import Item, Outcome, Written
 
 log = structlog.get_logger(__name__)
 
+DATABASE_AWAY = (
+    "the database is away: records wait in the journal; if its address or password is wrong, mend it and restart"
+)
 READ_BYTES = 8 * 1024 * 1024  #: of record bodies in one read of the journal
 DECODE_SLICE = 50  #: records decoded before other tasks get their turn
 FIRST_RETRY_SECONDS = 0.2
@@ -111,6 +115,7 @@ class Pipeline:
         self._remembered: set[str] = set()
         self._owners: dict[str, Ownership] = {}
         self._poison = range(0)
+        self._sometimes = Sometimes()
         self._read_to = 0
         self._written_to = 0
         self._progress = asyncio.Event()
@@ -252,15 +257,32 @@ class Pipeline:
             except StoreUnavailable as error:
                 self._metrics.database_up.set(0)
                 self._metrics.database_retries.inc()
-                log.warning("the database is away", action="database_away", error=str(error), retry_seconds=retry)
+                if self._sometimes.now("database_away"):
+                    log.warning(DATABASE_AWAY, action="database_away", error=str(error))
                 await asyncio.sleep(retry)
                 retry = min(retry * 2, LAST_RETRY_SECONDS)
             else:
+                if self._sometimes.over("database_away"):
+                    log.info("the database is back", action="database_back")
                 self._metrics.database_up.set(1)
                 self._metrics.batch_seconds.observe(time.monotonic() - begun)
                 self._metrics.batch_records.observe(len(items))
                 self._metrics.wrote(written.by_source)
+                if written.suspended:
+                    self._say_suspended(items)
                 return
+
+    def _say_suspended(self, items: Sequence[Item]) -> None:
+        for item in items:
+            if isinstance(item.outcome, DecodeError):
+                source, reason = item.record.source, str(item.outcome.reason)
+                if self._sometimes.now((source, reason)):
+                    log.warning(
+                        "records are in suspense: cdrhub suspense list",
+                        action="suspended",
+                        source=source,
+                        reason=reason,
+                    )
 
     async def _remember(self, revisions: set[str]) -> None:
         """Keep the settings of these revisions in the database before a record points to them."""

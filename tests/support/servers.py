@@ -23,6 +23,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+ENGINES = ("sqlite", "postgresql", "mariadb")
+
 UNPRIVILEGED_USER = "nobody"
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0

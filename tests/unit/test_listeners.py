@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from cdrhub.errors import ConfigError
+from cdrhub.errors import AddressUnavailable, ConfigError
 from cdrhub.listeners import Listeners, bind, parse_address
 
 
@@ -36,23 +36,23 @@ def connects(address: str) -> bool:
 
 def test_a_source_that_stops_leaves_the_port_open_for_its_successor() -> None:
     address, listeners = free_address(), Listeners()
-    listeners.expect({address})
+    listeners.expect({address: "sources.a.listen"})
     listeners.socket(address).close()
     assert connects(address)
-    listeners.expect({address})
+    listeners.expect({address: "sources.a.listen"})
     listeners.release_unused()
     assert connects(address)
-    listeners.expect(set())
+    listeners.expect({})
     listeners.release_unused()
     assert not connects(address)
 
 
 def test_a_taken_port_changes_nothing_and_says_so() -> None:
     taken, free = free_address(), free_address()
-    holder, listeners = bind(taken), Listeners()
+    holder, listeners = bind(taken, key="http.listen"), Listeners()
     try:
-        with pytest.raises(ConfigError, match=f"cannot listen on {taken}"):
-            listeners.expect({free, taken})
+        with pytest.raises(AddressUnavailable, match=f"sources.b.listen: cannot listen on {taken}"):
+            listeners.expect({free: "sources.a.listen", taken: "sources.b.listen"})
         assert not connects(free)
     finally:
         holder.close()

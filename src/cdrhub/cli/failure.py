@@ -15,6 +15,7 @@ from typer.exceptions import Abort, TyperException
 
 from cdrhub.cli.plain import plain
 from cdrhub.errors import (
+    AddressUnavailable,
     CdrhubError,
     ConfigError,
     JournalError,
@@ -42,6 +43,7 @@ class Exit(IntEnum):
 
 _CODES: tuple[tuple[type[BaseException], Exit], ...] = (
     (ConfigError, Exit.CONFIG),
+    (AddressUnavailable, Exit.UNAVAILABLE),
     (SchemaOutdated, Exit.CONFIG),
     (NotFound, Exit.NO_INPUT),
     (StoreError, Exit.UNAVAILABLE),

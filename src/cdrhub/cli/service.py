@@ -107,14 +107,17 @@ def schema() -> None:
 
 
 def _build_sources(config: Config) -> None:
-    """Build every source as a start would, without connecting. ConfigError names those that refuse."""
-    from cdrhub.errors import ConfigError  # noqa: PLC0415
+    """Build every source as a start would, without connecting; say which can only be imported. ConfigError names those
+    that refuse."""
+    from cdrhub.errors import ConfigError, ImportOnly  # noqa: PLC0415
     from cdrhub.sources.registry import system  # noqa: PLC0415
 
     refused = []
     for name, source in config.sources.items():
         try:
             system(source.type).source(source)
+        except ImportOnly as error:
+            say(f"{config.file}: sources.{name}: {spoken(error)}")
         except ConfigError as error:
             refused.append(f"{config.file}: sources.{name}: {spoken(error)}")
     if refused:
@@ -198,7 +201,7 @@ def _database_failures(config: Config) -> list[str]:
 
 def _port_failures(config: Config) -> list[str]:
     """Ports that cannot be had. One that is in use may be this very daemon's: so it is said."""
-    from cdrhub.errors import ConfigError  # noqa: PLC0415
+    from cdrhub.errors import AddressUnavailable, ConfigError  # noqa: PLC0415
     from cdrhub.listeners import bind  # noqa: PLC0415
 
     wanted = {config.http.listen: "http.listen"}
@@ -207,9 +210,9 @@ def _port_failures(config: Config) -> list[str]:
     failures = []
     for address, key in wanted.items():
         try:
-            bind(address).close()
-        except ConfigError as error:
-            failures.append(f"{key}: {spoken(error)} (a daemon that runs already has it)")
+            bind(address, key=key).close()
+        except (AddressUnavailable, ConfigError) as error:
+            failures.append(f"{spoken(error)} (a daemon that runs already has it)")
         else:
             typer.echo(f"{key}: {address} is free")
     return failures

@@ -1,4 +1,4 @@
-"""Immutable values: what `@dataclass(frozen=True, kw_only=True, slots=True)` is, at a quarter of the cost of making one.
+"""Immutable values: `@dataclass(frozen=True, kw_only=True, slots=True)` at a quarter of the cost of making one.
 
 The type checker treats them as frozen and refuses every assignment to a field. At run time the assignments in
 `__init__` are plain ones: a frozen dataclass makes each through `object.__setattr__`, and with some sixty columns in a

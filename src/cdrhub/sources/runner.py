@@ -27,6 +27,7 @@ import structlog
 from cdrhub.coverage import CoverageLedger
 from cdrhub.errors import BackOff, EndOfInput, IntakeRefused, NotConnected
 from cdrhub.model.inference import Coverage, coverage_inference
+from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import HttpHandler, Intake, Source, SourceConfig
 from cdrhub.sources.spans import OpeningHours
 
@@ -40,6 +41,7 @@ STEADY_SECONDS = 30.0  #: a session of this length, or with a record, was a good
 STOP_SECONDS = 10.0  #: that a session has to drain
 ABORT_SECONDS = 5.0  #: that it has to end after it was cancelled for the second time
 LOOK_SECONDS = 5.0  #: between two looks at silence
+NOT_RUNNING = timedelta(milliseconds=250)  #: of silence between two runs; less is a reload
 ALIVE_SECONDS = 60.0  #: between two notes of "we were running then"
 REFUSED_SECONDS = 1.0  #: until coverage that the journal refused is tried again
 QUIET_SAMPLES = 60  #: moments of the silent stretch that must all lie within `hours`
@@ -179,6 +181,7 @@ class Runner:
         self._stopping = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
         self._problem: str | None = None
+        self._sometimes = Sometimes()
         self._log = log.bind(source=intake.source)
 
     # -- what others ask ---------------------------------------------------------------------------------------------
@@ -223,17 +226,22 @@ class Runner:
     def linked(self, link: str, detail: str) -> None:
         """A link came up."""
         self._problem = None
+        if self._sometimes.now("connected"):
+            self._log.info("the phone system is connected", action="connected", link=link)
         self._say(self._ledger.link_up(link, self._now(), detail))
 
     def unlinked(self, link: str, detail: str) -> None:
         """A link went down."""
+        if self._sometimes.now("disconnected"):
+            self._log.info("a link of the phone system went down", action="disconnected", link=link, detail=detail)
         self._say(self._ledger.link_down(link, self._now(), detail))
 
     # -- sessions ----------------------------------------------------------------------------------------------------
 
     async def _sessions(self) -> None:
         began = self._now()
-        if (alive := _moment(self._intake.position(ALIVE_KEY))) is not None and alive < began:
+        alive = _moment(self._intake.position(ALIVE_KEY))
+        if alive is not None and began - alive >= NOT_RUNNING:
             self._unsaid.put_nowait(Coverage(state="blind", since=alive, until=began, detail="the daemon did not run"))
         self._silent_since = began
         self._say(self._ledger.begin(began))

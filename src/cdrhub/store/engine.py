@@ -24,6 +24,7 @@ from cdrhub.store.trouble import Trouble, driver_error
 
 CONNECTIONS = 4
 STATEMENT_SECONDS = 60.0  #: after which a connection that does not answer is given up
+HALF_MADE_SECONDS = 2.0  #: that being cancelled waits for a connection that is just being made
 TRANSIENT_ATTEMPTS = 12
 FIRST_PAUSE_SECONDS = 0.01
 LAST_PAUSE_SECONDS = 1.0
@@ -168,12 +169,14 @@ class Database:
 
 @asynccontextmanager
 async def _opened(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A connection of the pool. Being cancelled waits until it is made: half-made, its socket would leak."""
+    """A connection of the pool. Being cancelled waits a moment until it is made: half-made, its socket would leak."""
     connection = engine.connect()
     starting = asyncio.ensure_future(connection.start())
     try:
         await asyncio.shield(starting)
     except asyncio.CancelledError:
+        await asyncio.wait({starting}, timeout=HALF_MADE_SECONDS)
+        starting.cancel()  # does nothing to one that is made
         await asyncio.gather(starting, return_exceptions=True)
         if not starting.cancelled() and starting.exception() is None:
             await connection.close()

@@ -219,9 +219,9 @@ async def test_nothing_moves_into_a_sealed_call(store: Store) -> None:
     assert await rows(store, calls) == before
 
 
-async def test_later_records_find_the_replayed_call(database_url: str, told: Store) -> None:
+async def test_later_records_find_the_replayed_call(store_url: str, told: Store) -> None:
     await differences(told, shouting)
-    other = Store.open(database_url, redecode=decode)
+    other = Store.open(store_url, redecode=decode)
     await other.write([item(message("one7", "note", values={"trunk": "7"}))])
     await other.close()
     call = await call_of(told, "one7")

@@ -67,8 +67,8 @@ async def test_old_facts_are_purged_and_their_numbers_never_come_again(store: St
 
 
 @pytest.mark.parametrize("remembered", [0, 1000])
-async def test_late_records_fill_what_is_empty(database_url: str, store: Store, remembered: int) -> None:
-    writer = Store.open(database_url, redecode=store.writer.redecode, remembered=remembered)
+async def test_late_records_fill_what_is_empty(store_url: str, store: Store, remembered: int) -> None:
+    writer = Store.open(store_url, redecode=store.writer.redecode, remembered=remembered)
     enter, ring, answer, bye, _ = story("k")
     await writer.write([item(body, received=0.0) for body in (enter, ring, answer, bye)])
     await writer.apply_retention(Limits(raw_days=1), now=at(10 * DAY))

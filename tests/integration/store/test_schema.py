@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -15,6 +15,15 @@ from cdrhub.store import Store, schema
 from cdrhub.store.tables import METADATA
 from cdrhub.store.views import VIEWS
 from support.ledger import ended, item
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    """A store in a database of its own."""
+    opened = Store.open(database_url)
+    await opened.prepare()
+    yield opened
+    await opened.close()
 
 
 def reflected(connection: Connection) -> dict[str, Any]:

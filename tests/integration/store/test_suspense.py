@@ -90,13 +90,13 @@ async def test_a_repaired_record_joins_the_call_it_belongs_to(store: Store) -> N
     assert audit[-1].after["state"] == "applied"
 
 
-async def test_a_repair_is_what_later_records_are_folded_with(database_url: str, store: Store) -> None:
+async def test_a_repair_is_what_later_records_are_folded_with(store_url: str, store: Store) -> None:
     enter, ring, *_ = story("k")
     await store.write([item(b"x" + enter)])
     (one,) = await suspended(store)
     await edit(store, one.id, enter, actor="ada")
     await replay(store, [one.id], reread=reread, actor="ada")
-    other = Store.open(database_url, redecode=decode)
+    other = Store.open(store_url, redecode=decode)
     await other.write([item(ring)])
     await other.close()
     call = await call_of(store, "k")

@@ -107,12 +107,12 @@ async def test_two_encodings_of_one_event_are_kept_and_count_once(store: Store) 
 
 @pytest.mark.parametrize("remembered", [0, 8192], ids=["forgetful", "remembering"])
 @pytest.mark.parametrize("size", [1, 7, 1000])
-async def test_batches_and_order_do_not_matter(store: Store, database_url: str, remembered: int, size: int) -> None:
+async def test_batches_and_order_do_not_matter(store: Store, store_url: str, remembered: int, size: int) -> None:
     bodies = [body for n in range(12) for body in story(f"k{n}", n)]
     items = [item(body) for body in bodies]
     random.Random(size).shuffle(items)
     items += items[::3]
-    writer = Store.open(database_url, redecode=store.writer.redecode, remembered=remembered)
+    writer = Store.open(store_url, redecode=store.writer.redecode, remembered=remembered)
     for batch in batches(items, size):
         await writer.write(batch)
     await writer.close()
@@ -127,8 +127,8 @@ async def test_batches_and_order_do_not_matter(store: Store, database_url: str, 
     assert set((await newest_facts(store)).values()) == {"call.settled"}
 
 
-async def test_what_is_remembered_and_what_is_read_give_the_same_rows(database_url: str, store: Store) -> None:
-    forgetful = Store.open(database_url, redecode=store.writer.redecode, remembered=0)
+async def test_what_is_remembered_and_what_is_read_give_the_same_rows(store_url: str, store: Store) -> None:
+    forgetful = Store.open(store_url, redecode=store.writer.redecode, remembered=0)
     enter, ring, answer, bye, end = story("a")
     for body in (end, enter, answer, ring, bye):
         await store.write([item(body)])
@@ -213,10 +213,10 @@ async def test_unopened_records_in_any_order(store: Store, order: tuple[int, ...
     assert await count(store, unopened) == 0
 
 
-async def test_an_old_record_needs_its_decoder(database_url: str, store: Store) -> None:
+async def test_an_old_record_needs_its_decoder(store_url: str, store: Store) -> None:
     enter, ring, *_ = story("k")
     await store.write([item(enter)])
-    blind = Store.open(database_url)
+    blind = Store.open(store_url)
     with pytest.raises(StoreError, match="not told how"):
         await blind.write([item(ring)])
     assert (await call_of(store, "k"))["record_count"] == 1

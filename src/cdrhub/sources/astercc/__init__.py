@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, cast
 
-from cdrhub.errors import ConfigError
+from cdrhub.errors import ImportOnly
 from cdrhub.model.call import Call
 from cdrhub.sources.astercc.config import AsterCCConfig, AsterCCSettings
 from cdrhub.sources.astercc.decode import decoder
@@ -36,7 +36,7 @@ class AsterCC:
 
     def source(self, config: SourceConfig) -> Source:  # noqa: ARG002 - refused whatever it says
         """Refused: there is no transport yet."""
-        raise ConfigError(
+        raise ImportOnly(
             "type = 'astercc': a source of this type can be decoded and imported, not yet listened to; "
             "use `cdrhub import`"
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
-from cdrhub.errors import ConfigError
+from cdrhub.errors import ImportOnly
 from cdrhub.model.call import Call
 from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig, System
 from cdrhub.sources.freeswitch import files
@@ -54,7 +54,7 @@ class FreeSwitch:
 
     def source(self, config: SourceConfig) -> Source:
         """Refused: there is no transport yet."""
-        raise ConfigError(
+        raise ImportOnly(
             f"type = {config.type!r}: a source of this type can be decoded and imported, not yet listened to; "
             "use `cdrhub import`"
         )

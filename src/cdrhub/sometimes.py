@@ -1,0 +1,29 @@
+"""What would be said over and over is said once, and again after a while if it still holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+EVERY_SECONDS = 60.0
+
+
+class Sometimes:
+    """Remembers when each thing was said last."""
+
+    def __init__(self, *, every: float = EVERY_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every = every
+        self._clock = clock
+        self._said: dict[object, float] = {}
+
+    def now(self, what: object) -> bool:
+        """Whether it is time to say `what` (the first time, and then every so many seconds)."""
+        at = self._clock()
+        if (last := self._said.get(what)) is not None and at - last < self._every:
+            return False
+        self._said[what] = at
+        return True
+
+    def over(self, what: object) -> bool:
+        """`what` holds no longer; whether it had been said."""
+        return self._said.pop(what, None) is not None
