@@ -118,7 +118,8 @@ async def _reload_on(hangup: asyncio.Event, *, hub: Hub, load: Callable[[], Conf
         hangup.clear()
         notifier.reloading()
         try:
-            await hub.reload(await asyncio.to_thread(load))
+            config = await asyncio.to_thread(load)
+            await asyncio.shield(hub.reload(config))  # a stop waits for it, and does not leave it half done
         except CdrhubError as error:
             log.error("the reload was refused; the old configuration stays", action="reload_refused", error=str(error))
         notifier.ready(hub.status())

@@ -20,7 +20,7 @@ from cdrhub import __version__
 from cdrhub.clock import ClockWatch, spoken_offset
 from cdrhub.config import Config
 from cdrhub.decoders import Decoders, Revision
-from cdrhub.errors import ConfigError, ImportOnly, IntakeRefused, StoreUnavailable
+from cdrhub.errors import CdrhubError, ConfigError, ImportOnly, IntakeRefused, StoreUnavailable
 from cdrhub.intake import SourceIntake
 from cdrhub.journal import SUSPECT_STARTS, Journal
 from cdrhub.listeners import Listeners
@@ -45,6 +45,7 @@ PREPARE_RETRY_SECONDS = 2.0
 RETENTION_EVERY_SECONDS = 3600.0
 SWEEP_EVERY_SECONDS = 10.0
 SWEEP_SILENCE = timedelta(seconds=5)  #: an open call with a younger record is not looked at
+OVERLAP_SECONDS = 2.0
 WATCH_EVERY_SECONDS = 1.0
 
 
@@ -62,9 +63,17 @@ class Hub:
     """Everything of one process but its HTTP server and its signals."""
 
     def __init__(
-        self, config: Config, *, journal: Journal, store: Store, listeners: Listeners, decoders: Decoders
+        self,
+        config: Config,
+        *,
+        journal: Journal,
+        store: Store,
+        listeners: Listeners,
+        decoders: Decoders,
+        sweep_seconds: float,
     ) -> None:
         self.config = config
+        self._sweep_seconds = sweep_seconds
         self.metrics = Metrics()
         self.routes = Routes()
         self._journal = journal
@@ -76,6 +85,7 @@ class Hub:
         self._suspect_clocks: dict[str, timedelta] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._prepared = False
+        self._changing = asyncio.Lock()
         self._sometimes = Sometimes()
         self._show_journal()
         self._pipeline = Pipeline(
@@ -92,7 +102,7 @@ class Hub:
     # -- life ------------------------------------------------------------------------------------------------------
 
     @classmethod
-    async def start(cls, config: Config) -> Self:
+    async def start(cls, config: Config, *, sweep_seconds: float = SWEEP_EVERY_SECONDS) -> Self:
         """A hub that takes records. Raises ConfigError, AddressUnavailable, JournalLocked or StoreError for what a
         person must mend first; a database that is merely away is waited for."""
         built = _built(config)
@@ -111,7 +121,14 @@ class Hub:
             on_failure.push_async_callback(store.close)
             for revision, (source, system_name, settings) in journal.settings().items():
                 decoders.learn(Revision(revision=revision, source=source, system=system_name, settings=settings))
-            hub = cls(config, journal=journal, store=store, listeners=listeners, decoders=decoders)
+            hub = cls(
+                config,
+                journal=journal,
+                store=store,
+                listeners=listeners,
+                decoders=decoders,
+                sweep_seconds=sweep_seconds,
+            )
             with contextlib.suppress(StoreUnavailable):
                 await hub._prepare()
             on_failure.push_async_callback(hub._cancel_tasks)
@@ -128,7 +145,8 @@ class Hub:
             asyncio.create_task(self._watch(), name="watch"),
         ]
         for name, source in built.items():
-            await self._start_source(name, source)
+            await self._remember_settings(name, self.config)
+            self._start_source(name, source)
         log.info(
             "started",
             action="started",
@@ -140,17 +158,24 @@ class Hub:
         )
 
     async def stop(self) -> None:
-        """Stop taking, then bring into the database what was taken, within the configured time."""
-        await asyncio.gather(*(self._stop_source(name) for name in list(self._running)))
-        if self._prepared:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.config.hub.shutdown_seconds):
-                    await self._pipeline.drain()
-        await self._cancel_tasks()
-        left = self._journal.stats.depth
-        await self._journal.close()
-        await self._store.close()
-        self._listeners.close()
+        """Stop taking, then bring into the database what was taken, within the configured time.
+
+        If a part of the hub failed, nothing is drained and the journal does not note a clean end: should it be a
+        record that did it, the starts to come will find it (journal, poison).
+        """
+        async with self._changing:
+            failed = any(task.done() and not task.cancelled() for task in self._tasks)
+            await asyncio.gather(*(_stop(running) for running in self._running.values()))
+            self._running.clear()
+            if self._prepared and not failed:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self.config.hub.shutdown_seconds):
+                        await self._pipeline.drain()
+            await self._cancel_tasks()
+            left = self._journal.stats.depth
+            await self._journal.close(clean=not failed)
+            await self._store.close()
+            self._listeners.close()
         log.info("stopped", action="stopped", left_in_journal=left)
 
     async def _cancel_tasks(self) -> None:
@@ -165,29 +190,38 @@ class Hub:
             task.result()
 
     async def reload(self, config: Config) -> None:
-        """Take over a new configuration, all of it or nothing: ConfigError leaves everything as it was.
+        """Take over a new configuration, all of it or nothing: a CdrhubError leaves everything as it was.
 
         Unchanged sources keep their connections. What cannot change in a running process is refused by name.
         """
-        for key, old, new in (
-            ("hub.data_dir", self.config.hub.data_dir, config.hub.data_dir),
-            ("database", self.config.database, config.database),
-            ("http", self.config.http, config.http),
-        ):
-            if old != new:
-                raise ConfigError(f"{key} cannot change while the daemon runs: restart it")
-        before = self.config
-        stays = {name for name in self._running if not _changed(name, before, config)}
-        built = {name: system(table.type).source(table) for name, table in config.sources.items() if name not in stays}
-        self._listeners.expect(_addresses(config))
-        self.config = config
-        self._pipeline.forget_ownership()
-        gone = self._running.keys() - stays
-        await asyncio.gather(*(self._stop_source(name) for name in gone))
-        for name, source in built.items():
-            await self._start_source(name, source)
-        self._listeners.release_unused()
-        log.info("reloaded", action="reloaded", changed=sorted(gone | built.keys()), sources=len(self._running))
+        async with self._changing:
+            for key in ("hub", "database", "http"):
+                if getattr(self.config, key) != getattr(config, key):
+                    raise ConfigError(f"[{key}] cannot change while the daemon runs: restart it")
+            before = self.config
+            stays = {name for name in self._running if not _changed(name, before, config)}
+            built = {name: source for name, source in _built(config).items() if name not in stays}
+            self._listeners.expect(_addresses(config))
+            try:
+                for name in built:
+                    await self._remember_settings(name, config)
+            except CdrhubError:
+                self._listeners.expect(_addresses(before))
+                self._listeners.release_unused()
+                raise
+            self.config = config
+            self._pipeline.forget_ownership()
+            gone = {name: self._running.pop(name) for name in self._running.keys() - stays}
+            for name in [name for name in gone if _pushed_to(name, before) == _pushed_to(name, config) is not None]:
+                self._start_source(name, built.pop(name))
+                await self._overlap(name)
+            await asyncio.gather(*(_stop(running) for running in gone.values()))
+            for name, source in built.items():
+                self._start_source(name, source)
+            self._listeners.release_unused()
+        log.info(
+            "reloaded", action="reloaded", changed=sorted(gone.keys() | built.keys()), sources=sorted(self._running)
+        )
 
     # -- readiness -------------------------------------------------------------------------------------------------
 
@@ -217,15 +251,19 @@ class Hub:
 
     # -- sources ---------------------------------------------------------------------------------------------------
 
-    async def _start_source(self, name: str, source: Source) -> None:
+    async def _remember_settings(self, name: str, config: Config) -> None:
+        """Keep a source's decode settings before any record comes under them. Raises IntakeRefused."""
+        revision, settings = config.revision(name), config.settings(name).model_dump_json()
+        kind = config.sources[name].type
+        await self._journal.remember_settings(revision, source=name, system=kind, settings=settings)
+        self._decoders.learn(Revision(revision=revision, source=name, system=kind, settings=settings))
+
+    def _start_source(self, name: str, source: Source) -> None:
         config = self.config.sources[name]
-        revision, settings = self.config.revision(name), self.config.settings(name).model_dump_json()
-        await self._journal.remember_settings(revision, source=name, system=config.type, settings=settings)
-        self._decoders.learn(Revision(revision=revision, source=name, system=config.type, settings=settings))
         intake = SourceIntake(
             name,
             hub=self.config.hub.name,
-            revision=revision,
+            revision=self.config.revision(name),
             journal=self._journal,
             metrics=self.metrics,
             listeners=self._listeners,
@@ -235,10 +273,13 @@ class Hub:
         task = asyncio.create_task(runner.run(), name=f"source {name}")
         self._running[name] = _Running(config=config, runner=runner, intake=intake, task=task)
 
-    async def _stop_source(self, name: str) -> None:
-        running = self._running.pop(name)
-        await running.runner.stop()
-        await running.task
+    async def _overlap(self, name: str) -> None:
+        """Wait until the new one of two sources at a path serves, so that no push meets a closed door between them."""
+        path = self.config.sources[name].ingest_path or ""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(OVERLAP_SECONDS):
+                while self.routes.handlers(path) < 2:  # noqa: ASYNC110 - a few turns of the loop, once a reload
+                    await asyncio.sleep(0.001)
 
     def _ownership(self, source: str, system_name: str) -> Ownership:
         config = self.config.sources.get(source)
@@ -315,26 +356,35 @@ class Hub:
         """Conclude what can be concluded of calls that stay open, as records like any other."""
         told: dict[str, bytes] = {}
         while True:
-            await asyncio.sleep(SWEEP_EVERY_SECONDS)
+            await asyncio.sleep(self._sweep_seconds)
             if not self._prepared:
                 continue
-            now = datetime.now(UTC)
-            still: dict[str, bytes] = {}
             try:
-                async for found in open_calls(self._store, silent_since=now - SWEEP_SILENCE):
-                    running = self._running.get(found.source)
-                    if running is None:
-                        continue
-                    said = conclusion(
-                        system(running.config.type), running.config, found.call, silent_for=now - found.last_received_at
-                    )
-                    if said is not None:
-                        still[found.id] = encode_inference(said)
-                        if told.get(found.id) != still[found.id]:
-                            await running.intake.infer(said)
+                await self._store.join_unopened()
+                told = await self._conclude(told)
             except (StoreUnavailable, IntakeRefused) as error:
                 log.warning("conclusions wait", action="sweep_waits", error=str(error))
-            told = still
+
+    async def _conclude(self, told: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Journal every conclusion about an open call that was not `told` before; all that hold now."""
+        now = datetime.now(UTC)
+        still: dict[str, bytes] = {}
+        async for found in open_calls(self._store, silent_since=now - SWEEP_SILENCE):
+            running = self._running.get(found.source)
+            if running is None:
+                continue
+            kind = system(running.config.type)
+            try:
+                said = conclusion(kind, running.config, found.call, silent_for=now - found.last_received_at)
+            except Exception:
+                if self._sometimes.now(("conclude", found.source)):
+                    log.exception("a conclusion failed", action="conclude_failed", source=found.source)
+                continue
+            if said is not None:
+                still[found.id] = encode_inference(said)
+                if told.get(found.id) != still[found.id]:
+                    await running.intake.infer(said)
+        return still
 
     async def _watch(self) -> None:
         while True:
@@ -372,6 +422,17 @@ def _changed(name: str, old: Config, new: Config) -> bool:
     if name not in new.sources:
         return True
     return old.sources[name] != new.sources[name] or old.revision(name) != new.revision(name)
+
+
+async def _stop(running: _Running) -> None:
+    await running.runner.stop()
+    await running.task
+
+
+def _pushed_to(name: str, config: Config) -> str | None:
+    """The path at which records are pushed to this source, if they are."""
+    table = config.sources.get(name)
+    return table.ingest_path if table is not None else None
 
 
 def _addresses(config: Config) -> dict[str, str]:

@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 
 class SystemdNotifier:
@@ -39,9 +40,7 @@ class SystemdNotifier:
     def _send(self, message: str) -> None:
         if not self._address:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
-            try:
-                notify.connect(self._address)
-                notify.sendall(message.encode())
-            except OSError:  # a manager that went away must not take the daemon along
-                self._address = ""
+        # A manager that is away for a moment must neither take the daemon along nor miss the beats after it.
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+            notify.connect(self._address)
+            notify.sendall(message.encode())

@@ -34,6 +34,10 @@ class Routes:
             if not stack:
                 del self._handlers[path]
 
+    def handlers(self, path: str) -> int:
+        """How many handlers are mounted at `path`: two while a source is being exchanged."""
+        return len(self._handlers.get(path, ()))
+
     def find(self, path: str) -> HttpHandler | None:
         """The handler of `path`, or None."""
         asked = path.encode("utf-8", "surrogateescape")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import socket
 import sqlite3
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -91,6 +94,106 @@ def test_a_changed_source_inherits_its_listening_socket(tmp_path: Path) -> None:
         daemon.wait_for("cdrhub_records_stored_total", 40, result="applied")
         assert daemon.stop() == 0
     assert calls(database) == 40
+
+
+def wait_for_log(daemon: Daemon, text: str, *, times: int = 1) -> None:
+    deadline = time.monotonic() + 20
+    while daemon.log.read_text().count(text) < times:
+        assert time.monotonic() < deadline, daemon.log.read_text()[-2000:]
+        time.sleep(0.02)
+
+
+def test_a_source_that_is_taken_out_closes_its_port_and_a_tenant_that_changes_counts_at_once(tmp_path: Path) -> None:
+    first, second, database = free_port(), free_port(), tmp_path / "hub.db"
+    daemon = Daemon(
+        tmp_path, database=f"sqlite:///{database}", sources=source(first) + source(second, "second", 'tenant = "old"')
+    )
+    with started(daemon):
+        for number, tenant in enumerate(("old", "new"), start=1):
+            with socket.create_connection(("127.0.0.1", second)) as pbx:
+                pbx.sendall(LINE % (number, number))
+                daemon.wait_for("cdrhub_records_stored_total", number, source="second", result="applied")
+            if tenant == "old":
+                text = daemon.config.read_text().replace(source(first), "").replace("old", "new")
+                daemon.config.write_text(text)
+                daemon.signal(signal.SIGHUP)
+                wait_for_log(daemon, '"reloaded"')
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", first))
+        assert daemon.stop() == 0
+    with contextlib.closing(sqlite3.connect(database)) as stored:
+        assert stored.execute("SELECT tenant FROM calls ORDER BY call_key").fetchall() == [("old",), ("new",)]
+
+
+def test_a_reload_to_a_taken_port_is_refused_whole(tmp_path: Path) -> None:
+    port = free_port()
+    daemon = Daemon(tmp_path, database=f"sqlite:///{tmp_path / 'hub.db'}", sources=source(port))
+    with started(daemon), socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = holder.getsockname()[1]
+        daemon.config.write_text(daemon.config.read_text() + 'tenant = "changed"\n' + source(taken, "second"))
+        daemon.signal(signal.SIGHUP)
+        wait_for_log(daemon, "reload_refused")
+        assert f"sources.second.listen: cannot listen on 127.0.0.1:{taken}" in daemon.log.read_text()
+        with socket.create_connection(("127.0.0.1", port)) as pbx:
+            pbx.sendall(LINE % (1, 1))
+            daemon.wait_for("cdrhub_records_stored_total", 1, result="applied")
+        assert daemon.stop() == 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "hub.db")) as stored:
+        assert stored.execute("SELECT tenant FROM calls").fetchall() == [("",)]
+
+
+def test_no_push_meets_a_closed_door_while_its_source_is_exchanged(tmp_path: Path) -> None:
+    path = "/ingest/voicenter/0123456789abcdef-secret"
+    vendor = f'[sources.vendor]\ntype = "voicenter"\npath = "{path}"\nregion = "IL"\n'
+    daemon = Daemon(tmp_path, database=f"sqlite:///{tmp_path / 'hub.db'}", sources=vendor)
+    with started(daemon):
+        statuses: list[int] = []
+        over = threading.Event()
+
+        def post() -> None:
+            number = 0
+            while not over.is_set():
+                number += 1
+                body = b'{"ivruniqueid":"k%d","type":"Incoming Call","status":"ANSWER","time":1790000000}' % number
+                asked = urllib.request.Request(f"http://127.0.0.1:{daemon.http_port}{path}", data=body)
+                try:
+                    with urllib.request.urlopen(asked, timeout=10) as answer:
+                        statuses.append(answer.status)
+                except urllib.error.HTTPError as error:
+                    statuses.append(error.code)
+
+        poster = threading.Thread(target=post)
+        poster.start()
+        try:
+            for number, region in enumerate(("FR", "DE", "IL", "NG"), start=1):
+                text = re.sub('region = "[A-Z]+"', f'region = "{region}"', daemon.config.read_text())
+                daemon.config.write_text(text)
+                daemon.signal(signal.SIGHUP)
+                wait_for_log(daemon, '"reloaded"', times=number)
+        finally:
+            over.set()
+            poster.join()
+        assert set(statuses) == {200}
+        assert daemon.stop() == 0
+
+
+def test_a_clock_that_is_steadily_wrong_is_named(tmp_path: Path) -> None:
+    port = free_port()
+    with started(Daemon(tmp_path, database=f"sqlite:///{tmp_path / 'hub.db'}", sources=source(port))) as daemon:
+        ended = datetime.now(UTC) - timedelta(hours=2)
+        times = [f"{ended - timedelta(seconds=s):%Y/%m/%d %H:%M:%S}" for s in (20, 15, 0)]
+        with socket.create_connection(("127.0.0.1", port)) as pbx:
+            for number in range(30):
+                pbx.sendall(
+                    f"Call {number},x{number},00:00:15,{','.join(times)},TerminatedByDst,Ext.114,0266904995,114,10001,"
+                    f"0266904995,,,,,,,,Chain: Ext.114;0266904995;\r\n".encode()
+                )
+        daemon.wait_for("cdrhub_records_stored_total", 30, result="applied")
+        wait_for_log(daemon, "clock_suspect")
+        assert "source pbx: its clock is 2 h behind" in daemon.get("/readyz")
+        assert daemon.stop() == 0
 
 
 def test_a_bad_file_changes_nothing_on_sighup(tmp_path: Path) -> None:

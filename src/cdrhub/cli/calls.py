@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -24,7 +23,7 @@ from cdrhub.cli.options import (
     span,
     zone,
 )
-from cdrhub.cli.output import Format, Listing, dumped, show, spoken_value
+from cdrhub.cli.output import Format, Listing, dumped, record_row, show, spoken_value
 from cdrhub.cli.plain import plain
 from cdrhub.errors import UsageError
 from cdrhub.model.disposition import Direction, Disposition
@@ -103,9 +102,10 @@ def list_calls(
 ) -> None:
     """List calls, the newest first.
 
-    A call belongs to the moment at which it started. A number is found in any spelling that its sources' regions
-    understand. The table shows the main columns, every other format all of them; in CSV a text that a spreadsheet
-    would run as a formula, telephone numbers with + among them, begins with an apostrophe.
+    A call belongs to the moment at which it started. A number is found on any side of a call, as it was sent and in
+    any spelling that the sources' regions understand. The table shows the main columns, every other format all of
+    them; in CSV a text that a spreadsheet would run as a formula, telephone numbers with + among them, begins with an
+    apostrophe.
     """
     if context.invoked_subcommand is not None:
         return
@@ -123,7 +123,8 @@ def list_calls(
         source=source,
         queue=queue,
         agent=agent,
-        number=spelling(settings, number, source=source) if number is not None else None,
+        number=number,
+        readings=readings(settings, number, source=source) if number is not None else frozenset(),
         disposition=disposition,
         direction=direction,
     )
@@ -144,7 +145,9 @@ def list_calls(
 
 @_calls.command("show", epilog="Example: cdrhub calls show 0197c4c5-9b6e-7c11-b5f2-1c2d3e4f5a6b")
 def show_call(
-    call_id: Annotated[str, typer.Argument(metavar="ID", help="The call's id, or its system's key (call_key).")],
+    call_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The call's id, its first 8 or more characters, or its call_key.")
+    ],
     config: ConfigFile = None,
     *,
     form: FormatOption = Format.TABLE,
@@ -160,7 +163,7 @@ def show_call(
     with opened(settings) as database:
         call = database.run(one(database.store, call_id.strip()))
         legs = database.run(legs_of(database.store, call["id"]))
-        records = [asdict(record) for record in database.run(records_of(database.store, call["id"]))]
+        records = [record_row(record) for record in database.run(records_of(database.store, call["id"]))]
     if form is Format.TABLE:
         _show_in_full(call, legs, records, local)
         return
@@ -168,15 +171,15 @@ def show_call(
     sys.stdout.write(dumped(whole, zone=local, indent=2 if form is Format.JSON else None) + "\n")
 
 
-def spelling(config: Config, number: str, *, source: str | None) -> str:
-    """`number` in E.164 where the sources that may hold it agree on its reading, else as it was typed."""
+def readings(config: Config, number: str, *, source: str | None) -> frozenset[str]:
+    """What `number` is in E.164 to `source`, or to each of all sources. UsageError if it has no digit."""
     from cdrhub.model.numbers import read_number  # noqa: PLC0415 - phonenumbers is heavy
 
     if not any(character.isdigit() for character in number):
         raise UsageError(f"--number: {number!r} has no digit")
     names = [source] if source is not None else list(config.sources)
-    readings = {read_number(number, config.settings(name).number_plan()).e164 for name in names} - {None}
-    return str(readings.pop()) if len(readings) == 1 else number
+    found = (read_number(number, config.settings(name).number_plan()).e164 for name in names)
+    return frozenset(e164 for e164 in found if e164 is not None)
 
 
 def _show_in_full(

@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from cdrhub.errors import NotFound
 
 if TYPE_CHECKING:
     from cdrhub.cli.reading import Reader
@@ -40,14 +43,18 @@ async def _next(items: AsyncIterator[T], missing: T) -> T:
 
 
 @contextmanager
-def opened(config: Config) -> Iterator[Opened]:
+def opened(config: Config, *, create: bool = False) -> Iterator[Opened]:
     """The store of `config` while the context is open.
 
-    An empty database gets its schema; another version's is refused (SchemaOutdated). Raises StoreUnavailable.
+    An SQLite file that is not there is made only with `create`, else it is NotFound: a reader that makes an empty one
+    hides a wrong address. An empty database gets its schema; another version's is refused (SchemaOutdated). Raises
+    StoreUnavailable.
     """
     from cdrhub.cli.reading import Reader  # noqa: PLC0415 - SQLAlchemy is not for --help
     from cdrhub.store import Store  # noqa: PLC0415
 
+    if not create and (file := missing_file(config)) is not None:
+        raise NotFound(f"there is no database at {file}: start the daemon once, or correct database.url")
     reader = Reader(config)
     with asyncio.Runner() as runner:
         store = Store.open(config.database.url.get_secret_value(), connections=1, redecode=reader.decode)
@@ -57,3 +64,12 @@ def opened(config: Config) -> Iterator[Opened]:
             yield Opened(store=store, reader=reader, runner=runner)
         finally:
             runner.run(store.close())
+
+
+def missing_file(config: Config) -> Path | None:
+    """The file of an SQLite database that does not exist yet; None for one that does, and for servers."""
+    scheme, separator, file = config.database.url.get_secret_value().partition(":///")
+    if scheme != "sqlite" or not separator:
+        return None
+    path = Path(file.partition("?")[0])
+    return None if path.exists() else path

@@ -17,18 +17,19 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cdrhub.cli.failure import Exit, say
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
     from cdrhub.sources.voicenter.simulate import Ledger
@@ -37,17 +38,20 @@ LINES_PER_SECOND = 6.0
 PUSHES_PER_SECOND = 6.0
 REPEATED_EVERY = 17  #: 3CX lines, of which one is sent twice
 BROKEN_EVERY = 40  #: 3CX lines, of which one has lost its end
+KEPT_OF_BROKEN = 3  #: the part of a line that is left of it, which has less than 20 fields
 BROKEN_PUSHES = 0.02  #: share of Voicenter bodies that nobody can understand
-ROWS = 18
+ROWS = 18  #: where the output is no terminal
+FRAME_LINES = 8  #: of a terminal's that are not rows: title, head, rules, two lines below, the prompt
+DROPPED = ("agent", "queue", "direction")  #: columns that a narrow terminal does not show, the first ones first
 REFRESH_SECONDS = 0.5
 PIPE_WIDTH = 132  #: columns where the output is no terminal
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
-HISTORY = timedelta(minutes=10)
 
 _LATEST = """
-SELECT system, direction, caller_number, callee_number, queue, agent_id, disposition, talk_seconds, ended_at
-FROM v_calls ORDER BY first_received_at DESC, id DESC LIMIT ?
+SELECT substr(ended_at, 12, 8) AS "ended", system, direction, caller_number AS "from", callee_number AS "to", queue,
+       agent_id AS agent, disposition, talk_seconds AS talk
+FROM v_calls ORDER BY ended_at DESC, first_received_at DESC, id DESC LIMIT ?
 """
 
 
@@ -158,17 +162,12 @@ mode = "listen"
 listen = "127.0.0.1:{tcp}"
 allow = ["127.0.0.1"]
 region = "FR"
-directory = "paris.csv"
 
 [sources.tel-aviv]
 type = "voicenter"
 path = "{path}"
 region = "IL"
 """
-        )
-        (self.folder / "paris.csv").write_text(
-            "number,kind,name,team,agent\n611,queue,Sales,,\n612,queue,Support,,\n615,queue,Billing,,\n"
-            "8000,ivr,Main Number,,\n999,voicemail,Voicemail,,\n"
         )
         return config
 
@@ -190,12 +189,12 @@ region = "IL"
         from cdrhub.sources.threecx import simulate as threecx  # noqa: PLC0415 - heavy, and for this command only
         from cdrhub.sources.voicenter import simulate as voicenter  # noqa: PLC0415
 
-        start = datetime.now(UTC) - HISTORY
+        start = _now()
         ledger = voicenter.Ledger()
         if seconds is not None:
             asyncio.get_running_loop().call_later(seconds, self.over.set)
-        lines = self._spoiled(threecx.lines(seed=7, start=start))
-        pushes = voicenter.pushes(seed=7, start=start, broken=BROKEN_PUSHES, over=self.over.is_set)
+        lines = self._spoiled(threecx.lines(seed=7, start=start, region="FR", clock=_now))
+        pushes = voicenter.pushes(seed=7, start=start, broken=BROKEN_PUSHES, over=self.over.is_set, clock=_now)
         async with asyncio.TaskGroup() as group:
             group.create_task(threecx.send("127.0.0.1", tcp, records=lines, rate=LINES_PER_SECOND))
             group.create_task(voicenter.send(pushes, url=url, rate=PUSHES_PER_SECOND, ledger=ledger))
@@ -210,7 +209,7 @@ region = "IL"
             broken = number % BROKEN_EVERY == 0
             self.sent.lines += 1
             self.sent.broken += broken
-            yield line[: len(line) // 2].rstrip() + b"\r\n" if broken else line
+            yield line[: len(line) // KEPT_OF_BROKEN].rstrip() + b"\r\n" if broken else line
             if number % REPEATED_EVERY == 0 and not broken:
                 self.sent.lines += 1
                 self.sent.repeated += 1
@@ -225,34 +224,34 @@ region = "IL"
         if not console.is_terminal:
             console.print("the daemon runs; simulated 3CX and Voicenter are connected", highlight=False)
             await self.over.wait()
-            console.print(await asyncio.to_thread(self._table, http))
+            console.print(await asyncio.to_thread(self._picture, http, width=PIPE_WIDTH, rows=ROWS))
             return
         with Live(console=console, auto_refresh=False) as live:
             while not self.over.is_set():
-                live.update(await asyncio.to_thread(self._table, http), refresh=True)
+                width, height = console.size
+                rows = max(1, height - FRAME_LINES)
+                live.update(await asyncio.to_thread(self._picture, http, width=width, rows=rows), refresh=True)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self.over.wait(), REFRESH_SECONDS)
 
-    def _table(self, http: int) -> Table:
-        from rich.table import Table  # noqa: PLC0415
+    def _picture(self, http: int, *, width: int, rows: int) -> Group:
+        """The newest calls, and below them what the daemon says of its records."""
+        from rich.console import Group  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
-        from cdrhub.cli.plain import plain  # noqa: PLC0415
-
-        with suppress(OSError):
-            figures = _figures(http)
-            caption = (
-                f"{figures.received} records received, {figures.applied} stored, {figures.duplicates} duplicates, "
-                f"{figures.suspended} in suspense · http://127.0.0.1:{http}/metrics · Ctrl-C ends"
-            )
-        table = Table(title="calls as they land (newest first)", caption=caption, title_justify="left")
-        for name in ("system", "direction", "from", "to", "queue", "agent", "disposition", "talk", "ended (UTC)"):
-            table.add_column(name, justify="right" if name == "talk" else "left", no_wrap=True)
+        figures = _figures(http)
         with closing(sqlite3.connect(f"file:{self._database()}?mode=ro", uri=True)) as database:
-            for row in database.execute(_LATEST, (ROWS,)):
-                *texts, ended = row
-                table.add_row(*(Text(plain("" if v is None else str(v))) for v in (*texts, (ended or "")[:19])))
-        return table
+            found = database.execute(_LATEST, (rows,))
+            columns = [name for name, *_ in found.description]
+            calls = [dict(zip(columns, row, strict=True)) for row in found]
+        return Group(
+            _table(columns, calls, width=width),
+            Text(
+                f"{figures.received} received, {figures.applied} stored, {figures.duplicates} duplicates, "
+                f"{figures.suspended} in suspense"
+            ),
+            Text(f"http://127.0.0.1:{http}/metrics · Ctrl-C ends"),
+        )
 
     async def _drained(self, http: int) -> _Figures:
         """The figures once everything received is in the database."""
@@ -304,6 +303,39 @@ region = "IL"
         shutil.copytree(self.folder, kept, dirs_exist_ok=True)
         say(f"the figures do not add up; database and log are kept in {kept}")
         return Exit.DIFFERENT
+
+
+def _table(columns: Sequence[str], calls: Sequence[Mapping[str, Any]], *, width: int) -> Table:
+    """`calls` in as many of the columns as `width` has room for."""
+    from rich.cells import cell_len  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    from cdrhub.cli.plain import plain  # noqa: PLC0415
+
+    cells = {name: ["" if call[name] is None else plain(str(call[name])) for call in calls] for name in columns}
+    shown = fitting({name: max(map(cell_len, (name, *column))) for name, column in cells.items()}, width=width)
+    table = Table(title="calls as they end (UTC, newest first)", title_justify="left")
+    for name in shown:
+        table.add_column(name, justify="right" if name == "talk" else "left", no_wrap=True)
+    for row in zip(*(cells[name] for name in shown), strict=True):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def fitting(widths: Mapping[str, int], *, width: int) -> list[str]:
+    """The columns, of so many characters each, that fit into `width` with their frames: without as many of DROPPED as
+    it takes."""
+    shown = list(widths)
+    for name in DROPPED:
+        if sum(widths[column] + len("│  ") for column in shown) + len("│") <= width:
+            break
+        shown.remove(name)
+    return shown
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _get(port: int, path: str) -> str:

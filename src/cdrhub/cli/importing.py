@@ -8,18 +8,23 @@ live, so nobody is told of them and nothing is decided on them.
 from __future__ import annotations
 
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from gzip import BadGzipFile, GzipFile
+from io import BufferedIOBase, BufferedReader
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cdrhub.cli.database import Opened, opened
 from cdrhub.cli.options import ConfigFile, known_source, loaded
+from cdrhub.cli.output import counted
 from cdrhub.cli.plain import plain
-from cdrhub.errors import UsageError
+from cdrhub.errors import CdrhubError, DecodeError, UsageError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -32,44 +37,55 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1024**2
 MAX_DOCUMENT_BYTES = 1024**3  #: of a file that is one document and can only be read as a whole
 MAX_BATCH_BYTES = 8 * 1024**2  #: of record bodies in one transaction
+TRIED = 20  #: records of a file, of which one at least must be understood
+GZIP = b"\x1f\x8b"  #: how such a file begins (RFC 1952, 2.3.1)
 
 Split = Callable[[bytes], tuple[Sequence[bytes], bytes]]
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's command to `app`."""
-    app.command("import", epilog="Examples: cdrhub import lagos cdr.log · zcat cdr-2025-*.gz | cdrhub import lagos -")(
-        import_files
-    )
+    app.command(
+        "import",
+        epilog="Examples: cdrhub import lagos cdr.log cdr-2025-*.gz · ssh pbx cat cdr.log | cdrhub import lagos -",
+    )(import_files)
 
 
 def import_files(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="The source that the records belong to.")],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Logs or exports of it; - is standard input.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", help="Logs or exports of it, gzip or not; - is standard input.")
+    ],
     config: ConfigFile = None,
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help=f"Also import a file of whose first {TRIED} records none is understood.")
+    ] = False,
 ) -> None:
     """Import a phone system's old logs and exports.
 
     Records that are in the database already are recognised and left alone, so an import can be repeated and may
     overlap with what the daemon received; it may also run beside the daemon. What cannot be understood is kept in
-    suspense and the exit code is still 0: `cdrhub suspense list` shows it.
+    suspense and the exit code is still 0: `cdrhub suspense list` shows it. A file that begins with nothing else is
+    taken for another system's: the import stops there with exit code 65, unless --force is given.
     """
     settings = loaded(config)
     known_source(settings, source)
     for file in files:
         if str(file) != "-" and not file.is_file():
             raise FileNotFoundError(2, "there is no such file", str(file))
-    with opened(settings) as database:
-        total = _import(database, config=settings, source=source, files=files)
+    with opened(settings, create=True) as database:
+        total = _import(database, config=settings, source=source, files=files, force=force)
     typer.echo(
-        f"{total.records} records: {total.new} new, {total.duplicates} already there, {total.suspended} in suspense, "
-        f"{total.ignored} without a call; {total.calls_created} calls created, {total.calls_updated} completed"
+        f"{counted(total.records, 'record')}: {total.new} new, {total.duplicates} already there, "
+        f"{total.suspended} in suspense, {total.ignored} without a call; "
+        f"{counted(total.calls_created, 'call')} created, {total.calls_updated} completed"
     )
     if total.suspended:
         typer.echo(f"look at what is in suspense with: cdrhub suspense list --source {source}")
 
 
-def _import(database: Opened, *, config: Config, source: str, files: Sequence[Path]) -> Written:
+def _import(database: Opened, *, config: Config, source: str, files: Sequence[Path], force: bool) -> Written:
     from cdrhub.store.batch import Written  # noqa: PLC0415 - not for --help
 
     recorder = Recorder(database.reader, config=config, source=source)
@@ -77,7 +93,10 @@ def _import(database: Opened, *, config: Config, source: str, files: Sequence[Pa
     total = Written()
     with _progress(files) as progress:
         for file in files:
-            for batch in _batches(recorder, file, progress=progress, batch_records=config.database.batch_records):
+            items = _items(recorder, file, progress=progress)
+            if not force:
+                items = recognised(items, name=str(file), source=source)
+            for batch in batches(items, batch_records=config.database.batch_records):
                 total = added(total, database.run(database.store.write(batch)))
     return total
 
@@ -118,29 +137,64 @@ class _Shown:
     task: int
 
     def advance(self, amount: int) -> None:
+        """So many bytes more were read."""
         from rich.progress import TaskID  # noqa: PLC0415
 
         self.progress.advance(TaskID(self.task), amount)
 
+    def reached(self, position: int) -> None:
+        """So many bytes of the file were read, compressed as they are."""
+        from rich.progress import TaskID  # noqa: PLC0415
 
-def _batches(recorder: Recorder, file: Path, *, progress: Progress, batch_records: int) -> Iterator[list[Item]]:
-    """Items of a file in batches bounded by count and bytes."""
+        self.progress.update(TaskID(self.task), completed=position)
+
+
+def _items(recorder: Recorder, file: Path, *, progress: Progress) -> Iterator[Item]:
+    """The decoded records of a file, or of standard input."""
     if str(file) == "-":
-        yield from _batches_of(recorder, sys.stdin.buffer, "-", _shown(progress, "-", None), batch_records)
+        shown = _shown(progress, "-", None)
+        with open(sys.stdin.fileno(), "rb", closefd=False) as stream:
+            yield from _items_of(recorder, stream, "-", shown.advance)
         return
     with file.open("rb") as stream:
         shown = _shown(progress, file.name, file.stat().st_size)
-        yield from _batches_of(recorder, stream, file.name, shown, batch_records)
+        yield from _items_of(recorder, stream, file.name, lambda _: shown.reached(stream.tell()))
 
 
-def _batches_of(
-    recorder: Recorder, stream: BinaryIO, name: str, shown: _Shown, batch_records: int
-) -> Iterator[list[Item]]:
+def _items_of(recorder: Recorder, stream: BufferedReader, name: str, advance: Callable[[int], None]) -> Iterator[Item]:
+    try:
+        for body in messages(unpacked(stream), recorder.system, name=name, advance=advance):
+            yield recorder.item(body, file=name)
+    except (EOFError, BadGzipFile, zlib.error) as error:
+        raise CdrhubError(f"{name}: this gzip file is damaged ({error}); what came before is imported") from error
+
+
+def unpacked(stream: BufferedReader) -> BufferedIOBase:
+    """What `stream` holds, without the compression if it begins as gzip does. Reading a damaged one raises EOFError,
+    BadGzipFile or zlib.error."""
+    return GzipFile(fileobj=stream) if stream.peek(len(GZIP))[: len(GZIP)] == GZIP else stream
+
+
+def recognised(items: Iterator[Item], *, name: str, source: str) -> Iterator[Item]:
+    """`items`, if one at least of the first TRIED is understood. CdrhubError before any of them is handed on."""
+    first = list(islice(items, TRIED))
+    refusals = [item.outcome for item in first if isinstance(item.outcome, DecodeError)]
+    if first and len(refusals) == len(first):
+        raise CdrhubError(
+            f"{name}: none of the first {counted(len(first), 'record')} is understood as one of {source} "
+            f"({refusals[0]}); nothing of it is imported; --force imports it nevertheless, into suspense"
+        )
+    yield from first
+    yield from items
+
+
+def batches(items: Iterator[Item], *, batch_records: int) -> Iterator[list[Item]]:
+    """`items` in batches bounded by count and bytes."""
     batch: list[Item] = []
     size = 0
-    for body in messages(stream, recorder.system, name=name, advance=shown.advance):
-        batch.append(recorder.item(body, file=name))
-        size += len(body)
+    for item in items:
+        batch.append(item)
+        size += len(item.record.body)
         if len(batch) >= batch_records or size >= MAX_BATCH_BYTES:
             yield batch
             batch, size = [], 0
@@ -148,7 +202,7 @@ def _batches_of(
         yield batch
 
 
-def messages(stream: BinaryIO, system: System, *, name: str, advance: Callable[[int], None]) -> Iterator[bytes]:
+def messages(stream: BufferedIOBase, system: System, *, name: str, advance: Callable[[int], None]) -> Iterator[bytes]:
     """The messages of a stream, read in chunks; `advance` is told how many bytes were read.
 
     A file that is one document is complete at its end only: what has to be kept doubles with every read, so that

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -100,11 +101,18 @@ def zone(name: str) -> ZoneInfo:
 
 
 def actor(given: str | None) -> str:
-    """Who acts, for the audit: --as, else the name of the login."""
-    name = given or os.environ.get("SUDO_USER") or os.environ.get("USER") or os.environ.get("LOGNAME") or ""
+    """Who acts, for the audit: --as, else the name of the login, else that of the process's user."""
+    name = given or next(filter(None, map(os.environ.get, ("SUDO_USER", "USER", "LOGNAME"))), None) or _user()
     if not name.strip():
         raise UsageError("who does this? give --as NAME for the audit")
     return name.strip()
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a user that has no name on this machine, as in containers
+        return ""
 
 
 def known_source(config: Config, name: str) -> SourceConfig:

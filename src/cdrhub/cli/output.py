@@ -11,14 +11,17 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 from zoneinfo import ZoneInfo
 
 from cdrhub.cli.plain import cell, plain
+
+if TYPE_CHECKING:
+    from cdrhub.store.suspense import RecordRow
 
 WIDTH_OF_FILES = 250  #: columns of a table that goes to a file or a pipe
 _STEERS = re.compile(r"[\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -52,6 +55,16 @@ def show(listing: Listing, *, form: Format, zone: ZoneInfo, stream: TextIO | Non
     if form is Format.CSV:
         return _csv(listing, zone=zone, stream=out)
     return _json(listing, zone=zone, stream=out, lines=form is Format.NDJSON)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 record`, `2 records`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def record_row(record: RecordRow) -> dict[str, Any]:
+    """The columns of a record by name, its digest as hexadecimal digits."""
+    return {**asdict(record), "digest": record.digest.hex()}
 
 
 def spoken_value(value: Any, *, zone: ZoneInfo, brief: bool = False) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
@@ -11,7 +12,7 @@ import typer
 
 from cdrhub.cli.failure import Exit, say, spoken
 from cdrhub.cli.options import ConfigFile, config_file, loaded
-from cdrhub.cli.output import Format, Listing, dumped, show
+from cdrhub.cli.output import Format, Listing, counted, dumped, show
 
 if TYPE_CHECKING:
     from cdrhub.config import Config
@@ -61,7 +62,7 @@ def check(
     _build_sources(settings)
     for warning in _warnings(settings):
         say(f"{settings.file}: {warning}")
-    typer.echo(f"{settings.file}: good, {len(settings.sources)} source{'' if len(settings.sources) == 1 else 's'}")
+    typer.echo(f"{settings.file}: good, {counted(len(settings.sources), 'source')}")
     _show_sources(settings)
     if not online:
         return Exit.OK
@@ -175,8 +176,17 @@ def _show_contracts(config: Config) -> None:
 
 
 def _database_failures(config: Config) -> list[str]:
+    from cdrhub.cli.database import missing_file  # noqa: PLC0415
     from cdrhub.errors import StoreError  # noqa: PLC0415
     from cdrhub.store import Store, schema  # noqa: PLC0415
+
+    if (file := missing_file(config)) is not None:
+        # What of its way exists already is where the first start begins to make folders.
+        folder = next(parent for parent in file.absolute().parents if parent.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            return [f"database: {file} does not exist yet and cannot be made: {folder} is not writable"]
+        typer.echo(f"database: {file} does not exist yet; the first start makes it ({folder} is writable)")
+        return []
 
     async def revision() -> str | None:
         store = Store.open(config.database.url.get_secret_value(), connections=1)

@@ -5,15 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import UTC, datetime
+from enum import StrEnum
 from itertools import islice
 from typing import Annotated
 
 import typer
 
-from cdrhub.cli.failure import Exit
+from cdrhub.cli.failure import Exit, say
 from cdrhub.errors import UsageError
 
 MAX_RATE = 100_000.0
+
+
+class Layout(StrEnum):
+    """How many fields a line of the simulated PBX has."""
+
+    WITH_TYPES = "27"
+    SHORT = "20"
+
 
 _simulate = typer.Typer(help="Simulated phone systems that send believable records to a hub.", no_args_is_help=True)
 
@@ -52,7 +61,7 @@ def voicenter(
     from cdrhub.sources.voicenter.simulate import Ledger, Sent, pushes, send  # noqa: PLC0415 - aiohttp is heavy
 
     ledger, sent = Ledger(), Sent()
-    stream = islice(pushes(seed=seed, start=datetime.now(UTC), broken=broken), count)
+    stream = islice(pushes(seed=seed, start=_now(), broken=broken, clock=_now), count)
 
     async def work() -> None:
         with contextlib.suppress(TimeoutError):
@@ -65,6 +74,8 @@ def voicenter(
         f"{sent.pushes} pushes: {sent.acknowledged} acknowledged, {sent.not_understood} not understood, "
         f"{sent.resends} sent again, {sent.given_up} given up; {len(ledger.calls)} calls, {ledger.repeated} repeated"
     )
+    if sent.last_error and sent.resends + sent.given_up:
+        say(f"the last error: {sent.last_error}")
     return Exit.DIFFERENT if sent.given_up else Exit.OK
 
 
@@ -76,23 +87,55 @@ def threecx(
     count: Count = None,
     seconds: Seconds = None,
     seed: Seed = 1,
+    region: Annotated[
+        str, typer.Option("--region", metavar="COUNTRY", help="Country of the numbers outside, ISO 3166-1.")
+    ] = "FR",
+    layout: Annotated[
+        Layout, typer.Option("--fields", help="The standard layout: 27 fields with types and names, or 20 without.")
+    ] = Layout.WITH_TYPES,
 ) -> int:
     """A 3CX PBX as active socket client that sends CDR lines.
 
     It reconnects when the hub closes, as the real one does, and learns nothing of what arrived. Ends with a summary.
     Without --count and --seconds it goes on until Ctrl-C.
+
+    Numbers are valid in --region: give the source the same one, and no call is flagged number_unparsed.
     """
     from cdrhub.config import split_address  # noqa: PLC0415 - pydantic is not for --help
-    from cdrhub.sources.threecx.simulate import lines, send  # noqa: PLC0415
+    from cdrhub.sources.threecx.simulate import LAYOUTS, lines, numbers, send  # noqa: PLC0415
 
     try:
         host, port = split_address(to)
     except ValueError as error:
         raise UsageError(f"--to: {error}") from error
-    stream = lines(seed, datetime.now(UTC))
-    sent = asyncio.run(send(host, port, records=stream, rate=rate, amount=count, seconds=seconds))
+    try:
+        numbers(region.upper())
+    except ValueError as error:
+        raise UsageError(f"--region: {error}") from error
+    stream = lines(seed, _now(), fields=LAYOUTS[int(layout)], region=region.upper(), clock=_now)
+    said: set[str] = set()
+
+    def trouble(error: OSError | None) -> None:
+        if (why := _spoken(error)) not in said:
+            said.add(why)
+            say(f"{to}: {why}; trying again")
+
+    sent = asyncio.run(send(host, port, records=stream, rate=rate, amount=count, seconds=seconds, trouble=trouble))
     typer.echo(
         f"{sent.lines} lines in {sent.seconds:.1f} s over {sent.connections} connection"
         f"{'' if sent.connections == 1 else 's'}, {sent.bytes} bytes"
     )
     return Exit.OK if sent.lines else Exit.DIFFERENT
+
+
+def _spoken(error: OSError | None) -> str:
+    """Why there is no connection, and what to look at."""
+    if error is None:
+        return "the hub closed the connection: is this address in the source's `allow`?"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused: does the hub run, and does the source listen there?"
+    return error.strerror or str(error)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

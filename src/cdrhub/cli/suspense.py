@@ -15,10 +15,10 @@ import typer
 
 from cdrhub.cli.database import opened
 from cdrhub.cli.options import (
+    MAX_LIMIT,
     ActorOption,
     ConfigFile,
     FormatOption,
-    LimitOption,
     SourceOption,
     WithConfig,
     ZoneOption,
@@ -27,7 +27,7 @@ from cdrhub.cli.options import (
     loaded,
     zone,
 )
-from cdrhub.cli.output import Format, Listing, dumped, show, spoken_value
+from cdrhub.cli.output import Format, Listing, counted, dumped, record_row, show, spoken_value
 from cdrhub.cli.plain import plain
 from cdrhub.errors import Reason, UsageError
 
@@ -61,11 +61,13 @@ def list_suspended(
     *,
     source: SourceOption = None,
     reason: ReasonOption = None,
-    limit: LimitOption = 100,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=MAX_LIMIT, help="At most this many, the oldest first.")
+    ] = 100,
     form: FormatOption = Format.TABLE,
     timezone: ZoneOption = "UTC",
 ) -> None:
-    """List the records in suspense in the order of their numbers, each with its reason."""
+    """List the records in suspense in the order of their numbers, the oldest first, each with its reason."""
     local = zone(timezone)
     settings = loaded(config)
     if source is not None:
@@ -74,7 +76,7 @@ def list_suspended(
 
     with opened(settings) as database:
         found = database.run(listed(database.store, source=source, reason=reason, limit=limit))
-    rows = [asdict(record) for record in found]
+    rows = [record_row(record) for record in found]
     show(Listing(columns=COLUMNS, brief=BRIEF, rows=rows, empty="nothing is in suspense"), form=form, zone=local)
 
 
@@ -95,7 +97,7 @@ def show_record(
 
     with opened(settings) as database:
         found, acts = database.run(shown(database.store, number))
-    record, audit = asdict(found), [asdict(act) for act in acts]
+    record, audit = record_row(found), [asdict(act) for act in acts]
     if form is not Format.TABLE:
         whole = {**record, "audit": audit}
         sys.stdout.write(dumped(whole, zone=local, indent=2 if form is Format.JSON else None) + "\n")
@@ -177,7 +179,7 @@ def replay(
         reread = reader.current if with_config is WithConfig.CURRENT else reader.item
         done = database.run(suspense.replay(database.store, chosen, reread=reread, actor=who, why=why))
     typer.echo(
-        f"{len(chosen)} records: {done.applied} applied, {done.ignored} without a call, "
+        f"{counted(len(chosen), 'record')}: {done.applied} applied, {done.ignored} without a call, "
         f"{len(done.remaining)} still in suspense, {done.skipped} not in suspense any more"
     )
     for number, word, detail in done.remaining[:MAX_REMAINING_SHOWN]:
@@ -214,7 +216,7 @@ def discard(
     chosen = list(dict.fromkeys(numbers))
     with opened(settings) as database:
         count = database.run(suspense.discard(database.store, chosen, actor=who, why=why.strip()))
-    typer.echo(f"{count} record{'' if count == 1 else 's'} discarded")
+    typer.echo(f"{counted(count, 'record')} discarded")
 
 
 def _given(file: Path) -> bytes:

@@ -4,8 +4,11 @@ WAL with synchronous=FULL: a commit returns when it is fsynced (https://www.sqli
 and the reader's connection never waits for the writer's. A row of `groups` holds all records of one commit and is
 named by its last entry, so that what lies behind the checkpoint, and what a reader wants, are ranges of the key.
 
-After any error the connection is given up and the next commit opens another: a full or failing disk refuses
-records as long as it fails and no longer. A refused group may still land; its digests absorb that.
+After any error, of whatever kind, the connection is given up and the next commit opens another: a full or failing
+disk refuses records as long as it fails and no longer. A refused group may still land; its digests absorb that.
+
+A group carries the CRC-32 of its payload. One that cannot be read goes to the table `damaged`, as it is, and is never
+deleted; its entries are passed over.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import fcntl
 import os
 import sqlite3
 import time
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,12 +35,16 @@ WAL_KEEP_BYTES = 16 * 1024 * 1024  #: the log is cut to this when it was longer
 FREE_PAGES_KEPT = 4_096  #: 16 MB of free pages are for the next burst; what is beyond goes back to the disk
 VACUUM_PAGES = 512  #: given back at one deletion, 2 MB
 
-_FORMAT = 1
+_FORMAT = 2
 _SCHEMA = """
 BEGIN IMMEDIATE;
 CREATE TABLE groups (
     last INTEGER PRIMARY KEY, count INTEGER NOT NULL, received_at INTEGER NOT NULL, bytes INTEGER NOT NULL,
-    payload BLOB NOT NULL
+    crc INTEGER NOT NULL, payload BLOB NOT NULL
+);
+CREATE TABLE damaged (
+    last INTEGER PRIMARY KEY, count INTEGER NOT NULL, received_at INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    crc INTEGER NOT NULL, payload BLOB NOT NULL, error TEXT NOT NULL
 );
 CREATE TABLE progress (
     id INTEGER PRIMARY KEY CHECK (id = 1), checkpoint INTEGER NOT NULL, running INTEGER NOT NULL,
@@ -47,10 +55,12 @@ CREATE TABLE positions (source TEXT, key TEXT, value TEXT NOT NULL, PRIMARY KEY 
 CREATE TABLE settings (
     revision TEXT PRIMARY KEY, source TEXT NOT NULL, system TEXT NOT NULL, settings TEXT NOT NULL
 ) WITHOUT ROWID;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 COMMIT;
 """
-_INSERT_GROUP = "INSERT INTO groups (last, count, received_at, bytes, payload) VALUES (?, ?, ?, ?, ?)"
+_GROUP = "last, count, received_at, bytes, crc, payload"
+_INSERT_GROUP = f"INSERT INTO groups ({_GROUP}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 - a constant
+_KEEP_DAMAGED = f"INSERT OR IGNORE INTO damaged SELECT {_GROUP}, ? FROM groups WHERE last = ?"  # noqa: S608 - likewise
 REMEMBER_POSITION = (
     "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT (source, key) DO UPDATE SET value = excluded.value"
 )
@@ -88,6 +98,16 @@ class State:
     bytes: int  #: of the groups not yet deleted
     oldest: datetime | None  #: when the oldest group not yet deleted was received
     seconds: float = 0.0  #: that the commit took
+
+
+class DamagedGroup(Exception):
+    """A group that is there but cannot be read."""
+
+    def __init__(self, *, first: int, last: int, why: str) -> None:
+        super().__init__(why)
+        self.first = first
+        self.last = last
+        self.why = why
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,17 +177,39 @@ class WritableFile:
         row = self._open().execute("SELECT running, in_flight_first, in_flight_last, deaths FROM progress").fetchone()
         return Run(running=bool(row[0]), first=row[1], last=row[2], deaths=row[3])
 
+    def damaged(self) -> list[range]:
+        """The entries of every group that was set aside, in order."""
+        rows = self._open().execute("SELECT last, count FROM damaged ORDER BY last")
+        return [range(last - count + 1, last + 1) for last, count in rows]
+
+    def set_aside(self, last: int, *, why: str) -> State:
+        """Move the group that ends with entry `last` to those that cannot be read. Raises as `commit` does."""
+        try:
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(_KEEP_DAMAGED, (why, last))
+            connection.execute("DELETE FROM groups WHERE last = ?", (last,))
+            connection.execute("COMMIT")
+            self._state = _read_state(connection)
+        except BaseException:
+            self._give_up()
+            raise
+        return self._state
+
     def commit(self, group: Group | None, statements: Iterable[Statement], *, checkpoint: int) -> State:
         """Write all of it in one transaction; durable when it returns. `checkpoint` moves, and what lies behind it
-        is deleted, when it is beyond the present one. Raises sqlite3.Error or OSError: then none of it is written,
-        as far as one can know of a failing disk."""
+        is deleted, when it is beyond the present one.
+
+        Raises sqlite3.Error, OSError or JournalError when the database does not take it, anything else when a value
+        cannot be written: then none of it is, as far as one can know of a failing disk."""
         begun = time.perf_counter()
         try:
             connection = self._open()
             before = self._state
             work = list(statements)
             if group is not None:
-                row = (before.last + group.count, group.count, group.received_at, group.bytes, group.payload)
+                last, crc = before.last + group.count, zlib.crc32(group.payload)
+                row = (last, group.count, group.received_at, group.bytes, crc, group.payload)
                 work.append((_INSERT_GROUP, row))
             if checkpoint > before.checkpoint:
                 state = self._commit_with_deletion(connection, work, group, checkpoint=checkpoint)
@@ -187,7 +229,9 @@ class WritableFile:
                     oldest=from_microseconds(group.received_at) if group and not before.bytes else before.oldest,
                     seconds=time.perf_counter() - begun,
                 )
-        except (sqlite3.Error, OSError):
+            self._check_ended(connection)
+        except BaseException:
+            # Whatever it is: a transaction left open would swallow the next commits, each answered as durable.
             self._give_up()
             raise
         self._state = state
@@ -227,13 +271,23 @@ class WritableFile:
             seconds=time.perf_counter() - begun,
         )
 
+    def _check_ended(self, connection: sqlite3.Connection) -> None:
+        """A statement executed within an open transaction is not durable when it returns, and is lost with it."""
+        if connection.in_transaction:
+            raise JournalError(f"a transaction of the journal {self._path} did not end")
+
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None:
+            self._check_ended(self._connection)
             return self._connection
         connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
         try:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            connection.execute("PRAGMA journal_mode = WAL")
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise JournalError(
+                    f"the journal {self._path} cannot have a write-ahead log here: put data_dir on a local disk"
+                )
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA secure_delete = OFF")  # some builds default to writing zeros over what goes
             connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
@@ -246,10 +300,17 @@ class WritableFile:
                     f"the journal {self._path} is of format {version}, this version of cdrhub reads {_FORMAT}: "
                     "run the version that wrote it until it is empty"
                 )
-            self._state = _read_state(connection)
+            state = _read_state(connection)
+            if state.last < self._state.last:
+                # Numbers are never used again, and what was acknowledged must be there: no record is taken until it is.
+                raise JournalError(
+                    f"the journal {self._path} ends with entry {state.last}, {self._state.last} was written: "
+                    "was the file replaced? Restart to go on with what is there"
+                )
         except BaseException:
             connection.close()
             raise
+        self._state = state
         self._connection = connection
         return connection
 
@@ -267,31 +328,38 @@ class ReadableFile:
         self._connection: sqlite3.Connection | None = None
 
     def read(self, *, after: int, last: int, limit: int, max_bytes: int) -> list[Entry]:
-        """Entries behind `after` up to `last`, at most `limit` and `max_bytes` of bodies (but at least one).
+        """Entries behind `after` up to `last`, at most `limit` and `max_bytes` of bodies (but at least one), and
+        those before the first damaged group.
 
-        Raises JournalError when it cannot be read."""
+        Raises DamagedGroup when that one is the first, JournalError when the database cannot be read."""
         entries: list[Entry] = []
         try:
             rows = self._open().execute(
-                "SELECT last, count, payload FROM groups WHERE last > ? AND last <= ? ORDER BY last", (after, last)
+                "SELECT last, count, crc, payload FROM groups WHERE last > ? AND last <= ? ORDER BY last", (after, last)
             )
-            for its_last, count, payload in rows:
-                found = unpack(
-                    payload,
-                    first=its_last - count + 1,
-                    after=after,
-                    limit=limit,
-                    max_bytes=max_bytes,
-                    least=0 if entries else 1,
-                )
+            for its_last, count, crc, payload in rows:
+                first = its_last - count + 1
+                try:
+                    if zlib.crc32(payload) != crc:
+                        raise Damaged("its checksum is another")
+                    found = unpack(
+                        payload,
+                        first=first,
+                        after=after,
+                        limit=limit,
+                        max_bytes=max_bytes,
+                        least=0 if entries else 1,
+                    )
+                except Damaged as error:
+                    if entries:
+                        break  # told when it is asked for by itself
+                    raise DamagedGroup(first=first, last=its_last, why=str(error)) from error
                 entries += found
                 limit -= len(found)
                 max_bytes -= sum([len(entry.record.body) for entry in found])
                 if limit <= 0 or max_bytes <= 0 or not found or found[-1].seq != its_last:
                     break
             rows.close()
-        except Damaged as error:
-            raise JournalError(f"the group up to entry {its_last} in {self._path} is damaged: {error}") from error
         except sqlite3.Error as error:
             self.close()
             raise JournalError(f"the journal {self._path} cannot be read: {error}") from error
@@ -313,9 +381,10 @@ class ReadableFile:
 def _read_state(connection: sqlite3.Connection) -> State:
     (checkpoint,) = connection.execute("SELECT checkpoint FROM progress").fetchone()
     last, total = connection.execute("SELECT max(last), total(bytes) FROM groups").fetchone()
+    (last_damaged,) = connection.execute("SELECT max(last) FROM damaged").fetchone()
     oldest = connection.execute("SELECT received_at FROM groups ORDER BY last LIMIT 1").fetchone()
     return State(
-        last=max(last or 0, checkpoint),
+        last=max(last or 0, last_damaged or 0, checkpoint),
         checkpoint=checkpoint,
         bytes=int(total),
         oldest=from_microseconds(oldest[0]) if oldest else None,

@@ -8,7 +8,9 @@ the database is read again. Whoever is cancelled loses nothing: his write lands 
 records under load. No delay is added to gather more; the fsync before is the delay.
 
 **Reading.** Recent records are also kept in memory, bounded, so that a pipeline that keeps up reads no SQL. What is
-no longer there comes from disk, over a connection of its own. Which way a record came cannot be told.
+no longer there comes from disk, over a connection of its own. Which way a record came cannot be told. A group that
+turns out to be damaged on disk is set aside, said at level error and passed over: one bad block must not keep all
+that lies behind it from the database. A disk that does not answer at all is an error.
 
 **Poison.** A record that kills the process (not one that raises) must be found without an fsync for every batch. So
 each start notes once, durably, which entry is the first that is not yet in the database. If that is the same entry
@@ -37,6 +39,7 @@ from cdrhub.journal.file import (
     PROBE,
     REMEMBER_POSITION,
     REMEMBER_SETTINGS,
+    DamagedGroup,
     DirectoryLock,
     Group,
     ReadableFile,
@@ -74,6 +77,7 @@ class JournalStats:
     bytes: int  #: that they take, with those not yet deleted
     oldest_received_at: datetime | None  #: of the oldest one, or a little before; None when there is none
     groups: int  #: committed since the start
+    damaged: int  #: records that were set aside because they could not be read, ever
     last_commit_seconds: float
 
 
@@ -88,6 +92,7 @@ class _Write:
     statements: tuple[Statement, ...] = ()
     landed: Callable[[], None] | None = None
     flush: bool = False  #: delete what is behind the checkpoint, however little it is
+    damaged: DamagedGroup | None = None  #: a group to set aside
 
 
 @dataclass(slots=True, eq=False)
@@ -104,11 +109,12 @@ class _Read:
 class Journal:
     """See the module. Made by `open`; all of it belongs to the event loop that opened it."""
 
-    def __init__(self, directory: Path, *, max_bytes: int, tail_bytes: int) -> None:
+    def __init__(self, directory: Path, *, max_bytes: int, tail_bytes: int, append_max_bytes: int) -> None:
         self._directory = directory
         self._readable = ReadableFile(directory / DATABASE_NAME)  # of the reader's thread
         self._max_bytes: Final = max_bytes
         self._tail_max_bytes: Final = tail_bytes
+        self._append_max_bytes: Final = append_max_bytes
         self._reserve: Final = min(RESERVE_BYTES, max_bytes // 10)
         self._loop = asyncio.get_running_loop()
         self._writer: Lane[_Write] = Lane(
@@ -135,6 +141,7 @@ class Journal:
         self._run: Run
         self._positions: dict[tuple[str, str], str] = {}
         self._settings: dict[str, _SETTINGS] = {}
+        self._damaged: list[range] = []
         self._checkpoint = 0
         self._tail: dict[int, RawRecord] = {}
         self._tail_first = 1
@@ -150,20 +157,26 @@ class Journal:
 
     @classmethod
     async def open(
-        cls, directory: Path, *, max_bytes: int = DEFAULT_MAX_BYTES, tail_bytes: int = TAIL_BYTES
+        cls,
+        directory: Path,
+        *,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        tail_bytes: int = TAIL_BYTES,
+        append_max_bytes: int = APPEND_MAX_BYTES,
     ) -> Journal:
-        """The journal in `directory`, which is made if need be. It keeps recent records in memory up to `tail_bytes`.
+        """The journal in `directory`, which is made if need be. It keeps recent records in memory up to `tail_bytes`
+        and takes up to `append_max_bytes` in one append.
 
         Raises JournalLocked while another process holds it, JournalError when it cannot be used.
         """
-        journal = cls(directory, max_bytes=max_bytes, tail_bytes=tail_bytes)
+        journal = cls(directory, max_bytes=max_bytes, tail_bytes=tail_bytes, append_max_bytes=append_max_bytes)
         try:
             await journal._writer.start()
         except (sqlite3.Error, OSError) as error:
             raise JournalError(f"the journal in {directory} cannot be opened: {error}") from error
         state = journal._file.state
         journal._state = state
-        journal._checkpoint = state.checkpoint
+        journal._checkpoint = journal._beyond_damaged(state.checkpoint)
         journal._tail_first = state.last + 1
         try:
             await journal._reader.start()
@@ -183,14 +196,19 @@ class Journal:
     ) -> None:
         """Make records durable, in order, all or none; returns when they are.
 
-        `position` is (source, key, value), remembered in the same transaction. `reserved` may use the part of the
-        limit that is kept for the hub's own conclusions. Raises JournalFull at the limit and IntakeRefused when the
-        disk fails; both pass by themselves (see `room`). TypeError if an attribute is no JSON value.
+        `position` is (source, key, value), remembered in the same transaction; what is no Unicode in it (a file name
+        may be that) is written as backslash escapes. `reserved` may use the part of the limit that is kept for the
+        hub's own conclusions. Raises JournalFull at the limit and IntakeRefused when the disk fails; both pass by
+        themselves (see `room`). What can never be taken is a JournalError: more than `append_max_bytes`, a value that
+        cannot be written; TypeError if an attribute is no JSON value.
         """
         self._check_open()
         size = size_of(records)
-        if size > APPEND_MAX_BYTES:
-            raise IntakeRefused(f"{size} bytes in one append; at most {APPEND_MAX_BYTES} are taken: send fewer at once")
+        if size > self._append_max_bytes:
+            raise JournalError(
+                f"{size} bytes in one append to the journal in {self._directory}; at most {self._append_max_bytes} are "
+                "taken: send fewer at once"
+            )
         limit = self._max_bytes if reserved else self._max_bytes - self._reserve
         used = self._state.bytes + self._queued_bytes
         # An empty journal takes anything, so that no record is too large for ever.
@@ -199,8 +217,8 @@ class Journal:
             raise JournalFull(f"the journal in {self._directory} holds {used} bytes, its limit is {limit}")
         write = _Write(self._loop.create_future(), records=records, payload=pack(records), bytes=size)
         if position is not None:
-            source, key, value = position
-            write.statements = ((REMEMBER_POSITION, position),)
+            source, key, value = (_writable(text) for text in position)
+            write.statements = ((REMEMBER_POSITION, (source, key, value)),)
             write.landed = lambda: self._positions.__setitem__((source, key), value)
         await self._write(write)
 
@@ -216,14 +234,8 @@ class Journal:
         of it is read again. Raises JournalError for an entry that does not exist."""
         if seq > self._state.last:
             raise JournalError(f"checkpoint {seq} is beyond the last entry {self._state.last}")
-        if seq <= self._checkpoint:
-            return
-        self._checkpoint = seq
-        self._shrink_tail(upto=seq)
-        if self._full:
-            self._tend()
-        else:
-            self._tend_in(DELETE_SECONDS)
+        if seq > self._checkpoint:
+            self._move_checkpoint(self._beyond_damaged(seq))
 
     async def remember_settings(self, revision: str, *, source: str, system: str, settings: str) -> None:
         """Keep decode settings under their revision, durably and for ever. Raises IntakeRefused."""
@@ -240,18 +252,26 @@ class Journal:
 
     async def read(self, *, after: int, limit: int, max_bytes: int) -> list[Entry]:
         """Durable entries behind `after` and the checkpoint, in order: at most `limit`, with bodies of at most
-        `max_bytes` in sum, but at least one if there is one. Raises JournalError when the disk does not give them."""
-        after = max(after, self._checkpoint)
-        last = self._state.last
-        if after >= last or limit < 1:
-            return []
-        if after + 1 < self._tail_first:
+        `max_bytes` in sum, but at least one if there is one. A damaged group leaves a gap. Raises JournalError when
+        the disk does not give them."""
+        while True:
+            first = self._beyond_damaged(max(after, self._checkpoint)) + 1
+            last = self._state.last
+            if first > last or limit < 1:
+                return []
+            if first >= self._tail_first:
+                return self._read_tail(first, last=last, limit=limit, max_bytes=max_bytes)
             self._check_open(JournalError)
             answer: asyncio.Future[list[Entry]] = self._loop.create_future()
-            self._reader.submit(_Read(answer, after=after, last=last, limit=limit, max_bytes=max_bytes))
-            return await answer
+            self._reader.submit(_Read(answer, after=first - 1, last=last, limit=limit, max_bytes=max_bytes))
+            try:
+                return await answer
+            except DamagedGroup as group:
+                await self._set_aside(group)
+
+    def _read_tail(self, first: int, *, last: int, limit: int, max_bytes: int) -> list[Entry]:
         tail = self._tail
-        entries = [Entry(seq, tail[seq]) for seq in range(after + 1, min(last, after + limit) + 1)]
+        entries = [Entry(seq, tail[seq]) for seq in range(first, min(last, first + limit - 1) + 1)]
         if sum([len(entry.record.body) for entry in entries]) > max_bytes:
             taken = 0
             for count, entry in enumerate(entries):
@@ -262,17 +282,22 @@ class Journal:
 
     async def wait_beyond(self, seq: int) -> None:
         """Wait until there is an entry to read behind `seq`. Raises JournalError when the journal is closed."""
-        while self._state.last <= max(seq, self._checkpoint):
+        while self._state.last <= self._beyond_damaged(max(seq, self._checkpoint)):
             self._check_open(JournalError)
             await self._change()
 
     def position(self, source: str, key: str) -> str | None:
         """The value that was durably remembered last."""
-        return self._positions.get((source, key))
+        return self._positions.get((_writable(source), _writable(key)))
 
     def settings(self) -> Mapping[str, _SETTINGS]:
         """Every remembered revision: (source, system, settings)."""
         return MappingProxyType(self._settings)
+
+    @property
+    def append_max_bytes(self) -> int:
+        """What one append may hold, counted by `size_of`."""
+        return self._append_max_bytes
 
     @property
     def accepting(self) -> bool:
@@ -289,6 +314,7 @@ class Journal:
             bytes=self._state.bytes,
             oldest_received_at=oldest if self._depth else None,
             groups=self._groups,
+            damaged=sum([len(entries) for entries in self._damaged]),
             last_commit_seconds=self._state.seconds,
         )
 
@@ -321,22 +347,25 @@ class Journal:
 
     # ------------------------------------------------------------------ closing
 
-    async def close(self) -> None:
-        """Write what was appended, then close the files and end the threads. Idempotent, also when cancelled."""
+    async def close(self, *, clean: bool = True) -> None:
+        """Write what was appended, then close the files and end the threads. Idempotent, also when cancelled.
+
+        A run that ends because something failed is not `clean`: it counts as a death (see the module, Poison)."""
         if self._closing is None:
-            self._closing = asyncio.create_task(self._close())
+            self._closing = asyncio.create_task(self._close(clean=clean))
         await asyncio.shield(self._closing)
 
-    async def _close(self) -> None:
+    async def _close(self, *, clean: bool) -> None:
         if self._tending is not None:
             self._tending.cancel()
         run = Run(running=False, first=self._checkpoint + 1, last=None, deaths=0)
-        goodbye = _Write(self._loop.create_future(), statements=_noting(run) if self._began_run else (), flush=True)
+        statements = _noting(run) if clean and self._began_run else ()
+        goodbye = _Write(self._loop.create_future(), statements=statements, flush=True)
         self._writer.submit(goodbye)
         self._wake()
         try:
             await goodbye.answer
-        except IntakeRefused as error:
+        except CdrhubError as error:
             # Nothing is lost by it: the next start reads again what this one did since its last commit.
             log.warning("the journal could not note its end", action="journal_close", error=str(error))
         finally:
@@ -353,11 +382,29 @@ class Journal:
             self._positions = self._file.positions()
             self._settings = self._file.settings()
             self._run = self._file.run()
+            self._damaged = self._file.damaged()
         except BaseException:
             self._lock.release()
             raise
 
     def _commit(self, writes: list[_Write]) -> None:
+        try:
+            state = self._commit_group(writes)
+        except (sqlite3.Error, OSError, MemoryError, JournalError) as error:
+            refusal = f"the journal in {self._directory} cannot write: {error}"
+            self._writer.post(self._refused, writes, IntakeRefused(refusal))
+        except Exception as error:  # noqa: BLE001 - one of them cannot be written, and the others shall be
+            if len(writes) > 1:
+                for write in writes:
+                    self._commit([write])
+            else:
+                self._writer.post(self._impossible, writes[0], error)
+        else:
+            self._writer.post(self._committed, writes, state)
+
+    def _commit_group(self, writes: list[_Write]) -> State:
+        for damaged in [write.damaged for write in writes if write.damaged is not None]:
+            self._file.set_aside(damaged.last, why=damaged.why)
         checkpoint = self._checkpoint
         known = self._file.state.checkpoint
         if checkpoint - known < DELETE_RECORDS and not any(write.flush for write in writes):
@@ -372,15 +419,7 @@ class Journal:
                 received_at=microseconds(first.received_at),
             )
         statements = [statement for write in writes for statement in write.statements]
-        try:
-            state = self._file.commit(group, statements, checkpoint=checkpoint)
-        except (sqlite3.Error, OSError) as error:
-            refusal = f"the journal in {self._directory} cannot write: {error}"
-            self._writer.post(self._refused, writes, IntakeRefused(refusal))
-        except Exception as error:  # noqa: BLE001 - a bug, which belongs to the ones who wait
-            self._writer.post(self._refused, writes, error)
-        else:
-            self._writer.post(self._committed, writes, state)
+        return self._file.commit(group, statements, checkpoint=checkpoint)
 
     def _close_file(self) -> None:
         try:
@@ -437,7 +476,7 @@ class Journal:
             self._full = bool(self._depth) and used > ROOM_SHARE * (self._max_bytes - self._reserve)
         self._wake()
 
-    def _refused(self, writes: list[_Write], error: Exception) -> None:
+    def _refused(self, writes: list[_Write], error: IntakeRefused) -> None:
         if not self._failing:
             self._failing = True
             log.error("the journal cannot write: records are refused", action="journal_failed", error=str(error))
@@ -446,6 +485,54 @@ class Journal:
             self._queued_bytes -= write.bytes
             _fail(write.answer, error)
         self._wake()
+
+    def _impossible(self, write: _Write, error: Exception) -> None:
+        """This one can never be written; nothing is wrong with the journal."""
+        self._queued_bytes -= write.bytes
+        refusal = JournalError(f"the journal in {self._directory} cannot write this: {error}")
+        refusal.__cause__ = error
+        _fail(write.answer, refusal)
+        self._wake()
+
+    def _move_checkpoint(self, seq: int) -> None:
+        self._checkpoint = seq
+        self._shrink_tail(upto=seq)
+        if self._full:
+            self._tend()
+        else:
+            self._tend_in(DELETE_SECONDS)
+
+    def _beyond_damaged(self, seq: int) -> int:
+        """`seq`, or the last entry that was set aside when nothing but such entries follow up to it."""
+        for entries in self._damaged:
+            if seq + 1 in entries:
+                seq = entries[-1]
+        return seq
+
+    async def _set_aside(self, group: DamagedGroup) -> None:
+        """Keep a damaged group for a person to look at, durably, then pass over it."""
+        log.error(
+            "a group of the journal is damaged: it is kept in the table `damaged`, its records are passed over",
+            action="journal_damaged",
+            file=str(self._directory / DATABASE_NAME),
+            first=group.first,
+            last=group.last,
+            error=group.why,
+        )
+        entries = range(group.first, group.last + 1)
+        while True:
+            self._check_open(JournalError)
+            try:
+                await self._write(_Write(self._loop.create_future(), damaged=group))
+            except IntakeRefused:
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                break
+        if entries not in self._damaged:
+            self._damaged = sorted([*self._damaged, entries], key=lambda each: each.start)
+        if (beyond := self._beyond_damaged(self._checkpoint)) > self._checkpoint:
+            self._move_checkpoint(beyond)
+            self._wake()
 
     def _shrink_tail(self, *, upto: int) -> None:
         """Forget the records up to `upto`, and older ones beyond the limit in memory."""
@@ -502,6 +589,12 @@ class Journal:
 
 def _noting(run: Run) -> tuple[Statement, ...]:
     return ((NOTE_RUN, (int(run.running), run.first, run.last, run.deaths)),)
+
+
+def _writable(text: str) -> str:
+    """Text that SQLite takes. The bytes of a file name that is not UTF-8 are lone surrogates (PEP 383), which it does
+    not: they become escapes."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _succeed(answer: asyncio.Future[list[Entry]], entries: list[Entry]) -> None:

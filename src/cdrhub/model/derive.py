@@ -22,10 +22,16 @@ from cdrhub.model.disposition import (
     Role,
     State,
 )
+from cdrhub.model.update import MAX_SECONDS
 
 _FAR = datetime.max.replace(tzinfo=UTC)
 _PICKED_UP = frozenset({Outcome.ANSWERED, Outcome.NOT_BRIDGED})
 _AGENT_COLUMNS = ("agent_id", "agent_name", "agent_extension", "team")
+
+
+def whole_seconds(since: datetime, until: datetime) -> int:
+    """Seconds from `since` to `until`, rounded half up, never negative, at most what a column holds (68 years)."""
+    return min(MAX_SECONDS, max(0, int((until - since).total_seconds() + 0.5)))
 
 
 def derive(
@@ -52,7 +58,9 @@ def derive(
     elif values.get("disposition") is None:
         values["disposition"] = Disposition.UNKNOWN
     if "duration_seconds" not in values and started and stopped:
-        values["duration_seconds"] = max(0, int((stopped - started).total_seconds() + 0.5))
+        values["duration_seconds"] = whole_seconds(started, stopped)
+        if values["duration_seconds"] == MAX_SECONDS:
+            flags.add("value_dropped")
     if direction == Direction.INBOUND:
         values["external_number"] = values.get("caller_e164")
     elif direction == Direction.OUTBOUND:
@@ -154,7 +162,7 @@ def _queue(values: dict[str, Any], queues: Sequence[Leg], first: Leg | None) -> 
     if "wait_seconds" not in values:
         until = first.answered_at if first is not None else its.left_at
         if until is not None and its.offered_at is not None:
-            values["wait_seconds"] = max(0, int((until - its.offered_at).total_seconds() + 0.5))
+            values["wait_seconds"] = whole_seconds(its.offered_at, until)
 
 
 def _ring(values: dict[str, Any], decisive: Sequence[Leg], first: Leg | None, *, queued: bool) -> None:
@@ -181,8 +189,8 @@ def _talk(answered: Sequence[Leg], *, since: datetime | None, until: datetime | 
             return None  # the record says that it cannot be told
         if began is None or stopped is None:
             return None
-        total += max(0, int((stopped - began).total_seconds() + 0.5))
-    return total
+        total += whole_seconds(began, stopped)
+    return min(total, MAX_SECONDS)
 
 
 def _disposition(

@@ -13,12 +13,12 @@ vendor's record, and its flags go with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cdrhub.model.call import Call, Leg
-from cdrhub.model.derive import derive
+from cdrhub.model.derive import derive, whole_seconds
 from cdrhub.model.disposition import (
     DIRECTION_RANK,
     DISPOSITION_RANK,
@@ -30,7 +30,7 @@ from cdrhub.model.disposition import (
     Role,
     State,
 )
-from cdrhub.model.update import Authority, CallUpdate, LegUpdate
+from cdrhub.model.update import Authority, CallUpdate, LegUpdate, bounded_key
 
 #: Two offers of one call to one agent further apart than this are two attempts. A switch states the same attempt's
 #: time in whole seconds in one event and in microseconds in another, so it cannot be zero.
@@ -88,11 +88,21 @@ def fold(updates: Iterable[CallUpdate]) -> Call:
 def distinct(updates: Iterable[CallUpdate]) -> list[CallUpdate]:
     """`updates` without repetitions: one per digest, and one per event id of the vendor (the fullest, then by
     digest, for the same event may come in two encodings)."""
-    by_digest = {update.digest: update for update in updates}
+    by_digest: dict[bytes, CallUpdate] = {}
+    for update in updates:
+        known = by_digest.setdefault(update.digest, update)
+        if known is not update and known != update and _spelled(update) < _spelled(known):
+            by_digest[update.digest] = update
     kept: dict[object, CallUpdate] = {}
     for update in sorted(by_digest.values(), key=lambda u: (-_fullness(u), u.digest)):
         kept.setdefault(update.event_id if update.event_id is not None else update.digest, update)
     return list(kept.values())
+
+
+def _spelled(update: CallUpdate) -> tuple[int, str]:
+    """Which of two readings of the same bytes counts (two sources of one call may have different zones): the fuller,
+    then the one that sorts first as text."""
+    return (-_fullness(update), repr(update))
 
 
 def in_order(updates: Sequence[CallUpdate]) -> list[CallUpdate]:
@@ -219,11 +229,19 @@ def _legs(
         for number, attempt in enumerate(_attempts(said), start=1):
             values, _, contradictions = _merge([(update, leg.values) for update, leg in attempt])
             _note_contradictions(attributes, flags, {f"{leg_key}.{name}": v for name, v in contradictions.items()})
-            merged.append((leg_key if number == 1 else f"{leg_key}#{number}", values))
+            merged.append((leg_key if number == 1 else _attempt_key(leg_key, number, grouped), values))
     if len(merged) > 1:
         merged.sort(key=_place)
         _conclude_from_siblings(merged, ended=ended)
     return tuple(_leg(key, seq, values, ended=ended) for seq, (key, values) in enumerate(merged, start=1))
+
+
+def _attempt_key(leg_key: str, number: int, others: Container[str]) -> str:
+    """The key of a further attempt: the leg's with a number, and no other leg's, whatever those are called."""
+    key = bounded_key(f"{leg_key}#{number}")
+    while key in others:
+        key = bounded_key(f"{key}#")
+    return key
 
 
 def _place(item: tuple[str, Mapping[str, Any]]) -> tuple[datetime, bool]:
@@ -316,8 +334,3 @@ def _leg(leg_key: str, seq: int, values: dict[str, Any], *, ended: bool) -> Leg:
         elif offered and "ring_seconds" not in values and (rang_until := answered or left):
             values["ring_seconds"] = whole_seconds(offered, rang_until)
     return Leg(leg_key=leg_key, seq=seq, role=role, outcome=outcome, **values)
-
-
-def whole_seconds(since: datetime, until: datetime) -> int:
-    """Seconds from `since` to `until`, rounded half up, never negative."""
-    return max(0, int((until - since).total_seconds() + 0.5))

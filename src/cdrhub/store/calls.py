@@ -25,6 +25,10 @@ from cdrhub.store.tables import call_legs, calls, records
 
 PAGE = 100
 SUFFIX_DIGITS = 7  #: of a number in national spelling; fewer would find strangers
+PREFIX_CHARACTERS = 8  #: of an id, at least; an id begins with the time, calls of one minute share that much
+
+_ID_BEGINNING = re.compile(rf"[0-9a-f-]{{{PREFIX_CHARACTERS},35}}")
+_ANY_ID = "00000000-0000-0000-0000-000000000000"
 
 CallRow = Mapping[str, Any]
 """All columns of a call by name; times aware, UTC; `attributes` and `flags` as Python values."""
@@ -54,8 +58,9 @@ class Cursor:
 class CallFilter:
     """What calls to list. Times are aware, [since, until) of `sort_at`; everything else must equal.
 
-    `number` in any spelling; `region` (ISO 3166-1) reads a national one. `agent` is an id, an extension or a name;
-    `queue` an id or a name; `id` the call's id or the vendor's key.
+    `number` in any spelling, also as it was sent; `region` (ISO 3166-1) reads a national one, and `readings` are what
+    it means to others, in E.164. `agent` is an id, an extension or a name; `queue` an id or a name; `id` the call's id
+    or the vendor's key.
     """
 
     since: datetime | None = None
@@ -66,6 +71,7 @@ class CallFilter:
     agent: str | None = None
     number: str | None = None
     region: str | None = None
+    readings: frozenset[str] = frozenset()
     disposition: str | None = None
     direction: str | None = None
     state: str | None = None
@@ -108,11 +114,34 @@ async def each(store: Store, chosen: CallFilter, *, limit: int | None = None) ->
 
 
 async def one(store: Store, call: str) -> CallRow:
-    """The call of that id or vendor's key; the newest if a key is in several sources. Raises NotFound."""
+    """The call of that id or vendor's key; the newest if a key is in several sources. The first eight or more
+    characters of an id do if no other call begins so. Raises NotFound, UsageError if several do."""
     page = await listed(store, CallFilter(id=call, withdrawn=True), limit=1)
-    if not page.rows:
-        raise NotFound(f"there is no call {call!r}")
-    return page.rows[0]
+    if page.rows:
+        return page.rows[0]
+    beginning = call.lower()
+    if not _ID_BEGINNING.fullmatch(beginning):
+        raise NotFound(
+            f"there is no call {call!r}: give its id, {PREFIX_CHARACTERS} characters or more of it, or its call_key"
+        )
+    async with store.database.connect() as connection:
+        rows = [_by_name(row) for row in await connection.execute(_beginning_query(beginning))]
+    if not rows:
+        raise NotFound(f"there is no call whose id begins with {call!r}")
+    if len(rows) > 1:
+        raise UsageError(f"several calls have an id that begins with {call!r}: give more of it, or all")
+    return rows[0]
+
+
+def _beginning_query(beginning: str) -> Select[Any]:
+    """Two calls at most whose id begins so: a range, which every engine finds by the primary key."""
+    first = beginning + _ANY_ID[len(beginning) :]
+    last = beginning + _ANY_ID[len(beginning) :].replace("0", "f")
+    try:
+        bounds = str(UUID(first)), str(UUID(last))
+    except ValueError:  # hyphens elsewhere than in an id
+        return select(calls).where(false())
+    return select(calls).where(calls.c.id.between(*bounds)).limit(2)
 
 
 async def legs_of(store: Store, call_id: str) -> list[CallRow]:
@@ -167,7 +196,7 @@ def conditions(chosen: CallFilter) -> list[ColumnElement[bool]]:
         agent = chosen.agent
         found.append(or_(c.agent_id == agent, c.agent_extension == agent, c.agent_name == agent))
     if chosen.number is not None:
-        found.append(_of_number(chosen.number, chosen.region))
+        found.append(_of_number(chosen.number, chosen.region, chosen.readings))
     if chosen.id is not None:
         found.append(_of_id(chosen.id))
     if not chosen.withdrawn and chosen.state is None:
@@ -183,9 +212,12 @@ def _of_id(text: str) -> ColumnElement[bool]:
         return by_key
 
 
-def _of_number(text: str, region: str | None) -> ColumnElement[bool]:
-    """Calls with that outside party. A number with an E.164 form is found by the index on `external_number`; calls
-    between inside parties, and numbers that have none, by what was sent."""
+def _of_number(text: str, region: str | None, readings: frozenset[str]) -> ColumnElement[bool]:
+    """Calls with that number on any side.
+
+    One that is written in E.164 is found by the index on `external_number`, and among the calls that have no such
+    number by what was sent. Any other spelling may be a copy of what was sent, which no index helps to find.
+    """
     c = calls.c
     raw = text.strip()[:MAX_TEXT]
     digits = re.sub(r"\D", "", raw)
@@ -193,11 +225,12 @@ def _of_number(text: str, region: str | None) -> ColumnElement[bool]:
     if not spellings:
         return false()
     as_sent = or_(*(column.in_(spellings) for column in (c.caller_number, c.callee_number, c.dialed_number)))
-    e164 = read_number(raw, replace(NumberPlan(extensions=r"(?!)"), region=region)).e164
-    if e164 is not None:
-        sides = or_(c.caller_e164 == e164, c.callee_e164 == e164)
-        return or_(c.external_number == e164, and_(c.external_number.is_(None), or_(sides, as_sent)))
-    national = digits.lstrip("0")
-    if len(national) >= SUFFIX_DIGITS:
-        return or_(c.external_number.endswith(national), as_sent)
-    return as_sent
+    read = read_number(raw, replace(NumberPlan(extensions=r"(?!)"), region=region)).e164
+    e164 = sorted(readings | ({read} if read is not None else set()))
+    if not e164:
+        national = digits.lstrip("0")
+        return or_(c.external_number.endswith(national), as_sent) if len(national) >= SUFFIX_DIGITS else as_sent
+    sides = or_(c.caller_e164.in_(e164), c.callee_e164.in_(e164))
+    if e164 == [f"+{digits}"] and raw.startswith("+"):
+        return or_(c.external_number.in_(e164), and_(c.external_number.is_(None), or_(sides, as_sent)))
+    return or_(c.external_number.in_(e164), sides, as_sent)

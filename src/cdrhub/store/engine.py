@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -25,6 +25,7 @@ from cdrhub.store.trouble import Trouble, driver_error
 CONNECTIONS = 4
 STATEMENT_SECONDS = 60.0  #: after which a connection that does not answer is given up
 HALF_MADE_SECONDS = 2.0  #: that being cancelled waits for a connection that is just being made
+CLOSE_SECONDS = 5.0  #: for a farewell to a server that may not listen
 TRANSIENT_ATTEMPTS = 12
 FIRST_PAUSE_SECONDS = 0.01
 LAST_PAUSE_SECONDS = 1.0
@@ -78,20 +79,20 @@ class Database:
         if self.kind == "sqlite":
             return sqlite.engine(self.url, writer=writer)
         if self.kind == "mariadb":
-            return mariadb.engine(self.url, writer=writer, connections=self._connections)
+            return mariadb.engine(self.url, writer=writer, connections=self._connections, seconds=self._seconds)
         return postgresql.engine(self.url, writer=writer, connections=self._connections, seconds=self._seconds)
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._writer.dispose()
-        await self._reader.dispose()
+        """Close all connections; those of a server that does not answer are given up."""
+        await asyncio.gather(*(_at_most(CLOSE_SECONDS, engine.dispose()) for engine in (self._writer, self._reader)))
 
     @asynccontextmanager
     async def connect(self, *, writing: bool = False) -> AsyncIterator[AsyncConnection]:
-        """A connection in a transaction that is committed at the end. Raises StoreUnavailable."""
+        """A connection in a transaction that is committed at the end. Raises StoreUnavailable, also where there is
+        none within the time that a statement may take."""
         engine = self._writer if writing else self._reader
         try:
-            async with _opened(engine) as connection:
+            async with _opened(engine, seconds=self._seconds) as connection:
                 try:
                     await connection.begin()
                     yield connection
@@ -116,7 +117,7 @@ class Database:
                 error = failed
             else:
                 return
-        await asyncio.shield(connection.invalidate(error))
+        await asyncio.shield(_at_most(CLOSE_SECONDS, connection.invalidate(error)))
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in a write transaction and commit it; once more where that may help.
@@ -141,14 +142,15 @@ class Database:
                         pause = min(FIRST_PAUSE_SECONDS * 2**attempt, LAST_PAUSE_SECONDS)
                         await asyncio.sleep(random.uniform(0, pause))  # noqa: S311  (spreads writers, hides nothing)
                     case Trouble.AWAY if attempt == 1:
-                        await self._writer.dispose()  # the others of the pool are as old as this one
+                        # The others of the pool are as old as this one.
+                        await _at_most(CLOSE_SECONDS, self._writer.dispose())
                     case Trouble.AWAY | Trouble.TRANSIENT:
                         raise StoreUnavailable(self.explain(error)) from error
                     case None:
                         raise
 
     async def _write_once(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        async with asyncio.timeout(self._seconds), _opened(self._writer) as connection:
+        async with asyncio.timeout(self._seconds), _opened(self._writer, seconds=self._seconds) as connection:
             try:
                 await connection.begin()
                 result = await work(_TRANSACTIONS[self.kind](connection))
@@ -161,30 +163,49 @@ class Database:
     def explain(self, error: BaseException) -> str:
         """`error` in one line, without the password."""
         cause = driver_error(error)
-        said = " ".join(str(cause).split()) or type(cause).__name__
+        said = " ".join(str(cause).split())
+        if not said:
+            said = "no answer in time" if isinstance(cause, TimeoutError) else type(cause).__name__
         if self.url.password:
             said = said.replace(str(self.url.password), "***")
         return f"{self.explain_url()}: {said}"
 
 
 @asynccontextmanager
-async def _opened(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A connection of the pool. Being cancelled waits a moment until it is made: half-made, its socket would leak."""
+async def _opened(engine: AsyncEngine, *, seconds: float) -> AsyncIterator[AsyncConnection]:
+    """A connection of the pool, or TimeoutError after `seconds`. Being cancelled waits a moment until it is made:
+    half-made, its socket would leak."""
     connection = engine.connect()
     starting = asyncio.ensure_future(connection.start())
     try:
-        await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        await asyncio.wait({starting}, timeout=HALF_MADE_SECONDS)
-        starting.cancel()  # does nothing to one that is made
-        await asyncio.gather(starting, return_exceptions=True)
-        if not starting.cancelled() and starting.exception() is None:
-            await connection.close()
+        async with asyncio.timeout(seconds):
+            await asyncio.shield(starting)
+    except (asyncio.CancelledError, TimeoutError):
+        await _given_up(starting)
+        if starting.done() and not starting.cancelled() and starting.exception() is None:
+            await asyncio.shield(_at_most(CLOSE_SECONDS, connection.close()))
         raise
     try:
         yield connection
     finally:
-        await asyncio.shield(connection.close())
+        await asyncio.shield(_at_most(CLOSE_SECONDS, connection.close()))
+
+
+async def _given_up(task: asyncio.Future[Any]) -> None:
+    """Wait a moment for `task`, then cancel it; one that does not even heed that is left to itself."""
+    for _ in range(2):
+        await asyncio.wait({task}, timeout=HALF_MADE_SECONDS)
+        task.cancel()  # does nothing to one that is done
+
+
+async def _at_most(seconds: float, closing: Awaitable[None]) -> None:
+    """Close something. A farewell that a silent server holds up is given up: the connection is of no use any more."""
+    task = asyncio.ensure_future(closing)
+    done, _ = await asyncio.wait({task}, timeout=seconds)
+    if done:
+        task.result()
+    else:
+        await _given_up(task)
 
 
 def open_database(url: str, *, connections: int = CONNECTIONS, seconds: float = STATEMENT_SECONDS) -> Database:

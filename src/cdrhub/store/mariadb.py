@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from typing import Any
 
+import asyncmy
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from cdrhub.store.portable import PortableTransaction, insert_statement
 from cdrhub.store.rows import CALL_COLUMNS, UPDATED_COLUMNS, Row
 from cdrhub.store.tables import calls
-from cdrhub.store.trouble import NO_SUCH_VALUE, Trouble, driver_error
+from cdrhub.store.trouble import NO_SUCH_VALUE, Trouble, driver_error, unique_violation
 from cdrhub.store.types import UtcDateTime, mariadb_time
 
-CONNECT_SECONDS = 10
+CONNECT_SECONDS = 10.0  #: from the first packet to the last of the handshake
 
 # Error numbers: https://mariadb.com/kb/en/mariadb-error-code-reference/
 DUPLICATE_KEY = 1062
@@ -52,8 +55,16 @@ class MariaDBTransaction(PortableTransaction):
             await self.connection.exec_driver_sql(_UPDATE, self.converted(calls, CALL_COLUMNS, rows))
 
 
-def engine(url: URL, *, writer: bool, connections: int) -> AsyncEngine:
-    """An engine for `mariadb://…`; TLS by `ssl_ca`, `ssl_cert`, `ssl_key`, `ssl_check_hostname` in the query."""
+async def _connect(**how: Any) -> asyncmy.Connection:
+    """The driver's own `connect_timeout` ends with TCP's handshake: a server that says nothing then would hold us."""
+    async with asyncio.timeout(CONNECT_SECONDS):
+        return await asyncmy.connect(**how)
+
+
+def engine(url: URL, *, writer: bool, connections: int, seconds: float) -> AsyncEngine:
+    """An engine for `mariadb://…`; TLS by `ssl_ca`, `ssl_cert`, `ssl_key`, `ssl_check_hostname` in the query. A reader
+    that gets no answer for `seconds` ends its connection; a writer's transaction is bounded as a whole."""
+    waiting = {} if writer else {"read_timeout": seconds}
     return create_async_engine(
         url.set(drivername="mariadb+asyncmy").update_query_dict({"charset": "utf8mb4"}),
         isolation_level="READ COMMITTED",
@@ -61,7 +72,7 @@ def engine(url: URL, *, writer: bool, connections: int) -> AsyncEngine:
         max_overflow=0,
         pool_pre_ping=not writer,
         pool_recycle=3600,
-        connect_args={"connect_timeout": CONNECT_SECONDS},
+        connect_args={"async_creator_fn": _connect, **waiting},
         hide_parameters=True,
     )
 
@@ -72,7 +83,7 @@ def trouble(error: BaseException) -> Trouble | None:
     if type(cause).__module__.startswith(("asyncmy", "sqlalchemy")):
         number = cause.args[0] if cause.args and isinstance(cause.args[0], int) else 0
         if number == DUPLICATE_KEY:
-            return Trouble.RACED
+            return unique_violation(str(cause.args[-1]))
         if number in TRANSIENT:
             return Trouble.TRANSIENT
         return Trouble.REFUSED if number in REFUSED else Trouble.AWAY

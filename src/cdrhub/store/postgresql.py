@@ -33,7 +33,7 @@ from cdrhub.store.transaction import (
     by_source,
     known_call,
 )
-from cdrhub.store.trouble import NO_SUCH_VALUE, Trouble, driver_error
+from cdrhub.store.trouble import NO_SUCH_VALUE, Trouble, driver_error, unique_violation
 
 CONNECT_SECONDS = 10.0
 
@@ -169,7 +169,7 @@ def trouble(error: BaseException) -> Trouble | None:
     """What `error` means for the batch."""
     cause = driver_error(error)
     if isinstance(cause, asyncpg.UniqueViolationError):
-        return Trouble.RACED
+        return unique_violation(str(cause.constraint_name))
     if isinstance(cause, asyncpg.PostgresError):
         state = cause.sqlstate or ""
         if state in _TRANSIENT:

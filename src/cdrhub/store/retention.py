@@ -15,9 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.store.engine import Database
 from cdrhub.store.rows import SUSPENDED
-from cdrhub.store.tables import outbox, records, unopened
+from cdrhub.store.tables import outbox, record_audit, records, unopened
 
 AT_ONCE = 1_000  #: rows in one transaction
+
+_TO_EMPTY = (
+    records.c.state != SUSPENDED,
+    or_(records.c.body.is_not(None), records.c.repaired_body.is_not(None)),
+)
 
 
 class Limits(Protocol):
@@ -41,7 +46,8 @@ class Retained:
 
 
 class Retention:
-    """Goes over the records once, remembers how far it came, and goes on from there at the next run."""
+    """Goes over the records once, remembers how far it came, and goes on from there at the next run. What was in
+    suspense when it passed is looked for by the audit of its repair."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -52,6 +58,7 @@ class Retention:
         bodies = facts = 0
         if limits.raw_days:
             bodies = await self._empty_bodies(before=now - timedelta(days=limits.raw_days))
+            bodies += await self._empty_repaired(before=now - timedelta(days=limits.raw_days))
             await self._forget_unopened(before=now - timedelta(days=limits.raw_days))
         if limits.facts_days:
             facts = await self._purge_facts(before=now - timedelta(days=limits.facts_days))
@@ -78,15 +85,31 @@ class Retention:
                 return emptied
             self._emptied_to = window[-1].id
 
+    async def _empty_repaired(self, *, before: datetime) -> int:
+        """Records that were in suspense when the others of their time were emptied. The audit names all of those."""
+        emptied = 0
+        while True:
+            async with self._database.connect(writing=True) as connection:
+                ids = (
+                    await connection.scalars(
+                        select(records.c.id)
+                        .where(
+                            records.c.id.in_(select(record_audit.c.record_id)),
+                            records.c.id <= self._emptied_to,
+                            records.c.received_at < before,
+                            *_TO_EMPTY,
+                        )
+                        .limit(AT_ONCE)
+                    )
+                ).all()
+                if ids:
+                    emptied += await self._empty(connection, list(ids))
+            if len(ids) < AT_ONCE:
+                return emptied
+
     async def _empty(self, connection: AsyncConnection, ids: list[int]) -> int:
         done = await connection.execute(
-            update(records)
-            .where(
-                records.c.id.in_(ids),
-                records.c.state != SUSPENDED,
-                or_(records.c.body.is_not(None), records.c.repaired_body.is_not(None)),
-            )
-            .values(body=None, repaired_body=None)
+            update(records).where(records.c.id.in_(ids), *_TO_EMPTY).values(body=None, repaired_body=None)
         )
         return done.rowcount
 

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from cdrhub.store.portable import PortableTransaction
 from cdrhub.store.rows import UPDATED_COLUMNS, Row
 from cdrhub.store.tables import calls
-from cdrhub.store.trouble import NO_SUCH_VALUE, Trouble, driver_error
+from cdrhub.store.trouble import NO_SUCH_VALUE, Trouble, driver_error, unique_violation
 from cdrhub.store.types import Cost, UtcDateTime, sqlite_time
 
 BUSY_SECONDS = 10.0  #: how long one statement waits for another process's transaction
@@ -73,7 +73,7 @@ def trouble(error: BaseException) -> Trouble | None:
     cause = driver_error(error)
     text = str(cause)
     if isinstance(cause, sqlite3.IntegrityError):
-        return Trouble.RACED if text.startswith("UNIQUE constraint") else Trouble.REFUSED
+        return unique_violation(text)
     if isinstance(cause, sqlite3.OperationalError):
         return Trouble.TRANSIENT if "locked" in text or "busy" in text else Trouble.AWAY
     if isinstance(cause, (sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError, *NO_SUCH_VALUE)):

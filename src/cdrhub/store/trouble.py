@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from sqlalchemy import UniqueConstraint
 from sqlalchemy.exc import DBAPIError, StatementError
+
+from cdrhub.store.tables import calls, records
+
+#: The unique keys that decide what is new, as the engines name them: by constraint, or (SQLite) by columns.
+_DECIDING = tuple(
+    name
+    for table in (records, calls)
+    for key in table.constraints
+    if isinstance(key, UniqueConstraint)
+    for name in (str(key.name), ", ".join(f"{table.name}.{column.name}" for column in key.columns))
+)
 
 
 class Trouble(Enum):
     """The kinds of trouble; each engine sorts its errors into them."""
 
-    RACED = auto()  #: a unique key: the guess that everything is new was wrong, or another writer was faster
+    RACED = auto()  #: a key that decides what is new: the guess was wrong, or another writer was faster
     TRANSIENT = auto()  #: deadlock, serialisation, lock time-out: the same transaction may work now
     AWAY = auto()  #: no connection, shutting down, disk full: wait for the database
     REFUSED = auto()  #: some value of the batch: find the record and suspend it
@@ -18,6 +30,12 @@ class Trouble(Enum):
 
 #: What the drivers and we raise for a value of a wrong type or form, before it reaches the server.
 NO_SUCH_VALUE = (ValueError, TypeError, OverflowError, AttributeError)
+
+
+def unique_violation(said: str) -> Trouble:
+    """What a violation of a constraint means, by what the engine says of it: any other than those that decide what is
+    new stays violated however often the batch is written."""
+    return Trouble.RACED if any(name in said for name in _DECIDING) else Trouble.REFUSED
 
 
 def driver_error(error: BaseException) -> BaseException:

@@ -11,22 +11,27 @@ again; the row's revision tells whether that memory is still the truth.
 
 A value that the database refuses costs its own record only: the batch is halved until that record is found, and it
 is suspended.
+
+One thing two hubs can do that no lock of a row prevents: one finds no call for a record that opens none, while the
+other makes the call and does not see that record. `join_unopened`, now and then, brings them together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 import uuid_utils
+from sqlalchemy import select
 
 from cdrhub.errors import DecodeError, Reason, StoreError
 from cdrhub.model.call import Call
 from cdrhub.model.fold import fold
 from cdrhub.model.inference import Coverage
+from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Ignored, storable_json
 from cdrhub.store.batch import Item, Redecode, Written
 from cdrhub.store.engine import Database, RacedError, RefusedError
@@ -45,16 +50,20 @@ from cdrhub.store.rows import (
     record_row,
     storable_detail,
 )
-from cdrhub.store.tables import call_legs, coverage, outbox, unopened
+from cdrhub.store.tables import MAX_CONTENT_TYPE, call_legs, calls, coverage, outbox, unopened
 from cdrhub.store.tally import counted, counted_ignored, merged
-from cdrhub.store.transaction import CallKey, KnownCall, RecordKey, StoredRecord, Transaction
+from cdrhub.store.transaction import CallKey, KnownCall, RecordKey, StoredRecord, Transaction, by_source
 
 log = structlog.get_logger(__name__)
 
 REMEMBERED_UPDATES = 8_192  #: updates of recent calls kept in memory; about 3 KB each
 CAREFUL_BATCHES = 32  #: batches written without guessing after a guess was wrong
-RACES = 50  #: after so many lost races something else is wrong
+RACES = 50  #: after so many lost races something else is wrong, and which record it is must be found
+JOINED_AT_ONCE = 100  #: calls that are joined with their earlier records in one transaction
+JOIN_WITHIN = timedelta(hours=1)  #: how old a record can be that another hub's clock says is new
+JOINED_SETTLE_SECONDS = 3.0  #: until decisions are taken on a joined call; its source's own are not known here
 REFUSED_BODY_BYTES = 65_536  #: kept of a body that the database refuses whole
+UNKNOWN_CONTENT = "application/octet-stream"  #: RFC 2046, 4.5.1: of a record whose own content type is refused
 
 
 class FoldError(StoreError):
@@ -82,6 +91,11 @@ class Group:
         return max(item.settle_seconds for item in self.items)
 
     @property
+    def body_bytes(self) -> int:
+        """The size of the records in this batch."""
+        return sum(len(item.record.body) for item in self.items)
+
+    @property
     def received(self) -> tuple[datetime, datetime]:
         """The first and the last receipt."""
         if len(self.items) == 1 and not self.received_before:
@@ -95,6 +109,14 @@ class Group:
         """The records that belong to the call."""
         yield from self.waiting
         yield from map(_record_key, self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What the stored records of a call say, and the size of their bodies."""
+
+    updates: tuple[CallUpdate, ...]
+    body_bytes: int
 
 
 @dataclass(slots=True)
@@ -116,6 +138,7 @@ class CallWriter:
         self._database = database
         self._clock = clock
         self._careful = 0
+        self._joined_at: datetime | None = None
         self.memory = Memory(remembered)
         self.redecode = redecode
 
@@ -146,7 +169,7 @@ class CallWriter:
                 if careful:
                     self._careful = CAREFUL_BATCHES if written.duplicates else self._careful - 1
                 return written
-        raise StoreError(f"a batch lost {RACES} races against other writers")
+        return await self._bisect(items, RefusedError(f"lost {RACES} races against other writers"))
 
     async def _bisect(self, items: Sequence[Item], error: RefusedError) -> Written:
         """Find the record that the database refuses."""
@@ -156,9 +179,9 @@ class CallWriter:
         item = items[0]
         outcome = item.outcome
         if isinstance(outcome, DecodeError) and outcome.reason is Reason.STORE_REFUSED:
-            if len(item.record.body) <= REFUSED_BODY_BYTES and not item.record.attributes:
+            bare = _bare(item.record)
+            if bare == item.record:
                 raise StoreError(f"the database refuses even the bare record: {error}") from error
-            bare = replace(item.record, body=item.record.body[:REFUSED_BODY_BYTES], attributes={}, event_id=None)
             cut = "" if len(bare.body) == len(item.record.body) else f" (first {REFUSED_BODY_BYTES} bytes kept)"
             return await self._write([_suspended(replace(item, record=bare), f"{outcome.detail}{cut}")])
         log.error("a record is refused", action="store_refused", source=item.record.source)
@@ -213,6 +236,104 @@ class CallWriter:
                 self.memory.drop(key)
             else:
                 self.memory.put(key, remembered)
+
+    # -- what two hubs left apart ------------------------------------------------------------------------------------
+
+    async def join_unopened(self) -> int:
+        """Join records that opened no call with calls that exist by now; says how many calls got some.
+
+        The first pass looks at every such record, the later ones at those of the last hour. Raises StoreUnavailable,
+        and what `redecode` raises.
+        """
+        now = self._clock()
+        since = None if self._joined_at is None else self._joined_at - JOIN_WITHIN
+        joined = 0
+        last: CallKey | None = None
+        while waiting := await self._waiting(since=since, after=last):
+            last = waiting[-1]
+            if keys := await self._open_by_now(waiting):
+                joined += await self._join(keys)
+        self._joined_at = now
+        return joined
+
+    async def _waiting(self, *, since: datetime | None, after: CallKey | None) -> list[CallKey]:
+        """Calls with records waiting, the next ones in the order of that table's key."""
+        query = (
+            select(unopened.c.source, unopened.c.call_key)
+            .distinct()
+            .order_by(unopened.c.call_key, unopened.c.source)
+            .limit(JOINED_AT_ONCE)
+        )
+        if since is not None:
+            query = query.where(unopened.c.since >= since)
+        if after is not None:
+            source, key = after
+            query = query.where(
+                (unopened.c.call_key > key) | ((unopened.c.call_key == key) & (unopened.c.source > source))
+            )
+        async with self._database.connect() as connection:
+            return [(row.source, row.call_key) for row in await connection.execute(query)]
+
+    async def _open_by_now(self, keys: Sequence[CallKey]) -> list[CallKey]:
+        """Those of these calls that exist, in the order of their locks. No join of the two tables: on tables that
+        were never analysed it would read all calls."""
+        found: list[CallKey] = []
+        async with self._database.connect() as connection:
+            for source, some in by_source(keys):
+                rows = await connection.scalars(
+                    select(calls.c.call_key).where(calls.c.call_key.in_(some), calls.c.source == source)
+                )
+                found += [(source, key) for key in rows]
+        return sorted(found)
+
+    async def _join(self, keys: Sequence[CallKey]) -> int:
+        """One transaction; halved where the database refuses a value or our own code fails."""
+        try:
+            outcome = await self._database.write(partial(self._join_in, keys))
+        except RacedError:
+            return 0  # the next pass sees them again
+        except (RefusedError, FoldError) as error:
+            if len(keys) == 1:
+                log.error("a record cannot join its call", action="join_refused", source=keys[0][0], error=str(error))
+                return 0
+            middle = len(keys) // 2
+            return await self._join(keys[:middle]) + await self._join(keys[middle:])
+        self.remember(outcome)
+        return outcome.updated
+
+    async def _join_in(self, keys: Sequence[CallKey], tx: Transaction) -> Outcome:
+        await tx.any_unopened()
+        known = await tx.lock_calls(keys)
+        waiting = await tx.unopened_of((call.source, call.call_key) for call in known)
+        rows = await tx.call_rows([call.id for call in known])
+        groups: list[Group] = []
+        for call in known:
+            key = (call.source, call.call_key)
+            stored = await tx.records_by_key(waiting.get(key, ()))
+            items = [
+                Item(
+                    record=one.record,
+                    outcome=update,
+                    owner=call.source,
+                    system=rows[call.id]["system"],
+                    tenant=rows[call.id]["tenant"],
+                    settle_seconds=JOINED_SETTLE_SECONDS,
+                    decoder_revision=one.decoder_revision,
+                )
+                for one in stored
+                if one.record is not None and (update := self._again(one.record, key)) is not None
+            ]
+            if items:
+                updates = [item.outcome for item in items if isinstance(item.outcome, CallUpdate)]
+                read = {_record_key(item) for item in items}
+                others = [one.key for one in stored if one.record is not None and one.key not in read]
+                groups.append(Group(key, call.id, items, updates, waiting=others))
+        await tx.link_records((key, group.call_id) for group in groups for key in group.links)
+        await tx.forget_unopened(waiting)
+        outcome = Outcome()
+        if groups:
+            await self._refold(tx, groups, outcome, now=self._clock())
+        return outcome
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
@@ -286,7 +407,7 @@ class CallWriter:
             )
             if not call.final:
                 outcome.remember[group.key] = Remembered(
-                    call_id=group.call_id, revision=1, updates=tuple(group.updates)
+                    call_id=group.call_id, revision=1, updates=tuple(group.updates), body_bytes=group.body_bytes
                 )
         await tx.append(call_legs, LEG_COLUMNS, legs)
         await tx.append(outbox, FACT_COLUMNS, told)
@@ -309,7 +430,7 @@ class CallWriter:
     async def _take_waiting(self, tx: Transaction, group: Group) -> None:
         stored = await tx.records_by_key(group.waiting)
         group.received_before = [record.received_at for record in stored]
-        again = (self._again(record, group.key) for record in stored)
+        again = (self._again(one.record, group.key) for one in stored if one.record is not None)
         group.updates += [update for update in again if update is not None]
 
     async def _refold(self, tx: Transaction, groups: Sequence[Group], outcome: Outcome, *, now: datetime) -> None:
@@ -335,15 +456,15 @@ class CallWriter:
         for group in groups:
             call = known[group.key]
             outcome.updated += 1
-            if call.id not in earlier:
-                before = group.remembered.updates if group.remembered is not None else ()
-            elif (read := earlier[call.id]) is None:
-                sealed.append((group, call))
-                outcome.remember[group.key] = None
-                continue
-            else:
-                before = read
-            updates = (*before, *group.updates)
+            before: Remembered | Earlier | None = group.remembered
+            if call.id in earlier:
+                before = earlier[call.id]
+                if before is None:
+                    sealed.append((group, call))
+                    outcome.remember[group.key] = None
+                    continue
+            assert before is not None  # noqa: S101  (what is not remembered was read)
+            updates = (*before.updates, *group.updates)
             folded = fold_call(group.key, updates)
             rows.append(_updated_row(group, call, folded, now=now))
             replaced.append(call.id)
@@ -352,7 +473,10 @@ class CallWriter:
             if "conflict" in folded.flags and "conflict" not in call.flags:
                 outcome.conflicts.append(group.key[0])
             outcome.remember[group.key] = Remembered(
-                call_id=call.id, revision=call.revision + 1, updates=_distinct(updates)
+                call_id=call.id,
+                revision=call.revision + 1,
+                updates=_distinct(updates),
+                body_bytes=before.body_bytes + group.body_bytes,
             )
         await tx.update_calls(rows)
         await tx.delete_legs(replaced)
@@ -361,27 +485,34 @@ class CallWriter:
         await tx.append(call_legs, LEG_COLUMNS, legs)
         await tx.append(outbox, FACT_COLUMNS, told)
 
-    async def _earlier(self, tx: Transaction, calls: Sequence[KnownCall]) -> dict[str, tuple[CallUpdate, ...] | None]:
-        """The updates of all records of these calls; None for one whose records do not tell it any more."""
+    async def _earlier(self, tx: Transaction, calls: Sequence[KnownCall]) -> dict[str, Earlier | None]:
+        """What all records of these calls say; None for a call with a record whose body is gone.
+
+        A record that today's decoder does not read as one of this call any more says nothing of it: the others do,
+        and `replay` puts the rest in order.
+        """
         if not calls:
             return {}
         keys = {call.id: (call.source, call.call_key) for call in calls}
         stored: dict[str, list[StoredRecord]] = {call.id: [] for call in calls}
         for record in await tx.records_of(list(keys)):
             stored[str(record.call_id)].append(record)
-        read: dict[str, tuple[CallUpdate, ...] | None] = {}
-        for call_id, its in stored.items():
-            updates = [self._again(record, keys[call_id]) for record in its]
-            read[call_id] = None if None in updates else tuple(update for update in updates if update is not None)
-        return read
+        return {call_id: self._read(its, keys[call_id]) for call_id, its in stored.items()}
 
-    def _again(self, stored: StoredRecord, key: CallKey) -> CallUpdate | None:
-        """What a stored record says of this call; None if its body is gone or today's decoder reads it otherwise."""
-        if stored.record is None:
+    def _read(self, stored: Sequence[StoredRecord], key: CallKey) -> Earlier | None:
+        bodies = [one.record for one in stored if one.record is not None]
+        if len(bodies) < len(stored):
             return None
+        again = (self._again(record, key) for record in bodies)
+        return Earlier(
+            tuple(update for update in again if update is not None), sum(len(record.body) for record in bodies)
+        )
+
+    def _again(self, record: RawRecord, key: CallKey) -> CallUpdate | None:
+        """What a stored record says of this call; None if today's decoder reads it otherwise."""
         if self.redecode is None:
             raise StoreError("an old record must be decoded again, and the store was not told how")
-        outcome = self.redecode(stored.record)
+        outcome = self.redecode(record)
         return outcome if isinstance(outcome, CallUpdate) and outcome.call_key == key[1] else None
 
     async def _complete_sealed(
@@ -497,6 +628,21 @@ def _suspended(item: Item, detail: str) -> Item:
     flags: set[str] = set()
     record = replace(item.record, attributes=storable_json(dict(item.record.attributes), flags))
     return replace(item, record=record, outcome=DecodeError(Reason.STORE_REFUSED, detail))
+
+
+def _bare(record: RawRecord) -> RawRecord:
+    """What is left of a record without anything that a database might refuse."""
+    return replace(
+        record,
+        body=record.body[:REFUSED_BODY_BYTES],
+        attributes={},
+        event_id=None,
+        content_type=record.content_type if _plain(record.content_type) else UNKNOWN_CONTENT,
+    )
+
+
+def _plain(text: str) -> bool:
+    return len(text) <= MAX_CONTENT_TYPE and text.isascii() and text.isprintable()
 
 
 def _as_bug(item: Item, error: FoldError) -> Item:

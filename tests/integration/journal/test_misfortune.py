@@ -177,7 +177,7 @@ async def test_a_write_error_refuses_and_passes_by_itself(tmp_path: Path) -> Non
 
 
 REFUSED_BUT_LANDED = """
-import sqlite3
+import sqlite3, zlib
 from cdrhub.journal.packing import pack
 
 async def main():
@@ -193,7 +193,8 @@ async def main():
     # A failing disk may have kept what it said it could not: the row is there when the journal looks again.
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     other = sqlite3.connect(Path(sys.argv[1]) / "journal.db")
-    other.execute("INSERT INTO groups VALUES (3, 1, 0, 100, ?)", (pack([record("refused")]),))
+    payload = pack([record("refused")])
+    other.execute("INSERT INTO groups VALUES (3, 1, 0, 100, ?, ?)", (zlib.crc32(payload), payload))
     other.commit()
     other.close()
     await journal.room()

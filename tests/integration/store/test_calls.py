@@ -37,6 +37,10 @@ async def keys(store: Store, chosen: CallFilter) -> set[str]:
     return {row["call_key"] async for row in each(store, chosen)}
 
 
+_INBOUND = {
+    "state": "ended", "direction": "inbound", "caller_number": "0525484501", "caller_e164": "+972525484501",
+    "started_at": at(1), "disposition": "answered",
+}  # fmt: skip
 ALL = {f"k{n}" for n in range(20)} | {"queued", "inside"}
 
 
@@ -60,7 +64,10 @@ ALL = {f"k{n}" for n in range(20)} | {"queued", "inside"}
         (CallFilter(number="0803 9000007", region="NG"), {"k7"}),
         (CallFilter(number="08039000007"), {"k7"}),
         (CallFilter(number="2348039000007"), {"k7"}),
+        (CallFilter(number="0803 9000007", readings=frozenset({"+2348039000007", "+972803900007"})), {"k7"}),
         (CallFilter(number="0102"), {"inside"}),
+        (CallFilter(number="0102", readings=frozenset({"+4950102"})), {"inside"}),
+        (CallFilter(number=" 01-02 "), {"inside"}),
         (CallFilter(number="101"), {"inside"}),
         (CallFilter(number="%"), set()),
         (CallFilter(number=""), set()),
@@ -108,6 +115,29 @@ async def test_one_call_with_its_legs_and_records(told: Store) -> None:
     assert call == await one(told, call["id"])
     assert [leg["role"] for leg in await legs_of(told, call["id"])] == ["queue", "agent"]
     assert {record.body for record in await records_of(told, call["id"])} == set(story("queued", 100))
+
+
+async def test_the_beginning_of_an_id_is_enough_where_no_other_call_has_it(store: Store) -> None:
+    await store.write([item(ended("a", 1)), item(ended("b", 2))])
+    first, second = sorted(row["id"] for row in await rows(store, calls))
+    shared = next(place for place, (one_, other) in enumerate(zip(first, second, strict=True)) if one_ != other)
+    for length in range(max(shared + 1, 8), 36):
+        assert (await one(store, first[:length].upper()))["id"] == first
+    if shared >= 8:
+        with pytest.raises(UsageError, match="several calls"):
+            await one(store, first[:shared])
+    with pytest.raises(NotFound, match="no call whose id begins"):
+        await one(store, "ffffffff-f")
+    with pytest.raises(NotFound, match="no call whose id begins"):
+        await one(store, "-" * 8)
+    with pytest.raises(NotFound, match="8 characters or more"):
+        await one(store, first[:7])
+
+
+async def test_a_number_that_stands_on_the_inside_is_found_as_it_was_sent(store: Store) -> None:
+    dialled = updated(item(ended("dialled", 1)), values={**_INBOUND, "callee_number": "0722776772"})
+    await store.write([dialled])
+    assert await keys(store, CallFilter(number="0722776772", readings=frozenset({"+972722776772"}))) == {"dialled"}
 
 
 async def test_a_call_that_does_not_exist(told: Store) -> None:

@@ -8,8 +8,10 @@ import os
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from cdrhub.errors import IntakeRefused, JournalError, JournalFull, JournalLocked
 from cdrhub.journal import Entry, Journal
@@ -330,16 +332,118 @@ async def test_a_journal_of_a_later_version_is_not_touched(tmp_path: Path) -> No
         await Journal.open(tmp_path)
 
 
-async def test_a_damaged_group_is_named(tmp_path: Path) -> None:
+async def test_a_file_name_that_is_no_unicode_is_a_position_like_any_other(tmp_path: Path) -> None:
+    key = os.fsdecode(b"read:caf\xe9.txt")
     journal = await Journal.open(tmp_path)
-    await journal.append(lines("a"))
+    await asyncio.gather(
+        journal.append(lines("a")),
+        journal.append(lines("b"), position=("lagos", key, "1 2")),
+        journal.append(lines("c"), position=("lagos", "read:café.txt", "3 4")),
+    )
+    for reopened in (False, True):
+        if reopened:
+            await journal.close()
+            journal = await Journal.open(tmp_path)
+        assert journal.position("lagos", key) == "1 2"
+        assert journal.position("lagos", "read:café.txt") == "3 4"
+        assert await bodies(journal) == ["a", "b", "c"]
+    await journal.close()
+
+
+async def test_what_cannot_be_written_fails_alone_and_costs_nobody_a_record(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path)
+    unwritable: Any = 2**64  # neither sqlite3.Error nor OSError: OverflowError, within the transaction
+    together = [
+        journal.append(lines("before")),
+        journal.remember_settings("r1", source="lagos", system="3cx", settings=unwritable),
+        journal.append(lines("beside"), position=("lagos", "cdr.log", "7")),
+    ]
+    ends = await asyncio.gather(*together, return_exceptions=True)
+    assert [type(end) for end in ends] == [type(None), JournalError, type(None)]
+    with pytest.raises(JournalError, match="cannot write this"):
+        await journal.remember_settings("r1", source="lagos", system="3cx", settings=unwritable)
+    assert journal.accepting
+    for number in range(5):
+        await journal.append(lines(str(number)))
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as other:
+        assert other.execute("SELECT sum(count) FROM groups").fetchone() == (7,), "durable, not only in a transaction"
+    await journal.append(lines("5"), position=("lagos", "cdr.log", "8"))
+    await journal.close()
+    journal = await Journal.open(tmp_path)
+    assert await bodies(journal) == ["before", "beside", "0", "1", "2", "3", "4", "5"]
+    assert journal.position("lagos", "cdr.log") == "8"
+    await journal.close()
+
+
+async def test_an_append_over_the_limit_is_no_matter_of_waiting(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path, append_max_bytes=1_000)
+    with pytest.raises(JournalError, match="at most 1000"):
+        await journal.append(lines("x" * 1_000))
+    await journal.append(lines("x" * 900))
+    assert journal.accepting
+    await journal.close()
+
+
+def damage(directory: Path, last: int, change: str) -> None:
+    """Change the payload of the group that ends with entry `last`, as a bad block would."""
+    with contextlib.closing(sqlite3.connect(directory / DATABASE_NAME)) as connection:
+        connection.execute(f"UPDATE groups SET payload = {change} WHERE last = ?", (last,))
+        connection.commit()
+
+
+CUT = "substr(payload, 1, length(payload) - 1)"
+ONE_BYTE_OF_A_BODY = "CAST(substr(payload, 1, length(payload) - 1) || x'7a' AS BLOB)"
+
+
+@pytest.mark.parametrize("change", [CUT, ONE_BYTE_OF_A_BODY, "x''"])
+async def test_a_damaged_group_is_set_aside_and_reading_goes_on(tmp_path: Path, change: str) -> None:
+    journal = await Journal.open(tmp_path)
+    for group in (("a", "b"), ("c", "d"), ("e",)):
+        await journal.append(lines(*group))
+    await journal.close()
+    damage(tmp_path, 4, change)
+    journal = await Journal.open(tmp_path)
+    with capture_logs() as said:
+        assert [entry.seq for entry in await everything(journal)] == [1, 2, 5]
+    errors = [each for each in said if each["log_level"] == "error"]
+    assert [(each["first"], each["last"], each["file"]) for each in errors] == [(3, 4, str(tmp_path / DATABASE_NAME))]
+    assert journal.stats.damaged == 2
+    await journal.checkpoint(2)
+    assert journal.stats.depth == 1, "the checkpoint passes what nobody can read"
+    assert await bodies(journal) == ["e"]
+    await journal.close()
+    journal = await Journal.open(tmp_path)
+    assert (journal.stats.damaged, journal.stats.depth) == (2, 1)
+    assert await bodies(journal) == ["e"]
+    await journal.checkpoint(5)
     await journal.close()
     with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as connection:
-        connection.execute("UPDATE groups SET payload = substr(payload, 1, length(payload) - 1)")
-        connection.commit()
+        assert connection.execute("SELECT last, count FROM damaged").fetchall() == [(4, 2)]
+        assert connection.execute("SELECT count(*) FROM groups").fetchone() == (0,)
+
+
+async def test_a_journal_of_nothing_but_damage_is_empty_and_takes_records(tmp_path: Path) -> None:
     journal = await Journal.open(tmp_path)
-    with pytest.raises(JournalError, match=r"entry 1 .*damaged"):
-        await everything(journal)
+    await journal.append(lines("a"))
+    await journal.append(lines("b", "c"))
+    await journal.close()
+    damage(tmp_path, 1, CUT)
+    damage(tmp_path, 3, CUT)
+    journal = await Journal.open(tmp_path)
+    waiting = asyncio.create_task(journal.wait_beyond(0))
+    assert await everything(journal) == []
+    await waiting
+    assert (journal.stats.depth, journal.stats.damaged, journal.stats.bytes) == (0, 3, 0)
+    for reopened in (False, True):
+        if reopened:
+            await journal.close()
+            journal = await Journal.open(tmp_path)
+        waiting = asyncio.create_task(journal.wait_beyond(0))
+        await asyncio.sleep(0.01)
+        assert not waiting.done(), "there is nothing to be read"
+        waiting.cancel()
+    await journal.append(lines("d"))
+    assert [entry.seq for entry in await everything(journal)] == [4], "a number is never used again"
     await journal.close()
 
 

@@ -86,6 +86,28 @@ async def test_a_clean_stop_begins_the_count_anew(tmp_path: Path) -> None:
     assert await run_that_dies(tmp_path) == 0
 
 
+async def test_a_run_that_ended_by_a_failure_counts_as_a_death(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path)
+    await journal.append(lines("a", "poison"))
+    await journal.close()
+    told = []
+    for _ in range(SUSPECT_STARTS + 1):
+        journal = await Journal.open(tmp_path)
+        told.append(await journal.begin_run())
+        await journal.close(clean=False)
+    assert told == [0, 1, 2, SUSPECT_STARTS]
+    journal = await Journal.open(tmp_path)
+    assert await journal.begin_run() == SUSPECT_STARTS + 1
+    await journal.checkpoint(1)
+    await journal.close(clean=False)
+    journal = await Journal.open(tmp_path)
+    assert await journal.begin_run() == 1, "it came further: the first death of the next entry"
+    await journal.close()
+    journal = await Journal.open(tmp_path)
+    assert await journal.begin_run() == 0
+    await journal.close()
+
+
 async def test_a_tool_that_only_looks_does_not_count_as_a_stop(tmp_path: Path) -> None:
     journal = await Journal.open(tmp_path)
     await journal.append(lines("a"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
 
-from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig
+from cdrhub.model.call import Call
+from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig, System
 from cdrhub.sources.threecx.config import ThreeCXConfig, ThreeCXSettings
 from cdrhub.sources.threecx.decode import REVISION, decoder
 
@@ -66,6 +69,10 @@ class ThreeCX:
 
         return ThreeCXSource(_own(config))
 
+    def conclude(self, config: SourceConfig, call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | None:  # noqa: ARG002 - nothing to conclude
+        """A line comes when its call is over: there is nothing to conclude."""
+        return None
+
     def split(self, data: bytes, *, final: bool) -> tuple[Sequence[bytes], bytes]:
         """Lines without CR LF and without blank ones, and the rest behind the last newline; `final`: no rest."""
         lines = data.split(b"\n")
@@ -79,4 +86,4 @@ def _own(config: SourceConfig) -> ThreeCXConfig:
     return config
 
 
-SYSTEM = ThreeCX()
+SYSTEM: System = ThreeCX()

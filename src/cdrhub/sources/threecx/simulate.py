@@ -1,8 +1,9 @@
 """A simulated 3CX: believable lines of a contact centre, and a sender that behaves like an active socket.
 
-The lines are pure and seeded: the same seed gives the same bytes. historyid rises by one per line, callid holds the
-start in the form of the simulated PBX, a line comes when its call ends. The sender connects, holds the connection and
-writes one record per line with CR LF, as captures of real PBXs show.
+The lines are seeded: the same seed gives the same bytes, unless a clock holds them back. historyid rises by one per
+line, callid holds the start in the form of the simulated PBX, a line comes when its call ends. Numbers outside are
+valid in a country. The sender connects, holds the connection and writes one record per line with CR LF,
+as captures of real PBXs show.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import count, islice
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
+import phonenumbers
+
+from cdrhub.model.numbers import NumberPlan, read_number
 from cdrhub.sources.threecx.callid import EPOCH, MILLISECONDS_1601_TO_1970
 from cdrhub.sources.threecx.layout import PREFIX, STANDARD_20, STANDARD_27
 
@@ -26,6 +32,9 @@ RECONNECT_SECONDS: Final = 0.4  #: a real PBX is back this long after its peer c
 CHUNK_SECONDS: Final = 0.02  #: lines are written in groups this far apart when a rate is given
 UNLIMITED_CHUNK: Final = 500  #: lines written at once without a rate
 RENDERED_AHEAD: Final = 5_000  #: lines rendered at once, so that rendering does not throttle the socket
+
+CALLERS: Final = 1_000  #: numbers outside, at most
+VARIED_DIGITS: Final = 6  #: at the end of a country's example number
 
 AGENTS: Final = tuple(range(101, 141))
 QUEUES: Final = ((611, "Sales"), (612, "Support"), (615, "Billing"))
@@ -49,19 +58,51 @@ def lines(
     seed: int = 1,
     start: datetime | None = None,
     *,
-    fields: Sequence[str] = STANDARD_20,
+    fields: Sequence[str] = STANDARD_27,
     callid: CallidForm = "linux16",
     first_historyid: int = 1,
+    region: str = "FR",
+    clock: Callable[[], datetime] | None = None,
 ) -> Iterator[bytes]:
-    """Endless records with `Call ` and CR LF. `start` is the start of the first call (default: a fixed Monday)."""
+    """Endless records with `Call ` and CR LF, in the order in which their calls end.
+
+    `start` is when the first call may end (default: a fixed Monday), `region` the country of the numbers outside. With
+    a `clock` (aware) no call ends later than it says when the line is made. Raises ValueError for a country without an
+    example number.
+    """
     chance = random.Random(seed)  # noqa: S311 - a simulation, no secret
+    callers = numbers(region)
     at = start or datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
     for historyid in count(first_historyid):
         at += timedelta(seconds=chance.expovariate(CALLS_PER_MINUTE / 60))
-        call = _call(chance, at)
+        if clock is not None:
+            at = min(at, clock())
+        started_at, call = _call(chance, at, chance.choice(callers))
         call["historyid"] = str(historyid)
-        call["callid"] = _callid(at, historyid, callid)
+        call["callid"] = _callid(started_at, historyid, callid)
         yield PREFIX + ",".join([call.get(name, "") for name in fields]).encode() + b"\r\n"
+
+
+@cache
+def numbers(region: str) -> tuple[str, ...]:
+    """Valid (mobile) numbers of a country (ISO 3166-1 alpha-2) as they are dialled there: libphonenumber's example with
+    other last digits, always the same ones. ValueError where it has none."""
+    mobile = phonenumbers.example_number_for_type(region, phonenumbers.PhoneNumberType.MOBILE)
+    example = mobile or phonenumbers.example_number(region)
+    if example is None:
+        raise ValueError(f"{region!r} has no numbers: write a two-letter country such as 'NG'")
+    plan = NumberPlan(region=region)
+    written = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.NATIONAL)
+    forms = (re.sub(r"\D", "", written), phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164))
+    dialled = next(form for form in forms if read_number(form, plan).e164 is not None)
+    chance = random.Random(0)  # noqa: S311 - a simulation, no secret
+    kept = dialled[:-VARIED_DIGITS]
+    found = {dialled}
+    for _ in range(CALLERS - 1):
+        number = f"{kept}{chance.randrange(10**VARIED_DIGITS):0{VARIED_DIGITS}}"
+        if read_number(number, plan).e164 is not None:
+            found.add(number)
+    return tuple(sorted(found))
 
 
 async def send(
@@ -72,11 +113,13 @@ async def send(
     rate: float | None = None,
     amount: int | None = None,
     seconds: float | None = None,
+    trouble: Callable[[OSError | None], None] = lambda _: None,
 ) -> Sent:
     """Write `records` to a listening hub over one held connection, `rate` a second (None: as fast as it takes them),
     until `amount` lines or `seconds` are over, or for ever.
 
     Comes back after RECONNECT_SECONDS when the hub closed; what was being written then is lost, as on a real PBX.
+    `trouble` is told why there is no connection (None: the hub closed it).
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -90,7 +133,8 @@ async def send(
     while not over():
         try:
             reader, writer = await asyncio.open_connection(host, port)
-        except OSError:
+        except OSError as error:
+            trouble(error)
             await asyncio.sleep(RECONNECT_SECONDS)
             continue
         connections += 1
@@ -113,8 +157,10 @@ async def send(
                     amount = sent  # the records are used up
                 if rate is not None:
                     await asyncio.sleep(CHUNK_SECONDS)
-        except (ConnectionError, TimeoutError):
-            pass
+            if not over():
+                trouble(None)
+        except (ConnectionError, TimeoutError) as error:
+            trouble(error)
         finally:
             writer.close()
             with contextlib.suppress(OSError):
@@ -138,10 +184,16 @@ def _callid(at: datetime, number: int, form: CallidForm) -> str:
     return f"{milliseconds:016X}_{number % 100_000}"
 
 
-def _call(chance: random.Random, at: datetime) -> dict[str, str]:
-    """One call: its fields without the two ids."""
+class _Call(NamedTuple):
+    """One call: when it started, and its fields without the two ids."""
+
+    started_at: datetime
+    fields: dict[str, str]
+
+
+def _call(chance: random.Random, at: datetime, outside: str) -> _Call:
+    """A call with the number `outside`, if it is not an internal one, that ends at `at`."""
     agent, colleague = chance.sample(AGENTS, 2)
-    outside = f"0{chance.choice((2, 4, 6, 7))}{chance.randrange(10_000_000, 10_400_000)}"
     talk = min(3_600, int(chance.expovariate(1 / 150)) + 4)
     ring = chance.randrange(3, 20)
     kind = chance.random()
@@ -192,7 +244,7 @@ def _name(agent: int) -> str:
     return f"{_NAMES[agent % len(_NAMES)]} {agent}"
 
 
-def _queue_call(chance: random.Random, at: datetime, outside: str, agent: int, talk: int) -> dict[str, str]:
+def _queue_call(chance: random.Random, at: datetime, outside: str, agent: int, talk: int) -> _Call:
     number, name = chance.choice(QUEUES)
     queue = ("Queue", f"Ext.{number}", str(number), name)
     missed = "".join(f"{chance.choice(AGENTS)};" for _ in range(chance.choice((0, 0, 0, 1, 2))))
@@ -214,7 +266,7 @@ def _queue_call(chance: random.Random, at: datetime, outside: str, agent: int, t
 
 def _direct_call(
     chance: random.Random, at: datetime, outside: str, *, agent: int, colleague: int, ring: int, talk: int
-) -> dict[str, str]:
+) -> _Call:
     to = ("Extension", f"Ext.{agent}", str(agent), _name(agent))
     outcome = chance.random()
     if outcome < 0.25:
@@ -235,7 +287,7 @@ def _direct_call(
 
 def _outbound_call(
     chance: random.Random, at: datetime, outside: str, *, agent: int, colleague: int, ring: int, talk: int
-) -> dict[str, str]:
+) -> _Call:
     src = ("Extension", f"Ext.{agent}", str(agent), _name(agent))
     outcome = chance.random()
     if outcome < 0.4:
@@ -270,16 +322,16 @@ def _line(
     dialled: str = "",
     missed: str = "",
     cost: str = "",
-) -> dict[str, str]:
-    """The fields of one call; `ring` is None where nobody and nothing picked up, and `rest` then the ringing."""
-    answered = None if ring is None else at + timedelta(seconds=ring)
-    end = (answered or at) + timedelta(seconds=rest)
+) -> _Call:
+    """One call that ends at `at`; `ring` is None where nobody and nothing picked up, and `rest` then the ringing."""
+    start = at - timedelta(seconds=(ring or 0) + rest)
+    answered = None if ring is None else start + timedelta(seconds=ring)
     number, dn, name = (final[1], final[2], final[3]) if final is not None else ("", "", "")
-    return {
+    fields = {
         "duration": "" if answered is None else f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}",
-        "time-start": f"{at:%Y/%m/%d %H:%M:%S}",
+        "time-start": f"{start:%Y/%m/%d %H:%M:%S}",
         "time-answered": "" if answered is None else f"{answered:%Y/%m/%d %H:%M:%S}",
-        "time-end": f"{end:%Y/%m/%d %H:%M:%S}",
+        "time-end": f"{at:%Y/%m/%d %H:%M:%S}",
         "reason-terminated": reason,
         "from-no": src[1],
         "to-no": to[1],
@@ -301,6 +353,7 @@ def _line(
         "final-dispname": name,
         "missed-queue-calls": missed,
     }
+    return _Call(start, fields)
 
 
 LAYOUTS: Final = {20: STANDARD_20, 27: STANDARD_27}

@@ -31,6 +31,15 @@ REPEATED: Final = 0.03  #: share of CDRs that come twice, byte for byte
 COMPLETED: Final = 0.05  #: share of CDRs that come again with more fields
 CALLS_PER_SECOND: Final = 2.0  #: of the simulated call centre
 
+_HINTS: Final = {
+    401: ": the path needs no token; is the URL that of the source?",
+    403: ": this address is not in the source's `allow`",
+    404: ": no source has this path; is the secret right?",
+    405: ": there is no source at this path",
+    413: ": the push is longer than `max_body`",
+    503: ": the hub cannot keep records at the moment; its log says why",
+}
+
 _AGENTS: Final = tuple((f"SIPSIP{number}", f"Agent {number}", f"{12340000 + number}") for number in range(1, 13))
 _QUEUES: Final = ((30101, "Sales"), (30102, "Support"), (30103, "Billing"))
 _DIDS: Final = ("0722776772", "0722776773", "0722776774")
@@ -78,24 +87,33 @@ class Sent:
     not_understood: int = 0  #: err 1: kept by the receiver, not sent again
     resends: int = 0
     given_up: int = 0
+    last_error: str = ""  #: why the last push that was not acknowledged was not
 
 
 def pushes(
-    *, seed: int, start: datetime, broken: float = 0.0, over: Callable[[], bool] = lambda: False
+    *,
+    seed: int,
+    start: datetime,
+    broken: float = 0.0,
+    over: Callable[[], bool] = lambda: False,
+    clock: Callable[[], datetime] | None = None,
 ) -> Iterator[Push]:
-    """The stream of an account whose first call begins at `start` (aware), until `over`; calls under way are finished.
+    """The stream of an account whose first call may end at `start` (aware), until `over`; calls under way are finished.
+    With a `clock` (aware) no call ends later than it says when the call is made.
 
     `broken` is the share of bodies that cannot be understood. Legs of a call may come in either order, mixed with those
     of other calls.
     """
     chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
-    clock = start.astimezone(UTC)
+    at = start.astimezone(UTC)
     waiting: list[Push] = []
     number = 0
     while not over():
         number += 1
-        clock += timedelta(seconds=chance.expovariate(CALLS_PER_SECOND))
-        waiting.extend(_call(chance, number=number, at=clock))
+        at += timedelta(seconds=chance.expovariate(CALLS_PER_SECOND))
+        if clock is not None:
+            at = min(at, clock().astimezone(UTC))
+        waiting.extend(_call(chance, number=number, at=at))
         if chance.random() < broken:
             waiting.append(_broken(chance, number))
         while len(waiting) > 8:
@@ -104,14 +122,16 @@ def pushes(
 
 
 def _call(chance: random.Random, *, number: int, at: datetime) -> Iterable[Push]:
-    """The pushes of one call."""
+    """The pushes of one call that ends at `at`."""
     key = f"{at:%Y%m%d%H%M%S%f}"[:17] + f"{number:08x}"
     make = chance.choices(
         (_incoming, _queue, _outgoing, _click2call, _voicemail, _ivr, _auto_forward),
         weights=(20, 25, 25, 15, 5, 7, 3),
     )[0]
     disposition, cdrs = make(chance, _Base(key=key, at=at))
+    longest = max(cdr["time"] + cdr["dialtime"] + cdr["duration"] for cdr in cdrs) - int(at.timestamp())
     for cdr in cdrs:
+        cdr["time"] -= longest
         written = chance.choices(tuple(Format), weights=(70, 15, 15))[0]
         body = render(cdr, written)
         push = Push(body=body, content_type=written.value, call_key=key, disposition=disposition)
@@ -435,6 +455,11 @@ async def _deliver(
                     else:
                         counts.not_understood += 1
                     return
-        except (aiohttp.ClientError, TimeoutError):
-            continue
+                counts.last_error = f"HTTP {answer.status}{_HINTS.get(answer.status, '')}"
+        except aiohttp.ClientConnectorError as error:
+            counts.last_error = f"{error.os_error.strerror or error}: does the hub run, and listen there?"
+        except TimeoutError:
+            counts.last_error = f"no answer in {ANSWER_SECONDS:g} s"
+        except aiohttp.ClientError as error:
+            counts.last_error = str(error) or type(error).__name__
     counts.given_up += 1

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
+import phonenumbers
 import pytest
 
+from cdrhub.model.numbers import NumberPlan, read_number
+from cdrhub.sources.threecx.config import ThreeCXSettings
 from cdrhub.sources.threecx.layout import STANDARD_20, STANDARD_27
-from cdrhub.sources.threecx.simulate import CallidForm, lines, send
+from cdrhub.sources.threecx.simulate import CallidForm, lines, numbers, send
 from support.threecx import call_of
 
 
@@ -27,6 +32,38 @@ def test_the_lines_are_calls_of_a_contact_centre(fields: tuple[str, ...], form: 
     if fields is STANDARD_27:
         assert expected | {"ivr"} <= {call.disposition for call in calls}
         assert any(leg.role == "transfer" for call in calls for leg in call.legs)
+
+
+@pytest.mark.parametrize("region", ["FR", "NG", "US", "IL", "DE"])
+def test_the_numbers_outside_are_valid_in_their_country(region: str) -> None:
+    settings = ThreeCXSettings(region=region)
+    calls = [call_of(line, settings=settings) for line in islice(lines(7, region=region), 200)]
+    assert not any("number_unparsed" in call.flags for call in calls)
+    outside = {call.caller_e164 or call.callee_e164 for call in calls if call.direction != "internal"}
+    assert None not in outside
+    assert len(outside) > 100
+
+
+def test_every_country_has_numbers() -> None:
+    for region in [*sorted(phonenumbers.SUPPORTED_REGIONS)[::25], "AR", "TA"]:
+        assert all(read_number(number, NumberPlan(region=region)).e164 for number in numbers(region))
+    with pytest.raises(ValueError, match="'XX' has no numbers: write a two-letter country such as 'NG'"):
+        numbers("XX")
+
+
+def test_queues_and_menus_are_known_without_a_directory() -> None:
+    calls = [call_of(line) for line in islice(lines(7), 200)]
+    assert {call.queue for call in calls} == {None, "Sales", "Support", "Billing"}
+    assert not any("kind_assumed" in call.flags for call in calls)
+
+
+def test_no_call_ends_in_the_future() -> None:
+    now = datetime(2026, 3, 2, 12, 0, 0, 500_000, tzinfo=UTC)
+    for line in islice(lines(7, now - timedelta(seconds=20), clock=lambda: now), 300):
+        call = call_of(line)
+        assert call.ended_at is not None
+        assert call.ended_at <= now
+        assert "clock_suspect" not in call.flags
 
 
 def test_a_seed_gives_the_same_bytes() -> None:
@@ -90,3 +127,21 @@ async def test_it_comes_back_when_the_hub_closed() -> None:
     sent = await _sent_to(hub, records=lines(1), rate=200.0, amount=60)
     assert sent.lines == 60
     assert sent.connections == 2
+
+
+async def test_it_tells_why_there_is_no_connection() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        told: list[OSError | None] = []
+        sent = await send(
+            "127.0.0.1", taken.getsockname()[1], records=lines(1), rate=10.0, seconds=0.1, trouble=told.append
+        )
+    assert sent.lines == 0
+    assert isinstance(told[0], ConnectionRefusedError)
+
+
+async def test_it_tells_that_the_hub_closed() -> None:
+    told: list[OSError | None] = []
+    await _sent_to(_Hub(patience=1), records=lines(1), rate=200.0, amount=60, trouble=told.append)
+    assert len(told) == 1
+    assert told[0] is None or isinstance(told[0], ConnectionError)

@@ -6,7 +6,7 @@ import asyncio
 import io
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -314,6 +314,25 @@ def test_every_simulated_call_ends_as_its_ledger_says() -> None:
         assert not {"conflict", "unmapped_word", "value_dropped", "number_unparsed"} & set(call.flags), call
         kinds.add(call.type_raw)
     assert len(kinds) >= 7
+
+
+def test_no_simulated_call_ends_in_the_future() -> None:
+    now = datetime(2026, 3, 1, 8, 0, 0, 500_000, tzinfo=UTC)
+    stream = islice(pushes(seed=7, start=now - timedelta(seconds=60), clock=lambda: now), 500)
+    calls = [fold([decoded(push.body, content_type=push.content_type)]) for push in stream]
+    ends = [call.ended_at for call in calls if call.ended_at is not None]
+    assert len(ends) > 400  # the first leg of a click to call does not say when the customer's ended
+    assert max(ends) <= now
+
+
+async def test_a_simulated_account_says_what_was_answered_and_what_to_look_at() -> None:
+    push = Push(body=cdr(), content_type="application/json", call_key="id-1", disposition=None)
+    async with served(RecordingIntake()) as url:
+        lost = await send([push], url=url + "x", resend_seconds=0.01)
+    assert lost.given_up == 1
+    assert lost.last_error == "HTTP 404: no source has this path; is the secret right?"
+    gone = await send([push], url=url, resend_seconds=0.01)
+    assert gone.last_error.endswith(": does the hub run, and listen there?")
 
 
 @pytest.mark.parametrize(

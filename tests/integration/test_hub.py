@@ -1,0 +1,118 @@
+"""The hub in this process: conclusions about calls that stay open, and starts that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from cdrhub.config import Config, parse
+from cdrhub.errors import AddressUnavailable
+from cdrhub.hub import Hub
+from cdrhub.model.record import RawRecord, digest_of
+from cdrhub.model.update import CallUpdate
+from cdrhub.sources.registry import system
+from cdrhub.store import Store
+from cdrhub.store.batch import Item
+from cdrhub.store.calls import legs_of, one
+from support.servers import free_port
+
+PATH = "/ingest/voicenter/0123456789abcdef-secret"
+LEG1 = (
+    b'{"caller":"0722776772","target":"SIPSIP","time":1595960400,"duration":31,"ivruniqueid":"c2c","dialtime":4,'
+    b'"type":"Click2Call leg1","status":"ANSWER","targetextension":"SIPSIP","representative_name":"Agent 1"}'
+)
+
+
+def configured(folder: Path, *, sources: str) -> Config:
+    text = f"""
+[hub]
+data_dir = "{folder / "data"}"
+
+[database]
+url = "sqlite:///{folder / "hub.db"}"
+
+[http]
+listen = "127.0.0.1:{free_port()}"
+
+{sources}
+"""
+    return parse(text, path=folder / "config.toml", environ={})
+
+
+@contextlib.asynccontextmanager
+async def stored(config: Config) -> AsyncIterator[Store]:
+    store = Store.open(config.database.url.get_secret_value())
+    try:
+        await store.prepare()
+        yield store
+    finally:
+        await store.close()
+
+
+async def test_a_click2call_whose_second_leg_never_comes_is_closed_as_unknown(tmp_path: Path) -> None:
+    config = configured(tmp_path, sources=f'[sources.vendor]\ntype = "voicenter"\npath = "{PATH}"\n')
+    record = RawRecord(
+        source="vendor",
+        received_at=datetime.now(UTC) - timedelta(minutes=2),
+        content_type="application/json",
+        body=LEG1,
+        digest=digest_of(LEG1),
+        config_revision=config.revision("vendor"),
+    )
+    outcome = system("voicenter").decoder(config.settings("vendor"))(record)
+    assert isinstance(outcome, CallUpdate)
+    item = Item(
+        record=record,
+        outcome=outcome,
+        owner="vendor",
+        system="voicenter",
+        tenant="",
+        settle_seconds=3.0,
+        decoder_revision=1,
+    )
+    async with stored(config) as store:
+        await store.write([item])
+        assert (await one(store, "c2c"))["state"] == "answered"
+
+    hub = await Hub.start(config, sweep_seconds=0.05)
+    try:
+        async with stored(config) as store, asyncio.timeout(20):
+            while (call := await one(store, "c2c"))["state"] != "ended":  # noqa: ASYNC110 - it happens in a database
+                await asyncio.sleep(0.05)
+            legs = await legs_of(store, call["id"])
+    finally:
+        await hub.stop()
+    assert call["disposition"] == "unknown"
+    assert "end_inferred" in call["flags"]
+    assert {(leg["role"], leg["outcome"]) for leg in legs} == {("agent", "answered"), ("customer", "unknown")}
+
+
+async def test_a_start_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = holder.getsockname()[1]
+        config = configured(tmp_path, sources=f'[sources.pbx]\ntype = "3cx"\nlisten = "127.0.0.1:{taken}"\n')
+        with pytest.raises(AddressUnavailable, match=r"sources\.pbx\.listen"):
+            await Hub.start(config)
+    hub = await Hub.start(config)
+    await hub.stop()
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_import_only_sources_are_left_out(tmp_path: Path) -> None:
+    config = configured(
+        tmp_path,
+        sources='[sources.switch]\ntype = "freeswitch"\nhost = "127.0.0.1"\npassword = "ClueCon"\n',
+    )
+    hub = await Hub.start(config)
+    try:
+        assert hub.status().startswith("0 sources")
+    finally:
+        await hub.stop()

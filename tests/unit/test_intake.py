@@ -1,0 +1,96 @@
+"""The intake of one source: parts, positions, patience."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from cdrhub.errors import IntakeRefused, JournalError
+from cdrhub.intake import SourceIntake
+from cdrhub.journal import Journal
+from cdrhub.listeners import Listeners
+from cdrhub.metrics import Metrics
+from cdrhub.routes import Routes
+from support.journal import bodies
+
+APPEND_MAX_BYTES = 2_000
+DAY = 86_400
+
+
+@contextlib.asynccontextmanager
+async def intake_of(directory: Path, *, max_bytes: int = 1 << 30) -> AsyncIterator[tuple[SourceIntake, Journal]]:
+    """An intake and the journal behind it, which takes three messages of 500 bytes at once."""
+    journal = await Journal.open(directory, max_bytes=max_bytes, append_max_bytes=APPEND_MAX_BYTES)
+    intake = SourceIntake(
+        "lagos",
+        hub="hub",
+        revision="r1",
+        journal=journal,
+        metrics=Metrics(),
+        listeners=Listeners(),
+        routes=Routes(),
+    )
+    try:
+        yield intake, journal
+    finally:
+        await journal.close()
+
+
+def messages(count: int) -> list[bytes]:
+    return [f"{number}.".ljust(500, "x").encode() for number in range(count)]
+
+
+@pytest.mark.parametrize("within", [None, DAY])
+async def test_more_than_the_journal_takes_at_once_goes_in_parts_in_order(tmp_path: Path, within: float | None) -> None:
+    async with intake_of(tmp_path) as (intake, journal):
+        await intake.accept(messages(11), content_type="text/csv", position=("cdr.log", "5500"), within=within)
+        assert [body.rstrip("x") for body in await bodies(journal)] == [f"{number}." for number in range(11)]
+        assert intake.position("cdr.log") == "5500"
+        assert journal.stats.groups > 1
+
+
+async def test_event_ids_stay_with_their_messages_over_parts(tmp_path: Path) -> None:
+    async with intake_of(tmp_path) as (intake, journal):
+        ids = [f"Core/{number}" for number in range(8)]
+        await intake.accept(messages(8), content_type="text/plain", event_ids=ids)
+        found = await journal.read(after=0, limit=100, max_bytes=1 << 20)
+        assert [(each.record.event_id, each.record.body[:1]) for each in found] == [
+            (f"Core/{number}", str(number).encode()) for number in range(8)
+        ]
+
+
+async def test_a_message_over_the_limit_is_an_error_and_the_position_stays(tmp_path: Path) -> None:
+    async with intake_of(tmp_path) as (intake, journal):
+        large = b"x" * APPEND_MAX_BYTES
+        with pytest.raises(JournalError, match="at most"):
+            await intake.accept([*messages(4), large], content_type="text/csv", position=("cdr.log", "1"))
+        assert intake.position("cdr.log") is None
+        assert journal.accepting
+
+
+async def test_without_a_limit_of_time_it_waits_for_room_and_other_tasks_go_on(tmp_path: Path) -> None:
+    async with intake_of(tmp_path, max_bytes=3_000) as (intake, journal):
+        await intake.accept(messages(3), content_type="text/csv")
+        with pytest.raises(IntakeRefused):
+            await intake.accept(messages(3), content_type="text/csv", within=DAY)
+        patient = asyncio.create_task(intake.accept(messages(5), content_type="text/csv", position=("cdr.log", "5")))
+        await asyncio.sleep(0.2)
+        assert not patient.done()
+        seen = 0
+        while seen < 8:
+            await journal.wait_beyond(seen)
+            seen = (await journal.read(after=seen, limit=100, max_bytes=1 << 20))[-1].seq
+            await journal.checkpoint(seen)
+        await patient
+        assert intake.position("cdr.log") == "5"
+
+
+async def test_a_position_alone_is_remembered(tmp_path: Path) -> None:
+    async with intake_of(tmp_path) as (intake, journal):
+        await intake.accept([], content_type="text/csv", position=("cdr.log", "7"))
+        assert intake.position("cdr.log") == "7"
+        assert journal.stats.depth == 0
