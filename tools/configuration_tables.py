@@ -9,6 +9,7 @@ Everything outside the two markers is written by hand and stays as it is.
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -70,6 +71,8 @@ def _said(field: FieldInfo) -> tuple[str, str]:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
+    if field.default_factory is socket.gethostname:
+        return "the machine's name"
     value = field.get_default(call_default_factory=True, validated_data={})
     if isinstance(value, SecretStr):
         value = value.get_secret_value()

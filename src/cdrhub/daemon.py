@@ -18,12 +18,14 @@ import structlog
 from aiohttp import web
 
 from cdrhub.config import Config
-from cdrhub.errors import CdrhubError, ConfigError
+from cdrhub.errors import CdrhubError
 from cdrhub.hub import Hub
 from cdrhub.listeners import bind
 from cdrhub.notify import SystemdNotifier
 from cdrhub.web.app import MAX_HEADER_BYTES, MAX_LINE_BYTES, make_app
 from cdrhub.web.auth import Guard, Token
+from cdrhub.web.connections import taking
+from cdrhub.web.tls import server_context
 
 log = structlog.get_logger(__name__)
 
@@ -46,13 +48,14 @@ async def run(config: Config, load: Callable[[], Config]) -> None:
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
     notifier = SystemdNotifier()
+    tls = server_context(config.http)
     hub = await Hub.start(config)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     side: list[asyncio.Task[None]] = []
     try:
-        async with serving(hub):
+        async with serving(hub, tls=tls):
             notifier.ready(hub.status())
             side = [
                 asyncio.create_task(_reload_on(hangup, hub=hub, load=load, notifier=notifier)),
@@ -73,7 +76,7 @@ async def run(config: Config, load: Callable[[], Config]) -> None:
 
 
 @asynccontextmanager
-async def serving(hub: Hub) -> AsyncGenerator[None]:
+async def serving(hub: Hub, *, tls: ssl.SSLContext | None) -> AsyncGenerator[None]:
     """The HTTP server of `hub`, while the context is open."""
     http = hub.config.http
     guard = Guard(
@@ -93,23 +96,14 @@ async def serving(hub: Hub) -> AsyncGenerator[None]:
         shutdown_timeout=HTTP_SHUTDOWN_SECONDS,
     )
     await runner.setup()
+    server = runner.server
+    assert server is not None  # noqa: S101 - `setup` made it
     try:
-        await web.SockSite(runner, bind(http.listen, key="http.listen"), ssl_context=_tls(hub.config)).start()
-        yield
+        listening = bind(http.listen, key="http.listen")
+        async with taking(listening, server=server, tls=tls, refused=hub.metrics.http_refused.inc):
+            yield
     finally:
         await runner.cleanup()
-
-
-def _tls(config: Config) -> ssl.SSLContext | None:
-    http = config.http
-    if http.tls_certificate is None or http.tls_key is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(http.tls_certificate, http.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"http.tls_certificate and http.tls_key cannot be used: {error}") from error
-    return context
 
 
 async def _reload_on(hangup: asyncio.Event, *, hub: Hub, load: Callable[[], Config], notifier: SystemdNotifier) -> None:

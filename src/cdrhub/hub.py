@@ -238,6 +238,8 @@ class Hub:
             problems.append("the journal takes no records: it is full or its disk fails")
         if not self._prepared:
             problems.append("the database is away: records wait in the journal")
+        if damaged := self._journal.stats.damaged:
+            problems.append(f"{damaged} records of the journal cannot be read: see journal_damaged in the log")
         for name, running in self._running.items():
             if (said := running.runner.problem) is not None:
                 problems.append(f"source {name}: {said}")
@@ -401,6 +403,7 @@ class Hub:
         self.metrics.journal_depth.set_function(lambda: self._journal.stats.depth)
         self.metrics.journal_bytes.set_function(lambda: self._journal.stats.bytes)
         self.metrics.journal_commit.set_function(lambda: self._journal.stats.last_commit_seconds)
+        self.metrics.journal_damaged.set_function(lambda: self._journal.stats.damaged)
         self.metrics.journal_age.set_function(age)
 
 

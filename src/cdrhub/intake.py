@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from math import nan
 from typing import Any
 
 from cdrhub.errors import IntakeRefused
-from cdrhub.journal import Journal
+from cdrhub.journal import Journal, size_of
 from cdrhub.listeners import Listeners
 from cdrhub.metrics import Metrics
 from cdrhub.model.inference import encode_inference
@@ -25,6 +25,7 @@ from cdrhub.routes import Routes
 from cdrhub.sources.base import HttpHandler
 
 MAX_BODY = 16 * 1024 * 1024  #: bytes of one record; MariaDB's and PostgreSQL's drivers take it in one packet
+REFUSED_PAUSE_SECONDS = 0.05  #: at least, until what the journal refused is offered again
 
 
 class SourceIntake:
@@ -75,9 +76,11 @@ class SourceIntake:
         position: tuple[str, str] | None = None,
         within: float | None = None,
     ) -> None:
-        """Make messages durable, in order, in one group (see `Intake.accept`).
+        """Make messages durable, in order, in one group (see `Intake.accept`); what is more than the journal takes at
+        once goes in several, the position with the last one.
 
-        Raises IntakeRefused when `within` seconds were not enough or the journal cannot take them.
+        Raises IntakeRefused when `within` seconds were not enough or the journal cannot take them, JournalError when
+        it never will: one message is over its limit, or it is closed.
         """
         now = datetime.now(UTC)
         shared = attributes or {}
@@ -97,11 +100,13 @@ class SourceIntake:
         where = (self._source, *position) if position is not None else None
         self._received.inc(len(records))
         try:
-            if within is None:
-                await self._append_patiently(records, where)
-            else:
-                async with asyncio.timeout(within):
-                    await self._journal.append(records, position=where)
+            async with asyncio.timeout(within):
+                for part, is_last in _parts(records, max_bytes=self._journal.append_max_bytes):
+                    its_position = where if is_last else None
+                    if within is None:
+                        await self._append_patiently(part, its_position)
+                    else:
+                        await self._journal.append(part, position=its_position)
         except TimeoutError as error:
             self._refused.inc(len(records))
             raise IntakeRefused(f"not durable within {within} s") from error
@@ -118,6 +123,7 @@ class SourceIntake:
             try:
                 await self._journal.append(records, position=position)
             except IntakeRefused:
+                await asyncio.sleep(REFUSED_PAUSE_SECONDS)  # whatever the refusal was, the loop must turn
                 await self._journal.room()
             else:
                 return
@@ -163,3 +169,18 @@ class SourceIntake:
     def count(self, what: str, amount: int = 1) -> None:
         """Add to `cdrhub_source_events_total`."""
         self._metrics.source_events.labels(self._source, what).inc(amount)
+
+
+def _parts(records: Sequence[RawRecord], *, max_bytes: int) -> Iterator[tuple[Sequence[RawRecord], bool]]:
+    """The records in their order, in parts of at most `max_bytes` (but at least one record), and which is the last."""
+    if size_of(records) <= max_bytes:
+        yield records, True
+        return
+    start, size = 0, 0
+    for at, record in enumerate(records):
+        its_size = size_of((record,))
+        if size + its_size > max_bytes and at > start:
+            yield records[start:at], False
+            start, size = at, 0
+        size += its_size
+    yield records[start:], True

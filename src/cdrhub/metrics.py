@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -17,6 +17,7 @@ class Metrics:
     """All counters of one process."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the moments `…_created` double the number of series and tell nothing
         self.registry = CollectorRegistry()
         self.received = self._counter("cdrhub_records_received_total", "Records handed over by a source.", "source")
         self.acknowledged = self._counter(
@@ -52,6 +53,9 @@ class Metrics:
         )
         self.journal_depth = self._gauge("cdrhub_journal_records", "Records in the journal, not yet in the database.")
         self.journal_bytes = self._gauge("cdrhub_journal_bytes", "Size of the journal.")
+        self.journal_damaged = self._gauge(
+            "cdrhub_journal_damaged_records", "Records set aside because the journal's file no longer gives them."
+        )
         self.journal_age = self._gauge("cdrhub_journal_age_seconds", "Age of the journal's oldest record.")
         self.journal_commit = self._gauge("cdrhub_journal_commit_seconds", "Duration of the journal's last commit.")
         self.batch_seconds = Histogram(
@@ -65,6 +69,9 @@ class Metrics:
             "Records in one batch.",
             buckets=(1, 5, 25, 100, 250, 500, 1000, 2500),
             registry=self.registry,
+        )
+        self.http_refused = self._counter(
+            "cdrhub_http_connections_refused_total", "HTTP connections closed because there were too many at once."
         )
         self.database_up = self._gauge("cdrhub_database_up", "1 while the database takes batches.")
         self.database_retries = self._counter(

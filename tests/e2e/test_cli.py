@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -18,8 +20,9 @@ import pytest
 
 from cdrhub.cli.app import app
 from cdrhub.cli.failure import exit_code_of
+from cdrhub.model.record import digest_of
 
-USAGE, NO_INPUT, UNAVAILABLE, CONFIG = 64, 66, 69, 78
+USAGE, DATA, NO_INPUT, UNAVAILABLE, CONFIG = 64, 65, 66, 69, 78
 SOURCE = '[sources.lagos]\ntype = "3cx"\nlisten = "127.0.0.1:0"\nregion = "NG"\n'
 LINES = (
     b"Call 1,00000172FF10D141_1,00:00:30,2020/06/29 07:53:11,2020/06/29 07:53:20,2020/06/29 07:53:50,TerminatedBySrc,"
@@ -118,6 +121,7 @@ def test_help_loads_neither_database_nor_phone_systems(tmp_path: Path) -> None:
         (["run", "--port"], "cdrhub: No such option: --port (try: cdrhub run --help)\n"),
         (["simulate", "3cx", "--to", "nowhere"], "cdrhub: --to: 'nowhere' is not an address: write host:port, e.g. "),
         (["simulate", "voicenter", "--to", "x"], "cdrhub: --to: 'x' is not a URL: write http"),
+        (["simulate", "3cx", "--to", "a:1", "--region", "x"], "cdrhub: --region: 'X' has no numbers: write a two-"),
     ],
 )
 def test_misuse_is_64(arguments: list[str], said: str, tmp_path: Path) -> None:
@@ -213,6 +217,75 @@ def test_an_import_can_be_repeated_and_keeps_what_it_cannot_read(folder: Path) -
     assert again.stdout.startswith("3 records: 0 new, 3 already there, 0 in suspense")
 
 
+def test_an_import_unpacks_gzip(folder: Path) -> None:
+    (folder / "cdr.log.gz").write_bytes(gzip.compress(LINES[:300]) + gzip.compress(LINES[300:]))
+    first = cdrhub("import", "lagos", "cdr.log.gz", folder=folder)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout.startswith("3 records: 3 new, 0 already there, 1 in suspense")
+    again = cdrhub("import", "lagos", "-", folder=folder, stdin=gzip.compress(LINES))
+    assert again.stdout.startswith("3 records: 0 new, 3 already there, 0 in suspense")
+    (folder / "cut.gz").write_bytes(gzip.compress(LINES * 10_000)[:-20])
+    cut = cdrhub("import", "lagos", "cut.gz", folder=folder)
+    assert cut.returncode == DATA
+    assert cut.stderr.startswith("cdrhub: cut.gz: this gzip file is damaged (")
+
+
+def test_a_file_of_something_else_is_not_imported_unless_forced(folder: Path) -> None:
+    (folder / "other.log").write_bytes(b"\n".join(b"line %d, of something else" % n for n in range(30)))
+    refused = cdrhub("import", "lagos", "other.log", folder=folder)
+    assert refused.returncode == DATA
+    assert refused.stderr.startswith("cdrhub: other.log: none of the first 20 records is understood as one of lagos (")
+    assert "--force" in refused.stderr
+    assert cdrhub("suspense", "list", folder=folder).stdout == "nothing is in suspense\n"
+    forced = cdrhub("import", "lagos", "other.log", "--force", folder=folder)
+    assert forced.stdout.startswith("30 records: 30 new, 0 already there, 30 in suspense")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["calls"], ["calls", "show", "x"], ["suspense", "list"], ["suspense", "replay", "1"], ["coverage"],
+     ["replay", "--since", "today"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_command_that_reads_makes_no_database(command: list[str], folder: Path, inside: Inside) -> None:
+    done = inside(*command, folder=folder)
+    assert done.returncode == NO_INPUT
+    file = folder / "data" / "cdrhub.db"
+    assert done.stderr == (f"cdrhub: there is no database at {file}: start the daemon once, or correct database.url\n")
+    assert sorted(path.name for path in folder.iterdir()) == ["config.toml"]
+
+
+def test_an_online_check_makes_no_database(folder: Path) -> None:
+    (folder / "config.toml").write_text('[http]\nlisten = "127.0.0.1:0"\n' + SOURCE)
+    done = cdrhub("check", "--online", folder=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (
+        f"database: {folder}/data/cdrhub.db does not exist yet; the first start makes it ({folder} is writable)"
+        in done.stdout
+    )
+    assert sorted(path.name for path in folder.iterdir()) == ["config.toml"]
+    (folder / "data").write_text("a file where a folder is needed")
+    blocked = cdrhub("check", "--online", folder=folder)
+    assert blocked.returncode == UNAVAILABLE
+    assert f"does not exist yet and cannot be made: {folder}/data is not writable" in blocked.stderr
+
+
+def test_a_simulated_pbx_says_why_it_sends_nothing(tmp_path: Path) -> None:
+    done = cdrhub("simulate", "3cx", "--to", "127.0.0.1:1", "--seconds", "0.2", folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "cdrhub: 127.0.0.1:1: connection refused: does the hub run, and does the source listen there?; trying again\n"
+    )
+
+
+def test_who_acts_is_known_without_the_variables_of_a_login(imported: Path) -> None:
+    nobody = {"USER": "", "LOGNAME": ""}
+    done = cdrhub("suspense", "discard", "3", "--why", "a probe", folder=imported, environ=nobody)
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = json.loads(cdrhub("suspense", "show", "3", "--format", "json", folder=imported).stdout)
+    assert shown["audit"][0]["actor"] == pwd.getpwuid(os.getuid()).pw_name
+
+
 def test_a_database_that_is_away_is_69_without_its_password(folder: Path) -> None:
     (folder / "config.toml").write_text(
         '[database]\nurl = "postgresql://u:${PGPASSWORD}@127.0.0.1:1/cdrhub"\n' + SOURCE
@@ -264,6 +337,9 @@ def rows(*arguments: str, folder: Path) -> list[dict[str, Any]]:
         (["--number", "0803 910 0000"], ["1"]),
         (["--number", "+234 (803) 910-0000"], ["1"]),
         (["--number", "2348039100000"], ["1"]),
+        (["--number", "08039100000"], ["1"]),
+        (["--number", "114"], ["1"]),
+        (["--number", "Ext.196"], ["2"]),
         (["--number", "0803 910 0001"], []),
         (["--queue", "Sales"], []),
     ],
@@ -291,7 +367,8 @@ def test_a_call_is_shown_with_its_legs_and_records(imported: Path) -> None:
     shown = cdrhub("calls", "show", call_id, folder=imported)
     assert "+2348039100000" in shown.stdout
     assert "Call 1,00000172FF10D141_1" in shown.stdout
-    whole = json.loads(cdrhub("calls", "show", call_id, "--format", "json", folder=imported).stdout)
+    whole = json.loads(cdrhub("calls", "show", call_id[:-1], "--format", "json", folder=imported).stdout)
+    assert whole["records"][0]["digest"] == digest_of(LINES.splitlines()[0]).hex()
     assert {leg["role"] for leg in whole["legs"]} >= {"agent"}
     assert whole["records"][0]["attributes"] == {"file": "cdr.log", "live": False}
 
@@ -332,12 +409,11 @@ def test_a_record_is_repaired_in_an_editor_and_becomes_a_call(imported: Path) ->
     )
     assert edited.stdout == f"record {number} is repaired; try it with: cdrhub suspense replay {number}\n"
     replayed = cdrhub("suspense", "replay", number, "--as", "anna", folder=imported)
-    assert (
-        replayed.stdout == "1 records: 1 applied, 0 without a call, 0 still in suspense, 0 not in suspense any more\n"
-    )
+    assert replayed.stdout == "1 record: 1 applied, 0 without a call, 0 still in suspense, 0 not in suspense any more\n"
     assert len(rows("calls", folder=imported)) == 3
     assert rows("suspense", "list", folder=imported) == []
     shown = json.loads(cdrhub("suspense", "show", number, "--format", "json", folder=imported).stdout)
+    assert re.fullmatch("[0-9a-f]{32}", shown["digest"])
     assert [(act["actor"], act["action"], act["why"]) for act in shown["audit"]] == [
         ("tester", "edited", "lost its end"),
         ("anna", "replayed", None),
@@ -350,7 +426,7 @@ def test_a_record_is_discarded_with_a_reason(imported: Path) -> None:
     (broken,) = rows("suspense", "list", "--reason", "wrong_field_count", folder=imported)
     assert rows("suspense", "list", "--reason", "too_long", folder=imported) == []
     again = cdrhub("suspense", "replay", "--all", folder=imported)
-    assert again.stdout.startswith("1 records: 0 applied, 0 without a call, 1 still in suspense")
+    assert again.stdout.startswith("1 record: 0 applied, 0 without a call, 1 still in suspense")
     done = cdrhub("suspense", "discard", str(broken["id"]), "--why", "a probe", folder=imported)
     assert (done.returncode, done.stdout) == (0, "1 record discarded\n")
     assert cdrhub("suspense", "list", folder=imported).stdout == "nothing is in suspense\n"
@@ -379,5 +455,6 @@ def test_a_replay_with_the_settings_of_today_shows_each_field_first(imported: Pa
 
 
 def test_coverage_of_a_source_that_was_never_heard(folder: Path) -> None:
+    cdrhub("db", "upgrade", folder=folder)
     done = cdrhub("coverage", folder=folder)
     assert (done.returncode, done.stdout) == (0, "nothing was noted in this time\n")

@@ -1,22 +1,41 @@
-"""Where log lines go: to stderr, for people or as JSON, structlog's and the libraries' alike."""
+"""Where log lines go: to stderr, for people or as JSON, structlog's and the libraries' alike.
+
+Errors quote what they failed at: a request's path with its secret, a header with its token, a body with its numbers. So
+a traceback is shown without the variables of its frames, and, unless `hub.log_level` is `debug`, without what its errors
+say; and what the HTTP server and the event loop log is told anew, as the kind of error and where it came up.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from typing import TYPE_CHECKING, Any
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 if TYPE_CHECKING:
+    from structlog.typing import ExcInfo
+
     from cdrhub.config import HubConfig
 
-_QUIET = ("aiohttp.access", "alembic", "asyncio", "sqlalchemy")  #: libraries of which warnings are enough
+log = structlog.get_logger(__name__)
+
+MAX_CAUSES = 10  #: of one error, for people
+_QUIET = ("alembic", "sqlalchemy")  #: libraries of which warnings are enough
+_QUOTING = ("aiohttp", "asyncio")  #: libraries whose lines quote requests, callbacks and their arguments
+_PLAIN_WORDS = re.compile(r"[A-Za-z ,!-]{1,80}")
+_whole = ExceptionDictTransformer(show_locals=False)
 
 
 def configure(hub: HubConfig) -> None:
     """Set this process's logging up as `[hub]` says."""
     level = getattr(logging, hub.log_level.upper())
+    quoting = level <= logging.DEBUG
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -31,10 +50,16 @@ def configure(hub: HubConfig) -> None:
     )
     rendering: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if hub.log_format == "json":
-        rendering += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        rendering += [
+            structlog.processors.ExceptionRenderer(_whole if quoting else kinds_and_places),
+            structlog.processors.JSONRenderer(),
+        ]
     else:
         rendering.append(
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                exception_formatter=structlog.dev.plain_traceback if quoting else _print_kinds_and_places,
+            )
         )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=rendering, foreign_pre_chain=shared))
@@ -43,3 +68,62 @@ def configure(hub: HubConfig) -> None:
     root.setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    for name in _QUOTING:
+        library = logging.getLogger(name)
+        library.setLevel(max(level, logging.WARNING))
+        library.handlers[:] = [Retelling()]
+        library.propagate = False
+
+
+class Retelling(logging.Handler):
+    """Tells a library's line anew: the kind of error and where it came up, nothing that it quotes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = _PLAIN_WORDS.match(str(record.msg))
+        error = record.exc_info[1] if record.exc_info else None
+        log.log(
+            record.levelno,
+            said[0].strip() if said else "a library met an error",
+            action="library_error",
+            library=record.name,
+            error=type(error).__name__ if error else None,
+            where=_place(error) if error else None,
+        )
+
+
+def kinds_and_places(error: ExcInfo) -> Sequence[Mapping[str, Any]]:
+    """A traceback as structlog's JSON has it, without what the errors say."""
+    return [
+        {
+            "exc_type": stack["exc_type"],
+            "is_cause": stack["is_cause"],
+            "frames": [{key: frame[key] for key in ("filename", "lineno", "name")} for frame in stack["frames"]],
+        }
+        for stack in _stacks(_whole(error))
+    ]
+
+
+def _stacks(told: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for stack in told:
+        yield stack
+        for group in stack.get("exceptions", ()):
+            yield from _stacks(group)
+
+
+def _print_kinds_and_places(stream: TextIO, error: ExcInfo) -> None:
+    """The same for people."""
+    current: BaseException | None = error[1]
+    for _ in range(MAX_CAUSES):
+        if current is None:
+            return
+        stream.write("\n" + "".join(traceback.format_tb(current.__traceback__)) + type(current).__qualname__)
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+
+
+def _place(error: BaseException) -> str | None:
+    """`file:line function` of the innermost frame."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return None
+    last = frames[-1]
+    return f"{PurePath(last.filename).name}:{last.lineno} {last.name}"

@@ -20,7 +20,8 @@ from pydantic import model_validator as check_table
 from cdrhub.config.revision import decode_revision
 from cdrhub.sources.base import DecodeSettings, DirectoryEntry, SourceConfig
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+MAX_NAME = 63  #: characters of the name of a source or a token
+NAME_PATTERN = rf"^[a-z0-9][a-z0-9_-]{{0,{MAX_NAME - 1}}}$"
 MIN_SECRET = 16  #: characters of a token, and of the secret in an ingest path
 MAX_TOKENS = 1_000
 MAX_SOURCES = 1_000

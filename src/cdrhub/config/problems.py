@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cdrhub.config.keylines import KeyPath
-from cdrhub.config.model import FILLED_BY_THE_HUB
+from cdrhub.config.model import FILLED_BY_THE_HUB, MAX_NAME, NAME_PATTERN
 
 MAX_SHOWN = 60  #: characters of a value that a message shows
 
@@ -33,6 +33,7 @@ _WORDS = {
     "mapping_type": "must be a table",
     "model_type": "must be a table",
     "path_type": "must be the path of a file",
+    "ip_any_network": "is not a network: write e.g. '10.0.0.0/8', '192.0.2.7' or 'fd00::/8'",
 }
 _LIMITS = {
     "greater_than": ("gt", "must be more than {}"),
@@ -90,6 +91,8 @@ def _problem(detail: ErrorDetails, model: type[BaseModel], table: Mapping[str, A
             name, sentence = table_of_words[kind]
             limit = context.get(name)
             return path, sentence.format(f"{limit:g}" if isinstance(limit, float) else limit)
+    if kind == "string_pattern_mismatch" and context.get("pattern") == NAME_PATTERN:
+        return path, f"must begin with a-z or 0-9 and have up to {MAX_NAME} of the characters a-z 0-9 _ -"
     if kind == "string_pattern_mismatch":
         return path, f"does not have the form {context.get('pattern')}"
     return path, _WORDS.get(kind) or detail["msg"][:1].lower() + detail["msg"][1:]

@@ -19,6 +19,7 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -337,29 +338,23 @@ class ReadableFile:
             rows = self._open().execute(
                 "SELECT last, count, crc, payload FROM groups WHERE last > ? AND last <= ? ORDER BY last", (after, last)
             )
-            for its_last, count, crc, payload in rows:
-                first = its_last - count + 1
-                try:
-                    if zlib.crc32(payload) != crc:
-                        raise Damaged("its checksum is another")
-                    found = unpack(
-                        payload,
-                        first=first,
-                        after=after,
-                        limit=limit,
-                        max_bytes=max_bytes,
-                        least=0 if entries else 1,
-                    )
-                except Damaged as error:
-                    if entries:
-                        break  # told when it is asked for by itself
-                    raise DamagedGroup(first=first, last=its_last, why=str(error)) from error
-                entries += found
-                limit -= len(found)
-                max_bytes -= sum([len(entry.record.body) for entry in found])
-                if limit <= 0 or max_bytes <= 0 or not found or found[-1].seq != its_last:
-                    break
-            rows.close()
+            with closing(rows):  # an unfinished SELECT would keep the log from being cut
+                for its_last, count, crc, payload in rows:
+                    first = its_last - count + 1
+                    try:
+                        if not isinstance(payload, bytes) or zlib.crc32(payload) != crc:
+                            raise Damaged("its checksum is another")
+                        least = 0 if entries else 1
+                        found = unpack(payload, first=first, after=after, limit=limit, max_bytes=max_bytes, least=least)
+                    except Damaged as error:
+                        if entries:
+                            break  # told when it is asked for by itself
+                        raise DamagedGroup(first=first, last=its_last, why=str(error)) from error
+                    entries += found
+                    limit -= len(found)
+                    max_bytes -= sum([len(entry.record.body) for entry in found])
+                    if limit <= 0 or max_bytes <= 0 or not found or found[-1].seq != its_last:
+                        break
         except sqlite3.Error as error:
             self.close()
             raise JournalError(f"the journal {self._path} cannot be read: {error}") from error

@@ -11,15 +11,17 @@ Our own systems come in through this door as third-party ones do.
 from __future__ import annotations
 
 import builtins
+import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from phonenumbers import SUPPORTED_REGIONS
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from cdrhub.model.call import Call
 from cdrhub.model.numbers import NumberPlan
@@ -31,7 +33,45 @@ Decoder = Callable[[RawRecord], Decoded]
 """Pure: no I/O, no clock. Returns a CallUpdate or Ignored, or raises DecodeError; anything else it raises is a bug
 and suspends that one record as `decoder_bug`."""
 
+_REGION = r"^[A-Z]{2}$"
+_INGEST_PATH = r"^/ingest/[A-Za-z0-9._~/-]+$"
+_MEANT = {"UK": "GB", "EN": "GB"}  #: what people write for a country whose code is another
+
+
+def _known_region(region: str) -> str:
+    if region in SUPPORTED_REGIONS:
+        return region
+    near = _MEANT.get(region.upper(), region.upper())
+    hint = f"did you mean {near!r}?" if near in SUPPORTED_REGIONS else "write a two-letter country such as 'NG'"
+    raise ValueError(f"{region[:20]!r} is not a country: {hint}")
+
+
+def _a_regular_expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(rf"is not a regular expression ({error}): write e.g. '^\d{{2,6}}$'") from error
+    return text
+
+
+def _an_ingest_path(path: str) -> str:
+    if not path.startswith("/ingest/"):
+        raise ValueError("must begin with /ingest/")
+    if not re.fullmatch(_INGEST_PATH, path):
+        raise ValueError("goes on after /ingest/ with letters, digits and the characters . _ ~ / - only")
+    return path
+
+
+Region = Annotated[str, AfterValidator(_known_region), WithJsonSchema({"type": "string", "pattern": _REGION})]
+"""A field that is a country of libphonenumber: ISO 3166-1 alpha-2, in capitals."""
+
+IngestPath = Annotated[
+    str, AfterValidator(_an_ingest_path), WithJsonSchema({"type": "string", "pattern": _INGEST_PATH})
+]
+"""A field that is a path of the hub's HTTP server; it holds a secret, so no message shows it."""
+
 HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+"""Answers a request below /ingest/. It reads the body itself, `request.client_max_size` (`http.max_body`) at most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,13 +102,13 @@ class DecodeSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    region: str | None = Field(
-        None, pattern=r"^[A-Z]{2}$", description="ISO 3166-1 country of numbers without a country code, e.g. `NG`."
-    )
+    region: Region | None = Field(None, description="ISO 3166-1 country of numbers without a country code, e.g. `NG`.")
     strip_prefixes: tuple[str, ...] = Field(
         (), description="Outside-line digits to take off before a number is read, e.g. `['9']`."
     )
-    extensions: str = Field(r"^\d{2,6}$", description="Regular expression of inside numbers.")
+    extensions: Annotated[str, AfterValidator(_a_regular_expression)] = Field(
+        r"^\d{2,6}$", description="Regular expression of inside numbers."
+    )
     entries: tuple[DirectoryEntry, ...] = Field((), description="The directory file's lines; filled by the hub.")
 
     def number_plan(self) -> NumberPlan:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from cdrhub.store import schema
 from cdrhub.store.batch import Item, Redecode, Written
 from cdrhub.store.engine import CONNECTIONS, STATEMENT_SECONDS, Database, open_database
+from cdrhub.store.joining import Joining
 from cdrhub.store.retention import Limits, Retained, Retention
 from cdrhub.store.tables import config_revisions
 from cdrhub.store.write import REMEMBERED_UPDATES, CallWriter
@@ -33,6 +34,7 @@ class Store:
         self._clock = clock
         self._writer = CallWriter(database, clock=clock, redecode=redecode, remembered=remembered)
         self._retention = Retention(database)
+        self._joining = Joining(database, self._writer, clock=clock)
 
     @classmethod
     def open(
@@ -104,7 +106,7 @@ class Store:
         """Join records that came before anything opened their call with calls that another hub made meanwhile, and
         say how many calls got some. Cheap where there is nothing to do; to be called now and then. Raises
         StoreUnavailable."""
-        return await self._writer.join_unopened()
+        return await self._joining.apply()
 
     async def remember_revision(self, revision: str, *, source: str, system: str, settings: str) -> None:
         """Keep decode settings (JSON) under their revision. One that is there already stays as it is."""

@@ -11,21 +11,17 @@ again; the row's revision tells whether that memory is still the truth.
 
 A value that the database refuses costs its own record only: the batch is halved until that record is found, and it
 is suspended.
-
-One thing two hubs can do that no lock of a row prevents: one finds no call for a record that opens none, while the
-other makes the call and does not see that record. `join_unopened`, now and then, brings them together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 import structlog
 import uuid_utils
-from sqlalchemy import select
 
 from cdrhub.errors import DecodeError, Reason, StoreError
 from cdrhub.model.call import Call
@@ -50,18 +46,15 @@ from cdrhub.store.rows import (
     record_row,
     storable_detail,
 )
-from cdrhub.store.tables import MAX_CONTENT_TYPE, call_legs, calls, coverage, outbox, unopened
+from cdrhub.store.tables import MAX_CONTENT_TYPE, call_legs, coverage, outbox, unopened
 from cdrhub.store.tally import counted, counted_ignored, merged
-from cdrhub.store.transaction import CallKey, KnownCall, RecordKey, StoredRecord, Transaction, by_source
+from cdrhub.store.transaction import CallKey, KnownCall, RecordKey, StoredRecord, Transaction
 
 log = structlog.get_logger(__name__)
 
 REMEMBERED_UPDATES = 8_192  #: updates of recent calls kept in memory; about 3 KB each
 CAREFUL_BATCHES = 32  #: batches written without guessing after a guess was wrong
 RACES = 50  #: after so many lost races something else is wrong, and which record it is must be found
-JOINED_AT_ONCE = 100  #: calls that are joined with their earlier records in one transaction
-JOIN_WITHIN = timedelta(hours=1)  #: how old a record can be that another hub's clock says is new
-JOINED_SETTLE_SECONDS = 3.0  #: until decisions are taken on a joined call; its source's own are not known here
 REFUSED_BODY_BYTES = 65_536  #: kept of a body that the database refuses whole
 UNKNOWN_CONTENT = "application/octet-stream"  #: RFC 2046, 4.5.1: of a record whose own content type is refused
 
@@ -108,7 +101,7 @@ class Group:
     def links(self) -> Iterator[RecordKey]:
         """The records that belong to the call."""
         yield from self.waiting
-        yield from map(_record_key, self.items)
+        yield from map(record_key, self.items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +131,6 @@ class CallWriter:
         self._database = database
         self._clock = clock
         self._careful = 0
-        self._joined_at: datetime | None = None
         self.memory = Memory(remembered)
         self.redecode = redecode
 
@@ -237,104 +229,6 @@ class CallWriter:
             else:
                 self.memory.put(key, remembered)
 
-    # -- what two hubs left apart ------------------------------------------------------------------------------------
-
-    async def join_unopened(self) -> int:
-        """Join records that opened no call with calls that exist by now; says how many calls got some.
-
-        The first pass looks at every such record, the later ones at those of the last hour. Raises StoreUnavailable,
-        and what `redecode` raises.
-        """
-        now = self._clock()
-        since = None if self._joined_at is None else self._joined_at - JOIN_WITHIN
-        joined = 0
-        last: CallKey | None = None
-        while waiting := await self._waiting(since=since, after=last):
-            last = waiting[-1]
-            if keys := await self._open_by_now(waiting):
-                joined += await self._join(keys)
-        self._joined_at = now
-        return joined
-
-    async def _waiting(self, *, since: datetime | None, after: CallKey | None) -> list[CallKey]:
-        """Calls with records waiting, the next ones in the order of that table's key."""
-        query = (
-            select(unopened.c.source, unopened.c.call_key)
-            .distinct()
-            .order_by(unopened.c.call_key, unopened.c.source)
-            .limit(JOINED_AT_ONCE)
-        )
-        if since is not None:
-            query = query.where(unopened.c.since >= since)
-        if after is not None:
-            source, key = after
-            query = query.where(
-                (unopened.c.call_key > key) | ((unopened.c.call_key == key) & (unopened.c.source > source))
-            )
-        async with self._database.connect() as connection:
-            return [(row.source, row.call_key) for row in await connection.execute(query)]
-
-    async def _open_by_now(self, keys: Sequence[CallKey]) -> list[CallKey]:
-        """Those of these calls that exist, in the order of their locks. No join of the two tables: on tables that
-        were never analysed it would read all calls."""
-        found: list[CallKey] = []
-        async with self._database.connect() as connection:
-            for source, some in by_source(keys):
-                rows = await connection.scalars(
-                    select(calls.c.call_key).where(calls.c.call_key.in_(some), calls.c.source == source)
-                )
-                found += [(source, key) for key in rows]
-        return sorted(found)
-
-    async def _join(self, keys: Sequence[CallKey]) -> int:
-        """One transaction; halved where the database refuses a value or our own code fails."""
-        try:
-            outcome = await self._database.write(partial(self._join_in, keys))
-        except RacedError:
-            return 0  # the next pass sees them again
-        except (RefusedError, FoldError) as error:
-            if len(keys) == 1:
-                log.error("a record cannot join its call", action="join_refused", source=keys[0][0], error=str(error))
-                return 0
-            middle = len(keys) // 2
-            return await self._join(keys[:middle]) + await self._join(keys[middle:])
-        self.remember(outcome)
-        return outcome.updated
-
-    async def _join_in(self, keys: Sequence[CallKey], tx: Transaction) -> Outcome:
-        await tx.any_unopened()
-        known = await tx.lock_calls(keys)
-        waiting = await tx.unopened_of((call.source, call.call_key) for call in known)
-        rows = await tx.call_rows([call.id for call in known])
-        groups: list[Group] = []
-        for call in known:
-            key = (call.source, call.call_key)
-            stored = await tx.records_by_key(waiting.get(key, ()))
-            items = [
-                Item(
-                    record=one.record,
-                    outcome=update,
-                    owner=call.source,
-                    system=rows[call.id]["system"],
-                    tenant=rows[call.id]["tenant"],
-                    settle_seconds=JOINED_SETTLE_SECONDS,
-                    decoder_revision=one.decoder_revision,
-                )
-                for one in stored
-                if one.record is not None and (update := self._again(one.record, key)) is not None
-            ]
-            if items:
-                updates = [item.outcome for item in items if isinstance(item.outcome, CallUpdate)]
-                read = {_record_key(item) for item in items}
-                others = [one.key for one in stored if one.record is not None and one.key not in read]
-                groups.append(Group(key, call.id, items, updates, waiting=others))
-        await tx.link_records((key, group.call_id) for group in groups for key in group.links)
-        await tx.forget_unopened(waiting)
-        outcome = Outcome()
-        if groups:
-            await self._refold(tx, groups, outcome, now=self._clock())
-        return outcome
-
     # -- calls -----------------------------------------------------------------------------------------------------
 
     async def write_groups(
@@ -348,7 +242,7 @@ class CallWriter:
         created = await self._create(tx, fresh, outcome, now=now, expect_new=expect_new)
         existing = [group for key, group in sorted(groups.items()) if key not in created]
         if existing:
-            await self._refold(tx, existing, outcome, now=now)
+            await self.refold(tx, existing, outcome, now=now)
         return outcome
 
     async def _join_waiting(self, tx: Transaction, groups: Mapping[CallKey, Group]) -> None:
@@ -423,17 +317,17 @@ class CallWriter:
             return set()
         known = {(call.source, call.call_key) for call in await tx.lock_calls(sorted(g.key for g in groups))}
         still = [group for group in groups if group.key not in known]
-        rows = [(*group.key, *_record_key(item), now) for group in still for item in group.items]
+        rows = [(*group.key, *record_key(item), now) for group in still for item in group.items]
         await tx.append(unopened, UNOPENED_COLUMNS, rows)
         return {group.key for group in still}
 
     async def _take_waiting(self, tx: Transaction, group: Group) -> None:
         stored = await tx.records_by_key(group.waiting)
         group.received_before = [record.received_at for record in stored]
-        again = (self._again(one.record, group.key) for one in stored if one.record is not None)
+        again = (self.again(one.record, group.key) for one in stored if one.record is not None)
         group.updates += [update for update in again if update is not None]
 
-    async def _refold(self, tx: Transaction, groups: Sequence[Group], outcome: Outcome, *, now: datetime) -> None:
+    async def refold(self, tx: Transaction, groups: Sequence[Group], outcome: Outcome, *, now: datetime) -> None:
         """Fold calls anew that exist already."""
         known = {(call.source, call.call_key): call for call in await tx.lock_calls([g.key for g in groups])}
         if len(known) < len(groups):
@@ -503,12 +397,12 @@ class CallWriter:
         bodies = [one.record for one in stored if one.record is not None]
         if len(bodies) < len(stored):
             return None
-        again = (self._again(record, key) for record in bodies)
+        again = (self.again(record, key) for record in bodies)
         return Earlier(
             tuple(update for update in again if update is not None), sum(len(record.body) for record in bodies)
         )
 
-    def _again(self, record: RawRecord, key: CallKey) -> CallUpdate | None:
+    def again(self, record: RawRecord, key: CallKey) -> CallUpdate | None:
         """What a stored record says of this call; None if today's decoder reads it otherwise."""
         if self.redecode is None:
             raise StoreError("an old record must be decoded again, and the store was not told how")
@@ -549,7 +443,8 @@ def call_key(item: Item) -> CallKey | None:
     return (item.owner, item.outcome.call_key) if isinstance(item.outcome, CallUpdate) else None
 
 
-def _record_key(item: Item) -> RecordKey:
+def record_key(item: Item) -> RecordKey:
+    """The identity of a record."""
     return item.record.source, item.record.digest
 
 
@@ -573,7 +468,7 @@ def _record_rows(
             rows.append(record_row(item, None, state=SUSPENDED, reason=outcome.reason.value, detail=outcome.detail))
         elif isinstance(outcome, Coverage):
             rows.append(record_row(item, None))
-            spans.append((_record_key(item), coverage_row(item.record.source, outcome)))
+            spans.append((record_key(item), coverage_row(item.record.source, outcome)))
     rows.sort()
     return rows, spans
 

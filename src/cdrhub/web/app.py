@@ -1,6 +1,7 @@
 """The aiohttp application: ingest, health, readiness, metrics.
 
-- `/ingest/…` is one route over the table of `routes.py`; an unknown path is 404, whatever it holds.
+- `/ingest/…` is one route over the table of `routes.py`; an unknown path is 404, whatever it holds. Handlers find
+  `http.max_body` as `request.client_max_size`.
 - `/healthz` says that the process is alive; it is open to everyone and says nothing else.
 - `/readyz` says whether records are taken (503 if not) and what is wrong; needs the role read.
 - `/metrics` is Prometheus text; needs the role read.
@@ -49,13 +50,12 @@ def make_app(*, routes: Routes, metrics: Metrics, guard: Guard, readiness: Readi
         if handler is None:
             raise web.HTTPNotFound(text="there is nothing here\n")
         if guard.trusted_proxies:
-            client = guard.client(request.remote or "", request.headers.get("X-Forwarded-For"))
-            request = request.clone(remote=client)
+            request = request.clone(remote=_client(request, guard))
         return await handler(request)
 
     def guarded(role: Role, handler: Handler) -> Handler:
         async def checked(request: web.Request) -> web.StreamResponse:
-            client = guard.client(request.remote or "", request.headers.get("X-Forwarded-For"))
+            client = _client(request, guard)
             allowed = guard.allows(client=client, authorization=request.headers.get(hdrs.AUTHORIZATION), role=role)
             if not allowed or (not guard.tokens and not _names_loopback(request.host)):
                 raise web.HTTPUnauthorized(
@@ -84,6 +84,12 @@ def make_app(*, routes: Routes, metrics: Metrics, guard: Guard, readiness: Readi
     app.router.add_get("/readyz", guarded(Role.READ, readyz))
     app.router.add_get("/metrics", guarded(Role.READ, exposition))
     return app
+
+
+def _client(request: web.Request, guard: Guard) -> str:
+    """Where a request came from. A proxy may add a header of its own instead of extending the one it got."""
+    forwarded = request.headers.getall(hdrs.X_FORWARDED_FOR, ())
+    return guard.client(request.remote or "", ",".join(forwarded) or None)
 
 
 def _names_loopback(host: str) -> bool:

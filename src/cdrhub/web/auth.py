@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from cdrhub.config import Role
 
@@ -37,11 +37,12 @@ class Guard:
 
     def client(self, peer: str, forwarded_for: str | None) -> str:
         """The client's address: the peer, or behind trusted proxies the last address in X-Forwarded-For that is
-        not one of them. What cannot be read as an address counts as not trusted."""
+        not one of them. What cannot be read as an address counts as not trusted. `forwarded_for` are all headers of
+        that name, joined by commas in their order (RFC 9110, 5.3)."""
         hops = [hop.strip() for hop in (forwarded_for or "").split(",")][-MAX_FORWARDED_HOPS:]
         address = peer
         for hop in reversed(hops):
-            if not self._trusted(address) or not _is_address(hop):
+            if not self._trusted(address) or _address(hop) is None:
                 break
             address = hop
         return address
@@ -59,19 +60,20 @@ class Guard:
         return allowed
 
     def _trusted(self, address: str) -> bool:
-        if not _is_address(address):
-            return False
-        parsed = ip_address(address)
-        return any(parsed in network for network in self.trusted_proxies)
+        parsed = _address(address)
+        return parsed is not None and any(parsed in network for network in self.trusted_proxies)
 
 
-def _is_address(text: str) -> bool:
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """The address that `text` is, if it is one. An IPv4 peer of a socket that listens on `[::]` is written
+    `::ffff:192.0.2.7` (RFC 4291, 2.5.5.2) and is that IPv4 address."""
     try:
-        ip_address(text)
+        address = ip_address(text)
     except ValueError:
-        return False
-    return True
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _is_loopback(text: str) -> bool:
-    return _is_address(text) and ip_address(text).is_loopback
+    address = _address(text)
+    return address is not None and address.is_loopback

@@ -18,6 +18,8 @@ from support.servers import MariaDBServer, PostgresServer, ServerUnavailable, ru
 
 Server = PostgresServer | MariaDBServer
 
+NEVER_SECONDS = 90.0  #: what takes longer hangs
+
 
 @pytest.fixture(params=[PostgresServer, MariaDBServer])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
@@ -122,6 +124,37 @@ async def test_deaf_in_the_middle_of_a_batch(server: Server, proxy: Proxy) -> No
     await write_for_ever(store, items)
     await check_complete(store)
     await store.close()
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["pooled", "from the first byte"])
+async def test_deaf_to_everybody(server: Server, proxy: Proxy, *, known: bool) -> None:
+    """A server that takes connections and says nothing: nobody waits longer than a statement may, nor does the end."""
+    store = Store.open(server.url("hub", port=proxy.port), redecode=ledger.decode, seconds=1.0)
+    await store.prepare()
+    if not known:
+        await store.close()  # the next ones are made anew
+    proxy.go_deaf()
+    async with asyncio.timeout(NEVER_SECONDS):
+        with pytest.raises(StoreUnavailable):
+            await store.revisions()
+        with pytest.raises(StoreUnavailable, match=r"\*\*\*"):
+            await store.write([item(ended("k"))])
+        await store.close()
+    proxy.heal()
+    await write_for_ever(store, all_items())
+    await check_complete(store)
+    async with asyncio.timeout(NEVER_SECONDS):
+        proxy.go_deaf()
+        await store.close()
+
+
+async def test_making_a_connection_takes_no_longer_than_its_own_time(server: Server, proxy: Proxy) -> None:
+    store = Store.open(server.url("hub", port=proxy.port), seconds=10 * NEVER_SECONDS)
+    proxy.go_deaf()
+    async with asyncio.timeout(NEVER_SECONDS):
+        with pytest.raises(StoreUnavailable):
+            await store.revisions()
+        await store.close()
 
 
 async def test_cancelled_in_the_middle_of_a_batch(server: Server) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from cdrhub.model.update import LegUpdate
 from cdrhub.store import Store
@@ -75,3 +76,49 @@ async def test_what_sqlite_would_swallow(request: pytest.FixtureRequest, url: st
     written = await store.write([item(ended("k")), bad])
     assert (written.suspended, written.calls_created) == (1, 1)
     await store.close()
+
+
+async def test_a_unique_key_of_somebody_else(database_url: str) -> None:
+    """An index that an administrator added is violated however often the batch is written."""
+    store = Store.open(database_url)
+    await store.prepare()
+    async with store.database.connect(writing=True) as connection:
+        await connection.execute(text("CREATE UNIQUE INDEX theirs ON calls (linked_key)"))
+    good = [item(ended(f"k{n}", n)) for n in range(9)]
+    first, again = (updated(item(ended(key)), values={"state": "ended", "linked_key": "7"}) for key in ("a", "b"))
+    written = await store.write([*good[:4], first, *good[4:], again])
+    assert (written.suspended, written.calls_created) == (1, 10)
+    (kept,) = [row for row in await rows(store, records) if row["state"] == "suspended"]
+    assert kept["reason"] == "store_refused"
+    await store.close()
+
+
+async def test_a_race_that_never_ends(sqlite_url: str) -> None:
+    store = Store.open(sqlite_url)
+    await store.prepare()
+    async with store.database.connect(writing=True) as connection:
+        await connection.execute(
+            text(
+                "CREATE TRIGGER racing BEFORE INSERT ON records WHEN NEW.event_id = 'bad/1' BEGIN "
+                "SELECT RAISE(ABORT, 'UNIQUE constraint failed: records.digest, records.source'); END"
+            )
+        )
+    written = await store.write([item(ended("k")), item(story("bad")[0]), item(ended("l", 1))])
+    assert (written.suspended, written.calls_created) == (1, 2)
+    (kept,) = [row for row in await rows(store, records) if row["state"] == "suspended"]
+    assert (kept["body"], kept["event_id"]) == (story("bad")[0], None)
+    await store.close()
+
+
+@pytest.mark.parametrize("bad", [{"event_id": "e" * 5000}, {"event_id": "\ud800"}, {"content_type": "c" * 5000}])
+async def test_a_record_whose_own_words_are_bad(store: Store, bad: dict[str, str]) -> None:
+    """SQLite stores what is too long; nobody stores a lone surrogate."""
+    one = item(ended("k"))
+    written = await store.write([replace(one, record=replace(one.record, **bad)), item(ended("l", 1))])
+    (kept,) = [row for row in await rows(store, records) if row["digest"] == one.record.digest]
+    assert (written.new, kept["body"]) == (2, one.record.body)
+    if written.suspended:
+        assert (kept["reason"], kept["event_id"]) == ("store_refused", None)
+        assert kept["content_type"] == (
+            "application/octet-stream" if "content_type" in bad else one.record.content_type
+        )

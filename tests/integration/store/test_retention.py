@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from cdrhub.store import Store
+from cdrhub.store import Store, suspense
 from cdrhub.store.tables import call_legs, calls, outbox, records, unopened
-from support.ledger import at, batches, call_of, count, ended, item, message, rows, story
+from support.ledger import at, batches, call_of, count, ended, item, message, reread, rows, story
 
 DAY = 86_400.0
 
@@ -42,6 +42,21 @@ async def test_records_in_suspense_keep_their_bodies(store: Store) -> None:
     assert (await store.apply_retention(Limits(raw_days=1), now=at(10 * DAY))).bodies == 1
     (kept,) = [row for row in await rows(store, records) if row["state"] == "suspended"]
     assert kept["body"] == b"garbage"
+
+
+async def test_what_is_repaired_later_is_emptied_then(store: Store) -> None:
+    await store.write([item(b"garbage", received=0.0), item(b"rubbish", received=0.0), item(ended("k"), received=0.0)])
+    limits = Limits(raw_days=1)
+    assert (await store.apply_retention(limits, now=at(10 * DAY))).bodies == 1
+    assert (await store.apply_retention(limits, now=at(11 * DAY))).bodies == 0
+    repaired, left = [row.id for row in await suspense.listed(store)]
+    await suspense.edit(store, repaired, ended("mended", 1), actor="Ngozi")
+    await suspense.replay(store, [repaired, left], reread=reread, actor="Ngozi")
+    assert (await store.apply_retention(limits, now=at(12 * DAY))).bodies == 1
+    await suspense.discard(store, [left], actor="Ngozi", why="noise")
+    assert (await store.apply_retention(limits, now=at(13 * DAY))).bodies == 1
+    assert {(row["body"], row["repaired_body"]) for row in await rows(store, records)} == {(None, None)}
+    assert await count(store, calls) == 2
 
 
 async def test_runs_go_on_where_the_last_one_stopped(store: Store) -> None:

@@ -8,10 +8,12 @@ from datetime import timedelta
 
 import pytest
 
-from cdrhub.errors import StoreError
+from cdrhub.errors import DecodeError, Reason, StoreError
 from cdrhub.model.inference import Coverage
+from cdrhub.model.record import RawRecord
+from cdrhub.model.update import CallUpdate
 from cdrhub.store import Store
-from cdrhub.store.batch import Item
+from cdrhub.store.batch import Item, Outcome
 from cdrhub.store.tables import call_legs, calls, coverage, outbox, records, unopened
 from support.ledger import (
     at,
@@ -19,6 +21,7 @@ from support.ledger import (
     call_of,
     count,
     covered,
+    decode,
     ended,
     item,
     message,
@@ -224,6 +227,45 @@ async def test_an_old_record_needs_its_decoder(store_url: str, store: Store) -> 
     await blind.write([item(ring)])
     await blind.close()
     assert (await call_of(store, "k"))["record_count"] == 2
+
+
+async def test_a_record_that_today_s_decoder_refuses_does_not_freeze_its_call(store: Store, store_url: str) -> None:
+    bodies = story("k")
+    for body in bodies[:3]:
+        await store.write([item(body)])
+
+    def stricter(record: RawRecord) -> Outcome:
+        read = decode(record)
+        refused = isinstance(read, CallUpdate) and read.kind == "ring"
+        return DecodeError(Reason.BAD_VALUE, "no such ring") if refused else read
+
+    newer = Store.open(store_url, redecode=stricter)
+    for body in bodies[3:]:
+        await newer.write([item(body)])
+    await newer.close()
+    call = await call_of(store, "k")
+    assert (call["state"], call["disposition"], call["flags"]) == ("ended", "answered", [])
+    assert (call["ended_at"], call["record_count"]) == (at(61), 5)
+
+
+async def test_a_call_of_which_no_old_record_is_understood_goes_on(store: Store, store_url: str) -> None:
+    enter, ring, answer, bye, end = story("k")
+    await store.write([item(body) for body in (enter, ring)])
+    newer = Store.open(store_url, redecode=lambda _: DecodeError(Reason.BAD_VALUE, "not a word"))
+    for body in (answer, bye, end):
+        await newer.write([item(body)])
+    await newer.close()
+    call = await call_of(store, "k")
+    assert (call["state"], call["ended_by"], call["record_count"]) == ("ended", "caller", 5)
+
+
+async def test_calls_of_long_records_are_read_again_and_come_out_the_same(store: Store) -> None:
+    long = {"attributes": {"transcript": ["x" * 1000] * 5000}}
+    for number, kind in enumerate(["enter", "talk", "end"]):
+        await store.write([item(message("k", kind, values={"started_at": 1.0, "trunk": "7"}, number=number, **long))])
+        assert store.writer.memory.get(("lagos", "k")) is None
+    call = await call_of(store, "k")
+    assert (call["record_count"], call["revision"], call["trunk"]) == (3, 3, "7")
 
 
 async def test_a_large_batch_of_mixed_calls(store: Store) -> None:

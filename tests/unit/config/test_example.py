@@ -17,7 +17,8 @@ from cdrhub.sources.registry import system
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 TEXT = EXAMPLE.read_text()
-DOCUMENTED = dict(re.findall(r"^#   ([A-Z][A-Z_]+)=(\S+)$", TEXT, re.MULTILINE))
+EXPORT = re.search(r"^#   export (.+)$", TEXT, re.MULTILINE)
+DOCUMENTED = dict(re.findall(r"([A-Z][A-Z_]+)=(\S+)", EXPORT[1] if EXPORT else ""))
 LIVE_SYSTEMS = ("3cx", "voicenter")
 COMMON = (SourceConfig.model_fields.keys() | DecodeSettings.model_fields.keys()) - {"entries"}
 

@@ -273,3 +273,34 @@ _toml_keys = st.sampled_from(
 def test_any_value_of_any_key_is_accepted_or_named(pairs: dict[str, str]) -> None:
     said = _outcome("".join(f"{key} = {value}\n" for key, value in pairs.items()))
     assert said is None or said.startswith("config.toml:")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ('region = "ng"', "region: 'ng' is not a country: did you mean 'NG'?"),
+        ('region = "UK"', "region: 'UK' is not a country: did you mean 'GB'?"),
+        ('region = "Nigeria"', "region: 'Nigeria' is not a country: write a two-letter country such as 'NG'"),
+        ('region = "XX"', "region: 'XX' is not a country: write a two-letter country such as 'NG'"),
+        ('extensions = "("', "extensions: is not a regular expression ("),
+    ],
+)
+def test_a_key_of_a_source_is_refused_in_words(keys: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_text(LAGOS + keys)
+    assert f": sources.lagos.{said}" in str(caught.value)
+    assert "^" not in str(caught.value).partition("write e.g.")[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/voicenter/0123456789abcdef", "must begin with /ingest/"),
+        ("/ingest/0123456789 abcdef", "goes on after /ingest/ with letters, digits and the characters . _ ~ / - only"),
+    ],
+)
+def test_an_ingest_path_is_refused_in_words_that_do_not_show_it(path: str, said: str) -> None:
+    for system in ("voicenter", "astercc", "freeswitch-cdr"):
+        with pytest.raises(ConfigError) as caught:
+            load_text(f'[sources.a]\ntype = "{system}"\npath = "{path}"\n')
+        assert str(caught.value).endswith(f"sources.a.path: {said}")

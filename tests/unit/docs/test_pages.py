@@ -19,7 +19,7 @@ import typer.main
 from cdrhub.cli.app import app
 from cdrhub.config import parse
 from cdrhub.errors import Reason
-from cdrhub.metrics import Metrics
+from cdrhub.metrics import _RESULTS, Metrics
 from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
 from cdrhub.sources.registry import names
 from cdrhub.store import Store
@@ -92,6 +92,24 @@ def test_every_metric_has_its_row_and_every_row_its_metric() -> None:
     }
     told = {word for word in rows(section(page("operations.md"), "Metrics")) if re.fullmatch(r"cdrhub_\w+", word)}
     assert told == there
+
+
+def test_every_result_is_told_and_no_page_tells_of_another() -> None:
+    results = set(_RESULTS.values())
+    (row,) = (line for line in page("operations.md").splitlines() if line.startswith("| `cdrhub_records_stored_total`"))
+    assert set(_CODE.findall(row)) - {"cdrhub_records_stored_total"} == results
+    (said,) = (metric for metric in Metrics().registry.collect() if metric.name == "cdrhub_records_stored")
+    assert set(re.findall(r"\w+", said.documentation.partition(":")[2].partition(";")[0])) == results
+    used = {word for path in PAGES for word in re.findall(r'result=~?"([^"]+)"', path.read_text("utf-8"))}
+    assert used
+    assert {part for word in used for part in word.split("|")} <= results
+
+
+def test_no_series_tells_only_when_it_was_made() -> None:
+    metrics = Metrics()
+    metrics.wrote({"lagos": {"applied": 2}})
+    assert b'cdrhub_records_stored_total{result="applied",source="lagos"} 2.0' in metrics.text()
+    assert b"_created" not in metrics.text()
 
 
 def test_every_source_event_has_its_row() -> None:

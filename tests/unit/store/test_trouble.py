@@ -13,10 +13,20 @@ from cdrhub.store import mariadb, postgresql, sqlite
 from cdrhub.store.trouble import Trouble, driver_error
 
 
+def violation(constraint: str) -> asyncpg.UniqueViolationError:
+    """What PostgreSQL says of a key that is there already."""
+    error = asyncpg.UniqueViolationError(f'duplicate key value violates unique constraint "{constraint}"')
+    error.constraint_name = constraint
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "trouble"),
     [
-        (asyncpg.UniqueViolationError(""), Trouble.RACED),
+        (violation("uq_calls_call_key_source"), Trouble.RACED),
+        (violation("uq_records_digest_source"), Trouble.RACED),
+        (violation("call_legs_pkey"), Trouble.REFUSED),
+        (asyncpg.UniqueViolationError(""), Trouble.REFUSED),
         (asyncpg.DeadlockDetectedError(""), Trouble.TRANSIENT),
         (asyncpg.SerializationError(""), Trouble.TRANSIENT),
         (asyncpg.QueryCanceledError(""), Trouble.TRANSIENT),
@@ -46,7 +56,15 @@ def test_postgresql(error: Exception, trouble: Trouble | None) -> None:
 @pytest.mark.parametrize(
     ("error", "trouble"),
     [
-        (asyncmy_errors.IntegrityError(1062, "Duplicate entry"), Trouble.RACED),
+        (
+            asyncmy_errors.IntegrityError(1062, "Duplicate entry 'k-a' for key 'uq_calls_call_key_source'"),
+            Trouble.RACED,
+        ),
+        (
+            asyncmy_errors.IntegrityError(1062, "Duplicate entry 'd-a' for key 'uq_records_digest_source'"),
+            Trouble.RACED,
+        ),
+        (asyncmy_errors.IntegrityError(1062, "Duplicate entry 'c-1000#2' for key 'PRIMARY'"), Trouble.REFUSED),
         (asyncmy_errors.OperationalError(1213, "Deadlock"), Trouble.TRANSIENT),
         (asyncmy_errors.OperationalError(1205, "Lock wait timeout"), Trouble.TRANSIENT),
         (asyncmy_errors.DataError(1406, "Data too long"), Trouble.REFUSED),
@@ -67,7 +85,9 @@ def test_mariadb(error: Exception, trouble: Trouble | None) -> None:
 @pytest.mark.parametrize(
     ("error", "trouble"),
     [
-        (sqlite3.IntegrityError("UNIQUE constraint failed: records.digest"), Trouble.RACED),
+        (sqlite3.IntegrityError("UNIQUE constraint failed: records.digest, records.source"), Trouble.RACED),
+        (sqlite3.IntegrityError("UNIQUE constraint failed: calls.call_key, calls.source"), Trouble.RACED),
+        (sqlite3.IntegrityError("UNIQUE constraint failed: call_legs.call_id, call_legs.leg_key"), Trouble.REFUSED),
         (sqlite3.IntegrityError("NOT NULL constraint failed: calls.state"), Trouble.REFUSED),
         (sqlite3.OperationalError("database is locked"), Trouble.TRANSIENT),
         (sqlite3.OperationalError("database or disk is full"), Trouble.AWAY),
@@ -83,7 +103,7 @@ def test_sqlite(error: Exception, trouble: Trouble | None) -> None:
 
 
 def test_the_driver_s_error_is_found_inside_sqlalchemy_s() -> None:
-    inner = sqlite3.IntegrityError("UNIQUE constraint failed: x")
+    inner = sqlite3.IntegrityError("UNIQUE constraint failed: calls.call_key, calls.source")
     assert driver_error(IntegrityError("INSERT", {}, inner)) is inner
     assert sqlite.trouble(IntegrityError("INSERT", {}, inner)) is Trouble.RACED
     locked = OperationalError("BEGIN", {}, sqlite3.OperationalError("database is locked"))

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, IPvAnyNetwork, field_validator
 
-from cdrhub.sources.base import DecodeSettings, SourceConfig
+from cdrhub.sources.base import DecodeSettings, IngestPath, SourceConfig
 
 
 class AsterCCSettings(DecodeSettings):
@@ -35,8 +35,7 @@ class AsterCCConfig(AsterCCSettings, SourceConfig):
     settings_model: ClassVar[builtins.type[DecodeSettings]] = AsterCCSettings
 
     type: Literal["astercc"] = Field("astercc", description="The phone system.")
-    path: str = Field(
-        pattern=r"^/ingest/[A-Za-z0-9._~/-]+$",
+    path: IngestPath = Field(
         description="Where events are pushed, with a secret: `/ingest/astercc/${ASTERCC_SECRET}`.",
     )
     allow: tuple[IPvAnyNetwork, ...] = Field((), description="Addresses that may push; empty: all.")

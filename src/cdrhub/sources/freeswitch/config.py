@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, IPvAnyNetwork, SecretStr
 
-from cdrhub.sources.base import DecodeSettings, SourceConfig
+from cdrhub.sources.base import DecodeSettings, IngestPath, SourceConfig
 from cdrhub.sources.spans import Duration
 
 
@@ -51,8 +51,7 @@ class FreeSwitchCdrConfig(FreeSwitchCdrSettings, SourceConfig):
     settings_model: ClassVar[builtins.type[DecodeSettings]] = FreeSwitchCdrSettings
 
     type: Literal["freeswitch-cdr"] = Field("freeswitch-cdr", description="The phone system.")
-    path: str = Field(
-        pattern=r"^/ingest/[A-Za-z0-9._~/-]+$",
+    path: IngestPath = Field(
         description="Where the documents are posted, with a secret: `/ingest/freeswitch/${FREESWITCH_SECRET}`.",
     )
     allow: tuple[IPvAnyNetwork, ...] = Field((), description="Addresses that may post; empty: all.")

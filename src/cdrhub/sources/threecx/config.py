@@ -158,7 +158,7 @@ class ThreeCXConfig(ThreeCXSettings, SourceConfig):
                     f"{' or '.join(map(repr, modes))}; take it out or change `mode`"
                 )
         if self.mode == "http" and not (self.path or "").startswith(INGEST):
-            raise ValueError(f"`path`: with mode = 'http' it begins with {INGEST!r}: {_ASKS_HTTP_PATH}")
+            raise ValueError(f"`path`: must begin with {INGEST} where mode = 'http': {_ASKS_HTTP_PATH}")
         if self.mode == "directory" and "/" in self.pattern:
             raise ValueError("`pattern` is matched against file names in `path`: it cannot contain '/'")
         return self

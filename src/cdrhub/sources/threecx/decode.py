@@ -72,7 +72,7 @@ def decoder(settings: ThreeCXSettings) -> Decoder:
 
 class _LineDecoder:
     def __init__(self, settings: ThreeCXSettings) -> None:
-        self._reader = Reader(settings.layouts())
+        self._reader = Reader(settings.layouts(), standard=settings.fields is None)
         self._directory = Directory(settings.entries, extensions=settings.extensions)
         self._plan: NumberPlan = settings.number_plan()
         self._zone = None if settings.timezone == "UTC" else ZoneInfo(settings.timezone)

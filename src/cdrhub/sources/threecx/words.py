@@ -158,6 +158,9 @@ TYPES: Mapping[str, Kind] = {
 NAMELESS_TYPES = frozenset({"inbound_routing"})
 """Types that are known and do not say who the party is."""
 
+_EDITED_TYPES = frozenset({"external", "internal"})
+"""What a published, edited export has in the columns of the types."""
+
 _Word = TypeVar("_Word")
 
 
@@ -192,3 +195,8 @@ def kind_of(word: str) -> Kind | None:
     if kind is None and word.lower().startswith("ring_group"):
         return Kind.GROUP
     return kind
+
+
+def names_a_type(word: str) -> bool:
+    """Whether the word can stand in a column of types, also where it does not say what the party is."""
+    return word in TYPES or kind_of(word) is not None or word.lower() in NAMELESS_TYPES | _EDITED_TYPES

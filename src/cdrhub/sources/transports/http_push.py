@@ -7,20 +7,24 @@ not before:
 ====  =====================================================================================================
 200   `{"accepted": n, "suspended": m}`: all is kept; m of them are no records and wait for a person
 400   `{"accepted": 0, "suspended": m, "error": …}`: nothing of it is a record; it is kept, sending again is idle
+400   the same of a body that cannot be unpacked or breaks off: what came of it is kept, as one record in suspense
 405   not a POST
-413   larger than MAX_BODY_BYTES; nothing is kept
+408   the body did not arrive within BODY_SECONDS; nothing is kept
+413   larger than MAX_BODY_BYTES or `http.max_body`; nothing is kept
 503   not durable in time, nothing may be kept: send it again after `Retry-After` seconds
 ====  =====================================================================================================
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from cdrhub.errors import IntakeRefused
 from cdrhub.sources.base import Intake

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, IPvAnyNetwork, field_validator
 
 from cdrhub.model.numbers import NumberPlan
-from cdrhub.sources.base import DecodeSettings, SourceConfig
+from cdrhub.sources.base import DecodeSettings, IngestPath, Region, SourceConfig
 
 MAX_BODY_BYTES = 10 * 1024 * 1024  #: pushes with transcripts reach megabytes
 MAX_BODY_BYTES_EVER = 16 * 1024 * 1024  #: what the journal takes as one record
@@ -23,9 +23,8 @@ MAX_BODY_BYTES_EVER = 16 * 1024 * 1024  #: what the journal takes as one record
 class VoicenterSettings(DecodeSettings):
     """What the decoder needs to know of an account."""
 
-    region: str | None = Field(
+    region: Region | None = Field(
         "IL",
-        pattern=r"^[A-Z]{2}$",
         description="ISO 3166-1 country of numbers without a country code. Voicenter writes both `05…` and `9725…`.",
     )
     epoch_timezone: str = Field(
@@ -56,8 +55,7 @@ class VoicenterConfig(VoicenterSettings, SourceConfig):
     settings_model: ClassVar[builtins.type[DecodeSettings]] = VoicenterSettings
 
     type: Literal["voicenter"] = Field("voicenter", description="The phone system.")
-    path: str = Field(
-        pattern=r"^/ingest/[A-Za-z0-9._~/-]+$",
+    path: IngestPath = Field(
         max_length=512,
         repr=False,
         description="Path the account pushes to; end it in a secret of 16 characters or more.",

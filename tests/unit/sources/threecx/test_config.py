@@ -23,7 +23,7 @@ def _config(**keys: Any) -> ThreeCXConfig:
         ({"mode": "connect", "host": "pbx"}, "`port` is missing"),
         ({"mode": "file"}, "cdr.log"),
         ({"mode": "http"}, "/ingest/3cx/"),
-        ({"mode": "http", "path": "/cdr"}, "begins with '/ingest/'"),
+        ({"mode": "http", "path": "/cdr"}, "must begin with /ingest/"),
         ({"mode": "file", "path": "x", "listen": "0.0.0.0:1"}, "`listen` has no meaning with mode = 'file'"),
         ({"mode": "directory", "path": "x", "pattern": "a/b"}, "`pattern`"),
         ({"listen": "5555"}, "write host:port"),
