@@ -21,6 +21,7 @@ from cdrhub.listeners import Listeners
 from cdrhub.metrics import Metrics
 from cdrhub.model.inference import encode_inference
 from cdrhub.model.record import INFERENCE, RawRecord, digest_of
+from cdrhub.model.update import storable_json
 from cdrhub.routes import Routes
 from cdrhub.sources.base import HttpHandler
 
@@ -83,7 +84,7 @@ class SourceIntake:
         it never will: one message is over its limit, or it is closed.
         """
         now = datetime.now(UTC)
-        shared = attributes or {}
+        shared = storable_json(attributes, set()) if attributes else {}  # a path may hold bytes that are no text
         records = [
             RawRecord(
                 source=self._source,

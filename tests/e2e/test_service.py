@@ -313,3 +313,70 @@ def test_pages_need_a_token_once_one_is_configured(tmp_path: Path) -> None:
         with urllib.request.urlopen(asked, timeout=5) as answer:
             assert b"cdrhub_journal_records" in answer.read()
         assert token not in daemon.log.read_text()
+
+
+SECRET, TOKEN, NUMBER = "s3cret-part-of-the-path", "a-token-of-somebody-0123", "0501234567"
+
+
+def asked(daemon: Daemon, *pieces: bytes, reset: bool = False) -> bytes:
+    """What the HTTP server says to these bytes; with `reset` nobody listens."""
+    with socket.create_connection(("127.0.0.1", daemon.http_port), timeout=20) as peer:
+        for piece in pieces:
+            peer.sendall(piece)
+            time.sleep(0.05)
+        if reset:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return b""
+        peer.shutdown(socket.SHUT_WR)
+        said = b""
+        while chunk := peer.recv(65_536):
+            said += chunk
+        return said
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_no_log_line_quotes_a_request(tmp_path: Path, log_format: str) -> None:
+    database = tmp_path / "hub.db"
+    path = f"/ingest/voicenter/{SECRET}"
+    account = f'[sources.account]\ntype = "voicenter"\npath = "{path}"\n'
+    daemon = Daemon(tmp_path, database=f"sqlite:///{database}", sources=account)
+    daemon.config.write_text(daemon.config.read_text().replace('"json"', f'"{log_format}"'))
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
+    body = b'{"caller":"%s"' % NUMBER.encode()
+    length = b"Content-Length: 100\r\n\r\n"
+    with started(daemon):
+        asked(daemon, head + length, body, reset=True)
+        gzipped = asked(daemon, head + b"Connection: close\r\nContent-Encoding: gzip\r\n" + length + body.ljust(100))
+        assert (gzipped[:12], b'"err":1' in gzipped) == (b"HTTP/1.1 200", True)
+        chunked = head + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nZ%s\r\n" % NUMBER.encode()
+        assert asked(daemon, chunked)[9:12] == b"400"
+        assert asked(daemon, head + b"X-Number: " + NUMBER.encode() * 2_000 + b"\r\n\r\n")[9:12] == b"400"
+        assert asked(daemon, head.replace(b" HTTP", NUMBER.encode() * 2_000 + b" HTTP") + b"\r\n")[9:12] == b"400"
+        daemon.wait_for("cdrhub_source_events_total", 1, source="account", what="connection_lost")
+        daemon.wait_for("cdrhub_records_stored_total", 1, source="account", result="suspended")
+        assert daemon.stop() == 0
+    log = daemon.log.read_text()
+    assert "library_error" in log
+    assert "LineTooLong" in log
+    for quoted in (SECRET, TOKEN, NUMBER, "hello", "Traceback"):
+        assert quoted not in log
+    assert stat.S_IMODE(database.stat().st_mode) == 0o600
+
+
+def test_check_and_run_refuse_a_key_that_cannot_be_used_before_they_start(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, database=f"sqlite:///{tmp_path / 'hub.db'}", sources="")
+    for name in ("site.pem", "site.key"):
+        (tmp_path / name).write_text("no PEM\n")
+    tls = 'tls_certificate = "site.pem"\ntls_key = "site.key"'
+    daemon.config.write_text(daemon.config.read_text().replace("[http]", f"[http]\n{tls}"))
+    for command in ("check", "run"):
+        done = subprocess.run(
+            [sys.executable, "-m", "cdrhub", command, "--config", str(daemon.config)],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 78
+        assert "http.tls_certificate" in done.stderr
+    assert not (tmp_path / "data").exists()

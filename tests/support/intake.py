@@ -17,6 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from cdrhub.errors import IntakeRefused
+from cdrhub.intake import MAX_BODY
 from cdrhub.sources.base import HttpHandler
 
 WAIT_SECONDS = 20.0  #: until a test that waits for something gives up
@@ -164,16 +165,18 @@ class RecordingIntake:
         return int(self.bound(address).getsockname()[1])
 
     @asynccontextmanager
-    async def http_server(self, **options: Any) -> AsyncGenerator[str]:
+    async def http_server(
+        self, *, client_max_size: int = MAX_BODY, lingering_time: float = 10.0
+    ) -> AsyncGenerator[str]:
         """Serve what sources mount on a loopback port; yields the base URL. An unknown path is 404."""
 
         async def route(request: web.Request) -> web.StreamResponse:
             handler = self._handlers.get(request.path)
             return web.Response(status=404) if handler is None else await handler(request)
 
-        application = web.Application(**options)
+        application = web.Application(client_max_size=client_max_size)
         application.router.add_route("*", "/{tail:.*}", route)
-        runner = web.AppRunner(application)
+        runner = web.AppRunner(application, lingering_time=lingering_time)
         await runner.setup()
         listening = socket.create_server(("127.0.0.1", 0))
         try:

@@ -1,8 +1,8 @@
 """Where log lines go: to stderr, for people or as JSON, structlog's and the libraries' alike.
 
-Errors quote what they failed at: a request's path with its secret, a header with its token, a body with its numbers. So
-a traceback is shown without the variables of its frames, and, unless `hub.log_level` is `debug`, without what its errors
-say; and what the HTTP server and the event loop log is told anew, as the kind of error and where it came up.
+Errors quote what they failed at: a request's path with its secret, a header with its token, a body with its numbers.
+So a traceback is shown without the variables of its frames, and, unless `hub.log_level` is `debug`, without what its
+errors say; and what the HTTP server and the event loop log is told anew, as the kind of error and where it came up.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Retelling(logging.Handler):
         )
 
 
-def kinds_and_places(error: ExcInfo) -> Sequence[Mapping[str, Any]]:
+def kinds_and_places(exc_info: ExcInfo) -> Sequence[Mapping[str, Any]]:
     """A traceback as structlog's JSON has it, without what the errors say."""
     return [
         {
@@ -99,7 +99,7 @@ def kinds_and_places(error: ExcInfo) -> Sequence[Mapping[str, Any]]:
             "is_cause": stack["is_cause"],
             "frames": [{key: frame[key] for key in ("filename", "lineno", "name")} for frame in stack["frames"]],
         }
-        for stack in _stacks(_whole(error))
+        for stack in _stacks(_whole(exc_info))
     ]
 
 

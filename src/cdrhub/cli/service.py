@@ -59,7 +59,10 @@ def check(
     69 if one cannot be had), and the delivery contract of each source is shown.
     """
     settings = loaded(config)
+    from cdrhub.web.tls import server_context  # noqa: PLC0415
+
     _build_sources(settings)
+    server_context(settings.http)
     for warning in _warnings(settings):
         say(f"{settings.file}: {warning}")
     typer.echo(f"{settings.file}: good, {counted(len(settings.sources), 'source')}")

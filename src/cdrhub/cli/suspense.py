@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 BRIEF = ("id", "source", "received_at", "reason", "detail")
 COLUMNS = (*BRIEF, "content_type", "body", "repaired_body", "attributes")
 MAX_REMAINING_SHOWN = 20  #: records that a replay could not repair
+MAX_NUMBER = 2**63 - 1  #: of a record, in every database
 MAX_REPAIRED = 16 * 1024**2  #: bytes of a repaired body
 
 _suspense = typer.Typer(
@@ -47,7 +48,10 @@ _suspense = typer.Typer(
 )
 
 ReasonOption = Annotated[Reason | None, typer.Option("--reason", help="Only records suspended for this reason.")]
-Numbers = Annotated[list[int], typer.Argument(metavar="ID…", help="Numbers of records, from `suspense list`.")]
+Number = Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_NUMBER, help="The record's number.")]
+Numbers = Annotated[
+    list[int], typer.Argument(metavar="ID…", min=1, max=MAX_NUMBER, help="Numbers of records, from `suspense list`.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -82,7 +86,7 @@ def list_suspended(
 
 @_suspense.command("show", epilog="Example: cdrhub suspense show 17")
 def show_record(
-    number: Annotated[int, typer.Argument(metavar="ID", help="The record's number.")],
+    number: Number,
     config: ConfigFile = None,
     *,
     form: FormatOption = Format.TABLE,
@@ -113,7 +117,7 @@ def show_record(
     epilog="Examples: cdrhub suspense edit 17 · cdrhub suspense edit 17 --from-file fixed.txt --why 'comma in a name'",
 )
 def edit(
-    number: Annotated[int, typer.Argument(metavar="ID", help="The record's number.")],
+    number: Number,
     config: ConfigFile = None,
     *,
     from_file: Annotated[
@@ -146,7 +150,9 @@ def edit(
     "replay", epilog="Examples: cdrhub suspense replay 17 18 · cdrhub suspense replay --source lagos --all"
 )
 def replay(
-    numbers: Annotated[list[int] | None, typer.Argument(metavar="[ID…]", help="Numbers of records.")] = None,
+    numbers: Annotated[
+        list[int] | None, typer.Argument(metavar="[ID…]", min=1, max=MAX_NUMBER, help="Numbers of records.")
+    ] = None,
     config: ConfigFile = None,
     *,
     all_of_them: Annotated[

@@ -50,6 +50,10 @@ def derive(
     started, stopped = values.get("started_at"), values.get("ended_at")
     if legs:
         _from_legs(values, legs, direction=direction, ended_at=stopped, ended=ended)
+    if flags and values.get("talk_seconds") is not None:
+        flags.discard("talk_includes_wait")  # another record of the call told the talk
+    if flags and values.get("agent_id") is not None:
+        flags.discard("agent_unknown")
     values["direction"] = direction
     if "state" not in values:
         values["state"] = State.RINGING
@@ -115,8 +119,11 @@ def _from_legs(
         _queue(values, queues, first)
     _ring(values, decisive, first, queued=bool(queues))
     if "talk_seconds" not in values:
-        until = ended_at if ended else None
-        values["talk_seconds"] = _talk(answered, since=since, until=until) if joined else (0 if ended else None)
+        if joined:
+            values["talk_seconds"] = _talk(answered, since=since, until=ended_at if ended else None)
+        else:  # answered all the same: by somebody who is none of the legs' people
+            nobody = ended and values.get("disposition") != Disposition.ANSWERED
+            values["talk_seconds"] = 0 if nobody else None
     if "hold_seconds" not in values:
         values["hold_seconds"] = sum(held) if held else None
     if ended:

@@ -23,9 +23,11 @@ from cdrhub.model.disposition import (
     DIRECTION_RANK,
     DISPOSITION_RANK,
     ENDED_BY_RANK,
+    OUR_PEOPLE,
     OUTCOME_RANK,
     ROLE_RANK,
     STATE_RANK,
+    Disposition,
     Outcome,
     Role,
     State,
@@ -78,7 +80,8 @@ def fold(updates: Iterable[CallUpdate]) -> Call:
     legs: tuple[Leg, ...] = ()
     ended = values.get("state") == State.ENDED
     if len(ordered) > 1 or len(first.legs) > 1:
-        legs = _legs(ordered, attributes, flags, ended=ended)
+        answered = values.get("disposition") == Disposition.ANSWERED
+        legs = _legs(ordered, attributes, flags, ended=ended, answered=answered)
     elif first.legs:
         only = first.legs[0]
         legs = (_leg(only.leg_key, 1, dict(only.values), ended=ended),)
@@ -215,14 +218,17 @@ def _note_contradictions(attributes: dict[str, Any], flags: set[str], contradict
 
 
 def _legs(
-    ordered: Sequence[CallUpdate], attributes: dict[str, Any], flags: set[str], *, ended: bool
+    ordered: Sequence[CallUpdate], attributes: dict[str, Any], flags: set[str], *, ended: bool, answered: bool
 ) -> tuple[Leg, ...]:
     grouped: dict[str, list[_Said]] = {}
     for update in ordered:
         for leg in update.legs:
             grouped.setdefault(leg.leg_key, []).append((update, leg))
     merged: list[tuple[str, dict[str, Any]]] = []
+    yielding: set[str] = set()
     for leg_key, said in grouped.items():
+        if all(leg.yields for _, leg in said):
+            yielding.add(leg_key)
         if len(said) == 1:
             merged.append((leg_key, dict(said[0][1].values)))
             continue
@@ -232,7 +238,8 @@ def _legs(
             merged.append((leg_key if number == 1 else _attempt_key(leg_key, number, grouped), values))
     if len(merged) > 1:
         merged.sort(key=_place)
-        _conclude_from_siblings(merged, ended=ended)
+    if len(merged) > 1 or yielding:
+        _conclude_from_siblings(merged, yielding, ended=ended, answered=answered)
     return tuple(_leg(key, seq, values, ended=ended) for seq, (key, values) in enumerate(merged, start=1))
 
 
@@ -301,12 +308,20 @@ def _named_attempt(attempts: list[list[_Said]], item: _Said) -> list[_Said]:
     return free
 
 
-def _conclude_from_siblings(merged: Sequence[tuple[str, dict[str, Any]]], *, ended: bool) -> None:
-    """What a leg of which nobody told the outcome became, where the legs beside it tell: a queue whose agent
-    answered has answered; an agent who was rung beside one who answered has lost the race."""
-    taken = {leg.get("parent_leg") for _, leg in merged if leg.get("outcome") == Outcome.ANSWERED} - {None}
-    if not taken:
-        return
+def _conclude_from_siblings(
+    merged: Sequence[tuple[str, dict[str, Any]]], yielding: Container[str], *, ended: bool, answered: bool
+) -> None:
+    """What a leg became of which no record told it, or only one that could not know (`yielding`), where the legs
+    beside it tell:
+
+    - the queue of an agent who answered has answered, then. It is the leg that the agent's names as its parent, else
+      the last one entered before the answer;
+    - an agent who was rung beside one who answered has lost the race;
+    - of an answered call, the only person of ours has answered.
+    """
+    people = [(key, leg) for key, leg in merged if leg.get("role") in OUR_PEOPLE]
+    took = [leg for _, leg in merged if leg.get("outcome") == Outcome.ANSWERED]
+    taken = {leg.get("parent_leg") for leg in took} - {None}
     for key, leg in merged:
         if leg.get("outcome", Outcome.UNKNOWN) != Outcome.UNKNOWN:
             continue
@@ -314,6 +329,17 @@ def _conclude_from_siblings(merged: Sequence[tuple[str, dict[str, Any]]], *, end
             leg["outcome"] = Outcome.ANSWERED
         elif ended and leg.get("role") == Role.AGENT and leg.get("parent_leg") in taken:
             leg["outcome"] = Outcome.LOST_RACE
+    if not yielding:
+        return
+    queues = [leg for key, leg in merged if key in yielding and leg.get("role") == Role.QUEUE]
+    if queues:
+        answers = [leg["answered_at"] for _, leg in people if leg in took and leg.get("answered_at") is not None]
+        for at in sorted(answers, reverse=True):
+            entered = [leg for leg in queues if leg.get("offered_at") is None or leg["offered_at"] <= at]
+            if entered:
+                entered[-1] |= {"outcome": Outcome.ANSWERED, "answered_at": at, "left_at": at}
+    if answered and len(people) == 1 and people[0][0] in yielding:
+        people[0][1]["outcome"] = Outcome.ANSWERED
 
 
 def _leg(leg_key: str, seq: int, values: dict[str, Any], *, ended: bool) -> Leg:

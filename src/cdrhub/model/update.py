@@ -59,12 +59,16 @@ class LegUpdate:
     agent again names both attempts alike. Where it gives the attempt's time (`attempt_at`, UTC), updates more than
     a second and a half apart are different legs. A record that does not know that time may name the attempt instead
     (`attempt_id`, e.g. the agent's channel). `values` are columns of `call_legs` (docs/model.md).
+
+    `yields`: the outcome is no more than this record alone could tell, and gives way where the records beside it tell
+    that a person answered (a 3CX queue's line ends with `timeout` when the agent's line begins).
     """
 
     leg_key: str
     values: Mapping[str, Any]
     attempt_at: datetime | None = None
     attempt_id: str | None = None
+    yields: bool = False
 
 
 @immutable

@@ -23,9 +23,10 @@ from aiohttp import web
 from phonenumbers import SUPPORTED_REGIONS
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
+from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.call import Call
 from cdrhub.model.numbers import NumberPlan
-from cdrhub.model.record import RawRecord
+from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import Decoded
 from cdrhub.sources.spans import Duration, Hours
 
@@ -72,6 +73,18 @@ IngestPath = Annotated[
 
 HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 """Answers a request below /ingest/. It reads the body itself, `request.client_max_size` (`http.max_body`) at most."""
+
+DAMAGED = "damaged"
+"""Record attribute, true for what came of a body that could not be unpacked to its end: it waits in suspense, whatever
+it looks like."""
+
+
+def refuse_damaged(record: RawRecord) -> None:
+    """Raise DecodeError for such a record, until somebody has repaired it."""
+    if record.attributes.get(DAMAGED) and digest_of(record.body) == record.digest:
+        raise DecodeError(
+            Reason.UNPARSABLE, f"the body cannot be unpacked to its end; its first {len(record.body)} bytes are kept"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,6 +6,7 @@ process (`cdrhub import`) writes to the same file.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from cdrhub.store.tables import calls
 from cdrhub.store.trouble import NO_SUCH_VALUE, Trouble, driver_error, unique_violation
 from cdrhub.store.types import Cost, UtcDateTime, sqlite_time
 
+PRIVATE = 0o600  #: mode of a new database: it holds numbers and names of people
 BUSY_SECONDS = 10.0  #: how long one statement waits for another process's transaction
 
 _UPDATE = f"UPDATE calls SET {', '.join(f'{name} = ?' for name in UPDATED_COLUMNS)} WHERE id = ?"  # noqa: S608  (names of ours only)
@@ -41,9 +43,12 @@ class SQLiteTransaction(PortableTransaction):
 
 
 def engine(url: URL, *, writer: bool) -> AsyncEngine:
-    """An engine for `sqlite:///path`; the writer has one connection."""
+    """An engine for `sqlite:///path`; the writer has one connection, and makes a missing file for its owner only."""
     if url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        file = Path(url.database)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if writer:
+            _make_private(file)
     made = create_async_engine(
         url.set(drivername="sqlite+aiosqlite"),
         connect_args={"timeout": BUSY_SECONDS},
@@ -66,6 +71,15 @@ def engine(url: URL, *, writer: bool) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
     return made
+
+
+def _make_private(file: Path) -> None:
+    """Make the file if there is none. SQLite gives its -wal and -shm the mode of the file itself
+    (https://sqlite.org/src/file/src/os_unix.c, findCreateFileMode)."""
+    try:
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))
+    except OSError:  # it is there, or cannot be made, which SQLite says at the first connection
+        return
 
 
 def trouble(error: BaseException) -> Trouble | None:

@@ -1,9 +1,9 @@
 """The connections of the HTTP server: how many there are at once, and how long one may take to ask for something.
 
-A stranger who opens connections and says nothing, or says it a byte at a time, would hold descriptors that phone systems
-need. So sockets are taken here, before TLS: one over the limit is closed at once and counted, and one that has not sent
-the whole head of a request in time is closed. The heads of later requests on a connection kept alive are bounded by
-aiohttp's keep-alive timeout, bodies by whoever reads them.
+A stranger who opens connections and says nothing, or says it a byte at a time, would hold descriptors that phone
+systems need. So sockets are taken here, before TLS: one over the limit is closed at once and counted, and one that has
+not sent the whole head of a request in time is closed. The heads of later requests on a connection kept alive are
+bounded by aiohttp's keep-alive timeout, bodies by whoever reads them.
 """
 
 from __future__ import annotations
@@ -130,9 +130,7 @@ class _Door:
 class _Connection(asyncio.Protocol):
     """One connection: everything goes to its request handler, and there is a deadline for the first head."""
 
-    def __init__(
-        self, handler: web.RequestHandler, *, seconds: float, ended: Callable[[_Connection], None]
-    ) -> None:
+    def __init__(self, handler: web.RequestHandler, *, seconds: float, ended: Callable[[_Connection], None]) -> None:
         self._handler = handler
         self._seconds = seconds
         self._ended = ended

@@ -111,7 +111,7 @@ async def test_a_race_that_never_ends(sqlite_url: str) -> None:
 
 
 @pytest.mark.parametrize("bad", [{"event_id": "e" * 5000}, {"event_id": "\ud800"}, {"content_type": "c" * 5000}])
-async def test_a_record_whose_own_words_are_bad(store: Store, bad: dict[str, str]) -> None:
+async def test_a_record_whose_own_words_are_bad(store: Store, bad: dict[str, Any]) -> None:
     """SQLite stores what is too long; nobody stores a lone surrogate."""
     one = item(ended("k"))
     written = await store.write([replace(one, record=replace(one.record, **bad)), item(ended("l", 1))])

@@ -48,7 +48,7 @@ def test_the_oldest_is_forgotten_beyond_the_bytes() -> None:
         memory.put(("s", key), remembered(1, body_bytes=70_000))
     assert [memory.get(("s", key)) is not None for key in ("a", "b", "c")] == [False, True, True]
     memory.put(("s", "b"), remembered(1))
-    memory.put(("s", "d"), remembered(1, body_bytes=69_000))
+    memory.put(("s", "d"), remembered(1, body_bytes=60_000))
     assert [memory.get(("s", key)) is not None for key in ("b", "c", "d")] == [True, True, True]
 
 

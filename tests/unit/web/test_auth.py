@@ -22,6 +22,8 @@ def test_without_tokens_loopback_reads_and_nobody_else_does() -> None:
     open_guard = guard()
     assert open_guard.allows(client="127.0.0.1", authorization=None, role=Role.READ)
     assert open_guard.allows(client="::1", authorization=None, role=Role.READ)
+    assert open_guard.allows(client="::ffff:127.0.0.1", authorization=None, role=Role.READ)
+    assert not open_guard.allows(client="::ffff:192.0.2.1", authorization=None, role=Role.READ)
     assert not open_guard.allows(client="127.0.0.1", authorization=None, role=Role.OPERATE)
     assert not open_guard.allows(client="192.0.2.1", authorization=None, role=Role.READ)
     assert not open_guard.allows(client="", authorization=None, role=Role.READ)
@@ -58,6 +60,8 @@ def test_roles(authorization: str, role: Role, allowed: bool) -> None:
         ("10.1.0.1", "127.0.0.1, 192.0.2.7", "192.0.2.7"),
         ("10.1.0.1", "192.0.2.7, 10.1.0.2", "192.0.2.7"),
         ("10.1.0.1", "nonsense", "10.1.0.1"),
+        ("::ffff:10.1.0.1", "192.0.2.7", "192.0.2.7"),
+        ("10.1.0.1", "192.0.2.7, ::ffff:10.1.0.2", "192.0.2.7"),
     ],
 )
 def test_the_client_behind_trusted_proxies(peer: str, forwarded: str | None, client: str) -> None:

@@ -14,6 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from cdrhub.model.derive import whole_seconds
 from cdrhub.model.disposition import Direction, Disposition, EndedBy, State
 from cdrhub.model.numbers import NumberPlan, party
 from cdrhub.model.record import RawRecord
@@ -26,7 +27,7 @@ from cdrhub.model.update import (
     storable,
     storable_json,
 )
-from cdrhub.sources.base import Decoder
+from cdrhub.sources.base import Decoder, refuse_damaged
 from cdrhub.sources.threecx.callid import milliseconds, offset_minutes
 from cdrhub.sources.threecx.config import ThreeCXSettings
 from cdrhub.sources.threecx.layout import Line, Reader
@@ -80,6 +81,7 @@ class _LineDecoder:
         self._without_answered = settings.fields is not None and "time-answered" not in settings.fields
 
     def __call__(self, record: RawRecord) -> CallUpdate:
+        refuse_damaged(record)
         line = self._reader.read(record.body)
         flags: set[str] = set()
         attributes: dict[str, Any] = {}
@@ -224,6 +226,10 @@ class _LineDecoder:
             values["trunk"] = src.dn
         if verdict.first is to and course.change is Change.REPLACED_DST:
             values["talk_seconds"] = duration
+        elif verdict.first is not None and verdict.first.kind in (Kind.GROUP, Kind.OUTSIDE):
+            flags.add("agent_unknown" if verdict.first.kind is Kind.GROUP else "answered_outside")
+            if not verdict.after_machine:
+                _answered_nameless(verdict, times, duration, values)
         missed: list[str] = []
         if line.missed_queue_calls:
             missed, cut = missed_agents(line.missed_queue_calls)
@@ -283,6 +289,15 @@ def _state(course: Course, verdict: Verdict, values: dict[str, Any], flags: set[
         flags.add("picked_up_elsewhere")
 
 
+def _answered_nameless(verdict: Verdict, times: Times, duration: int | None, values: dict[str, Any]) -> None:
+    """The times of a direct call that was answered without a person of ours in the legs to derive them from."""
+    values["answered_at"], values["talk_seconds"] = times.answered_at, duration
+    if verdict.first is verdict.to and times.started_at is not None and times.answered_at is not None:
+        values["ring_seconds"] = whole_seconds(times.started_at, times.answered_at)
+    else:
+        values["ring_seconds"] = None  # when the last party began to ring is not said
+
+
 def _ended_by(course: Course, verdict: Verdict) -> EndedBy | None:
     """Who hung up: where it was a person of ours, `agent`, except the caller of an internal call."""
     side = course.ending.side
@@ -300,6 +315,8 @@ def _ended_by(course: Course, verdict: Verdict) -> EndedBy | None:
         return EndedBy.CALLEE if course.to.kind is Kind.OUTSIDE else EndedBy.SYSTEM
     if side is Side.SRC:
         return EndedBy.CALLER
+    if verdict.first is not None and verdict.first.kind is Kind.OUTSIDE:
+        return EndedBy.CALLEE
     return EndedBy.AGENT if verdict.reached or verdict.to.kind is Kind.PERSON else EndedBy.SYSTEM
 
 

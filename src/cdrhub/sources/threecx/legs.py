@@ -170,6 +170,8 @@ class Legs:
                     attempt_at=start,
                 )
             self._machine(to, name, offered_at=connected_at)
+        elif verdict.first is to:
+            self._nameless(to, offered_at=start)
         else:
             self._machine(to, name, offered_at=start)
 
@@ -177,7 +179,10 @@ class Legs:
         """final-*, where the call went on to after to-*."""
         course, verdict, times = self._course, self._verdict, self._times
         if final.kind not in (Kind.PERSON, Kind.CONFERENCE):
-            self._machine(final, name, offered_at=None)
+            if verdict.first is final:
+                self._nameless(final, offered_at=None)
+            else:
+                self._machine(final, name, offered_at=None)
             return
         role = _ROLES[final.kind]
         if verdict.first is final:
@@ -199,7 +204,23 @@ class Legs:
             self._add(final, role, name=name, outcome=course.ending.outcome)
 
     def _taken_over(self) -> Outcome:
-        return Outcome.ANSWERED if self._course.ending.by_participant else self._course.ending.outcome
+        course = self._course
+        if course.change is Change.FAILED_TRANSFER:
+            return Outcome.FAILED if course.ending.by_participant else course.ending.outcome
+        return Outcome.ANSWERED if course.ending.by_participant else course.ending.outcome
+
+    def _nameless(self, party: Party, *, offered_at: datetime | None) -> None:
+        """A ring group of which nobody knows who took the call, or a person outside."""
+        times, direct = self._times, not self._verdict.after_machine
+        self._add(
+            party,
+            Role.OTHER,
+            outcome=Outcome.ANSWERED,
+            offered_at=offered_at,
+            answered_at=times.answered_at if direct else None,
+            left_at=times.ended_at if direct else None,
+            talk_seconds=self._duration,
+        )
 
     def _machine(self, party: Party, name: str, *, offered_at: datetime | None) -> None:
         """A queue, an IVR, a voicemail, or something of which the line says no more than the number."""
@@ -305,7 +326,7 @@ class Legs:
                 values["team"] = party.team
             if answered_at is not None:
                 values["talk_seconds"] = talk_seconds
-        elif role is Role.CONFERENCE:
+        elif role is Role.CONFERENCE or role is Role.OTHER:
             if answered_at is not None:
                 values["talk_seconds"] = talk_seconds
         elif role is Role.QUEUE:
@@ -313,5 +334,11 @@ class Legs:
             values["queue"] = name or dn
             values["team"] = party.team
         self._found.append(
-            LegUpdate(leg_key=bounded_key(key), values=storable(values, self._flags), attempt_at=attempt_at)
+            LegUpdate(
+                leg_key=bounded_key(key),
+                values=storable(values, self._flags),
+                attempt_at=attempt_at,
+                # The queue's line does not know that the agent's line says that somebody answered.
+                yields=role is Role.QUEUE and outcome is not Outcome.OVERFLOW,
+            )
         )

@@ -88,7 +88,7 @@ def _readings(name: str, text: str, zone: tzinfo) -> list[datetime | None]:
     try:
         first, second = wall.astimezone(UTC), wall.replace(fold=1).astimezone(UTC)
     except OverflowError as error:  # 0001/01/01 and 9999/12/31 have no moment in zones on the wrong side of UTC
-        raise misplaced(name, text, "a time that any calendar has") from error
+        raise misplaced(name, text, "a time between the years 1 and 9999 of UTC") from error
     return [first] if first == second else [first, second]
 
 

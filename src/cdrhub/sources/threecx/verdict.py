@@ -1,7 +1,8 @@
 """What a 3CX line says of its call: direction, disposition, who answered first.
 
 time-answered is set as soon as a queue or an IVR picks up, so it does not mean a person. The last party decides:
-final-* where the called party changed, else to-*. The rules are those of docs/sources/3cx.md, *who answered*.
+final-* where the called party changed, else to-*. The rules are those of docs/sources/3cx.md, *who answered*; why an
+answer needs no extension stands in docs/decisions/0009-3cx-answered-without-an-extension.md.
 """
 
 from __future__ import annotations
@@ -15,9 +16,14 @@ from cdrhub.sources.threecx.words import Change, Ending, Kind
 
 _MACHINES = frozenset({Kind.IVR})
 _PEOPLE = frozenset({Kind.PERSON, Kind.CONFERENCE})
-
+_NAMELESS = frozenset({Kind.GROUP, Kind.OUTSIDE})
+"""What does not pick up by itself: where it is connected, a person took the call, of ours but unnamed, or outside."""
 
 _TAKEN_BY_ANOTHER = frozenset({Change.FORWARDED, Change.DIVERTED, Change.PICKED_UP, Change.OVERFLOW})
+
+
+#: All that is, or may be, connected before a person is: the line's times hold the wait.
+_PICKS_UP_ITSELF = frozenset(Kind) - _PEOPLE - _NAMELESS
 
 
 class Course(NamedTuple):
@@ -42,7 +48,7 @@ class Verdict(NamedTuple):
     disposition: Disposition
     reached: bool  #: a person on each side
     to: Party  #: to-* as it is understood after all
-    first: Party | None  #: the person who answered first, where the call came to our side
+    first: Party | None  #: who answered first, where the call came to our side: a person, a ring group, one outside
     after_machine: bool  #: a queue, an IVR or a click stood before the person: the vendor's times hold the wait
     assumed: bool  #: `Ext.` alone named a party that behaved like a queue or an IVR: the directory should name it
 
@@ -58,18 +64,24 @@ def judge(course: Course) -> Verdict:
     failed_transfer = change is Change.FAILED_TRANSFER
     by_person = to.kind in _PEOPLE
     first: Party | None = None
-    if course.connected and not failed_transfer:
+    if failed_transfer:
+        # Who took the call and then transferred it in vain has talked; a machine that transferred it has not.
+        if course.connected and to.kind is Kind.PERSON and not course.no_talk:
+            first = to
+    elif course.connected:
         if by_person and change in _TAKEN_BY_ANOTHER:
             first = last if last.kind in _PEOPLE else None
         elif by_person:
             first = to
         elif last.kind in _PEOPLE and ending.by_participant:
             first = last
+        if first is None and last.kind in _NAMELESS and ending.by_participant and not course.no_talk:
+            first = None if change is Change.PICKED_UP else last
     reached = first is not None
     disposition = (
         Disposition.ANSWERED if reached else _unanswered(course, [party for party in (to, final) if _is_there(party)])
     )
-    return Verdict(direction, disposition, reached, to, first, reached and not by_person, assumed)
+    return Verdict(direction, disposition, reached, to, first, reached and to.kind in _PICKS_UP_ITSELF, assumed)
 
 
 def direction_of(course: Course) -> Direction:

@@ -24,13 +24,13 @@ from typing import Any
 
 import orjson
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from cdrhub.errors import IntakeRefused
-from cdrhub.sources.base import Intake
+from cdrhub.sources.base import DAMAGED, Intake
 from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
 
 MAX_BODY_BYTES = 1_048_576  #: of one request, unpacked; about 3,500 records
+BODY_SECONDS = 30.0  #: for a body to arrive
 DURABLE_SECONDS = 0.8  #: within which a request is answered, one way or the other
 RETRY_AFTER_SECONDS = 5
 RECEIVED = b"Received: "  #: forwarders write it before the line
@@ -70,48 +70,80 @@ def _texts(body: bytes) -> Sequence[bytes]:
 class LinePush:
     """The handler of one source's ingest path."""
 
-    def __init__(self, *, line_format: LineFormat, sink: LineSink, intake: Intake) -> None:
+    def __init__(
+        self, *, line_format: LineFormat, sink: LineSink, intake: Intake, body_seconds: float = BODY_SECONDS
+    ) -> None:
         self._format = line_format
         self._sink = sink
         self._intake = intake
+        self._body_seconds = body_seconds
 
     async def handle(self, request: web.Request) -> web.Response:
         """Keep what the request holds and answer as the module's docstring says."""
         if request.method != "POST":
             return _answer(405, {"error": "POST records here"}, headers={"Allow": "POST"})
-        body = await _read(request)
-        if body is None:
+        limit = min(MAX_BODY_BYTES, request.client_max_size)
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                whole = await _read(request, into=body, limit=limit)
+        except TimeoutError:
+            self._intake.count("body_timeout")
+            return _answer(408, {"error": f"the body did not arrive within {self._body_seconds:g} s"})
+        except ConnectionError:
+            self._intake.count("connection_lost")
+            return _answer(400, {"error": "the connection was lost"})  # to nobody
+        except web.RequestPayloadError:
+            return await self._keep_damaged(bytes(body), peer=request.remote or "")
+        if not whole:
             self._intake.count("body_too_large")
-            return _answer(413, {"error": f"a body has at most {MAX_BODY_BYTES} bytes"})
+            return _answer(413, {"error": f"a body has at most {limit} bytes"})
+        return await self._keep(bytes(body), peer=request.remote or "")
+
+    async def _keep(self, body: bytes, *, peer: str) -> web.Response:
         found = unwrap(body, max_line=self._format.max_line)
         records = sum(map(self._format.is_record, found.lines))
         strange = len(found.lines) - records + len(found.too_long)
         if strange:
             self._intake.count("foreign", strange)
-        attributes = {"peer": request.remote or ""}
+        attributes = {"peer": peer}
         try:
             if found.too_long:
                 await self._sink.take(found.too_long, attributes={**attributes, "too_long": True})
             if found.lines:
                 await self._sink.take(found.lines, attributes=attributes)
         except IntakeRefused as refused:
-            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-            return _answer(503, {"error": f"not kept, send it again: {refused}"}, headers=headers)
+            return _send_again(refused)
         if records:
             return _answer(200, {"accepted": records, "suspended": strange})
         why = "no record in the body: it is kept for a person to look at" if strange else "the body is empty"
         return _answer(400, {"accepted": 0, "suspended": strange, "error": why})
 
+    async def _keep_damaged(self, body: bytes, *, peer: str) -> web.Response:
+        """Keep what came before a body could not be unpacked any more, as one record."""
+        self._intake.count("body_damaged")
+        try:
+            if body:
+                await self._sink.take([body], attributes={"peer": peer, DAMAGED: True})
+        except IntakeRefused as refused:
+            return _send_again(refused)
+        return _answer(400, {"accepted": 0, "suspended": int(bool(body)), "error": "the body cannot be unpacked"})
 
-async def _read(request: web.Request) -> bytes | None:
-    if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
-        return None
-    body = bytearray()
+
+async def _read(request: web.Request, *, into: bytearray, limit: int) -> bool:
+    """Add the body to `into`; False if it is over `limit`."""
+    if request.content_length is not None and request.content_length > limit:
+        return False
     async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            return None
-    return bytes(body)
+        into += chunk
+        if len(into) > limit:
+            return False
+    return True
+
+
+def _send_again(refused: IntakeRefused) -> web.Response:
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return _answer(503, {"error": f"not kept, send it again: {refused}"}, headers=headers)
 
 
 def _answer(status: int, said: Mapping[str, Any], *, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -39,7 +39,7 @@ from cdrhub.model.update import (
     storable,
     storable_json,
 )
-from cdrhub.sources.base import Decoder
+from cdrhub.sources.base import Decoder, refuse_damaged
 from cdrhub.sources.voicenter import bodies, fields
 from cdrhub.sources.voicenter.config import VoicenterSettings
 from cdrhub.sources.voicenter.words import (
@@ -87,6 +87,7 @@ def decoder(settings: VoicenterSettings) -> Decoder:
             raise DecodeError(
                 Reason.TOO_LONG, f"the body is over the limit; its first {len(record.body)} bytes are kept"
             )
+        refuse_damaged(record)
         body = bodies.parse(record.body)
         if len(body.items) != 1:
             raise DecodeError(Reason.UNPARSABLE, f"{len(body.items)} CDRs in one record")
@@ -154,7 +155,15 @@ class _Reading:
         if kind.part is Part.OPENS:
             self._opening(values, times, disposition, who)
         else:
-            self._whole(values, times, disposition, who, direction=direction, queued=queue is not None)
+            self._whole(
+                values,
+                times,
+                disposition,
+                who,
+                direction=direction,
+                queued=queue is not None,
+                opened=kind.part is Part.SECOND and kind.role is Role.CUSTOMER,
+            )
         if queue is not None:
             values["queue_id"], values["queue"] = queue
         elif direction is Direction.OUTBOUND and kind.part is not Part.OPENS:
@@ -200,18 +209,23 @@ class _Reading:
         *,
         direction: Direction,
         queued: bool,
+        opened: bool,
     ) -> None:
         answered = disposition is Disposition.ANSWERED
         party(values, self.flags, "callee", self.text("target"), self.plan)
         values["callee_name"] = self.text("targetextension_name")
         values["did"] = self.text("did")
         values["state"] = State.ENDED
-        values["disposition"] = disposition
+        values["disposition"] = disposition if self.text("status") else None
         values["answered_at"] = times.answered
         values["ended_at"] = times.ended
         values["wait_seconds"] = times.wait
-        values["ring_seconds"] = None if queued and not answered else times.ring
+        rang = disposition is not Disposition.NOT_DIALLED and (answered or not queued)
+        values["ring_seconds"] = times.ring if rang else None
         values["talk_seconds"] = times.talk
+        if opened:
+            # The agent was on the line before the call that leg 2 tells of began: that is the agent's leg's time.
+            values["connected_at"] = times.answered
         if answered or direction is Direction.OUTBOUND:
             values |= who
         recording = self.text("record")
@@ -399,7 +413,10 @@ class _Reading:
 
     def _person(self, key: str, role: Role, status: Status, times: _Times, values: Mapping[str, Any]) -> LegUpdate:
         answered = status.person is Outcome.ANSWERED
-        said: dict[str, Any] = {**values, "cause": self.text("status"), "ring_seconds": times.ring}
+        said: dict[str, Any] = {**values, "cause": self.text("status")}
+        if status.disposition is Disposition.NOT_DIALLED:
+            return self.leg(key, role, status.person, said)  # a number never dialled did not ring
+        said["ring_seconds"] = times.ring
         if answered:
             said["offered_at"] = _after(times.answered, -times.ring) if times.ring is not None else None
             said["answered_at"] = times.answered
@@ -438,7 +455,12 @@ class _Reading:
 
     def leg(self, key: str, role: Role, outcome: Outcome, values: Mapping[str, Any]) -> LegUpdate:
         said = {name: value for name, value in values.items() if value is not None}
-        return LegUpdate(leg_key=key, values=storable({"role": role, "outcome": outcome, **said}, self.flags))
+        return LegUpdate(
+            leg_key=key,
+            values=storable({"role": role, "outcome": outcome, **said}, self.flags),
+            # Without a status the CDR does not say what became of the agent; another CDR of the call may.
+            yields=role is Role.AGENT and not self.text("status"),
+        )
 
     # The rest
 

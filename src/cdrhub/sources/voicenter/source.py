@@ -7,11 +7,12 @@ within a second, whatever the database does, and only when the record is durable
 HTTP  err
 ====  ===  ======================================================================================================
 200   0    kept; also a record that had come before
-200   1    kept, but cannot be understood, so sending again is idle: it waits in suspense for a person
+200   1    kept, but cannot be understood, so sending again is idle: it waits in suspense for a person; also what came
+           of a body that cannot be unpacked
 403   2    the sender's address is not in `allow`; nothing is kept
 405        not a POST
 408   2    the body did not arrive within BODY_SECONDS; nothing is kept
-413   1    longer than `max_body`; its beginning is kept in suspense
+413   1    longer than `max_body` or `http.max_body`; its beginning is kept in suspense
 503   2    not durable in time: sending again helps
 ====  ===  ======================================================================================================
 
@@ -28,7 +29,7 @@ from aiohttp import web
 from pydantic import IPvAnyNetwork
 
 from cdrhub.errors import DecodeError, IntakeRefused
-from cdrhub.sources.base import Intake
+from cdrhub.sources.base import DAMAGED, Intake
 from cdrhub.sources.voicenter import bodies, fields, files
 from cdrhub.sources.voicenter.bodies import Format
 from cdrhub.sources.voicenter.config import VoicenterConfig
@@ -72,15 +73,24 @@ class Receiver:
             return _answer(403, Code.APPLICATION_ERROR, to=Format.JSON)
         if request.method != "POST":
             return web.Response(status=405, headers={"Allow": "POST"}, text="Voicenter posts its records here\n")
+        read = bytearray()
         try:
-            body, whole = await self._read(request)
+            whole = await self._read(request, into=read)
         except TimeoutError:
             self._intake.count("body_timeout")
             return _answer(408, Code.APPLICATION_ERROR, to=Format.JSON)
+        except ConnectionError:
+            self._intake.count("connection_lost")
+            return _answer(400, Code.APPLICATION_ERROR, to=Format.JSON)  # to nobody
+        except web.RequestPayloadError:
+            self._intake.count("body_damaged")
+            return await self._keep_part(bytes(read), mark=DAMAGED, status=200, peer=peer)
         if not whole:
             self._intake.count("body_too_large")
-            return await self._keep_beginning(body, peer=peer)
+            return await self._keep_part(bytes(read[:KEPT_OF_TOO_LONG]), mark=TOO_LONG, status=413, peer=peer)
+        return await self._keep(bytes(read), peer=peer)
 
+    async def _keep(self, body: bytes, *, peer: str) -> web.Response:
         if len(body) > PARSED_INLINE:
             understood, messages = await asyncio.to_thread(_messages, body)
         else:
@@ -96,35 +106,35 @@ class Receiver:
             self._intake.count("not_understood")
         return _answer(200, Code.OK if understood else Code.PARSE_ERROR, to=written)
 
-    async def _keep_beginning(self, beginning: bytes, *, peer: str) -> web.Response:
+    async def _keep_part(self, beginning: bytes, *, mark: str, status: int, peer: str) -> web.Response:
         written = bodies.sniff(beginning)
         try:
             await self._intake.accept(
                 [beginning],
                 content_type=written.value,
-                attributes={"peer": peer, TOO_LONG: True},
+                attributes={"peer": peer, mark: True},
                 within=DURABLE_SECONDS,
             )
         except IntakeRefused:
             return _answer(503, Code.APPLICATION_ERROR, to=written)
-        return _answer(413, Code.PARSE_ERROR, to=written)
+        return _answer(status, Code.PARSE_ERROR, to=written)
 
-    async def _read(self, request: web.Request) -> tuple[bytes, bool]:
-        """The body and True, or the beginning of one that is over the limit and False. TimeoutError if it stalls."""
+    async def _read(self, request: web.Request, *, into: bytearray) -> bool:
+        """Add the body to `into`; False if it is over the limit, as soon as enough of it is there. TimeoutError if it
+        stalls."""
         content = request.content
-        limit = self._limit
+        limit = min(self._limit, request.client_max_size)
         if request.content_length is not None and request.content_length > limit:
-            limit = KEPT_OF_TOO_LONG - 1
+            limit = min(limit, KEPT_OF_TOO_LONG - 1)
         if content.is_eof():
-            body = content.read_nowait()
-            return (body, True) if len(body) <= limit else (body[:KEPT_OF_TOO_LONG], False)
-        read = bytearray()
+            into += content.read_nowait()
+            return len(into) <= limit
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in content.iter_any():
-                read += chunk
-                if len(read) > limit:
-                    return bytes(read[:KEPT_OF_TOO_LONG]), False
-        return bytes(read), True
+                into += chunk
+                if len(into) > limit:
+                    return False
+        return True
 
 
 def _messages(body: bytes) -> tuple[bool, list[bytes]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -12,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cdrhub.sources.base import DAMAGED
 from cdrhub.sources.transports.http_push import MAX_BODY_BYTES, LinePush, unwrap
-from support.intake import RecordingIntake
+from support.intake import RecordingIntake, until
+from support.peers import Client
 from support.sinks import LINES, IntakeSink
 
 PATH = "/ingest/3cx/secret"
@@ -111,6 +115,54 @@ async def test_a_line_over_the_limit_is_kept_cut(forwarder: Forwarder) -> None:
 async def test_only_post_is_taken(forwarder: Forwarder) -> None:
     status, _ = await forwarder.post(b"", method="GET")
     assert (status, forwarder.headers["Allow"]) == (405, "POST")
+
+
+async def test_the_servers_own_limit_counts_too() -> None:
+    intake = RecordingIntake()
+    push = LinePush(line_format=LINES, sink=IntakeSink(intake), intake=intake)
+    async with intake.http_server(client_max_size=100) as url, aiohttp.ClientSession() as session:
+        with intake.mount(PATH, push.handle):
+            async with session.post(url + PATH, data=b"Call 1\n" * 20) as answer:
+                assert answer.status == 413
+            async with session.post(url + PATH, data=b"Call 1\n") as answer:
+                assert answer.status == 200
+    assert intake.bodies == [b"Call 1"]
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    intake = RecordingIntake()
+    push = LinePush(line_format=LINES, sink=IntakeSink(intake), intake=intake, body_seconds=0.05)
+    async with intake.http_server(lingering_time=0) as url:
+        with intake.mount(PATH, push.handle):
+            peer = await Client.connect(int(url.rpartition(":")[2]))
+            await peer.send(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nCall 1\n".encode())
+            assert (await peer.received_until_closed()).startswith(b"HTTP/1.1 408")
+            await peer.close()
+    assert (intake.offered, intake.counts["body_timeout"]) == (0, 1)
+
+
+@pytest.mark.parametrize("readable", [b"", b"Call 1\nCall 2\n"])
+async def test_what_came_of_a_damaged_body_is_one_record(forwarder: Forwarder, readable: bytes) -> None:
+    trailer = 8  # of gzip: checksum and length (RFC 1952, 2.3.1)
+    good, bad = gzip.compress(readable)[:-trailer] if readable else b"", b"\0" * 16
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Encoding: gzip\r\n"
+    peer = await Client.connect(int(forwarder.url.rpartition(":")[2]))
+    await peer.send(f"{head}Content-Length: {len(good + bad)}\r\n\r\n".encode(), good)
+    await asyncio.sleep(0.05)  # what is read together with the damage is lost with it
+    await peer.send(bad)
+    assert (await peer.received_until_closed()).startswith(b"HTTP/1.1 400")
+    await peer.close()
+    kept = [(each.body, each.attributes[DAMAGED]) for each in forwarder.intake.accepted]
+    assert kept == ([(readable, True)] if readable else [])
+    assert forwarder.intake.counts["body_damaged"] == 1
+
+
+async def test_a_connection_that_breaks_is_counted(forwarder: Forwarder) -> None:
+    peer = await Client.connect(int(forwarder.url.rpartition(":")[2]))
+    await peer.send(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nCall 1\n".encode())
+    await peer.reset()
+    await until(lambda: forwarder.intake.counts["connection_lost"], "the reset is noticed")
+    assert forwarder.intake.offered == 0
 
 
 @given(st.binary(max_size=200))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -17,15 +19,17 @@ from lxml import etree
 from pydantic import ValidationError
 
 from cdrhub.errors import DecodeError, Reason
+from cdrhub.intake import MAX_BODY
 from cdrhub.model.fold import fold
-from cdrhub.model.record import RawRecord
+from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.voicenter import SYSTEM
 from cdrhub.sources.voicenter.bodies import Format
 from cdrhub.sources.voicenter.config import VoicenterConfig, VoicenterSettings
+from cdrhub.sources.voicenter.decode import TOO_LONG
 from cdrhub.sources.voicenter.simulate import Ledger, Push, pushes, send
 from cdrhub.sources.voicenter.source import KEPT_OF_TOO_LONG
-from support.intake import RecordingIntake, until
+from support.intake import Accepted, RecordingIntake, until
 from support.peers import Client
 from support.voicenter import CAPTURES, cdr, decoded
 
@@ -34,10 +38,12 @@ OK = {"err": 0, "errdesc": "OK"}
 
 
 @asynccontextmanager
-async def served(intake: RecordingIntake, **config: Any) -> AsyncGenerator[str]:
+async def served(
+    intake: RecordingIntake, *, client_max_size: int = MAX_BODY, **config: Any
+) -> AsyncGenerator[str]:
     """A session of the source behind a real HTTP server; yields the URL to push to."""
     source = SYSTEM.source(VoicenterConfig(path=PATH, **config))
-    async with intake.http_server() as base:
+    async with intake.http_server(client_max_size=client_max_size) as base:
         session = asyncio.create_task(source.session(intake))
         try:
             await until(lambda: intake.mounted, "the source mounts its path")
@@ -50,6 +56,19 @@ async def served(intake: RecordingIntake, **config: Any) -> AsyncGenerator[str]:
 async def post(url: str, body: bytes | io.BytesIO, **options: Any) -> tuple[int, str, bytes]:
     async with aiohttp.ClientSession() as client, client.post(url, data=body, **options) as answer:
         return answer.status, answer.content_type, await answer.read()
+
+
+def recorded(kept: Accepted) -> RawRecord:
+    """The record that a message becomes."""
+    return RawRecord(
+        source="v",
+        received_at=datetime.now(UTC),
+        content_type=kept.content_type,
+        body=kept.body,
+        digest=digest_of(kept.body),
+        config_revision="1",
+        attributes=kept.attributes,
+    )
 
 
 def said(answer: bytes) -> tuple[str, str]:
@@ -210,17 +229,8 @@ async def test_a_body_over_the_limit_is_refused_and_its_beginning_kept(chunked: 
         assert orjson.loads(await answer.read())["err"] == 1
     (kept,) = intake.accepted
     assert kept.body == body[:KEPT_OF_TOO_LONG]
-    record = RawRecord(
-        source="v",
-        received_at=datetime.now(UTC),
-        content_type=kept.content_type,
-        body=kept.body,
-        digest=b"",
-        config_revision="1",
-        attributes=kept.attributes,
-    )
     with pytest.raises(DecodeError) as caught:
-        SYSTEM.decoder(VoicenterSettings())(record)
+        SYSTEM.decoder(VoicenterSettings())(recorded(kept))
     assert caught.value.reason is Reason.TOO_LONG
     assert intake.counts["body_too_large"] == 1
 
@@ -242,6 +252,41 @@ async def test_a_body_that_is_cut_off_leaves_nothing_and_harms_nobody() -> None:
         await peer.reset()
         assert (await post(url, cdr()))[0] == 200
     assert intake.bodies == [cdr()]
+
+
+async def test_a_body_that_cannot_be_unpacked_is_kept_as_far_as_it_came() -> None:
+    intake = RecordingIntake()
+    trailer = 8  # of gzip: checksum and length (RFC 1952, 2.3.1)
+    good, bad = gzip.compress(cdr())[:-trailer], b"\0" * 16
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Encoding: gzip\r\n"
+    async with served(intake) as url:
+        peer = await Client.connect(int(url.split(":")[2].split("/")[0]))
+        await peer.send(f"{head}Content-Length: {len(good + bad)}\r\n\r\n".encode(), good)
+        await asyncio.sleep(0.05)  # what is read together with the damage is lost with it
+        await peer.send(bad)
+        answer = await peer.received_until_closed()
+        await peer.close()
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b'"err":1' in answer
+    assert intake.counts["body_damaged"] == 1
+    (kept,) = intake.accepted
+    assert kept.body == cdr()
+    with pytest.raises(DecodeError) as caught:
+        SYSTEM.decoder(VoicenterSettings())(recorded(kept))
+    assert caught.value.reason is Reason.UNPARSABLE
+    repaired = replace(recorded(kept), body=cdr(ivruniqueid="repaired"))
+    update = SYSTEM.decoder(VoicenterSettings())(repaired)
+    assert isinstance(update, CallUpdate)
+    assert update.call_key == "repaired"
+
+
+@pytest.mark.parametrize("own", [MAX_BODY, 30_000])
+async def test_the_smaller_of_both_limits_counts(own: int) -> None:
+    intake = RecordingIntake()
+    body = cdr(aiData="x" * 40_000)
+    async with served(intake, client_max_size=30_000 if own == MAX_BODY else MAX_BODY, max_body=own) as url:
+        assert (await post(url, body))[0] == 413
+    assert intake.accepted[0].attributes[TOO_LONG]
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])

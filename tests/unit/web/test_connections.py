@@ -1,0 +1,124 @@
+"""The door of the HTTP server over real sockets: how many come in, and how long they may say nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from aiohttp import web
+
+from cdrhub.web.connections import taking
+from support.intake import until
+from support.peers import Client
+
+LONG = 60.0
+REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@dataclass
+class Site:
+    """A server behind the door."""
+
+    port: int
+    refused: int = 0
+
+    def refuse(self) -> None:
+        self.refused += 1
+
+
+@asynccontextmanager
+async def served(*, limit: int = 10, header_seconds: float = LONG) -> AsyncGenerator[Site]:
+    async def handle(request: web.Request) -> web.Response:
+        await asyncio.sleep(float(request.query.get("seconds", "0")))
+        return web.Response(text="ok")
+
+    app = web.Application()
+    app.router.add_get("/healthz", handle)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    assert runner.server is not None
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setblocking(False)
+    site = Site(port=listening.getsockname()[1])
+    try:
+        async with taking(
+            listening,
+            server=runner.server,
+            tls=None,
+            refused=site.refuse,
+            limit=limit,
+            header_seconds=header_seconds,
+        ):
+            yield site
+    finally:
+        await runner.cleanup()
+
+
+async def answered(client: Client) -> bytes:
+    await client.send(REQUEST.replace(b"Host: x", b"Host: x\r\nConnection: close"))
+    return await client.received_until_closed()
+
+
+async def test_one_over_the_limit_is_closed_at_once_and_counted() -> None:
+    async with served(limit=2) as site:
+        first, second = await Client.connect(site.port), await Client.connect(site.port)
+        third = await Client.connect(site.port)
+        assert await third.received_until_closed() == b""
+        assert site.refused == 1
+        assert (await answered(first)).endswith(b"ok")
+        fourth = await Client.connect(site.port)
+        assert (await answered(fourth)).endswith(b"ok")
+        assert site.refused == 1
+        for client in (first, second, third, fourth):
+            await client.close()
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HT", REQUEST[:-2], b"\r\n\r\n\r\n", b"\r\n\r\n" + REQUEST[:-1]])
+async def test_who_does_not_ask_in_time_is_closed(said: bytes) -> None:
+    async with served(header_seconds=0.05) as site:
+        client = await Client.connect(site.port)
+        if said:
+            await client.send(said)
+        assert await client.received_until_closed() == b""
+        await client.close()
+
+
+async def test_who_asked_in_time_may_take_its_time() -> None:
+    async with served(header_seconds=0.05) as site:
+        client = await Client.connect(site.port)
+        await client.send(b"\r\n", b"GET /healthz?seconds=0.2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r", b"\n")
+        assert (await client.received_until_closed()).endswith(b"ok")
+        await client.close()
+
+
+async def test_a_reset_makes_room() -> None:
+    async with served(limit=1) as site:
+        client = await Client.connect(site.port)
+        await client.send(b"GET /")
+        await client.reset()
+
+        async def asked() -> bytes:
+            other = await Client.connect(site.port)
+            try:
+                return await answered(other)
+            except ConnectionError:
+                return b""
+            finally:
+                await other.close()
+
+        async with asyncio.timeout(20):
+            while not (await asked()).endswith(b"ok"):
+                await asyncio.sleep(0.01)
+
+
+async def test_no_more_are_taken_after_the_end() -> None:
+    async with served() as site:
+        client = await Client.connect(site.port)
+    await until(lambda: client.closed, "the server closes what it has")
+    with pytest.raises(ConnectionRefusedError):
+        await Client.connect(site.port)
+    await client.close()
