@@ -121,6 +121,11 @@ def test_help_loads_neither_database_nor_phone_systems(tmp_path: Path) -> None:
         (["run", "--port"], "cdrhub: No such option: --port (try: cdrhub run --help)\n"),
         (["simulate", "3cx", "--to", "nowhere"], "cdrhub: --to: 'nowhere' is not an address: write host:port, e.g. "),
         (["simulate", "voicenter", "--to", "x"], "cdrhub: --to: 'x' is not a URL: write http"),
+        (
+            ["suspense", "show", "9" * 20],
+            "cdrhub: Invalid value for 'ID': 99999999999999999999 is not in the range 1<=x<=",
+        ),
+        (["suspense", "replay", "0"], "cdrhub: Invalid value for '[ID…]': 0 is not in the range 1<=x<="),
         (["simulate", "3cx", "--to", "a:1", "--region", "x"], "cdrhub: --region: 'X' has no numbers: write a two-"),
     ],
 )

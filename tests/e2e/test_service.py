@@ -7,6 +7,10 @@ import re
 import signal
 import socket
 import sqlite3
+import stat
+import struct
+import subprocess
+import sys
 import threading
 import time
 import urllib.error

@@ -319,9 +319,7 @@ def _conclude_from_siblings(
     - an agent who was rung beside one who answered has lost the race;
     - of an answered call, the only person of ours has answered.
     """
-    people = [(key, leg) for key, leg in merged if leg.get("role") in OUR_PEOPLE]
-    took = [leg for _, leg in merged if leg.get("outcome") == Outcome.ANSWERED]
-    taken = {leg.get("parent_leg") for leg in took} - {None}
+    taken = {leg.get("parent_leg") for _, leg in merged if leg.get("outcome") == Outcome.ANSWERED} - {None}
     for key, leg in merged:
         if leg.get("outcome", Outcome.UNKNOWN) != Outcome.UNKNOWN:
             continue
@@ -332,12 +330,12 @@ def _conclude_from_siblings(
     if not yielding:
         return
     queues = [leg for key, leg in merged if key in yielding and leg.get("role") == Role.QUEUE]
-    if queues:
-        answers = [leg["answered_at"] for _, leg in people if leg in took and leg.get("answered_at") is not None]
-        for at in sorted(answers, reverse=True):
-            entered = [leg for leg in queues if leg.get("offered_at") is None or leg["offered_at"] <= at]
-            if entered:
-                entered[-1] |= {"outcome": Outcome.ANSWERED, "answered_at": at, "left_at": at}
+    people = [(key, leg) for key, leg in merged if leg.get("role") in OUR_PEOPLE]
+    answers = [leg.get("answered_at") for _, leg in people if leg.get("outcome") == Outcome.ANSWERED]
+    for at in sorted((at for at in answers if at is not None), reverse=True):
+        entered = [leg for leg in queues if leg.get("offered_at") is None or leg["offered_at"] <= at]
+        if entered:
+            entered[-1] |= {"outcome": Outcome.ANSWERED, "answered_at": at, "left_at": at}
     if answered and len(people) == 1 and people[0][0] in yielding:
         people[0][1]["outcome"] = Outcome.ANSWERED
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -31,7 +32,9 @@ class Site:
 
 
 @asynccontextmanager
-async def served(*, limit: int = 10, header_seconds: float = LONG) -> AsyncGenerator[Site]:
+async def served(
+    *, limit: int = 10, header_seconds: float = LONG, tls: ssl.SSLContext | None = None
+) -> AsyncGenerator[Site]:
     async def handle(request: web.Request) -> web.Response:
         await asyncio.sleep(float(request.query.get("seconds", "0")))
         return web.Response(text="ok")
@@ -48,7 +51,7 @@ async def served(*, limit: int = 10, header_seconds: float = LONG) -> AsyncGener
         async with taking(
             listening,
             server=runner.server,
-            tls=None,
+            tls=tls,
             refused=site.refuse,
             limit=limit,
             header_seconds=header_seconds,
@@ -95,6 +98,28 @@ async def test_who_asked_in_time_may_take_its_time() -> None:
         await client.close()
 
 
+@pytest.mark.parametrize("said", [b"", b"\x16\x03\x01", REQUEST])
+async def test_who_does_not_finish_its_handshake_is_closed_and_makes_room(said: bytes) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    async with served(limit=1, header_seconds=0.05, tls=tls) as site:
+        for _ in range(2):
+            client = await Client.connect(site.port)
+            if said:
+                await client.send(said)
+            await client.received_until_closed()
+            await client.close()
+            await asyncio.sleep(0.01)
+        assert site.refused == 0
+
+
+async def test_an_unfinished_handshake_does_not_hold_up_the_end() -> None:
+    async with served(tls=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)) as site:
+        client = await Client.connect(site.port)
+        await client.send(b"\x16\x03\x01")
+    assert await client.received_until_closed() == b""
+    await client.close()
+
+
 async def test_a_reset_makes_room() -> None:
     async with served(limit=1) as site:
         client = await Client.connect(site.port)
@@ -111,7 +136,7 @@ async def test_a_reset_makes_room() -> None:
                 await other.close()
 
         async with asyncio.timeout(20):
-            while not (await asked()).endswith(b"ok"):
+            while not (await asked()).endswith(b"ok"):  # noqa: ASYNC110 - the server tells nobody of its room
                 await asyncio.sleep(0.01)
 
 

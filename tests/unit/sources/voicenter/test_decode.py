@@ -494,3 +494,41 @@ def test_order_and_repetition_cannot_matter(order: list[int], again: list[int]) 
         )
     ]
     assert fold([parts[i] for i in [*order, *again]]) == fold(parts)
+
+
+# What was not dialled, whose answer, who answered
+
+
+@pytest.mark.parametrize("status", ["NOTCALLED", "NOTDIALED"])
+def test_a_number_never_dialled_did_not_ring(status: str) -> None:
+    leg1 = cdr("Click2Call leg1", duration=20, dialtime=5, target="101", extenUser="SIP1")
+    leg2 = cdr("Click2Call leg2", status, duration=0, dialtime=0, time=1595333640, target="0501234567")
+    for parts in ((leg1, leg2), (leg2, leg1), (leg2,)):
+        call = call_of(*parts)
+        assert (call.disposition, call.ringing_at, call.ring_seconds) == ("not_dialled", None, None)
+        customer = next(leg for leg in call.legs if leg.role == "customer")
+        assert (customer.offered_at, customer.ring_seconds, customer.cause) == (None, None, status)
+
+
+@pytest.mark.parametrize(("status", "connected"), [("ANSWER", 38), ("NOANSWER", None)])
+def test_the_agents_answer_is_not_when_the_customers_call_was_connected(status: str, connected: int | None) -> None:
+    leg1 = cdr("Click2Call leg1", duration=60, dialtime=5, target="101", extenUser="SIP1")
+    leg2 = cdr("Click2Call leg2", status, duration=20, dialtime=8, time=1595333640, target="0501234567")
+    for order in permutations((leg1, leg2)):
+        call = call_of(*order)
+        assert call.started_at == after(30)
+        assert call.connected_at == (None if connected is None else after(connected))
+        agent = next(leg for leg in call.legs if leg.role == "agent")
+        assert agent.answered_at == after(5)
+
+
+@pytest.mark.parametrize("exact", [{}, {"actualCallDuration": 20}], ids=["plain", "exact"])
+def test_a_delivery_without_status_names_the_agent_who_answered(exact: dict[str, Any]) -> None:
+    first = cdr(duration=20, dialtime=8)
+    again = cdr(status="", duration=28 if exact else 20, dialtime=8, extenUser="SIP1", **exact)
+    for order in permutations((first, again)):
+        call = call_of(*order)
+        assert (call.disposition, call.disposition_raw) == ("answered", "ANSWER")
+        assert [(leg.agent_id, leg.outcome) for leg in call.legs] == [("SIP1", "answered")]
+    alone = call_of(again)
+    assert (alone.disposition, [leg.outcome for leg in alone.legs]) == ("unknown", ["unknown"])

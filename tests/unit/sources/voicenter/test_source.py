@@ -38,9 +38,7 @@ OK = {"err": 0, "errdesc": "OK"}
 
 
 @asynccontextmanager
-async def served(
-    intake: RecordingIntake, *, client_max_size: int = MAX_BODY, **config: Any
-) -> AsyncGenerator[str]:
+async def served(intake: RecordingIntake, *, client_max_size: int = MAX_BODY, **config: Any) -> AsyncGenerator[str]:
     """A session of the source behind a real HTTP server; yields the URL to push to."""
     source = SYSTEM.source(VoicenterConfig(path=PATH, **config))
     async with intake.http_server(client_max_size=client_max_size) as base:

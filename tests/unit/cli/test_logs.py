@@ -1,0 +1,82 @@
+"""What a log line may say of an error: its kind and its place, not what it quotes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from cdrhub.cli.logs import configure
+from cdrhub.config import HubConfig
+
+NUMBER = "0501234567"
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    names = (None, "aiohttp", "asyncio", "alembic", "sqlalchemy")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(each.handlers[:], each.level, each.propagate) for each in loggers]
+    yield
+    for each, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        each.handlers[:], each.propagate = handlers, propagate
+        each.setLevel(level)
+    structlog.reset_defaults()
+
+
+def fail() -> None:
+    local = f"local {NUMBER}"
+    raise ValueError(local)
+
+
+def fail_twice() -> None:
+    try:
+        fail()
+    except ValueError as error:
+        raise ExceptionGroup(NUMBER, [error]) from error
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_an_error_of_ours_is_shown_without_values(log_format: str, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(HubConfig.model_validate({"log_format": log_format}))
+    try:
+        fail_twice()
+    except ExceptionGroup:
+        structlog.get_logger("test").exception("a part failed", action="part_failed")
+    said = capsys.readouterr().err
+    assert all(word in said for word in ("part_failed", "ValueError", "fail_twice", "test_logs.py"))
+    assert NUMBER not in said
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_debug_shows_what_it_says_and_no_variables(log_format: str, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(HubConfig.model_validate({"log_format": log_format, "log_level": "debug"}))
+    try:
+        fail()
+    except ValueError:
+        structlog.get_logger("test").exception("a part failed", action="part_failed")
+    said = capsys.readouterr().err
+    assert f"local {NUMBER}" in said
+    assert "locals" not in said
+
+
+@pytest.mark.parametrize("log_level", ["debug", "info"])
+async def test_the_event_loop_and_the_http_server_quote_nothing(
+    log_level: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(HubConfig.model_validate({"log_format": "json", "log_level": log_level}))
+    loop = asyncio.get_running_loop()
+    try:
+        fail()
+    except ValueError as error:
+        loop.default_exception_handler({"message": f"Exception in callback {NUMBER}()", "exception": error})
+        logging.getLogger("aiohttp.server").error("Error handling request from %s: %s", NUMBER, error, exc_info=error)
+    logging.getLogger("aiohttp.access").warning(NUMBER)
+    said = capsys.readouterr().err
+    assert said.count("library_error") == 3
+    assert said.count('"error":"ValueError"') + said.count('"error": "ValueError"') == 2
+    assert " fail" in said
+    assert NUMBER not in said
