@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from cdrhub.model.derive import whole_seconds
 from cdrhub.model.disposition import Disposition, EndedBy, Outcome, Role, State
-from cdrhub.model.fold import fold, in_order, whole_seconds
+from cdrhub.model.fold import fold, in_order
 from cdrhub.model.update import Authority, CallUpdate, Sequence
 from support.updates import at, leg, update
 
