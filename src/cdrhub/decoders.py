@@ -14,7 +14,7 @@ import structlog
 
 from cdrhub.errors import CdrhubError, DecodeError, Reason
 from cdrhub.model.inference import decode_inference
-from cdrhub.model.record import INFERENCE, RawRecord
+from cdrhub.model.record import INFERENCE, RawRecord, digest_of
 from cdrhub.model.update import Decoded
 from cdrhub.sources.base import Decoder
 from cdrhub.sources.registry import system
@@ -80,7 +80,7 @@ class Decoders:
         try:
             if record.content_type == INFERENCE:
                 return decode_inference(record)
-            if record.attributes.get(TOO_LONG):
+            if record.attributes.get(TOO_LONG) and digest_of(record.body) == record.digest:  # not repaired since
                 return DecodeError(
                     Reason.TOO_LONG, f"longer than is taken; the first {len(record.body)} bytes are kept"
                 )

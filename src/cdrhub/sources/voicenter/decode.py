@@ -29,7 +29,7 @@ from zoneinfo import ZoneInfo
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.disposition import Direction, Disposition, Outcome, Role, State
 from cdrhub.model.numbers import NumberPlan, party
-from cdrhub.model.record import RawRecord
+from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import (
     MAX_TIME,
     Authority,
@@ -83,7 +83,7 @@ def decoder(settings: VoicenterSettings) -> Decoder:
     zone = None if settings.epoch_timezone == "UTC" else ZoneInfo(settings.epoch_timezone)
 
     def decode(record: RawRecord) -> CallUpdate:
-        if record.attributes.get(TOO_LONG):
+        if record.attributes.get(TOO_LONG) and digest_of(record.body) == record.digest:  # not repaired since
             raise DecodeError(
                 Reason.TOO_LONG, f"the body is over the limit; its first {len(record.body)} bytes are kept"
             )

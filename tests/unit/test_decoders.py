@@ -1,0 +1,53 @@
+"""Records of which a source kept the first part only wait in suspense until somebody repairs them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from cdrhub.decoders import Decoders, Revision, UnknownRevision
+from cdrhub.errors import DecodeError, Reason
+from cdrhub.model.record import RawRecord, digest_of
+from cdrhub.model.update import CallUpdate
+from cdrhub.sources.registry import system
+
+LINE = (
+    b"Call 1,00000172FF10D141_1,00:00:56,2020/06/29 07:53:11,2020/06/29 07:53:42,2020/06/29 07:54:39,TerminatedByDst,"
+    b"Ext.114,0266904995,114,10001,0266904995,,,,,1,0.95,default,Chain: Ext.114;0266904995;"
+)
+CDR = b'{"ivruniqueid":"k","type":"Incoming Call","status":"ANSWER","time":1790000000,"duration":5}'
+
+
+def learnt(kind: str) -> Decoders:
+    decoders = Decoders()
+    settings = system(kind).config_model.settings_model().model_dump_json()
+    decoders.learn(Revision(revision="r", source="s", system=kind, settings=settings))
+    return decoders
+
+
+def cut(body: bytes) -> RawRecord:
+    return RawRecord(
+        source="s",
+        received_at=datetime.now(UTC),
+        content_type="application/json" if body.startswith(b"{") else "text/plain",
+        body=body,
+        digest=digest_of(body),
+        config_revision="r",
+        attributes={"too_long": True},
+    )
+
+
+@pytest.mark.parametrize(("kind", "body"), [("3cx", LINE), ("voicenter", CDR)])
+def test_a_cut_record_waits_whatever_it_looks_like_and_decodes_once_repaired(kind: str, body: bytes) -> None:
+    decoders, record = learnt(kind), cut(body)
+    outcome = decoders.decode(record)
+    assert isinstance(outcome, DecodeError)
+    assert outcome.reason is Reason.TOO_LONG
+    assert isinstance(decoders.decode(replace(record, body=body + b" ")), CallUpdate)
+
+
+def test_settings_nobody_knows_are_asked_for() -> None:
+    with pytest.raises(UnknownRevision, match="'r'"):
+        Decoders().decode(replace(cut(LINE), attributes={}))
