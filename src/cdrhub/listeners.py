@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 
+from cdrhub.addresses import split_address
 from cdrhub.errors import AddressUnavailable, ConfigError
 
 BACKLOG = 128
@@ -16,11 +17,10 @@ BACKLOG = 128
 
 def parse_address(address: str) -> tuple[str, int]:
     """Host and port of `host:port`, `[::1]:port`; ConfigError if it is neither."""
-    host, colon, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"{address!r} is not an address: write host:port, e.g. 127.0.0.1:5555 or [::1]:5555")
-    return host, int(port)
+    try:
+        return split_address(address)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def bind(address: str, *, key: str) -> socket.socket:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from cdrhub.addresses import split_address
 from cdrhub.cli.failure import Exit, say
 from cdrhub.errors import UsageError
 
@@ -101,7 +102,6 @@ def threecx(
 
     Numbers are valid in --region: give the source the same one, and no call is flagged number_unparsed.
     """
-    from cdrhub.config import split_address  # noqa: PLC0415 - pydantic is not for --help
     from cdrhub.sources.threecx.simulate import LAYOUTS, lines, numbers, send  # noqa: PLC0415
 
     try:

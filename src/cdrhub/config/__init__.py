@@ -10,7 +10,6 @@ from cdrhub.config.model import (
     Role,
     Token,
     is_loopback,
-    split_address,
 )
 from cdrhub.config.revision import decode_revision
 
@@ -26,5 +25,4 @@ __all__ = [
     "is_loopback",
     "load",
     "parse",
-    "split_address",
 ]

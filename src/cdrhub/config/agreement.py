@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 
+from cdrhub.addresses import split_address
 from cdrhub.config.keylines import KeyPath
-from cdrhub.config.model import MIN_SECRET, Config, split_address
+from cdrhub.config.model import MIN_SECRET, Config
 from cdrhub.config.problems import nearest
 
 Problem = tuple[KeyPath, str]

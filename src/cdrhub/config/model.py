@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, SerializeAsAny, field_validator
 from pydantic import model_validator as check_table
 
+from cdrhub.addresses import split_address
 from cdrhub.config.revision import decode_revision
 from cdrhub.sources.base import DecodeSettings, DirectoryEntry, SourceConfig
 
@@ -27,18 +28,6 @@ MAX_TOKENS = 1_000
 MAX_SOURCES = 1_000
 FILLED_BY_THE_HUB = frozenset({"entries"})  #: fields of decode settings that are no keys of the file
 DATABASE_SCHEMES = ("sqlite", "postgresql", "mariadb")
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `host:port` or `[v6]:port`; ValueError that says how to write it."""
-    host, colon, port = address.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    host = host[1:-1] if bracketed else host
-    if not colon or not host or (":" in host and not bracketed) or not port.isascii() or not port.isdigit():
-        raise ValueError(f"{address!r} is not an address: write host:port, e.g. '127.0.0.1:8080' or '[::1]:8080'")
-    if int(port[:6]) > 65_535 or len(port) > 5:
-        raise ValueError(f"{address!r} is not an address: a port is a number up to 65535")
-    return host, int(port)
 
 
 def is_loopback(address: str) -> bool:

@@ -1,0 +1,15 @@
+"""Addresses as people write them: `host:port`, with an IPv6 host in brackets (RFC 3986, 3.2.2)."""
+
+from __future__ import annotations
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[v6]:port`; ValueError that says how to write it."""
+    host, colon, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if bracketed else host
+    if not colon or not host or (":" in host and not bracketed) or not port.isascii() or not port.isdigit():
+        raise ValueError(f"{address!r} is not an address: write host:port, e.g. '127.0.0.1:8080' or '[::1]:8080'")
+    if int(port[:6]) > 65_535 or len(port) > 5:
+        raise ValueError(f"{address!r} is not an address: a port is a number up to 65535")
+    return host, int(port)
