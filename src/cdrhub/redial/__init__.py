@@ -1,0 +1,1 @@
+"""Redial: which number of a case is dialled next, and why."""

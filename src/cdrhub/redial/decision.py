@@ -1,0 +1,234 @@
+"""What follows when a call of a case ended, a dialler refused, an order came or a time was reached. Pure.
+
+Each function takes the case as it stands after the event (the attempt that is over marked so) and gives one Decision,
+with the rule that made it. The engine stores it, also when it is "nothing", and carries it out in the same transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from cdrhub.model.disposition import Direction, Disposition
+from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number, Refusal
+from cdrhub.redial.policy import Objection, Policy, Surroundings, objection
+
+FUTURE_TOLERANCE = timedelta(seconds=60)  #: an end later than its own receipt by more is a wrong clock
+
+
+class Result(StrEnum):
+    """What a decision does."""
+
+    CONTACTED = "contacted"  #: the person was reached: what is pending is cancelled
+    NEXT = "next"  #: the number is requested now
+    SCHEDULED = "scheduled"  #: it is requested at `due_at`, if the rules then allow it
+    EXHAUSTED = "exhausted"  #: no number of the round is left
+    PAUSED = "paused"  #: a person must look; `reason` says why
+    NOTHING = "nothing"
+
+
+GOES_ON = frozenset({Result.NEXT, Result.SCHEDULED})
+"""After these the case's call is told as `call.hangup`, after all others as `call.ended`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timing:
+    """The seconds and counts of redial that are keys of the configuration."""
+
+    max_age: timedelta = timedelta(seconds=300)  #: of news that may still make somebody's telephone ring
+    agent_retry: timedelta = timedelta(seconds=60)
+    agent_retries: int = 3
+    network_retry: timedelta = timedelta(seconds=60)
+    network_retries: int = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndedCall:
+    """A settled call as decisions see it. Times are aware, UTC."""
+
+    disposition: Disposition
+    direction: Direction
+    ended_at: datetime | None
+    received_at: datetime  #: of its decisive record, by the hub's clock
+    live: bool = True  #: that record came while it happened: no import, replay, recovered list
+    clock_suspect: bool = False  #: the source's clock is known to be wrong
+
+    @property
+    def reached(self) -> bool:
+        """Whether a person on the customer's side answered."""
+        return self.disposition is Disposition.ANSWERED
+
+    def age(self, now: datetime) -> timedelta | None:
+        """How old the news is; None: so old that nobody can tell, for it did not come live."""
+        told = self.ended_at
+        if told is not None and not self.clock_suspect and told - self.received_at <= FUTURE_TOLERANCE:
+            return now - told
+        return now - self.received_at if self.live else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What is done, and the rule that says so."""
+
+    result: Result
+    rule: str
+    detail: str = ""
+    number: Number | None = None
+    due_at: datetime | None = None
+    reason: str = ""  #: `cases.state_reason` of a pause
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the case goes on by itself."""
+        return self.result in GOES_ON
+
+
+def after_call(
+    case: Case,
+    attempt: Attempt,
+    call: EndedCall,
+    *,
+    policy: Policy,
+    timing: Timing,
+    around: Surroundings,
+    before: Result | None = None,
+) -> Decision:
+    """The call of `attempt` settled. `before` is what an earlier revision of the same call decided, if one did.
+
+    `case` is as it stands with the attempt still in the state it had; what follows from its end is worked out here.
+    """
+    if call.reached:
+        return Decision(result=Result.CONTACTED, rule="reached")
+    if before is not None:
+        if before is Result.CONTACTED:
+            return Decision(
+                result=Result.PAUSED, rule="contradiction", reason="contradiction", detail="it was told as reached"
+            )
+        return Decision(result=Result.NOTHING, rule="decided_before", detail=str(before))
+    if case.closed:
+        return Decision(result=Result.NOTHING, rule="case_closed", detail=f"the case is {case.state}")
+    case = with_end(case, attempt, outcome=call.disposition, at=call.ended_at or call.received_at)
+    if case.state is CaseState.PAUSED:
+        return Decision(result=Result.NOTHING, rule="case_paused", detail=case.state_reason)
+    age = call.age(around.now)
+    if age is None or age > timing.max_age:
+        detail = "it did not come live" if age is None else f"{int(age.total_seconds())} s old"
+        return Decision(result=Result.PAUSED, rule="old_news", reason="late", detail=detail)
+    if call.disposition is Disposition.NOT_DIALLED:
+        return _agent_failed(case, attempt, policy=policy, timing=timing, around=around)
+    if call.disposition is Disposition.ABANDONED and call.direction is Direction.OUTBOUND:
+        return Decision(result=Result.PAUSED, rule="abandoned_by_us", reason="abandoned")
+    return next_number(case, policy=policy, around=around)
+
+
+def after_refusal(
+    case: Case,
+    attempt: Attempt,
+    refusal: Refusal,
+    *,
+    detail: str,
+    policy: Policy,
+    timing: Timing,
+    around: Surroundings,
+) -> Decision:
+    """The dialler said no, and its answer was read: only then may anything be asked again."""
+    case = with_attempt(case, replace(attempt, state=AttemptState.REFUSED, refusal=refusal, ended_at=around.now))
+    if case.closed or case.state is CaseState.PAUSED:
+        return Decision(result=Result.NOTHING, rule=f"case_{case.state}", detail=detail)
+    match refusal:
+        case Refusal.AGENT:
+            return _agent_failed(case, attempt, policy=policy, timing=timing, around=around)
+        case Refusal.NUMBER:
+            return next_number(case, policy=policy, around=around)
+        case Refusal.CONFIGURATION:
+            return Decision(result=Result.PAUSED, rule="dialler_refuses", reason="dialler_configuration", detail=detail)
+        case Refusal.NETWORK:
+            failures = sum(other.refusal is Refusal.NETWORK for other in case.of_round() if other.key == attempt.key)
+            return _again(
+                case,
+                attempt,
+                failures=failures,
+                most=timing.network_retries,
+                wait=timing.network_retry,
+                rule="network_retry",
+                reason="network",
+                policy=policy,
+                around=around,
+            )
+
+
+def next_number(case: Case, *, policy: Policy, around: Surroundings) -> Decision:
+    """The first untried number that is allowed now; else the one that is allowed soonest; else none is left."""
+    if not case.numbers:
+        return Decision(result=Result.EXHAUSTED, rule="no_number")
+    later: list[tuple[datetime, Number, Objection]] = []
+    never: list[Objection] = []
+    untried = case.untried()
+    for number in untried:
+        found = objection(case, number, policy, around)
+        if found is None:
+            return Decision(result=Result.NEXT, rule="first_untried", number=number)
+        if found.until is None:
+            never.append(found)
+        else:
+            later.append((found.until, number, found))
+    if later:
+        due, number, found = min(later, key=lambda item: (item[0], item[1].position))
+        return Decision(result=Result.SCHEDULED, rule=found.rule, detail=found.detail, number=number, due_at=due)
+    detail = "; ".join(dict.fromkeys(f"{found.rule}: {found.detail}" for found in never)) or "every number was tried"
+    return Decision(result=Result.EXHAUSTED, rule="none_left", detail=detail)
+
+
+def with_end(case: Case, attempt: Attempt, *, outcome: Disposition, at: datetime) -> Case:
+    """`case` with the attempt over."""
+    state = attempt.state if attempt.state is AttemptState.SUPERSEDED else AttemptState.ENDED
+    return with_attempt(case, replace(attempt, state=state, outcome=outcome, ended_at=at))
+
+
+def with_attempt(case: Case, changed: Attempt) -> Case:
+    """`case` with one attempt replaced, or added if it had none of that id."""
+    others = [attempt for attempt in case.attempts if attempt.id != changed.id]
+    at = next((place for place, attempt in enumerate(case.attempts) if attempt.id == changed.id), len(others))
+    return replace(case, attempts=(*others[:at], changed, *others[at:]))
+
+
+def _agent_failed(case: Case, attempt: Attempt, *, policy: Policy, timing: Timing, around: Surroundings) -> Decision:
+    return _again(
+        case,
+        attempt,
+        failures=case.agent_failures(attempt.key),
+        most=timing.agent_retries,
+        wait=timing.agent_retry,
+        rule="agent_retry",
+        reason="agent_unavailable",
+        policy=policy,
+        around=around,
+    )
+
+
+def _again(
+    case: Case,
+    attempt: Attempt,
+    *,
+    failures: int,
+    most: int,
+    wait: timedelta,
+    rule: str,
+    reason: str,
+    policy: Policy,
+    around: Surroundings,
+) -> Decision:
+    """The same number once more, later: what failed was not its doing, and it never leads to the next one."""
+    if failures > most:
+        return Decision(result=Result.PAUSED, rule=rule, reason=reason, detail=f"{failures} times in a row")
+    number = next((number for number in case.numbers if number.key == attempt.key), None)
+    if number is None:  # taken out of the case meanwhile
+        return next_number(case, policy=policy, around=around)
+    return Decision(
+        result=Result.SCHEDULED,
+        rule=rule,
+        detail=f"attempt {failures} of {most + 1} failed before the number was dialled",
+        number=number,
+        due_at=around.now + wait,
+    )

@@ -1,0 +1,62 @@
+"""Which attempt was this call? Pure.
+
+By the reference that the vendor carries back; else by source, agent, number and the moment at which the call *started*,
+so that a long call matches as well as a short one. An outbound call of a case's agent to one of its numbers outside of
+every attempt is the agent's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cdrhub.model.disposition import Direction
+from cdrhub.redial.model import Attempt, AttemptState
+
+EARLY = timedelta(seconds=30)  #: a call may seem to start before its request: two clocks
+LATE = timedelta(seconds=180)  #: `match_start_seconds` by default
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_OVER = frozenset({AttemptState.CANCELLED, AttemptState.REFUSED, AttemptState.DECIDED})
+"""States in which nothing was asked for that could have become a call."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallFacts:
+    """What of a call tells whose it is. Times are aware, UTC."""
+
+    source: str
+    direction: Direction
+    started_at: datetime | None
+    keys: frozenset[str]  #: of the outside number: E.164 and bare digits
+    agents: frozenset[str]  #: agent_id and agent_extension, without empty ones
+    references: Sequence[str] = ()  #: texts in which the vendor may carry our reference: keys, custom fields
+
+
+def by_reference(call: CallFacts, attempts: Iterable[Attempt]) -> Attempt | None:
+    """The attempt whose id or whose vendor's own id the call carries."""
+    said = {text.lower() for text in call.references if text}
+    said |= {found.lower() for text in call.references for found in _UUID.findall(text)}
+    for attempt in attempts:
+        if attempt.id.lower() in said or (attempt.vendor_ref and attempt.vendor_ref.lower() in said):
+            return attempt
+    return None
+
+
+def by_window(call: CallFacts, attempts: Iterable[Attempt], *, late: timedelta = LATE) -> Attempt | None:
+    """The attempt that the call's source, agent, number and start fit; the one asked for last before it started."""
+    if call.direction is not Direction.OUTBOUND or call.started_at is None:
+        return None
+    fitting = [attempt for attempt in attempts if _fits(call, call.started_at, attempt, late=late)]
+    return max(fitting, key=lambda attempt: (attempt.requested_at or call.started_at, attempt.id), default=None)
+
+
+def _fits(call: CallFacts, started_at: datetime, attempt: Attempt, *, late: timedelta) -> bool:
+    asked = attempt.requested_at
+    if asked is None or attempt.state in _OVER or attempt.source != call.source or attempt.key not in call.keys:
+        return False
+    if call.agents and attempt.agent and attempt.agent not in call.agents:
+        return False
+    return asked - EARLY <= started_at <= asked + late

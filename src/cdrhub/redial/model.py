@@ -1,0 +1,174 @@
+"""Cases, their numbers, the attempts on them: what redial knows of the world. Pure values, no I/O.
+
+A *case* is one person to be reached, with telephone numbers in the order in which they are to be tried. A *round* is
+opened by each order to dial; "tried", "exhausted" and "the next number" count within it, caps and cool-downs over all
+rounds. An *attempt* is one order to one dialler for one number. Times are aware, UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from cdrhub.model.disposition import Disposition
+
+
+class CaseState(StrEnum):
+    """Where a case stands."""
+
+    OPEN = "open"  #: nothing is asked of it
+    DIALLING = "dialling"  #: an attempt is live
+    WAITING = "waiting"  #: the next attempt is due at `next_action_at`
+    PAUSED = "paused"  #: a person must look at it; `state_reason` says why
+    CONTACTED = "contacted"
+    EXHAUSTED = "exhausted"
+    CANCELLED = "cancelled"
+
+
+CLOSED = frozenset({CaseState.CONTACTED, CaseState.EXHAUSTED, CaseState.CANCELLED})
+"""States out of which only a new order to dial leads."""
+
+
+class AttemptState(StrEnum):
+    """Where an attempt stands."""
+
+    DECIDED = "decided"  #: nothing has left the hub yet
+    REQUESTED = "requested"  #: the request left; its answer was not seen
+    ACCEPTED = "accepted"  #: the dialler said yes: no call yet, an order
+    ENDED = "ended"  #: `outcome` says how
+    REFUSED = "refused"  #: `refusal` says of which class
+    UNKNOWN = "unknown"  #: its deadline passed and nobody could say what became of it
+    CANCELLED = "cancelled"  #: dropped before the request left
+    SUPERSEDED = "superseded"  #: the person was reached by another call
+
+
+LIVE = frozenset({AttemptState.DECIDED, AttemptState.REQUESTED, AttemptState.ACCEPTED})
+"""At most one attempt of a case, and one of an agent, is in one of these: unique columns of the table see to it."""
+
+
+class PlacedBy(StrEnum):
+    """Who ordered an attempt."""
+
+    HUB = "hub"
+    API = "api"  #: a CRM that dials by itself and announced it
+    AGENT = "agent"  #: an agent's own call, known from its record
+
+
+class Refusal(StrEnum):
+    """Why a dialler said no, by what follows from it."""
+
+    AGENT = "agent"  #: the agent was not available: the number was not tried
+    NUMBER = "number"  #: this number can never be reached: it counts as tried
+    CONFIGURATION = "configuration"  #: nothing can be dialled until a person mends it
+    NETWORK = "network"  #: the request did not leave, or the network carried nothing: not the person's doing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Number:
+    """One number of a case. `key` is what two spellings of it have in common: E.164, else the digits."""
+
+    position: int  #: from 1, the order of trying
+    number: str  #: as it was given
+    key: str
+    e164: str | None
+    label: str = ""
+    do_not_call: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One order to one dialler, or a call that counts as one."""
+
+    id: str  #: UUIDv7; the reference that the vendor is given
+    round: int
+    key: str  #: Number.key
+    state: AttemptState
+    source: str
+    agent: str = ""
+    placed_by: PlacedBy = PlacedBy.HUB
+    reference: str = ""  #: the integrator's own, returned in every event
+    vendor_ref: str = ""  #: what the dialler called it
+    outcome: Disposition | None = None
+    refusal: Refusal | None = None
+    requested_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether it may still become, or is, a call."""
+        return self.state in LIVE
+
+    @property
+    def tried(self) -> bool:
+        """Whether its number counts as tried in its round.
+
+        An attempt of which nobody knows what became counts: it is never repeated. One that ended without the number
+        having been dialled, or whose agent or network failed, does not.
+        """
+        match self.state:
+            case AttemptState.ENDED:
+                return self.outcome is not Disposition.NOT_DIALLED
+            case AttemptState.REFUSED:
+                return self.refusal is Refusal.NUMBER
+            case AttemptState.UNKNOWN | AttemptState.SUPERSEDED:
+                return True
+            case _:
+                return False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """One person to be reached."""
+
+    id: str
+    tenant: str
+    code: str  #: unique within the tenant
+    source: str  #: the phone system that dials
+    agent: str
+    state: CaseState
+    round: int  #: 0 until the first order to dial
+    numbers: Sequence[Number]
+    attempts: Sequence[Attempt] = ()  #: of all rounds, oldest first
+    campaign: str = ""
+    timezone: str = ""  #: IANA name of the person's zone; empty: that of the number
+    state_reason: str = ""
+    next_action_at: datetime | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more happens without a new order."""
+        return self.state in CLOSED
+
+    @property
+    def live_attempt(self) -> Attempt | None:
+        """The one attempt that is live, if one is."""
+        return next((attempt for attempt in self.attempts if attempt.live), None)
+
+    def of_round(self) -> list[Attempt]:
+        """The attempts of the present round, oldest first."""
+        return [attempt for attempt in self.attempts if attempt.round == self.round]
+
+    def untried(self) -> list[Number]:
+        """The numbers that the present round has not tried, in their order; one that stands twice counts once."""
+        seen = {attempt.key for attempt in self.of_round() if attempt.tried}
+        left = []
+        for number in sorted(self.numbers, key=lambda number: number.position):
+            if number.key not in seen:
+                seen.add(number.key)
+                left.append(number)
+        return left
+
+    def agent_failures(self, key: str) -> int:
+        """How often in a row, up to now, the agent failed an attempt on this number in the present round."""
+        count = 0
+        for attempt in reversed(self.of_round()):
+            if attempt.key != key or attempt.live:
+                continue
+            if attempt.refusal is not Refusal.AGENT and attempt.outcome is not Disposition.NOT_DIALLED:
+                break
+            count += 1
+        return count

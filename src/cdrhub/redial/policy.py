@@ -1,0 +1,291 @@
+"""The rules that let a number be dialled now, later or never: each one a pure function with a name.
+
+They are asked in one fixed order, and the first that objects decides; its name and its reason are stored with the
+decision (`cdrhub cases explain`). The preset `plain` has no limits beside the hard stop. The preset `cautious` takes
+its figures from published rules, named at each constant; they are pointers, not legal advice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import phonenumbers
+from phonenumbers import timezone as number_zones
+
+from cdrhub.model.disposition import Disposition
+from cdrhub.redial.model import CLOSED, Case, Number
+
+HARD_STOP_REQUESTS = 5  #: on one number within HARD_STOP_PERIOD, whatever any policy says
+HARD_STOP_PERIOD = timedelta(hours=24)
+NUMBER_IN_CALL_LOOK = timedelta(seconds=15)  #: until a number that is in a call is looked at again
+AGENT_BUSY_LOOK = timedelta(seconds=15)
+UNHEALTHY_LOOK = timedelta(seconds=30)  #: until a blind source is looked at again
+WINDOW_STEP = timedelta(minutes=15)  #: of looking for the next moment inside a calling window
+WINDOW_AHEAD = timedelta(days=8)  #: how far that look goes: beyond a week nothing repeats differently
+
+
+class Mode(StrEnum):
+    """What redial does with its decisions."""
+
+    OFF = "off"  #: none are taken; the public facts are written
+    OBSERVE = "observe"  #: taken and explained; nothing is dialled
+    ON = "on"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """When people may be called, in their own zone: from `start` (inclusive) to `end` (exclusive) of each day."""
+
+    start: time
+    end: time
+
+    def contains(self, moment: datetime) -> bool:
+        """Whether a moment, already in the person's zone, lies inside."""
+        return self.start <= moment.time() < self.end
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """Limits. None, or empty, is no limit."""
+
+    number_cap: int | None = None  #: attempts on one number of a case, over all rounds
+    case_cap: int | None = None  #: attempts of a case, over all rounds
+    period_cap: int | None = None  #: attempts of a case within `period`
+    period: timedelta = timedelta(days=7)
+    cool_down: Mapping[Disposition, timedelta] = field(default_factory=dict)  #: of a number, after such an end
+    contacted_cool_down: timedelta | None = None  #: of the whole case, after a conversation
+    between_numbers: timedelta | None = None  #: of the whole case, after any attempt
+    window: Window | None = None
+
+
+PLAIN = Policy()
+
+CAUTIOUS = Policy(
+    number_cap=3,
+    # 12 CFR 1006.14(b)(2), Regulation F: no more than 7 calls in 7 days over all numbers, 7 days after a conversation
+    period_cap=7,
+    period=timedelta(days=7),
+    contacted_cool_down=timedelta(days=7),
+    cool_down={
+        Disposition.BUSY: timedelta(minutes=5),  # Newfies-Dialer's and Medallia's retry interval
+        Disposition.VOICEMAIL: timedelta(hours=24),  # Ofcom, persistent misuse, until 2017
+        Disposition.ABANDONED: timedelta(hours=72),  # Ofcom, persistent misuse, until 2017
+    },
+    between_numbers=timedelta(minutes=30),  # Enigma's retry_timeout
+    window=Window(start=time(8), end=time(21)),  # 47 CFR 64.1200(c)(1), the called party's local time
+)
+
+PRESETS: Mapping[str, Policy] = {"plain": PLAIN, "cautious": CAUTIOUS}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What the rules must know beside the case: gathered by the engine in the transaction that decides."""
+
+    now: datetime
+    mode: Mode = Mode.ON
+    requests: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
+    """Number key → moments of requests on it within the last HARD_STOP_PERIOD, in every case of the tenant."""
+    do_not_call: Mapping[str, datetime | None] = field(default_factory=dict)
+    """Number key → until when it must not be called (None: for ever), of the tenant's list."""
+    held: Mapping[str, datetime] = field(default_factory=dict)
+    """Number key → until when it is held because it was dialled for another case."""
+    in_call: frozenset[str] = frozenset()  #: keys that some source shows queued, ringing or answered
+    agent_busy: bool = False  #: the agent has a live attempt of another case, or is in a call
+    source_healthy: bool = True
+    paused_by: str = ""  #: the scope that a person paused: "all", "source lagos", "campaign x", "agent 101"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Objection:
+    """A rule says no: until a moment (UTC), or, with None, as long as this round lasts."""
+
+    rule: str
+    until: datetime | None
+    detail: str
+
+
+Rule = Callable[[Case, Number, Policy, Surroundings], Objection | None]
+
+
+def case_closed(case: Case, _number: Number, _policy: Policy, _around: Surroundings) -> Objection | None:
+    """A case that is contacted, exhausted or cancelled is not dialled."""
+    if case.state not in CLOSED:
+        return None
+    return Objection(rule="case_closed", until=None, detail=f"the case is {case.state}")
+
+
+def do_not_call(_case: Case, number: Number, _policy: Policy, around: Surroundings) -> Objection | None:
+    """A number on the tenant's list, or marked in its case, is not dialled while the verdict holds."""
+    if number.do_not_call:
+        return Objection(rule="do_not_call", until=None, detail="marked in the case")
+    if number.key not in around.do_not_call:
+        return None
+    until = around.do_not_call[number.key]
+    if until is not None and until <= around.now:
+        return None
+    return Objection(rule="do_not_call", until=until, detail="on the do-not-call list")
+
+
+def hard_stop(_case: Case, number: Number, _policy: Policy, around: Surroundings) -> Objection | None:
+    """No number is requested more than HARD_STOP_REQUESTS times within HARD_STOP_PERIOD, under any policy."""
+    since = around.now - HARD_STOP_PERIOD
+    recent = sorted(at for at in around.requests.get(number.key, ()) if at > since)
+    if len(recent) < HARD_STOP_REQUESTS:
+        return None
+    frees = recent[-HARD_STOP_REQUESTS] + HARD_STOP_PERIOD
+    return Objection(rule="hard_stop", until=frees, detail=f"{len(recent)} requests within 24 hours")
+
+
+def number_cap(case: Case, number: Number, policy: Policy, _around: Surroundings) -> Objection | None:
+    """So many attempts on one number of a case, over all rounds."""
+    made = sum(attempt.tried for attempt in case.attempts if attempt.key == number.key)
+    if policy.number_cap is None or made < policy.number_cap:
+        return None
+    return Objection(rule="number_cap", until=None, detail=f"{made} attempts on this number")
+
+
+def case_cap(case: Case, _number: Number, policy: Policy, _around: Surroundings) -> Objection | None:
+    """So many attempts of a case, over all rounds."""
+    made = sum(attempt.tried for attempt in case.attempts)
+    if policy.case_cap is None or made < policy.case_cap:
+        return None
+    return Objection(rule="case_cap", until=None, detail=f"{made} attempts of this case")
+
+
+def period_cap(case: Case, _number: Number, policy: Policy, around: Surroundings) -> Objection | None:
+    """So many attempts of a case within a period that moves along."""
+    if policy.period_cap is None:
+        return None
+    since = around.now - policy.period
+    made = sorted(at for attempt in case.attempts if attempt.tried and (at := attempt.requested_at) and at > since)
+    if len(made) < policy.period_cap:
+        return None
+    frees = made[-policy.period_cap] + policy.period
+    return Objection(rule="period_cap", until=frees, detail=f"{len(made)} attempts within {policy.period}")
+
+
+def cool_down(case: Case, number: Number, policy: Policy, around: Surroundings) -> Objection | None:
+    """Time that must pass: on the number after its last result, on the case after an attempt or a conversation."""
+    waits = []
+    for attempt in case.attempts:
+        over = attempt.ended_at or attempt.requested_at
+        if over is None or not attempt.tried:
+            continue
+        if policy.between_numbers is not None:
+            waits.append((over + policy.between_numbers, "after the last attempt"))
+        if attempt.outcome is Disposition.ANSWERED and policy.contacted_cool_down is not None:
+            waits.append((over + policy.contacted_cool_down, "after a conversation"))
+        if attempt.outcome is not None and attempt.key == number.key and attempt.outcome in policy.cool_down:
+            waits.append((over + policy.cool_down[attempt.outcome], f"after {attempt.outcome}"))
+    until, why = max(waits, default=(around.now, ""))
+    return Objection(rule="cool_down", until=until, detail=why) if until > around.now else None
+
+
+def calling_window(case: Case, number: Number, policy: Policy, around: Surroundings) -> Objection | None:
+    """Only within the calling window, in the zone of the case, else of the number.
+
+    A number whose zone is one of several is called only while all of them are inside; one whose zone nobody knows is
+    read in UTC.
+    """
+    window = policy.window
+    if window is None:
+        return None
+    zones = zones_of(case.timezone, number.e164)
+    moment = around.now
+    if _inside(window, zones, moment):
+        return None
+    where = ", ".join(zone.key for zone in zones[:3])
+    moment = moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
+    while moment - around.now < WINDOW_AHEAD:
+        moment += WINDOW_STEP
+        if _inside(window, zones, moment):
+            return Objection(rule="calling_window", until=moment, detail=f"outside {window.start}-{window.end} {where}")
+    return Objection(rule="calling_window", until=None, detail=f"no common hour in {where}")
+
+
+def number_in_call(_case: Case, number: Number, _policy: Policy, around: Surroundings) -> Objection | None:
+    """A number that some source shows in a call is left alone until that call ends."""
+    if number.key not in around.in_call:
+        return None
+    return Objection(rule="number_in_call", until=around.now + NUMBER_IN_CALL_LOOK, detail="it is in a call now")
+
+
+def shared_number(_case: Case, number: Number, _policy: Policy, around: Surroundings) -> Objection | None:
+    """A number that was just dialled for another case is held."""
+    until = around.held.get(number.key)
+    if until is None or until <= around.now:
+        return None
+    return Objection(rule="shared_number", until=until, detail="dialled for another case")
+
+
+def agent_busy(_case: Case, _number: Number, _policy: Policy, around: Surroundings) -> Objection | None:
+    """The agent has one call at a time."""
+    if not around.agent_busy:
+        return None
+    return Objection(rule="agent_busy", until=around.now + AGENT_BUSY_LOOK, detail="the agent is in a call")
+
+
+def source_unhealthy(_case: Case, _number: Number, _policy: Policy, around: Surroundings) -> Objection | None:
+    """What a blind source dials nobody would see end."""
+    if around.source_healthy:
+        return None
+    return Objection(rule="source_unhealthy", until=around.now + UNHEALTHY_LOOK, detail="the source is blind")
+
+
+def redial_paused(_case: Case, _number: Number, _policy: Policy, around: Surroundings) -> Objection | None:
+    """A person paused redial, or a part of it."""
+    if not around.paused_by:
+        return None
+    return Objection(rule="redial_paused", until=around.now + UNHEALTHY_LOOK, detail=around.paused_by)
+
+
+RULES: Sequence[Rule] = (
+    case_closed,
+    do_not_call,
+    hard_stop,
+    number_cap,
+    case_cap,
+    period_cap,
+    cool_down,
+    calling_window,
+    number_in_call,
+    shared_number,
+    agent_busy,
+    source_unhealthy,
+    redial_paused,
+)
+"""In the order in which they are asked. That nothing is dialled in the modes `off` and `observe` is the engine's."""
+
+
+def objection(case: Case, number: Number, policy: Policy, around: Surroundings) -> Objection | None:
+    """The first rule that objects to dialling `number` now, or None: it may be dialled."""
+    for rule in RULES:
+        found = rule(case, number, policy, around)
+        if found is not None:
+            return found
+    return None
+
+
+@lru_cache(maxsize=65_536)
+def zones_of(case_zone: str, e164: str | None) -> tuple[ZoneInfo, ...]:
+    """The zones in which a person may be: that of the case, else those of the number (libphonenumber), else UTC."""
+    names: Sequence[str] = (case_zone,) if case_zone else ()
+    if not names and e164 is not None:
+        names = number_zones.time_zones_for_number(phonenumbers.parse(e164))
+    zones = []
+    for name in names:
+        try:
+            zones.append(ZoneInfo(name))
+        except (ZoneInfoNotFoundError, ValueError):  # libphonenumber's own `Etc/Unknown`
+            continue
+    return tuple(zones) or (ZoneInfo("UTC"),)
+
+
+def _inside(window: Window, zones: Sequence[ZoneInfo], moment: datetime) -> bool:
+    return all(window.contains(moment.astimezone(UTC).astimezone(zone)) for zone in zones)

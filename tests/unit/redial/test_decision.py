@@ -1,0 +1,266 @@
+"""What follows when a call settled or a dialler refused: the table of docs/redial.md, row by row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdrhub.model.disposition import Direction, Disposition
+from cdrhub.redial.decision import (
+    Decision,
+    EndedCall,
+    Result,
+    Timing,
+    after_call,
+    after_refusal,
+    next_number,
+    with_attempt,
+    with_end,
+)
+from cdrhub.redial.model import LIVE, Attempt, AttemptState, Case, CaseState, Refusal
+from cdrhub.redial.policy import PLAIN, Policy
+from support.redial import FIRST, NOON, SECOND, THIRD, around, attempt, case, ended, over
+
+TIMING = Timing()
+RANG_OR_REFUSED = [
+    Disposition.BUSY,
+    Disposition.NO_ANSWER,
+    Disposition.REJECTED,
+    Disposition.CANCELLED,
+    Disposition.VOICEMAIL,
+    Disposition.IVR,
+    Disposition.FAILED,
+    Disposition.UNKNOWN,
+]
+
+
+def settle(of: Case, tried: Attempt, call: EndedCall, *, before: Result | None = None) -> Decision:
+    of = with_attempt(of, tried)
+    return after_call(of, tried, call, policy=PLAIN, timing=TIMING, around=around(), before=before)
+
+
+def test_reached_means_contacted() -> None:
+    assert settle(case(), attempt(), ended(Disposition.ANSWERED)).result is Result.CONTACTED
+
+
+def test_reached_counts_however_old_the_news() -> None:
+    old = ended(Disposition.ANSWERED, ended_at=NOON - timedelta(days=3), live=False)
+    assert settle(case(), attempt(), old).result is Result.CONTACTED
+
+
+@pytest.mark.parametrize("disposition", RANG_OR_REFUSED)
+def test_a_number_that_rang_or_was_refused_leads_to_the_next(disposition: Disposition) -> None:
+    decision = settle(case(FIRST, SECOND), attempt(FIRST), ended(disposition))
+    assert (decision.result, decision.goes_on) == (Result.NEXT, True)
+    assert decision.number is not None
+    assert decision.number.key == SECOND
+
+
+@pytest.mark.parametrize("disposition", RANG_OR_REFUSED)
+def test_a_single_number_is_never_dialled_again_by_itself(disposition: Disposition) -> None:
+    decision = settle(case(FIRST), attempt(FIRST), ended(disposition))
+    assert (decision.result, decision.rule, decision.goes_on) == (Result.EXHAUSTED, "none_left", False)
+
+
+def test_a_number_that_stands_twice_is_tried_once() -> None:
+    assert settle(case(FIRST, FIRST), attempt(FIRST), ended()).result is Result.EXHAUSTED
+
+
+def test_what_is_allowed_later_is_scheduled_with_its_rule() -> None:
+    of = with_attempt(case(FIRST, SECOND, THIRD), attempt(FIRST))
+    held = around(held={SECOND: NOON + timedelta(hours=2), THIRD: NOON + timedelta(hours=1)})
+    decision = after_call(of, of.attempts[0], ended(), policy=PLAIN, timing=TIMING, around=held)
+    assert (decision.result, decision.rule) == (Result.SCHEDULED, "shared_number")
+    assert decision.number is not None
+    assert (decision.number.key, decision.due_at) == (THIRD, NOON + timedelta(hours=1))
+
+
+def test_a_number_that_must_not_be_called_is_passed_over() -> None:
+    of = with_attempt(case(FIRST, SECOND, THIRD), attempt(FIRST))
+    decision = after_call(
+        of, of.attempts[0], ended(), policy=PLAIN, timing=TIMING, around=around(do_not_call={SECOND: None})
+    )
+    assert decision.number is not None
+    assert decision.number.key == THIRD
+
+
+def test_none_left_names_the_rules_that_forbade() -> None:
+    of = with_attempt(case(FIRST, SECOND), attempt(FIRST))
+    decision = after_call(
+        of, of.attempts[0], ended(), policy=PLAIN, timing=TIMING, around=around(do_not_call={SECOND: None})
+    )
+    assert (decision.result, decision.detail) == (Result.EXHAUSTED, "do_not_call: on the do-not-call list")
+
+
+def test_not_dialled_tries_the_same_number_again_and_never_the_next() -> None:
+    decision = settle(case(FIRST, SECOND), attempt(FIRST), ended(Disposition.NOT_DIALLED))
+    assert (decision.result, decision.rule) == (Result.SCHEDULED, "agent_retry")
+    assert decision.number is not None
+    assert (decision.number.key, decision.due_at) == (FIRST, NOON + TIMING.agent_retry)
+
+
+def test_an_agent_who_fails_too_often_pauses_the_case() -> None:
+    failed = [over(FIRST, Disposition.NOT_DIALLED, id=f"a{turn}") for turn in range(TIMING.agent_retries)]
+    decision = settle(case(FIRST, SECOND, attempts=failed), attempt(FIRST, id="last"), ended(Disposition.NOT_DIALLED))
+    assert (decision.result, decision.reason) == (Result.PAUSED, "agent_unavailable")
+
+
+def test_failures_of_the_agent_are_counted_in_a_row() -> None:
+    failed = [over(FIRST, Disposition.NOT_DIALLED, id=f"a{turn}") for turn in range(TIMING.agent_retries)]
+    rang = over(FIRST, Disposition.BUSY, id="rang")
+    of = case(FIRST, SECOND, attempts=[*failed, rang])
+    assert settle(of, attempt(FIRST, id="last"), ended(Disposition.NOT_DIALLED)).result is Result.SCHEDULED
+
+
+def test_a_customer_whom_we_abandoned_is_not_dialled_again() -> None:
+    decision = settle(case(), attempt(), ended(Disposition.ABANDONED))
+    assert (decision.result, decision.reason) == (Result.PAUSED, "abandoned")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ended(ended_at=NOON - timedelta(seconds=301)),
+        ended(ended_at=None, received_at=NOON - timedelta(seconds=301)),
+        ended(ended_at=None, live=False),
+        ended(ended_at=NOON + timedelta(hours=1), received_at=NOON, live=False),
+        ended(ended_at=NOON - timedelta(seconds=5), clock_suspect=True, live=False),
+    ],
+    ids=["too old", "received too long ago", "not live", "from the future, not live", "wrong clock, not live"],
+)
+def test_old_news_dials_nobody(call: EndedCall) -> None:
+    decision = settle(case(), attempt(), call)
+    assert (decision.result, decision.rule, decision.reason) == (Result.PAUSED, "old_news", "late")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ended(ended_at=None),
+        ended(ended_at=NOON + timedelta(hours=1), received_at=NOON),
+        ended(ended_at=NOON - timedelta(hours=2), clock_suspect=True),
+    ],
+    ids=["no end", "an end in the future", "a wrong clock"],
+)
+def test_where_the_clock_does_not_tell_the_receipt_does(call: EndedCall) -> None:
+    assert settle(case(), attempt(), call).result is Result.NEXT
+
+
+def test_a_call_is_decided_once() -> None:
+    assert settle(case(), attempt(), ended(), before=Result.NEXT).rule == "decided_before"
+
+
+def test_a_call_that_turns_out_reached_contacts() -> None:
+    assert settle(case(), attempt(), ended(Disposition.ANSWERED), before=Result.NEXT).result is Result.CONTACTED
+
+
+def test_a_call_that_turns_out_not_reached_pauses() -> None:
+    of = case(state=CaseState.CONTACTED)
+    decision = settle(of, over(outcome=Disposition.ANSWERED), ended(), before=Result.CONTACTED)
+    assert (decision.result, decision.reason) == (Result.PAUSED, "contradiction")
+
+
+@pytest.mark.parametrize("state", [CaseState.CONTACTED, CaseState.EXHAUSTED, CaseState.CANCELLED, CaseState.PAUSED])
+def test_a_case_that_is_over_or_paused_starts_nothing(state: CaseState) -> None:
+    assert settle(case(state=state), attempt(state=AttemptState.SUPERSEDED), ended()).result is Result.NOTHING
+
+
+# -- refusals --------------------------------------------------------------------------------------------------------
+
+
+def refuse(of: Case, refusal: Refusal) -> Decision:
+    asked = attempt(FIRST, id="asked")
+    return after_refusal(
+        with_attempt(of, asked), asked, refusal, detail="no", policy=PLAIN, timing=TIMING, around=around()
+    )
+
+
+def test_an_agent_who_is_not_available_leads_to_the_same_number() -> None:
+    decision = refuse(case(FIRST, SECOND), Refusal.AGENT)
+    assert (decision.result, decision.rule) == (Result.SCHEDULED, "agent_retry")
+    assert decision.number is not None
+    assert decision.number.key == FIRST
+
+
+def test_a_number_that_does_not_exist_leads_to_the_next() -> None:
+    decision = refuse(case(FIRST, SECOND), Refusal.NUMBER)
+    assert decision.number is not None
+    assert (decision.result, decision.number.key) == (Result.NEXT, SECOND)
+
+
+def test_a_wrong_configuration_pauses() -> None:
+    assert refuse(case(), Refusal.CONFIGURATION).reason == "dialler_configuration"
+
+
+def test_a_network_failure_is_repeated_some_times() -> None:
+    assert refuse(case(), Refusal.NETWORK).rule == "network_retry"
+    failed = [
+        attempt(FIRST, id=f"n{turn}", state=AttemptState.REFUSED, refusal=Refusal.NETWORK)
+        for turn in range(TIMING.network_retries)
+    ]
+    assert refuse(case(attempts=failed), Refusal.NETWORK).reason == "network"
+
+
+# -- any order of events ---------------------------------------------------------------------------------------------
+
+
+class World:
+    """A case that is dialled as decisions say, with the time they say."""
+
+    def __init__(self, keys: list[str], policy: Policy) -> None:
+        self.case = case(*keys, attempts=())
+        self.policy = policy
+        self.now = NOON
+        self.count = 0
+
+    def carry_out(self, decision: Decision) -> None:
+        if decision.result is Result.SCHEDULED:
+            assert decision.due_at is not None
+            assert decision.due_at > self.now
+            self.now = decision.due_at
+        if decision.goes_on:
+            assert decision.number is not None
+            self.count += 1
+            asked = attempt(decision.number.key, id=f"{self.count:04d}", requested_at=self.now)
+            self.case = replace(with_attempt(self.case, asked), state=CaseState.DIALLING)
+        elif decision.result is not Result.NOTHING:
+            states = {Result.CONTACTED: CaseState.CONTACTED, Result.EXHAUSTED: CaseState.EXHAUSTED}
+            self.case = replace(self.case, state=states.get(decision.result, CaseState.PAUSED))
+
+    def step(self, event: Disposition | Refusal) -> None:
+        live = self.case.live_attempt
+        assert live is not None
+        now = around(now=self.now)
+        if isinstance(event, Refusal):
+            decision = after_refusal(self.case, live, event, detail="", policy=self.policy, timing=TIMING, around=now)
+            self.case = with_attempt(self.case, replace(live, state=AttemptState.REFUSED, refusal=event))
+        else:
+            call = EndedCall(disposition=event, direction=Direction.OUTBOUND, ended_at=self.now, received_at=self.now)
+            decision = after_call(self.case, live, call, policy=self.policy, timing=TIMING, around=now)
+            self.case = with_end(self.case, live, outcome=event, at=self.now)
+        self.carry_out(decision)
+
+
+@given(
+    keys=st.lists(st.sampled_from([FIRST, SECOND, THIRD]), min_size=1, max_size=5),
+    events=st.lists(st.sampled_from([*Disposition, *Refusal]), min_size=1, max_size=40),
+    between=st.sampled_from([None, timedelta(minutes=30)]),
+)
+def test_a_round_never_tries_a_number_twice_and_always_ends(
+    keys: list[str], events: list[Disposition | Refusal], between: timedelta | None
+) -> None:
+    world = World(keys, Policy(between_numbers=between))
+    world.carry_out(next_number(world.case, policy=world.policy, around=around()))
+    for event in events:
+        assert sum(tried.state in LIVE for tried in world.case.attempts) == 1
+        world.step(event)
+        tried = [made.key for made in world.case.attempts if made.tried]
+        assert len(tried) == len(set(tried))
+        if world.case.state is not CaseState.DIALLING:
+            assert world.case.live_attempt is None
+            assert world.case.closed or world.case.state is CaseState.PAUSED
+            break

@@ -1,0 +1,95 @@
+"""Which attempt was this call: by reference, by window, or none."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from cdrhub.model.disposition import Direction
+from cdrhub.redial.matching import EARLY, LATE, CallFacts, by_reference, by_window
+from cdrhub.redial.model import AttemptState
+from support.redial import FIRST, NOON, SECOND, attempt
+
+ASKED = NOON - timedelta(minutes=1)  # when support.redial.attempt was requested
+OUR_ID = "0199bbbb-0000-7000-8000-00000000abcd"
+
+
+def call(**values: Any) -> CallFacts:
+    known: dict[str, Any] = {
+        "source": "lagos",
+        "direction": Direction.OUTBOUND,
+        "started_at": ASKED,
+        "keys": frozenset({FIRST}),
+        "agents": frozenset({"101"}),
+    }
+    return CallFacts(**known | values)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [OUR_ID, OUR_ID.upper(), f"cdrhub-C-1-{OUR_ID}", f"contact~{OUR_ID}", f"customer_id=109&ref={OUR_ID}"],
+)
+def test_our_id_is_found_wherever_the_vendor_carries_it(reference: str) -> None:
+    ours = attempt(id=OUR_ID)
+    assert by_reference(call(references=["", reference]), [attempt(SECOND), ours]) is ours
+
+
+def test_the_vendors_own_id_is_a_reference() -> None:
+    ours = attempt(vendor_ref="20180902030302a0c")
+    assert by_reference(call(references=["20180902030302A0C"]), [ours]) is ours
+
+
+def test_an_attempt_without_a_vendors_id_matches_no_empty_reference() -> None:
+    assert by_reference(call(references=[""]), [attempt(vendor_ref="")]) is None
+
+
+@pytest.mark.parametrize(
+    ("started", "matches"),
+    [
+        (ASKED - EARLY, True),
+        (ASKED - EARLY - timedelta(microseconds=1), False),
+        (ASKED + LATE, True),
+        (ASKED + LATE + timedelta(microseconds=1), False),
+    ],
+)
+def test_the_window_is_on_the_start(started: Any, matches: bool) -> None:
+    assert (by_window(call(started_at=started), [attempt()]) is not None) is matches
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"direction": Direction.INBOUND},
+        {"source": "abuja"},
+        {"keys": frozenset({SECOND})},
+        {"agents": frozenset({"102"})},
+        {"started_at": None},
+    ],
+    ids=["inbound", "another source", "another number", "another agent", "no start"],
+)
+def test_what_does_not_fit_does_not_match(other: dict[str, Any]) -> None:
+    assert by_window(call(**other), [attempt()]) is None
+
+
+def test_an_unknown_agent_matches_by_the_number_alone() -> None:
+    assert by_window(call(agents=frozenset()), [attempt()]) is not None
+
+
+@pytest.mark.parametrize("state", [AttemptState.DECIDED, AttemptState.CANCELLED, AttemptState.REFUSED])
+def test_what_was_never_asked_for_matches_no_call(state: AttemptState) -> None:
+    assert by_window(call(), [attempt(state=state)]) is None
+
+
+@pytest.mark.parametrize(
+    "state", [AttemptState.REQUESTED, AttemptState.ACCEPTED, AttemptState.UNKNOWN, AttemptState.SUPERSEDED]
+)
+def test_the_record_may_come_before_the_answer_or_after_the_deadline(state: AttemptState) -> None:
+    assert by_window(call(), [attempt(state=state)]) is not None
+
+
+def test_of_two_that_fit_it_is_the_later_one() -> None:
+    earlier = attempt(requested_at=ASKED - timedelta(minutes=2))
+    later = attempt(requested_at=ASKED)
+    assert by_window(call(), [later, earlier]) is later

@@ -1,0 +1,193 @@
+"""Every rule by its name: when it objects, until when, and when it does not."""
+
+from __future__ import annotations
+
+from datetime import datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from cdrhub.model.disposition import Disposition
+from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Refusal
+from cdrhub.redial.policy import (
+    CAUTIOUS,
+    HARD_STOP_REQUESTS,
+    PLAIN,
+    RULES,
+    Policy,
+    Surroundings,
+    Window,
+    objection,
+    zones_of,
+)
+from support.redial import FIRST, NOON, SECOND, around, attempt, case, number, over
+
+HOUR = timedelta(hours=1)
+DAY_WINDOW = Policy(window=Window(start=time(8), end=time(21)))
+
+
+def asked(
+    of: Case, *, policy: Policy = PLAIN, key: str = FIRST, **surroundings: Any
+) -> tuple[str, datetime | None] | None:
+    found = objection(of, number(key), policy, around(**surroundings))
+    return (found.rule, found.until) if found is not None else None
+
+
+def test_nothing_in_the_way_is_no_objection() -> None:
+    assert asked(case()) is None
+
+
+def test_the_order_of_the_rules_is_the_documented_one() -> None:
+    assert [rule.__name__ for rule in RULES] == [
+        "case_closed",
+        "do_not_call",
+        "hard_stop",
+        "number_cap",
+        "case_cap",
+        "period_cap",
+        "cool_down",
+        "calling_window",
+        "number_in_call",
+        "shared_number",
+        "agent_busy",
+        "source_unhealthy",
+        "redial_paused",
+    ]
+
+
+@pytest.mark.parametrize("state", [CaseState.CONTACTED, CaseState.EXHAUSTED, CaseState.CANCELLED])
+def test_a_closed_case_is_not_dialled(state: CaseState) -> None:
+    assert asked(case(state=state)) == ("case_closed", None)
+
+
+def test_a_number_marked_in_its_case_is_never_dialled() -> None:
+    found = objection(case(), number(do_not_call=True), PLAIN, around())
+    assert found is not None
+    assert (found.rule, found.until) == ("do_not_call", None)
+
+
+def test_a_verdict_for_ever_holds_for_ever() -> None:
+    assert asked(case(), do_not_call={FIRST: None}) == ("do_not_call", None)
+
+
+def test_a_verdict_holds_until_its_date() -> None:
+    assert asked(case(), do_not_call={FIRST: NOON + HOUR}) == ("do_not_call", NOON + HOUR)
+    assert asked(case(), do_not_call={FIRST: NOON}) is None
+
+
+def test_the_hard_stop_frees_when_the_oldest_of_five_is_a_day_old() -> None:
+    requests = {FIRST: [NOON - timedelta(hours=h) for h in (1, 2, 3, 4, 20)]}
+    assert asked(case(), requests=requests) == ("hard_stop", NOON + 4 * HOUR)
+
+
+def test_the_hard_stop_forgets_what_is_a_day_old_and_other_numbers() -> None:
+    four = [NOON - timedelta(hours=h) for h in (1, 2, 3, 4)]
+    assert asked(case(), requests={FIRST: [*four, NOON - timedelta(hours=24)]}) is None
+    assert asked(case(), requests={SECOND: [NOON - HOUR] * HARD_STOP_REQUESTS}) is None
+
+
+def test_a_cap_per_number_counts_every_round() -> None:
+    of = case(attempts=[over(round=1), over(round=2)], round=2)
+    assert asked(of, policy=Policy(number_cap=2)) == ("number_cap", None)
+    assert asked(of, policy=Policy(number_cap=3)) is None
+    assert asked(of, policy=Policy(number_cap=2), key=SECOND) is None
+
+
+def test_a_cap_per_case_counts_all_its_numbers() -> None:
+    of = case(attempts=[over(FIRST), over(SECOND)])
+    assert asked(of, policy=Policy(case_cap=2)) == ("case_cap", None)
+
+
+@pytest.mark.parametrize(
+    "not_tried",
+    [
+        over(outcome=Disposition.NOT_DIALLED),
+        attempt(state=AttemptState.REFUSED, refusal=Refusal.AGENT),
+        attempt(state=AttemptState.REFUSED, refusal=Refusal.NETWORK),
+        attempt(state=AttemptState.CANCELLED),
+    ],
+    ids=["not_dialled", "agent", "network", "cancelled"],
+)
+def test_caps_do_not_count_what_never_reached_the_number(not_tried: Attempt) -> None:
+    assert asked(case(attempts=[not_tried]), policy=Policy(number_cap=1, case_cap=1, period_cap=1)) is None
+
+
+def test_a_cap_per_period_frees_when_the_oldest_leaves_the_period() -> None:
+    made = [over(requested_at=NOON - timedelta(days=days)) for days in (6, 3, 1)]
+    policy = Policy(period_cap=3, period=timedelta(days=7))
+    assert asked(case(attempts=made), policy=policy) == ("period_cap", NOON + timedelta(days=1))
+
+
+def test_a_cool_down_belongs_to_the_number_and_its_result() -> None:
+    policy = Policy(cool_down={Disposition.BUSY: 2 * HOUR})
+    of = case(attempts=[over(FIRST, Disposition.BUSY, ended_at=NOON - HOUR)])
+    assert asked(of, policy=policy) == ("cool_down", NOON + HOUR)
+    assert asked(of, policy=policy, key=SECOND) is None
+    assert asked(of, policy=policy, now=NOON + HOUR) is None
+
+
+def test_time_between_numbers_holds_the_whole_case() -> None:
+    policy = Policy(between_numbers=HOUR)
+    assert asked(case(attempts=[over(FIRST)]), policy=policy, key=SECOND) == ("cool_down", NOON + HOUR)
+
+
+def test_a_conversation_holds_the_whole_case() -> None:
+    of = case(attempts=[over(FIRST, Disposition.ANSWERED)])
+    assert asked(of, policy=CAUTIOUS, key=SECOND) == ("cool_down", NOON + timedelta(days=7))
+
+
+def test_the_window_is_in_the_zone_of_the_number() -> None:
+    # 20:30 UTC is 21:30 in Lagos: the next moment inside is 8:00 there, 7:00 UTC of the next day
+    late = NOON.replace(hour=20, minute=30)
+    assert asked(case(), policy=DAY_WINDOW, now=late) == ("calling_window", NOON.replace(day=19, hour=7))
+    assert asked(case(), policy=DAY_WINDOW, now=NOON) is None
+
+
+def test_the_zone_of_the_case_stands_above_that_of_the_number() -> None:
+    of = case(timezone="America/Los_Angeles")  # 04:00 there
+    assert asked(of, policy=DAY_WINDOW) == ("calling_window", NOON.replace(hour=16))
+
+
+def test_a_number_of_many_zones_waits_until_all_are_inside() -> None:
+    toll_free = "+18005550199"
+    zones = zones_of("", toll_free)
+    assert len(zones) > 1
+    found = objection(case(toll_free), number(toll_free), DAY_WINDOW, around(now=NOON))
+    assert found is not None
+    assert found.rule == "calling_window"
+    assert found.until is None or all(8 <= found.until.astimezone(zone).hour < 21 for zone in zones)
+
+
+def test_a_zone_that_nobody_knows_is_read_in_utc() -> None:
+    assert zones_of("Nowhere/Land", None) == (ZoneInfo("UTC"),)
+    assert zones_of("", None) == (ZoneInfo("UTC"),)
+
+
+@pytest.mark.parametrize(
+    ("rule", "surroundings"),
+    [
+        ("number_in_call", {"in_call": frozenset({FIRST})}),
+        ("shared_number", {"held": {FIRST: NOON + HOUR}}),
+        ("agent_busy", {"agent_busy": True}),
+        ("source_unhealthy", {"source_healthy": False}),
+        ("redial_paused", {"paused_by": "campaign spring"}),
+    ],
+)
+def test_what_passes_by_itself_is_looked_at_again(rule: str, surroundings: dict[str, Any]) -> None:
+    found = asked(case(), **surroundings)
+    assert found is not None
+    assert found[0] == rule
+    assert found[1] is not None
+    assert found[1] > NOON
+
+
+def test_a_hold_of_another_case_ends() -> None:
+    assert asked(case(), held={FIRST: NOON}) is None
+
+
+def test_the_first_rule_that_objects_decides() -> None:
+    everything = Surroundings(now=NOON, do_not_call={FIRST: None}, agent_busy=True, source_healthy=False)
+    found = objection(case(state=CaseState.EXHAUSTED), number(), PLAIN, everything)
+    assert found is not None
+    assert found.rule == "case_closed"
