@@ -17,7 +17,7 @@ CODE := src tests bench tools
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: $(INSTALLED) ## daemon and simulated phone systems, calls as they land; SECONDS=15 ends by itself
+demo: $(INSTALLED) ## daemon and five simulated phone systems, calls as they land; SECONDS=15 ends by itself
 	$(BIN)/cdrhub demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: $(DEVELOP) ## all tests but the long ones, on real servers; PYTEST_ARGS="-k voicenter"
@@ -53,7 +53,7 @@ $(BIN)/python:
 	$(PYTHON) tools/make_venv.py $(VENV)
 
 $(INSTALLED): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	@touch $@
 
 $(DEVELOP): pyproject.toml | $(BIN)/python

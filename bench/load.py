@@ -2,7 +2,8 @@
 
 `lines` keeps at most `ahead` records between the sender and the database, so that the rate is that of the whole way
 and no queue grows: the measured program's own count of committed rows is asked through a callable.
-`python -m bench.load PORT PATH CONNECTIONS SECONDS` is the HTTP client: it prints one JSON object.
+`python -m bench.load SYSTEM PORT PATH CONNECTIONS SECONDS` is the HTTP client of a system that pushes (voicenter,
+astercc): it prints one JSON object.
 """
 
 from __future__ import annotations
@@ -76,8 +77,18 @@ class _Posts:
 class _Client(asyncio.Protocol):
     """One keep-alive connection: the next request leaves when the answer of the one before is there."""
 
-    def __init__(self, path: str, number: int, until: float, posts: _Posts, finished: asyncio.Future[None]) -> None:
-        self._head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n".encode()
+    def __init__(
+        self,
+        *,
+        pushing: _Pushing,
+        path: str,
+        number: int,
+        until: float,
+        posts: _Posts,
+        finished: asyncio.Future[None],
+    ) -> None:
+        self._head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {pushing.media_type}\r\n".encode()
+        self._pushing = pushing
         self._number = number
         self._until = until
         self._posts = posts
@@ -101,7 +112,7 @@ class _Client(asyncio.Protocol):
         if len(body) < length:
             return
         self._posts.seconds.append(time.perf_counter() - self._sent_at)
-        if b'"err":0' not in body:
+        if self._pushing.accepted not in body:
             self._posts.refused += 1
         self._answer = b""
         if time.monotonic() < self._until:
@@ -115,7 +126,7 @@ class _Client(asyncio.Protocol):
 
     def _send(self) -> None:
         self._count += 1
-        body = _cdr(self._number, self._count)
+        body = self._pushing.body(self._number, self._count)
         self._sent_at = time.perf_counter()
         self._transport.write(self._head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
 
@@ -130,8 +141,68 @@ def _cdr(connection: int, count: int) -> bytes:
     ) % (count % 40_000, started, count % 600, connection, count, connection, connection, connection)
 
 
-async def posts(port: int, path: str, *, connections: int, seconds: float) -> _Posts:
-    """POST Voicenter records over `connections` keep-alive connections for `seconds`."""
+_RUN = time.time_ns() // 1_000_000  #: keeps the sessions of a warm-up and of the measured stretch apart
+
+#: The seven events of an answered outgoing call, in the vendor's spelling.
+_EVENTS = tuple(
+    (source, word, b"hangupfirst=CALLEE&" if word == b"hangup" and source != b"CONVERSATION" else b"")
+    for source, word in (
+        (b"AGENT", b"ringing"),
+        (b"AGENT", b"answer"),
+        (b"CALLEE", b"ringing"),
+        (b"CALLEE", b"answer"),
+        (b"CALLEE", b"hangup"),
+        (b"AGENT", b"hangup"),
+        (b"CONVERSATION", b"hangup"),
+    )
+)
+
+
+def _event(connection: int, count: int) -> bytes:
+    call, place = divmod(count - 1, len(_EVENTS))
+    source, word, first = _EVENTS[place]
+    return (
+        b"calleridnum=0138%07d&didnumber=&activenum=%s&source=%s&event=%s&uniqueid=%d.%d&sessionid=%012x%04x%016x&"
+        b"eventTime=2026-03-09 %02d:%02d:%02d&AgentTeamId=31&modeltype=Campaign&model_id=10&AgentGroupId=301&"
+        b"calltype=dialout&channel=Local/0138%07d@hosted-dialout-408a;1&from=dialout&agentno=%d&orgidentity=bench&"
+        b"eventid=%d&%s"
+    ) % (
+        call % 10_000_000,
+        b"%d" % (6000 + connection) if source == b"AGENT" else b"0138%07d" % (call % 10_000_000),
+        source,
+        word,
+        call,
+        place,
+        _RUN,
+        connection,
+        call,
+        call // 3600 % 24,
+        call // 60 % 60,
+        call % 60,
+        call % 10_000_000,
+        7000 + connection,
+        connection * 10**12 + count,
+        first,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pushing:
+    """How a system pushes: the body of the nth request of a connection, and what an answer that accepts it holds."""
+
+    media_type: str
+    body: Callable[[int, int], bytes]
+    accepted: bytes
+
+
+_SYSTEMS = {
+    "voicenter": _Pushing(media_type="application/json", body=_cdr, accepted=b'"err":0'),
+    "astercc": _Pushing(media_type="application/x-www-form-urlencoded", body=_event, accepted=b"OK"),
+}
+
+
+async def posts(system: str, *, port: int, path: str, connections: int, seconds: float) -> _Posts:
+    """POST what `system` pushes over `connections` keep-alive connections for `seconds`."""
     loop = asyncio.get_running_loop()
     found = _Posts()
     until = time.monotonic() + seconds
@@ -140,7 +211,9 @@ async def posts(port: int, path: str, *, connections: int, seconds: float) -> _P
         finished: asyncio.Future[None] = loop.create_future()
         waits.append(finished)
         await loop.create_connection(
-            lambda number=number, finished=finished: _Client(path, number, until, found, finished),  # type: ignore[misc]
+            lambda number=number, finished=finished: _Client(  # type: ignore[misc]
+                pushing=_SYSTEMS[system], path=path, number=number, until=until, posts=found, finished=finished
+            ),
             "127.0.0.1",
             port,
         )
@@ -150,14 +223,15 @@ async def posts(port: int, path: str, *, connections: int, seconds: float) -> _P
 
 def main() -> None:
     """Run the HTTP client as a program."""
-    port, path, connections, seconds = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
-    found = asyncio.run(posts(port, path, connections=connections, seconds=seconds))
+    system, port, path, connections, seconds = sys.argv[1:]
+    span = float(seconds)
+    found = asyncio.run(posts(system, port=int(port), path=path, connections=int(connections), seconds=span))
     ordered = sorted(found.seconds)
     print(
         json.dumps(
             {
                 "requests": len(ordered),
-                "per_second": len(ordered) / seconds,
+                "per_second": len(ordered) / span,
                 "p50_ms": ordered[len(ordered) // 2] * 1000,
                 "p99_ms": ordered[int(len(ordered) * 0.99)] * 1000,
                 "max_ms": ordered[-1] * 1000,

@@ -27,6 +27,12 @@ def description() -> dict[str, object]:
     }
 
 
+def cpu_seconds(pid: int) -> float:
+    """The processor time that a process has used so far, its threads included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def program_version(*command: str) -> str:
     """The first line that a program prints of its version."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)

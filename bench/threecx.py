@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ from typing import Any
 import psycopg
 
 from bench import load
-from bench.machine import program_version
+from bench.machine import cpu_seconds, program_version
 from bench.peers import rsyslog
 from support.daemon import Daemon
 from support.servers import PostgresServer, free_port, running
 
 AHEAD = 20_000  #: records between the sender and the database at most: the journal's depth stays flat
 FLOOD = 200_000  #: rsyslog starts its second worker only when far more than AHEAD records wait: measured besides
+SCRIPT_AHEAD = 2_000  #: for the script, which no queue makes faster
+LOOK_SECONDS = 60.0  #: that counting the script's rows may wait for the script
 WARM_UP_SECONDS = 5.0
 MEMORY_SAMPLES = 12
 
@@ -85,10 +88,10 @@ def _measure_daemon(*, database: str, seconds: float, work: Path) -> dict[str, A
         return int(daemon.metric("cdrhub_records_stored_total", result="applied"))
 
     try:
-        cpu_before = _cpu_seconds(daemon.pid)
+        cpu_before = cpu_seconds(daemon.pid)
         began = time.monotonic()
         rate = load.lines(port, lines(), committed=committed, warm_up=WARM_UP_SECONDS, seconds=seconds, ahead=AHEAD)
-        cpu = (_cpu_seconds(daemon.pid) - cpu_before) / (time.monotonic() - began)
+        cpu = (cpu_seconds(daemon.pid) - cpu_before) / (time.monotonic() - began)
         daemon.drained()
         stored = int(daemon.metric("cdrhub_records_stored_total", result="applied"))
         received = int(daemon.metric("cdrhub_records_received_total"))
@@ -109,11 +112,6 @@ def _measure_daemon(*, database: str, seconds: float, work: Path) -> dict[str, A
         "memory_mb_max": max(memory, default=None),
         "exit_status": status,
     }
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
 
 
 def postgresql(seconds: float) -> dict[str, Any]:
@@ -152,29 +150,38 @@ def postgresql(seconds: float) -> dict[str, Any]:
 
 
 def sqlite(seconds: float) -> dict[str, Any]:
-    """cdrhub and a commit-per-record script, each into an SQLite file of its own."""
+    """cdrhub and a commit-per-record script, each into an SQLite file of its own, one after the other. The script is
+    measured with SQLite's default journal, which is the one the gate is about, and with WAL."""
     with tempfile.TemporaryDirectory(prefix="cdrhub-bench-") as folder:
         work = Path(folder)
-        file = work / "peer.db"
-        port = free_port()
-        process = subprocess.Popen([sys.executable, "-m", "bench.peers.commit_per_record", str(port), str(file)])
-        try:
-            while not load.can_connect(port):
-                time.sleep(0.1)
-            database = sqlite3.connect(file)
+        default = _commit_per_record("DELETE", seconds=seconds, work=work)
+        wal = _commit_per_record("WAL", seconds=seconds, work=work)
+        hub = _measure_daemon(database=f"sqlite:///{work / 'hub.db'}", seconds=seconds, work=work)
+    return {
+        "cdrhub": hub,
+        "commit per record": {"per_second": default.per_second},
+        "commit per record, WAL": {"per_second": wal.per_second},
+        "ratio": hub["per_second"] / default.per_second,
+        "ratio_to_wal_peer": hub["per_second"] / wal.per_second,
+    }
+
+
+def _commit_per_record(journal: str, *, seconds: float, work: Path) -> load.Rate:
+    file = work / f"peer-{journal}.db"
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "bench.peers.commit_per_record", str(port), str(file), journal])
+    try:
+        while not load.can_connect(port):
+            time.sleep(0.1)
+        with closing(sqlite3.connect(file, timeout=LOOK_SECONDS)) as database:
 
             def committed() -> int:
                 row = database.execute("SELECT max(id) FROM lines").fetchone()
                 return row[0] or 0
 
-            rate = load.lines(port, lines(), committed=committed, warm_up=WARM_UP_SECONDS, seconds=seconds, ahead=2_000)
-            database.close()
-        finally:
-            process.terminate()
-            process.wait(30)
-        hub = _measure_daemon(database=f"sqlite:///{work / 'hub.db'}", seconds=seconds, work=work)
-    return {
-        "cdrhub": hub,
-        "commit per record": {"per_second": rate.per_second},
-        "ratio": hub["per_second"] / rate.per_second,
-    }
+            return load.lines(
+                port, lines(), committed=committed, warm_up=WARM_UP_SECONDS, seconds=seconds, ahead=SCRIPT_AHEAD
+            )
+    finally:
+        process.terminate()
+        process.wait(30)

@@ -19,7 +19,10 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from cdrhub.config import DatabaseConfig, HttpConfig, HubConfig, RetentionConfig, Token
+from cdrhub.config.redial import RedialConfig
+from cdrhub.redial.diallers import dialler_types
 from cdrhub.sources.base import SourceConfig
+from cdrhub.sources.dialler import DiallerConfig
 from cdrhub.sources.registry import names, system
 from cdrhub.sources.spans import write_duration
 
@@ -36,11 +39,17 @@ def tables() -> str:
         _table("[http]", "http.", HttpConfig),
         _table("[[http.tokens]]", "http.tokens.", Token),
         _table("[retention]", "retention.", RetentionConfig),
+        _table("[redial]", "redial.", RedialConfig),
+        _table("[redial.diallers.&lt;name&gt;]: every dialler", "redial.diallers.<name>.", DiallerConfig),
         _table("[sources.&lt;name&gt;]: every source", "sources.<name>.", SourceConfig),
     ]
     for name in names():
         model = system(name).config_model
         parts.append(_table(f"Sources of type {name}", "sources.<name>.", model, common=SourceConfig))
+    for name, kind in dialler_types().items():
+        parts.append(
+            _table(f"Diallers of type {name}", "redial.diallers.<name>.", kind.config_model, common=DiallerConfig)
+        )
     return "\n".join(parts)
 
 

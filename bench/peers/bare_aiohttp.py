@@ -1,4 +1,4 @@
-"""A bare aiohttp handler: reads the body, answers the same bytes as cdrhub, keeps nothing."""
+"""Bare aiohttp handlers: they read the body, answer the same bytes as cdrhub, keep nothing."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ from aiohttp import web
 REPLY = b'{"err":0,"errdesc":"OK"}'
 
 
-async def push(request: web.Request) -> web.Response:
-    """Answer at once."""
+async def voicenter(request: web.Request) -> web.Response:
+    """Answer at once in JSON."""
     await request.read()
     return web.Response(body=REPLY, content_type="application/json")
+
+
+async def astercc(request: web.Request) -> web.Response:
+    """Answer at once in text."""
+    await request.read()
+    return web.Response(text="OK")
 
 
 def main() -> None:
     """`python -m bench.peers.bare_aiohttp PORT`"""
     app = web.Application()
-    app.router.add_post("/push", push)
+    app.router.add_post("/voicenter", voicenter)
+    app.router.add_post("/astercc", astercc)
     web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print=None)
 
 

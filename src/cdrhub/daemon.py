@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 import structlog
 from aiohttp import web
 
-from cdrhub.config import Config
+from cdrhub.config import Config, HttpConfig
 from cdrhub.errors import CdrhubError
 from cdrhub.hub import Hub
 from cdrhub.listeners import bind
@@ -79,13 +79,7 @@ async def run(config: Config, load: Callable[[], Config]) -> None:
 async def serving(hub: Hub, *, tls: ssl.SSLContext | None) -> AsyncGenerator[None]:
     """The HTTP server of `hub`, while the context is open."""
     http = hub.config.http
-    guard = Guard(
-        tokens=[
-            Token(name=t.name, token=t.token.get_secret_value(), role=t.role, tenant=t.tenant) for t in http.tokens
-        ],
-        trusted_proxies=http.trusted_proxies,
-    )
-    app = make_app(routes=hub.routes, metrics=hub.metrics, guard=guard, readiness=hub, max_body=http.max_body)
+    app = make_app(routes=hub.routes, metrics=hub.metrics, guard=_guarding(hub), readiness=hub, max_body=http.max_body)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -104,6 +98,30 @@ async def serving(hub: Hub, *, tls: ssl.SSLContext | None) -> AsyncGenerator[Non
             yield
     finally:
         await runner.cleanup()
+
+
+def _guarding(hub: Hub) -> Callable[[], Guard]:
+    """The guard of the configuration as it is at the moment: a reload may change the tokens."""
+    known = hub.config.http
+    guard = _guard(known)
+
+    def current() -> Guard:
+        nonlocal known, guard
+        if hub.config.http is not known:
+            known = hub.config.http
+            guard = _guard(known)
+        return guard
+
+    return current
+
+
+def _guard(http: HttpConfig) -> Guard:
+    return Guard(
+        tokens=[
+            Token(name=t.name, token=t.token.get_secret_value(), role=t.role, tenant=t.tenant) for t in http.tokens
+        ],
+        trusted_proxies=http.trusted_proxies,
+    )
 
 
 async def _reload_on(hangup: asyncio.Event, *, hub: Hub, load: Callable[[], Config], notifier: SystemdNotifier) -> None:

@@ -14,15 +14,14 @@ import structlog
 
 from cdrhub.errors import CdrhubError, DecodeError, Reason
 from cdrhub.model.inference import decode_inference
-from cdrhub.model.record import INFERENCE, RawRecord, digest_of
+from cdrhub.model.record import INFERENCE, RawRecord
 from cdrhub.model.update import Decoded
-from cdrhub.sources.base import Decoder
+from cdrhub.sources.base import Decoder, refuse_partial
 from cdrhub.sources.registry import system
 from cdrhub.store.batch import Outcome
 
 log = structlog.get_logger(__name__)
 
-TOO_LONG = "too_long"  #: attribute of a record of which a source kept the first part only
 MAX_DETAIL = 500  #: characters of a suspended record's detail
 
 
@@ -80,10 +79,7 @@ class Decoders:
         try:
             if record.content_type == INFERENCE:
                 return decode_inference(record)
-            if record.attributes.get(TOO_LONG) and digest_of(record.body) == record.digest:  # not repaired since
-                return DecodeError(
-                    Reason.TOO_LONG, f"longer than is taken; the first {len(record.body)} bytes are kept"
-                )
+            refuse_partial(record)
             decoder = self._decoders.get(record.config_revision) or self._build(record.config_revision)
             return decoder(record)
         except DecodeError as error:

@@ -4,7 +4,6 @@
 
     CdrhubError
     ├── ConfigError        the TOML file cannot be used; names the key and says what to do
-    │   └── ImportOnly     a source of a type that can be decoded and imported, not yet listened to
     ├── AddressUnavailable a port cannot be had at the moment
     ├── DecodeError        one record cannot be understood; it is kept in suspense with `reason`
     ├── IntakeRefused      a record could not be made durable; the sender must keep it
@@ -49,10 +48,6 @@ class CdrhubError(Exception):
 
 class ConfigError(CdrhubError):
     """The configuration cannot be used."""
-
-
-class ImportOnly(ConfigError):
-    """A source of a type that can be decoded and imported, not yet listened to; the daemon leaves it out."""
 
 
 class AddressUnavailable(CdrhubError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -20,11 +20,12 @@ from cdrhub import __version__
 from cdrhub.clock import ClockWatch, spoken_offset
 from cdrhub.config import Config
 from cdrhub.decoders import Decoders, Revision
-from cdrhub.errors import CdrhubError, ConfigError, ImportOnly, IntakeRefused, StoreUnavailable
+from cdrhub.errors import CdrhubError, ConfigError, IntakeRefused, StoreUnavailable
 from cdrhub.intake import SourceIntake
 from cdrhub.journal import SUSPECT_STARTS, Journal
 from cdrhub.listeners import Listeners
 from cdrhub.metrics import Metrics
+from cdrhub.model.call import Call
 from cdrhub.model.inference import encode_inference
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
@@ -195,9 +196,7 @@ class Hub:
         Unchanged sources keep their connections. What cannot change in a running process is refused by name.
         """
         async with self._changing:
-            for key in ("hub", "database", "http"):
-                if getattr(self.config, key) != getattr(config, key):
-                    raise ConfigError(f"[{key}] cannot change while the daemon runs: restart it")
+            _refuse_fixed(self.config, config)
             before = self.config
             stays = {name for name in self._running if not _changed(name, before, config)}
             built = {name: source for name, source in _built(config).items() if name not in stays}
@@ -222,6 +221,8 @@ class Hub:
         log.info(
             "reloaded", action="reloaded", changed=sorted(gone.keys() | built.keys()), sources=sorted(self._running)
         )
+        if before.http.tokens != config.http.tokens:
+            log.info("tokens changed", action="tokens_changed", tokens=[token.name for token in config.http.tokens])
 
     # -- readiness -------------------------------------------------------------------------------------------------
 
@@ -270,6 +271,7 @@ class Hub:
             metrics=self.metrics,
             listeners=self._listeners,
             routes=self.routes,
+            open_calls=self._open_calls,
         )
         runner = Runner(source=source, config=config, intake=intake)
         task = asyncio.create_task(runner.run(), name=f"source {name}")
@@ -301,6 +303,15 @@ class Hub:
             settle_seconds=config.settle_seconds,
             decoder_revision=system(config.type).decoder_revision,
         )
+
+    async def _open_calls(self, source: str, *, silent_for: timedelta) -> Sequence[Call]:
+        """See `Intake.open_calls`."""
+        if not self._prepared:
+            raise StoreUnavailable("the database was not reached yet")
+        config = self.config.sources.get(source)
+        owner = config.into if config is not None and config.into else source
+        silent_since = datetime.now(UTC) - silent_for
+        return [found.call async for found in open_calls(self._store, silent_since=silent_since, source=owner)]
 
     def _observe(self, record: RawRecord, outcome: Outcome) -> None:
         """Remember when live calls ended; `_watch_clocks` looks at it now and then."""
@@ -408,16 +419,24 @@ class Hub:
 
 
 def _built(config: Config) -> dict[str, Source]:
-    """Every source of this configuration that can be listened to. Raises ConfigError that names the source."""
+    """Every source of this configuration. Raises ConfigError that names the source."""
     built = {}
     for name, table in config.sources.items():
         try:
             built[name] = system(table.type).source(table)
-        except ImportOnly as error:
-            log.warning("a source is left out", action="source_left_out", source=name, why=str(error))
         except ConfigError as error:
             raise ConfigError(f"sources.{name}: {error}") from error
     return built
+
+
+def _refuse_fixed(before: Config, after: Config) -> None:
+    """Raise ConfigError where what cannot change in a running process differs."""
+    for key in ("hub", "database"):
+        if getattr(before, key) != getattr(after, key):
+            raise ConfigError(f"[{key}] cannot change while the daemon runs: restart it")
+    tokens = {"tokens": after.http.tokens}
+    if before.http.model_copy(update=tokens) != after.http:
+        raise ConfigError("[http] cannot change while the daemon runs, but for [[http.tokens]]: restart it")
 
 
 def _changed(name: str, old: Config, new: Config) -> bool:

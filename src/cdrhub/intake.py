@@ -11,14 +11,15 @@ import asyncio
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import nan
-from typing import Any
+from typing import Any, Protocol
 
 from cdrhub.errors import IntakeRefused
 from cdrhub.journal import Journal, size_of
 from cdrhub.listeners import Listeners
 from cdrhub.metrics import Metrics
+from cdrhub.model.call import Call
 from cdrhub.model.inference import encode_inference
 from cdrhub.model.record import INFERENCE, RawRecord, digest_of
 from cdrhub.model.update import storable_json
@@ -27,6 +28,13 @@ from cdrhub.sources.base import HttpHandler
 
 MAX_BODY = 16 * 1024 * 1024  #: bytes of one record; MariaDB's and PostgreSQL's drivers take it in one packet
 REFUSED_PAUSE_SECONDS = 0.05  #: at least, until what the journal refused is offered again
+
+
+class OpenCalls(Protocol):
+    """Where an intake learns which calls of a source have no end yet."""
+
+    async def __call__(self, source: str, *, silent_for: timedelta) -> Sequence[Call]:
+        """See `Intake.open_calls`."""
 
 
 class SourceIntake:
@@ -42,6 +50,7 @@ class SourceIntake:
         metrics: Metrics,
         listeners: Listeners,
         routes: Routes,
+        open_calls: OpenCalls,
     ) -> None:
         self._source = source
         self._hub = hub
@@ -50,6 +59,7 @@ class SourceIntake:
         self._metrics = metrics
         self._listeners = listeners
         self._routes = routes
+        self._open_calls = open_calls
         self.links: dict[str, str] = {}
         self.last_record_at: datetime | None = None
         self._received = metrics.received.labels(source)
@@ -144,6 +154,10 @@ class SourceIntake:
             config_revision=self._revision,
         )
         await self._journal.append([record], reserved=True)
+
+    async def open_calls(self, *, silent_for: timedelta = timedelta(0)) -> Sequence[Call]:
+        """The calls without an end to which this source's records belong. Raises StoreUnavailable."""
+        return await self._open_calls(self._source, silent_for=silent_for)
 
     def position(self, key: str) -> str | None:
         """The value last remembered under `key`."""

@@ -23,6 +23,7 @@ from cdrhub.decoders import Decoders, Revision, UnknownRevision
 from cdrhub.errors import DecodeError, Reason, StoreUnavailable
 from cdrhub.journal import Entry, Journal
 from cdrhub.metrics import Metrics
+from cdrhub.model.agent import AgentState
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Ignored
 from cdrhub.sometimes import Sometimes
@@ -215,7 +216,7 @@ class Pipeline:
             self._metrics.ignored.labels(record.source, outcome.why).inc()
             if outcome.warning:
                 log.warning(outcome.warning, action="ignored_message", source=record.source)
-        elif isinstance(outcome, CallUpdate) and "unmapped_word" in outcome.flags:
+        elif isinstance(outcome, CallUpdate | AgentState) and "unmapped_word" in outcome.flags:
             self._metrics.unmapped.labels(record.source).inc()
         self._observer(record, outcome)
 

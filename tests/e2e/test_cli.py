@@ -276,11 +276,13 @@ def test_an_online_check_makes_no_database(folder: Path) -> None:
 
 
 def test_a_simulated_pbx_says_why_it_sends_nothing(tmp_path: Path) -> None:
-    done = cdrhub("simulate", "3cx", "--to", "127.0.0.1:1", "--seconds", "0.2", folder=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr == (
-        "cdrhub: 127.0.0.1:1: connection refused: does the hub run, and does the source listen there?; trying again\n"
-    )
+    dead = ("simulate", "3cx", "--to", "127.0.0.1:1", "--rate", "100", "--seconds", "1")
+    why = "cdrhub: 127.0.0.1:1: connection refused: does the hub run, and does the source listen there?"
+    done = cdrhub(*dead, folder=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (UNAVAILABLE, "", f"{why}\n")
+    waiting = cdrhub(*dead, "--wait", folder=tmp_path)
+    assert (waiting.returncode, waiting.stderr) == (1, f"{why}; trying again\n")
+    assert waiting.stdout.startswith("0 lines of")
 
 
 def test_who_acts_is_known_without_the_variables_of_a_login(imported: Path) -> None:
@@ -446,7 +448,7 @@ def test_a_record_comes_from_standard_input(imported: Path) -> None:
 def test_a_replay_with_the_settings_of_today_shows_each_field_first(imported: Path) -> None:
     (imported / "config.toml").write_text(SOURCE + 'timezone = "Africa/Lagos"\n')
     nothing = cdrhub("replay", "--source", "lagos", "--dry-run", folder=imported)
-    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "no call differs\n", "")
+    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "nothing differs\n", "")
     current = ("replay", "--source", "lagos", "--with-config", "current", "--format", "ndjson")
     dry = cdrhub(*current, "--dry-run", folder=imported)
     assert dry.stderr == "cdrhub: would be 2 changed\n"
@@ -457,6 +459,41 @@ def test_a_replay_with_the_settings_of_today_shows_each_field_first(imported: Pa
     assert real.stdout == dry.stdout
     assert rows("calls", "--agent", "114", folder=imported)[0]["started_at"] == "2020-06-29T06:53:11+00:00"
     assert cdrhub(*current, folder=imported).stdout == ""
+
+
+AGENTS = (
+    b"event=login&agentno=7001&AgentGroupId=301&eventTime=2026-03-09 08:00:00&\n"
+    b"event=paused&agentno=7001&eventTime=2026-03-09 10:00:00&\n"
+    b"event=hangupacw&agentno=7002&eventTime=2026-03-09 10:30:00&\n"
+)
+SHANGHAI = '[sources.shanghai]\ntype = "astercc"\npath = "/ingest/astercc/0123456789abcdef"\n'
+
+
+def test_states_of_agents_are_listed_and_replayed(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(SHANGHAI + 'timezone = "Asia/Shanghai"\n')
+    done = cdrhub("import", "shanghai", "-", folder=tmp_path, stdin=AGENTS)
+    assert done.stdout.startswith("3 records: 3 new, 0 already there, 0 in suspense, 0 without a call; 0 calls created")
+    table = cdrhub("agents", folder=tmp_path).stdout
+    assert re.findall("wrap_up|on_break|available", table) == ["wrap_up", "on_break", "available"]
+    assert [row["at"] for row in rows("agents", "--agent", "7001", folder=tmp_path)] == [
+        "2026-03-09T02:00:00+00:00",
+        "2026-03-09T00:00:00+00:00",
+    ]
+    (one,) = rows("agents", "--since", "2026-03-09T01:00", "--kind", "status", "--source", "shanghai", folder=tmp_path)
+    assert (one["state"], one["state_raw"], one["queue"], one["flags"]) == ("on_break", "paused", None, [])
+    (tmp_path / "config.toml").write_text(SHANGHAI + 'timezone = "UTC"\n')
+    current = ("replay", "--source", "shanghai", "--with-config", "current", "--format", "ndjson")
+    dry = cdrhub(*current, "--dry-run", folder=tmp_path)
+    assert dry.stderr == "cdrhub: would be 3 changed\n"
+    changes = [json.loads(line) for line in dry.stdout.splitlines()]
+    assert {re.sub(r"\d+\.at", "N.at", one["column"]) for one in changes} == {
+        "agent 7001, record N.at",
+        "agent 7002, record N.at",
+    }
+    assert {one["after"][11:16] for one in changes} == {"08:00", "10:00", "10:30"}
+    assert cdrhub(*current, folder=tmp_path).stdout == dry.stdout
+    assert {row["at"][11:16] for row in rows("agents", folder=tmp_path)} == {"08:00", "10:00", "10:30"}
+    assert cdrhub(*current, folder=tmp_path).stdout == ""
 
 
 def test_coverage_of_a_source_that_was_never_heard(folder: Path) -> None:

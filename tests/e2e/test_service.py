@@ -148,6 +148,43 @@ def test_a_reload_to_a_taken_port_is_refused_whole(tmp_path: Path) -> None:
         assert stored.execute("SELECT tenant FROM calls").fetchall() == [("",)]
 
 
+def status_of(daemon: Daemon, token: str) -> int:
+    """What /metrics answers to a token."""
+    asked = urllib.request.Request(f"http://127.0.0.1:{daemon.http_port}/metrics")
+    asked.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_a_token_is_exchanged_by_a_reload_and_nothing_else_of_http(tmp_path: Path) -> None:
+    old, new = "old-token-0123456789", "new-token-0123456789"
+    entry = '[[http.tokens]]\nname = "{}"\ntoken = "{}"\n'
+    daemon = Daemon(
+        tmp_path,
+        database=f"sqlite:///{tmp_path / 'hub.db'}",
+        sources=source(free_port()),
+        extra=entry.format("bi", old),
+    )
+    with started(daemon):
+        assert (status_of(daemon, old), status_of(daemon, new)) == (200, 401)
+        first = daemon.config.read_text()
+        daemon.config.write_text(first.replace(old, new))
+        daemon.signal(signal.SIGHUP)
+        wait_for_log(daemon, "tokens_changed")
+        assert (status_of(daemon, old), status_of(daemon, new)) == (401, 200)
+        daemon.config.write_text(first.replace(f":{daemon.http_port}", f":{free_port()}"))
+        daemon.signal(signal.SIGHUP)
+        wait_for_log(daemon, "reload_refused")
+        assert "[http] cannot change while the daemon runs, but for [[http.tokens]]" in daemon.log.read_text()
+        assert (status_of(daemon, old), status_of(daemon, new)) == (401, 200)
+        for secret in (old, new):
+            assert secret not in daemon.log.read_text()
+        assert daemon.stop() == 0
+
+
 def test_no_push_meets_a_closed_door_while_its_source_is_exchanged(tmp_path: Path) -> None:
     path = "/ingest/voicenter/0123456789abcdef-secret"
     vendor = f'[sources.vendor]\ntype = "voicenter"\npath = "{path}"\nregion = "IL"\n'

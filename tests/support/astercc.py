@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+from yarl import URL
+
+from cdrhub.intake import MAX_BODY
 from cdrhub.model.call import Call
 from cdrhub.model.fold import fold
 from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import CallUpdate, Decoded
 from cdrhub.sources.astercc import SYSTEM
-from cdrhub.sources.astercc.config import AsterCCSettings
+from cdrhub.sources.astercc.config import AsterCCConfig, AsterCCSettings
+from support.intake import RecordingIntake, until
 
+PATH = "/ingest/astercc/a-secret-of-many-letters"
 CAPTURES = Path(__file__).parents[1] / "captures" / "astercc"
 SETTINGS: dict[str, Any] = {
     "timezone": "Asia/Shanghai",
@@ -65,3 +74,24 @@ def event(source: str, word: str, second: int, **fields: str) -> bytes:
         "agentno": "7001",
     }
     return b"".join(f"{key}={value}&".encode() for key, value in (said | fields).items())
+
+
+@asynccontextmanager
+async def served(intake: RecordingIntake, *, client_max_size: int = MAX_BODY, **config: Any) -> AsyncGenerator[str]:
+    """A session of the source behind a real HTTP server; yields the URL to push to."""
+    source = SYSTEM.source(AsterCCConfig(path=PATH, **config))
+    async with intake.http_server(client_max_size=client_max_size) as base:
+        session = asyncio.create_task(source.session(intake))
+        try:
+            await until(lambda: intake.mounted, "the source mounts its path")
+            yield base + PATH
+        finally:
+            session.cancel()
+            await asyncio.gather(session, return_exceptions=True)
+
+
+async def push(url: str, body: bytes | None, *, method: str = "POST", query: str = "") -> tuple[int, str, bytes]:
+    """Status, content type and text of the answer. The query goes out as it is written."""
+    target = URL(f"{url}?{query}" if query else url, encoded=True)
+    async with aiohttp.ClientSession() as client, client.request(method, target, data=body) as answer:
+        return answer.status, answer.content_type, await answer.read()

@@ -12,12 +12,14 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
 
-from cdrhub.errors import IntakeRefused
+from cdrhub.errors import IntakeRefused, StoreUnavailable
 from cdrhub.intake import MAX_BODY
+from cdrhub.model.call import Call
 from cdrhub.sources.base import HttpHandler
 
 WAIT_SECONDS = 20.0  #: until a test that waits for something gives up
@@ -47,6 +49,8 @@ class RecordingIntake:
         self.links: dict[str, str] = {}
         self.link_log: list[tuple[str, str]] = []  #: ("up" or "down", link)
         self.refusing = False
+        self.calls: list[tuple[Call, timedelta]] = []  #: open calls, and how long each has been silent
+        self.database_away = False
         self.slow_seconds = 0.0
         self._room = asyncio.Event()
         self._room.set()
@@ -112,6 +116,11 @@ class RecordingIntake:
         if self.refusing:
             raise IntakeRefused("refusing")
         self.inferences.append(dict(inference))
+
+    async def open_calls(self, *, silent_for: timedelta = timedelta(0)) -> Sequence[Call]:
+        if self.database_away:
+            raise StoreUnavailable("away")
+        return [call for call, silence in self.calls if silence >= silent_for]
 
     def position(self, key: str) -> str | None:
         return self.positions.get(key)

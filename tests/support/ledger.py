@@ -11,12 +11,13 @@ import orjson
 from sqlalchemy import Table, select
 
 from cdrhub.errors import DecodeError, Reason
+from cdrhub.model.agent import AgentKind, AgentState, AgentWord
 from cdrhub.model.inference import Coverage, coverage_inference, decode_inference, encode_inference
 from cdrhub.model.record import INFERENCE, RawRecord, digest_of
 from cdrhub.model.update import CallUpdate, Ignored, LegUpdate, storable
 from cdrhub.store import Store
 from cdrhub.store.batch import Item, Outcome
-from cdrhub.store.tables import call_legs, calls, coverage, outbox, records
+from cdrhub.store.tables import agent_states, call_legs, calls, coverage, outbox, records
 
 START = datetime(2026, 3, 9, 10, 0, 0, 123456, tzinfo=UTC)
 TEXT = "application/json"
@@ -34,6 +35,11 @@ def message(key: str, kind: str = "cdr", **said: Any) -> bytes:
     A time is a number of seconds after START in a field that ends in `_at`.
     """
     return orjson.dumps({"key": key, "kind": kind, **said}, option=orjson.OPT_SORT_KEYS)
+
+
+def of_agent(agent: str, state: str, *, kind: str = "state", **said: Any) -> bytes:
+    """One message of an agent: `seconds` after START, `reason`, `queue`, `sequence`, `flags`."""
+    return orjson.dumps({"agent": agent, "state": state, "kind": kind, **said}, option=orjson.OPT_SORT_KEYS)
 
 
 def ended(key: str, number: int = 0, **values: Any) -> bytes:
@@ -142,6 +148,18 @@ def decode(got: RawRecord) -> Outcome:
         said = orjson.loads(got.body)
     except orjson.JSONDecodeError as error:
         return DecodeError(Reason.UNPARSABLE, f"no JSON: {error}")
+    if "agent" in said:
+        return AgentState(
+            kind=AgentKind(said["kind"]),
+            agent_id=said["agent"],
+            state=AgentWord(said["state"]),
+            state_raw=said["state"].upper(),
+            at=at(said["seconds"]) if "seconds" in said else None,
+            reason=said.get("reason"),
+            queue=said.get("queue"),
+            sequence=said.get("sequence"),
+            flags=tuple(said.get("flags", ())),
+        )
     if "key" not in said:
         return Ignored(why="heartbeat") if "heartbeat" in said else DecodeError(Reason.MISSING_KEY, "key is missing")
     flags = set(said.get("flags", ()))
@@ -217,7 +235,8 @@ async def call_of(store: Store, key: str, *, source: str = "lagos") -> dict[str,
 
 
 async def settled_rows(store: Store) -> dict[str, Any]:
-    """Everything that must not depend on the way in which the records came: calls and legs by key, records, coverage.
+    """Everything that must not depend on the way in which the records came: calls and legs by key, records,
+    coverage, states of agents.
 
     Ids, revisions and the time of the write are left out.
     """
@@ -234,6 +253,9 @@ async def settled_rows(store: Store) -> dict[str, Any]:
             for row in await rows(store, records)
         },
         "coverage": [_without(row, ("id",)) for row in await rows(store, coverage)],
+        "agent_states": {
+            (row["source"], row["digest"]): _without(row, ("id",)) for row in await rows(store, agent_states)
+        },
     }
 
 

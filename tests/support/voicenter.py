@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from cdrhub.intake import MAX_BODY
 from cdrhub.model.call import Call
 from cdrhub.model.fold import fold
 from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.voicenter import SYSTEM
-from cdrhub.sources.voicenter.config import VoicenterSettings
+from cdrhub.sources.voicenter.config import VoicenterConfig, VoicenterSettings
+from support.intake import RecordingIntake, until
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "voicenter"
 RECEIVED = datetime(2026, 1, 1, tzinfo=UTC)
+PATH = "/ingest/voicenter/a-secret-of-many-letters"
 
 
 def record_of(body: bytes, *, content_type: str = "application/json", **attributes: Any) -> RawRecord:
@@ -48,3 +54,17 @@ def cdr(kind: str = "Incoming Call", status: str = "ANSWER", **fields: Any) -> b
 def call_of(*parts: bytes, **settings: Any) -> Call:
     """The call that these bodies make."""
     return fold([decoded(body, **settings) for body in parts])
+
+
+@asynccontextmanager
+async def served(intake: RecordingIntake, *, client_max_size: int = MAX_BODY, **config: Any) -> AsyncGenerator[str]:
+    """A session of the source behind a real HTTP server; yields the URL to push to."""
+    source = SYSTEM.source(VoicenterConfig(path=PATH, **config))
+    async with intake.http_server(client_max_size=client_max_size) as base:
+        session = asyncio.create_task(source.session(intake))
+        try:
+            await until(lambda: intake.mounted, "the source mounts its path")
+            yield base + PATH
+        finally:
+            session.cancel()
+            await asyncio.gather(session, return_exceptions=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,17 @@ from cdrhub.intake import SourceIntake
 from cdrhub.journal import Journal
 from cdrhub.listeners import Listeners
 from cdrhub.metrics import Metrics
+from cdrhub.model.call import Call
 from cdrhub.routes import Routes
 from support.journal import bodies
 
 APPEND_MAX_BYTES = 2_000
 DAY = 86_400
+
+
+async def no_calls(source: str, *, silent_for: timedelta) -> Sequence[Call]:
+    """The open calls of a database without any."""
+    return ()
 
 
 @contextlib.asynccontextmanager
@@ -33,6 +40,7 @@ async def intake_of(directory: Path, *, max_bytes: int = 1 << 30) -> AsyncIterat
         metrics=Metrics(),
         listeners=Listeners(),
         routes=Routes(),
+        open_calls=no_calls,
     )
     try:
         yield intake, journal

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cdrhub import __version__
-from cdrhub.cli import calls, coverage, demo, importing, replay, service, simulate, suspense
+from cdrhub.cli import agents, calls, coverage, demo, importing, replay, service, simulate, suspense
 
 app = typer.Typer(
     name="cdrhub",
@@ -38,6 +38,7 @@ def _root(
 
 service.register(app)
 calls.register(app)
+agents.register(app)
 suspense.register(app)
 replay.register(app)
 importing.register(app)

@@ -1,4 +1,4 @@
-"""`cdrhub replay`: old calls folded anew from their records, by this version's decoders."""
+"""`cdrhub replay`: old calls and states of agents made anew from their records, by this version's decoders."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -58,7 +59,7 @@ def replay(
     form: FormatOption = Format.TABLE,
     timezone: ZoneOption = "UTC",
 ) -> None:
-    """Fold calls anew from their records, and show what changes, field by field.
+    """Fold calls anew from their records, read states of agents anew, and show what changes, field by field.
 
     --since and --until are of the time at which the records were received. Records are read with the settings under
     which they came, so that a later change of field order or zone cannot shift old columns; --with-config current
@@ -72,25 +73,28 @@ def replay(
     settings = loaded(config)
     if source is not None:
         known_source(settings, source)
-    from cdrhub.store.replay import replay as replayed  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.store.agent_replay import replay_states  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.store.replay import replay as replayed  # noqa: PLC0415
 
     found: Counter[str] = Counter()
     with opened(settings) as database, _progress() as progress:
         if not dry_run:
             database.run(database.reader.remember(database.store))
-        differences = database.each(
-            replayed(
-                database.store,
-                reread=database.reader.current if with_config is WithConfig.CURRENT else database.reader.item,
-                since=when.since,
-                until=when.until,
-                source=source,
-                dry_run=dry_run,
-                progress=progress,
-            )
+        reread = database.reader.current if with_config is WithConfig.CURRENT else database.reader.item
+        folded = replayed(
+            database.store,
+            reread=reread,
+            since=when.since,
+            until=when.until,
+            source=source,
+            dry_run=dry_run,
+            progress=progress,
         )
-        rows = _rows(differences, found)
-        show(Listing(columns=COLUMNS, brief=BRIEF, rows=rows, empty="no call differs"), form=form, zone=local)
+        states = replay_states(
+            database.store, reread=reread, since=when.since, until=when.until, source=source, dry_run=dry_run
+        )
+        rows = _rows(chain(database.each(folded), database.each(states)), found)
+        show(Listing(columns=COLUMNS, brief=BRIEF, rows=rows, empty="nothing differs"), form=form, zone=local)
     if found:
         counts = ", ".join(f"{found[word]} {word}" for word in ORDER if found[word])
         say(f"{'would be ' if dry_run else ''}{counts}")

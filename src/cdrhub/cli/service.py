@@ -50,13 +50,17 @@ def check(
     config: ConfigFile = None,
     *,
     online: Annotated[
-        bool, typer.Option("--online", help="Also try the database and the ports, and show what each source promises.")
+        bool,
+        typer.Option(
+            "--online", help="Also try the database, ports and phone systems, and show what each source promises."
+        ),
     ] = False,
 ) -> int:
     """Check the configuration: exit 0 if the daemon would start with it, 78 if not.
 
-    Every problem is one line with file, line and key. With --online the database and the ports are tried too (exit
-    69 if one cannot be had), and the delivery contract of each source is shown.
+    Every problem is one line with file, line and key. With --online the database, the ports and the phone systems that
+    can be looked at without taking records are tried too (exit 69 if one cannot be had), and the delivery contract of
+    each source is shown.
     """
     settings = loaded(config)
     from cdrhub.web.tls import server_context  # noqa: PLC0415
@@ -70,7 +74,7 @@ def check(
     if not online:
         return Exit.OK
     _show_contracts(settings)
-    failures = [*_database_failures(settings), *_port_failures(settings)]
+    failures = [*_database_failures(settings), *_port_failures(settings), *_source_failures(settings)]
     for failure in failures:
         say(failure)
     return Exit.UNAVAILABLE if failures else Exit.OK
@@ -111,17 +115,14 @@ def schema() -> None:
 
 
 def _build_sources(config: Config) -> None:
-    """Build every source as a start would, without connecting; say which can only be imported. ConfigError names those
-    that refuse."""
-    from cdrhub.errors import ConfigError, ImportOnly  # noqa: PLC0415
+    """Build every source as a start would, without connecting. ConfigError names those that refuse."""
+    from cdrhub.errors import ConfigError  # noqa: PLC0415
     from cdrhub.sources.registry import system  # noqa: PLC0415
 
     refused = []
     for name, source in config.sources.items():
         try:
             system(source.type).source(source)
-        except ImportOnly as error:
-            say(f"{config.file}: sources.{name}: {spoken(error)}")
         except ConfigError as error:
             refused.append(f"{config.file}: sources.{name}: {spoken(error)}")
     if refused:
@@ -228,4 +229,24 @@ def _port_failures(config: Config) -> list[str]:
             failures.append(f"{spoken(error)} (a daemon that runs already has it)")
         else:
             typer.echo(f"{key}: {address} is free")
+    return failures
+
+
+def _source_failures(config: Config) -> list[str]:
+    """Phone systems that cannot be reached, of those that can be tried without taking anything from them."""
+    from cdrhub.errors import SourceSignal  # noqa: PLC0415
+    from cdrhub.sources.base import Probed  # noqa: PLC0415
+    from cdrhub.sources.registry import system  # noqa: PLC0415
+
+    failures = []
+    for name, table in config.sources.items():
+        try:
+            source = system(table.type).source(table)
+            if not isinstance(source, Probed):
+                continue
+            said = asyncio.run(source.probe())
+        except SourceSignal as error:
+            failures.append(f"sources.{name}: {spoken(error)}")
+        else:
+            typer.echo(f"sources.{name}: {said}")
     return failures

@@ -24,6 +24,7 @@ def disagreements(config: Config) -> Iterator[Problem]:
     yield from _ingest_paths(config)
     yield from _addresses(config)
     yield from _owners(config)
+    yield from _diallers(config)
 
 
 def _tokens(config: Config) -> Iterator[Problem]:
@@ -108,6 +109,18 @@ def _owners(config: Config) -> Iterator[Problem]:
             yield ("sources", name, "into"), f"there is no source {owner!r}{nearest(owner, config.sources)}"
         elif config.sources[owner].into is not None:
             yield ("sources", name, "into"), f"the source {owner!r} has an `into` itself: name that one"
+
+
+def _diallers(config: Config) -> Iterator[Problem]:
+    for name, source in config.sources.items():
+        if source.dialler is None:
+            continue
+        where = ("sources", name, "dialler")
+        if source.dialler not in config.redial.diallers:
+            hint = nearest(source.dialler, config.redial.diallers)
+            yield where, f"there is no table [redial.diallers.{source.dialler}]{hint}"
+        if source.into is not None:
+            yield where, f"its records belong to the calls of {source.into!r}: name the dialler there"
 
 
 def _variable(name: str) -> str:

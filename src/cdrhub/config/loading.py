@@ -20,28 +20,31 @@ from cdrhub.config.keylines import KeyPath, key_lines, line_of
 from cdrhub.config.model import (
     FILLED_BY_THE_HUB,
     MAX_SOURCES,
-    NAME_PATTERN,
     Config,
     DatabaseConfig,
     HttpConfig,
     HubConfig,
     RetentionConfig,
-    Table,
 )
 from cdrhub.config.problems import humanised, nearest
+from cdrhub.config.redial import MAX_DIALLERS, RedialConfig
 from cdrhub.config.references import Resolver
+from cdrhub.config.table import NAME_PATTERN, Table
 from cdrhub.errors import ConfigError
+from cdrhub.redial.diallers import dialler_type
 from cdrhub.sources.base import DirectoryEntry, SourceConfig
+from cdrhub.sources.dialler import DiallerConfig
 from cdrhub.sources.registry import system
 
 MAX_FILE_BYTES = 1024**2
-LATER_TABLES = ("redial", "broadcast", "diallers")  #: of the design, not of this version
+LATER_TABLES = ("broadcast",)  #: of the design, not of this version
 
 _SECTIONS: Mapping[str, type[Table]] = {
     "hub": HubConfig,
     "database": DatabaseConfig,
     "http": HttpConfig,
     "retention": RetentionConfig,
+    "redial": RedialConfig,
 }
 _TOP_LEVEL = (*_SECTIONS, "sources")
 _TOML_POSITION = re.compile(r"\s*\((?:at line (?P<line>\d+), column \d+|at end of document)\)$")
@@ -142,6 +145,8 @@ class _Reading:
         if not isinstance(table, dict):
             self._report((name,), f"must be a table: write [{name}]")
             return None
+        if model is RedialConfig:
+            return self._redial(table)
         section = self._validated(model, table, self._document.get(name, {}), (name,))
         if isinstance(section, HubConfig):
             return section.model_copy(update={"data_dir": self._folder / section.data_dir})
@@ -154,6 +159,43 @@ class _Reading:
                     self._report(("http", key), f"there is no file {file}")
             return section.model_copy(update={key: self._folder / file for key, file in files.items() if file})
         return section
+
+    def _redial(self, table: dict[str, Any]) -> RedialConfig | None:
+        """`[redial]`; each of its diallers is checked by the model of its type."""
+        plain = {key: value for key, value in table.items() if key != "diallers"}
+        section = self._validated(RedialConfig, plain, self._document["redial"] if table else {}, ("redial",))
+        where: KeyPath = ("redial", "diallers")
+        tables = table.get("diallers", {})
+        if not isinstance(tables, dict):
+            self._report(where, "must be tables: write [redial.diallers.<name>]")
+            return None
+        if len(tables) > MAX_DIALLERS:
+            self._report(where, f"there are more than {MAX_DIALLERS} diallers")
+        diallers = {}
+        for name, its in tables.items():
+            if not re.fullmatch(NAME_PATTERN, name):
+                self._report(
+                    (*where, name),
+                    "a dialler's name begins with a-z or 0-9 and has up to 63 of the characters a-z 0-9 _ -",
+                )
+            elif (dialler := self._dialler((*where, name), its)) is not None:
+                diallers[name] = dialler
+        return section.model_copy(update={"diallers": diallers}) if section is not None else None
+
+    def _dialler(self, where: KeyPath, table: Any) -> DiallerConfig | None:
+        if not isinstance(table, dict):
+            self._report(where, f"must be a table: write [{dotted(where)}]")
+            return None
+        word = table.get("type")
+        if not isinstance(word, str):
+            self._report((*where, "type"), 'is missing: what dials, e.g. type = "webhook"')
+            return None
+        try:
+            model = dialler_type(word).config_model
+        except ConfigError as error:
+            self._report((*where, "type"), str(error))
+            return None
+        return self._validated(model, table, self._document["redial"]["diallers"][where[-1]], where)
 
     def _absolute_url(self, url: SecretStr) -> SecretStr:
         """A relative SQLite file is relative to the folder of the configuration, as every other path."""
@@ -206,9 +248,6 @@ class _Reading:
         except ConfigError as error:
             self._report((*where, "type"), str(error))
             return None
-        if "dialler" in table and "dialler" not in model.model_fields:
-            self._report((*where, "dialler"), "this version of cdrhub does not redial yet: take it out")
-            table = {key: value for key, value in table.items() if key != "dialler"}
         for key in FILLED_BY_THE_HUB & table.keys():
             self._report((*where, key), "there is no such key: name a CSV file with `directory`")
         source = self._validated(model, table, self._document["sources"][name], where)

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, SerializeAsAny, field_validator
+from pydantic import AfterValidator, Field, SecretStr, SerializeAsAny, field_validator
 from pydantic import model_validator as check_table
 
 from cdrhub.addresses import split_address
+from cdrhub.config.redial import RedialConfig
 from cdrhub.config.revision import decode_revision
+from cdrhub.config.table import NAME_PATTERN, Table
 from cdrhub.sources.base import DecodeSettings, DirectoryEntry, SourceConfig
 
-MAX_NAME = 63  #: characters of the name of a source or a token
-NAME_PATTERN = rf"^[a-z0-9][a-z0-9_-]{{0,{MAX_NAME - 1}}}$"
 MIN_SECRET = 16  #: characters of a token, and of the secret in an ingest path
 MAX_TOKENS = 1_000
 MAX_SOURCES = 1_000
@@ -54,12 +54,6 @@ def _network(value: Any) -> IPv4Network | IPv6Network:
 
 
 Address = Annotated[str, AfterValidator(_address)]
-
-
-class Table(BaseModel):
-    """A table of the file: unknown keys are errors, nothing changes after loading, no error shows its input."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class HubConfig(Table):
@@ -205,6 +199,7 @@ class Config(Table):
     database: DatabaseConfig = DatabaseConfig()
     http: HttpConfig = HttpConfig()
     retention: RetentionConfig = RetentionConfig()
+    redial: RedialConfig = RedialConfig()
     sources: Mapping[str, SerializeAsAny[SourceConfig]] = Field(default_factory=dict)
     entries: Mapping[str, tuple[DirectoryEntry, ...]] = Field(default_factory=dict)
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cdrhub.config.keylines import KeyPath
-from cdrhub.config.model import FILLED_BY_THE_HUB, MAX_NAME, NAME_PATTERN
+from cdrhub.config.model import FILLED_BY_THE_HUB
+from cdrhub.config.table import MAX_NAME, NAME_PATTERN
 
 MAX_SHOWN = 60  #: characters of a value that a message shows
 

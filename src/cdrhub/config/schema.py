@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from cdrhub.config.model import FILLED_BY_THE_HUB, NAME_PATTERN, DatabaseConfig, HttpConfig, HubConfig, RetentionConfig
+from cdrhub.config.model import FILLED_BY_THE_HUB, DatabaseConfig, HttpConfig, HubConfig, RetentionConfig
+from cdrhub.config.redial import RedialConfig
+from cdrhub.config.table import NAME_PATTERN
+from cdrhub.redial.diallers import dialler_types
+from cdrhub.sources.dialler import DiallerConfig
 from cdrhub.sources.registry import systems
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -16,48 +21,64 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "database": DatabaseConfig,
     "http": HttpConfig,
     "retention": RetentionConfig,
+    "redial": RedialConfig,
 }
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema of the whole file; a source's table is told by its `type`, for every installed system."""
-    models = {name: system.config_model for name, system in systems().items()}
+    """The schema of the whole file; the table of a source or a dialler is told by its `type`, for all that are
+    installed."""
+    sources = {name: system.config_model for name, system in systems().items()}
+    diallers = {name: kind.config_model for name, kind in dialler_types().items()}
+    models: list[type[BaseModel]] = [*_SECTIONS.values(), *sources.values(), *diallers.values()]
     references, definitions = models_json_schema(
-        [(model, "validation") for model in (*_SECTIONS.values(), *models.values())], ref_template="#/$defs/{model}"
+        [(model, "validation") for model in models], ref_template="#/$defs/{model}"
     )
+    titles = {model: references[(model, "validation")]["$ref"].rpartition("/")[2] for model in models}
     found: dict[str, Any] = dict(definitions.get("$defs", {}))
-    variants = []
-    own = {references[(model, "validation")]["$ref"].rpartition("/")[2] for model in models.values()}
-    for name, model in models.items():
-        title = references[(model, "validation")]["$ref"].rpartition("/")[2]
-        table = dict(found[title])
-        properties = {
-            key: _without_secret(field) for key, field in table["properties"].items() if key not in FILLED_BY_THE_HUB
-        }
-        table["properties"] = {**properties, "type": {"const": name, "description": "The phone system."}}
-        table["required"] = sorted({*table.get("required", ()), "type"})
-        table["title"] = name
-        found[f"Source_{name}"] = table
-        variants.append({"$ref": f"#/$defs/Source_{name}"})
-    for title in own:
-        del found[title]
-    sections = {name: references[(model, "validation")] for name, model in _SECTIONS.items()}
+    of_sources = _variants(found, titles, sources, prefix="Source", meaning="The phone system.")
+    of_diallers = _variants(found, titles, diallers, prefix="Dialler", meaning="What dials.")
+    redial = found[titles[RedialConfig]]["properties"]
+    redial["diallers"] = {"description": redial["diallers"]["description"], **of_diallers}
+    for title in {titles[model] for model in (*sources.values(), *diallers.values())} | {DiallerConfig.__name__}:
+        found.pop(title, None)
     return {
         "$schema": _DIALECT,
         "title": "cdrhub configuration",
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            **sections,
+            **{name: references[(model, "validation")] for name, model in _SECTIONS.items()},
             "sources": {
-                "type": "object",
                 "description": "One table for each phone system; its name is the calls' column `source`.",
-                "patternProperties": {NAME_PATTERN: {"oneOf": variants}},
-                "additionalProperties": False,
+                **of_sources,
             },
         },
         "$defs": found,
     }
+
+
+def _variants(
+    found: dict[str, Any],
+    titles: Mapping[type[BaseModel], str],
+    models: Mapping[str, type[BaseModel]],
+    *,
+    prefix: str,
+    meaning: str,
+) -> dict[str, Any]:
+    """The schema of named tables, each of one of these models by its `type`; their definitions are put into `found`."""
+    variants = []
+    for name, model in models.items():
+        table = dict(found[titles[model]])
+        properties = {
+            key: _without_secret(field) for key, field in table["properties"].items() if key not in FILLED_BY_THE_HUB
+        }
+        table["properties"] = {**properties, "type": {"const": name, "description": meaning}}
+        table["required"] = sorted({*table.get("required", ()), "type"})
+        table["title"] = name
+        found[f"{prefix}_{name}"] = table
+        variants.append({"$ref": f"#/$defs/{prefix}_{name}"})
+    return {"type": "object", "patternProperties": {NAME_PATTERN: {"oneOf": variants}}, "additionalProperties": False}
 
 
 def _without_secret(field: dict[str, Any]) -> dict[str, Any]:

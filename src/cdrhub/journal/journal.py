@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,21 +35,20 @@ import structlog
 from cdrhub.errors import CdrhubError, IntakeRefused, JournalError, JournalFull
 from cdrhub.journal.file import (
     DATABASE_NAME,
-    NOTE_RUN,
     PROBE,
     REMEMBER_POSITION,
     REMEMBER_SETTINGS,
     DamagedGroup,
     DirectoryLock,
-    Group,
     ReadableFile,
     Run,
     State,
-    Statement,
     WritableFile,
 )
+from cdrhub.journal.jobs import Read, Write, commit_group, fail, noting, succeed, writable
 from cdrhub.journal.lane import Lane
-from cdrhub.journal.packing import Entry, microseconds, pack, size_of
+from cdrhub.journal.packing import Entry, pack, size_of
+from cdrhub.journal.tail import Tail
 from cdrhub.model.record import RawRecord
 
 log = structlog.get_logger(__name__)
@@ -59,8 +58,6 @@ RESERVE_BYTES = 16 * 1024 * 1024  #: of the limit are for inferences; a tenth of
 APPEND_MAX_BYTES = 256 * 1024 * 1024  #: of one append; SQLite's own limit of a BLOB is 1 GB
 GROUP_BYTES = 4 * 1024 * 1024  #: after which a group takes no further append
 TAIL_BYTES = 16 * 1024 * 1024  #: of recent records kept in memory
-TAIL_RECORD_BYTES = 512  #: that a record takes in memory beside its body
-DELETE_RECORDS = 5_000  #: behind the checkpoint are deleted along with the next group
 DELETE_SECONDS = 0.2  #: after which they are deleted in any case
 ROOM_SHARE = 0.9  #: of the limit, below which a journal that was full takes records again
 RETRY_SECONDS = 0.5  #: after a failure of the disk, before the journal tries by itself whether it works again
@@ -81,31 +78,6 @@ class JournalStats:
     last_commit_seconds: float
 
 
-@dataclass(slots=True, eq=False)
-class _Write:
-    """What one caller wants written."""
-
-    answer: asyncio.Future[None]
-    records: Sequence[RawRecord] = ()
-    payload: bytes = b""
-    bytes: int = 0
-    statements: tuple[Statement, ...] = ()
-    landed: Callable[[], None] | None = None
-    flush: bool = False  #: delete what is behind the checkpoint, however little it is
-    damaged: DamagedGroup | None = None  #: a group to set aside
-
-
-@dataclass(slots=True, eq=False)
-class _Read:
-    """What one caller wants read."""
-
-    answer: asyncio.Future[list[Entry]]
-    after: int
-    last: int
-    limit: int
-    max_bytes: int
-
-
 class Journal:
     """See the module. Made by `open`; all of it belongs to the event loop that opened it."""
 
@@ -113,11 +85,10 @@ class Journal:
         self._directory = directory
         self._readable = ReadableFile(directory / DATABASE_NAME)  # of the reader's thread
         self._max_bytes: Final = max_bytes
-        self._tail_max_bytes: Final = tail_bytes
         self._append_max_bytes: Final = append_max_bytes
         self._reserve: Final = min(RESERVE_BYTES, max_bytes // 10)
         self._loop = asyncio.get_running_loop()
-        self._writer: Lane[_Write] = Lane(
+        self._writer: Lane[Write] = Lane(
             "journal-writer",
             setup=self._open_file,
             work=self._commit,
@@ -125,7 +96,7 @@ class Journal:
             weigh=lambda write: write.bytes,
             limit=GROUP_BYTES,
         )
-        self._reader: Lane[_Read] = Lane(
+        self._reader: Lane[Read] = Lane(
             "journal-reader",
             setup=lambda: None,
             work=self._read_file,
@@ -143,9 +114,7 @@ class Journal:
         self._settings: dict[str, _SETTINGS] = {}
         self._damaged: list[range] = []
         self._checkpoint = 0
-        self._tail: dict[int, RawRecord] = {}
-        self._tail_first = 1
-        self._tail_bytes = 0
+        self._tail = Tail(first=1, max_bytes=tail_bytes)
         self._queued_bytes = 0
         self._groups = 0
         self._full = False
@@ -177,7 +146,7 @@ class Journal:
         state = journal._file.state
         journal._state = state
         journal._checkpoint = journal._beyond_damaged(state.checkpoint)
-        journal._tail_first = state.last + 1
+        journal._tail = Tail(first=state.last + 1, max_bytes=tail_bytes)
         try:
             await journal._reader.start()
         except BaseException:
@@ -215,9 +184,9 @@ class Journal:
         if records and used + size > limit and (self._queued_bytes or self._depth):
             self._full = True
             raise JournalFull(f"the journal in {self._directory} holds {used} bytes, its limit is {limit}")
-        write = _Write(self._loop.create_future(), records=records, payload=pack(records), bytes=size)
+        write = Write(self._loop.create_future(), records=records, payload=pack(records), bytes=size)
         if position is not None:
-            source, key, value = (_writable(text) for text in position)
+            source, key, value = (writable(text) for text in position)
             write.statements = ((REMEMBER_POSITION, (source, key, value)),)
             write.landed = lambda: self._positions.__setitem__((source, key), value)
         await self._write(write)
@@ -241,7 +210,7 @@ class Journal:
         """Keep decode settings under their revision, durably and for ever. Raises IntakeRefused."""
         if revision not in self._settings:
             await self._write(
-                _Write(
+                Write(
                     self._loop.create_future(),
                     statements=((REMEMBER_SETTINGS, (revision, source, system, settings)),),
                     landed=lambda: self._settings.__setitem__(revision, (source, system, settings)),
@@ -259,26 +228,15 @@ class Journal:
             last = self._state.last
             if first > last or limit < 1:
                 return []
-            if first >= self._tail_first:
-                return self._read_tail(first, last=last, limit=limit, max_bytes=max_bytes)
+            if first >= self._tail.first:
+                return self._tail.read(first, last=last, limit=limit, max_bytes=max_bytes)
             self._check_open(JournalError)
             answer: asyncio.Future[list[Entry]] = self._loop.create_future()
-            self._reader.submit(_Read(answer, after=first - 1, last=last, limit=limit, max_bytes=max_bytes))
+            self._reader.submit(Read(answer, after=first - 1, last=last, limit=limit, max_bytes=max_bytes))
             try:
                 return await answer
             except DamagedGroup as group:
                 await self._set_aside(group)
-
-    def _read_tail(self, first: int, *, last: int, limit: int, max_bytes: int) -> list[Entry]:
-        tail = self._tail
-        entries = [Entry(seq, tail[seq]) for seq in range(first, min(last, first + limit - 1) + 1)]
-        if sum([len(entry.record.body) for entry in entries]) > max_bytes:
-            taken = 0
-            for count, entry in enumerate(entries):
-                taken += len(entry.record.body)
-                if taken > max_bytes and count:
-                    return entries[:count]
-        return entries
 
     async def wait_beyond(self, seq: int) -> None:
         """Wait until there is an entry to read behind `seq`. Raises JournalError when the journal is closed."""
@@ -288,7 +246,7 @@ class Journal:
 
     def position(self, source: str, key: str) -> str | None:
         """The value that was durably remembered last."""
-        return self._positions.get((_writable(source), _writable(key)))
+        return self._positions.get((writable(source), writable(key)))
 
     def settings(self) -> Mapping[str, _SETTINGS]:
         """Every remembered revision: (source, system, settings)."""
@@ -307,8 +265,7 @@ class Journal:
     @property
     def stats(self) -> JournalStats:
         """How full the journal is and how it does."""
-        first = self._tail.get(self._checkpoint + 1)
-        oldest = first.received_at if first is not None else self._state.oldest
+        oldest = self._tail.received_at(self._checkpoint + 1) or self._state.oldest
         return JournalStats(
             depth=self._depth,
             bytes=self._state.bytes,
@@ -359,8 +316,8 @@ class Journal:
         if self._tending is not None:
             self._tending.cancel()
         run = Run(running=False, first=self._checkpoint + 1, last=None, deaths=0)
-        statements = _noting(run) if clean and self._began_run else ()
-        goodbye = _Write(self._loop.create_future(), statements=statements, flush=True)
+        statements = noting(run) if clean and self._began_run else ()
+        goodbye = Write(self._loop.create_future(), statements=statements, flush=True)
         self._writer.submit(goodbye)
         self._wake()
         try:
@@ -387,9 +344,9 @@ class Journal:
             self._lock.release()
             raise
 
-    def _commit(self, writes: list[_Write]) -> None:
+    def _commit(self, writes: list[Write]) -> None:
         try:
-            state = self._commit_group(writes)
+            state = commit_group(self._file, writes, checkpoint=self._checkpoint)
         except (sqlite3.Error, OSError, MemoryError, JournalError) as error:
             refusal = f"the journal in {self._directory} cannot write: {error}"
             self._writer.post(self._refused, writes, IntakeRefused(refusal))
@@ -402,25 +359,6 @@ class Journal:
         else:
             self._writer.post(self._committed, writes, state)
 
-    def _commit_group(self, writes: list[_Write]) -> State:
-        for damaged in [write.damaged for write in writes if write.damaged is not None]:
-            self._file.set_aside(damaged.last, why=damaged.why)
-        checkpoint = self._checkpoint
-        known = self._file.state.checkpoint
-        if checkpoint - known < DELETE_RECORDS and not any(write.flush for write in writes):
-            checkpoint = known
-        first = next((write.records[0] for write in writes if write.records), None)
-        group = None
-        if first is not None:
-            group = Group(
-                payload=b"".join([write.payload for write in writes]),
-                count=sum([len(write.records) for write in writes]),
-                bytes=sum([write.bytes for write in writes]),
-                received_at=microseconds(first.received_at),
-            )
-        statements = [statement for write in writes for statement in write.statements]
-        return self._file.commit(group, statements, checkpoint=checkpoint)
-
     def _close_file(self) -> None:
         try:
             self._file.close()
@@ -431,31 +369,31 @@ class Journal:
 
     # ------------------------------------------------------------------ in the reader's thread
 
-    def _read_file(self, reads: list[_Read]) -> None:
+    def _read_file(self, reads: list[Read]) -> None:
         for read in reads:
             try:
                 entries = self._readable.read(
                     after=read.after, last=read.last, limit=read.limit, max_bytes=read.max_bytes
                 )
             except Exception as error:  # noqa: BLE001 - belongs to the one who waits
-                self._reader.post(_fail, read.answer, error)
+                self._reader.post(fail, read.answer, error)
             else:
-                self._reader.post(_succeed, read.answer, entries)
+                self._reader.post(succeed, read.answer, entries)
 
     # ------------------------------------------------------------------ in the loop's thread
 
-    async def _write(self, write: _Write) -> None:
+    async def _write(self, write: Write) -> None:
         self._check_open()
         self._queued_bytes += write.bytes
         self._writer.submit(write)
         await write.answer
 
-    def _committed(self, writes: list[_Write], state: State) -> None:
+    def _committed(self, writes: list[Write], state: State) -> None:
         records = [record for write in writes for record in write.records]
         first = state.last - len(records) + 1
         if first != self._state.last + 1:
             # A refused group landed after all; it is on disk only, and the tail has no holes.
-            self._shrink_tail(upto=first - 1)
+            self._tail.forget(upto=first - 1)
         self._state = state
         if self._failing:
             self._failing = False
@@ -468,35 +406,34 @@ class Journal:
             if not write.answer.done():
                 write.answer.set_result(None)
         if records:
-            self._tail.update(zip(range(first, state.last + 1), records, strict=True))
-            self._tail_bytes += sum([len(record.body) for record in records]) + TAIL_RECORD_BYTES * len(records)
-            self._shrink_tail(upto=self._checkpoint)
+            self._tail.add(first, records)
+            self._tail.forget(upto=self._checkpoint)
         if self._full:
             used = state.bytes + self._queued_bytes
             self._full = bool(self._depth) and used > ROOM_SHARE * (self._max_bytes - self._reserve)
         self._wake()
 
-    def _refused(self, writes: list[_Write], error: IntakeRefused) -> None:
+    def _refused(self, writes: list[Write], error: IntakeRefused) -> None:
         if not self._failing:
             self._failing = True
             log.error("the journal cannot write: records are refused", action="journal_failed", error=str(error))
         self._tend_in(RETRY_SECONDS)
         for write in writes:
             self._queued_bytes -= write.bytes
-            _fail(write.answer, error)
+            fail(write.answer, error)
         self._wake()
 
-    def _impossible(self, write: _Write, error: Exception) -> None:
+    def _impossible(self, write: Write, error: Exception) -> None:
         """This one can never be written; nothing is wrong with the journal."""
         self._queued_bytes -= write.bytes
         refusal = JournalError(f"the journal in {self._directory} cannot write this: {error}")
         refusal.__cause__ = error
-        _fail(write.answer, refusal)
+        fail(write.answer, refusal)
         self._wake()
 
     def _move_checkpoint(self, seq: int) -> None:
         self._checkpoint = seq
-        self._shrink_tail(upto=seq)
+        self._tail.forget(upto=seq)
         if self._full:
             self._tend()
         else:
@@ -523,7 +460,7 @@ class Journal:
         while True:
             self._check_open(JournalError)
             try:
-                await self._write(_Write(self._loop.create_future(), damaged=group))
+                await self._write(Write(self._loop.create_future(), damaged=group))
             except IntakeRefused:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
@@ -533,17 +470,6 @@ class Journal:
         if (beyond := self._beyond_damaged(self._checkpoint)) > self._checkpoint:
             self._move_checkpoint(beyond)
             self._wake()
-
-    def _shrink_tail(self, *, upto: int) -> None:
-        """Forget the records up to `upto`, and older ones beyond the limit in memory."""
-        tail = self._tail
-        while self._tail_first <= upto or self._tail_bytes > self._tail_max_bytes:
-            record = tail.pop(self._tail_first, None)
-            if record is None:
-                self._tail_first = max(self._tail_first, upto + 1)
-                return
-            self._tail_bytes -= len(record.body) + TAIL_RECORD_BYTES
-            self._tail_first += 1
 
     def _tend_in(self, seconds: float) -> None:
         if self._tending is None and self._closing is None:
@@ -557,10 +483,10 @@ class Journal:
         if self._closing is None and (self._failing or self._checkpoint > self._state.checkpoint):
             answer: asyncio.Future[None] = self._loop.create_future()
             answer.add_done_callback(asyncio.Future.exception)  # `_refused` has told it and comes here again
-            self._writer.submit(_Write(answer, statements=((PROBE, ()),) if self._failing else (), flush=True))
+            self._writer.submit(Write(answer, statements=((PROBE, ()),) if self._failing else (), flush=True))
 
     async def _note_run(self, run: Run) -> None:
-        await self._write(_Write(self._loop.create_future(), statements=_noting(run), flush=True))
+        await self._write(Write(self._loop.create_future(), statements=noting(run), flush=True))
         self._run = run
 
     @property
@@ -585,23 +511,3 @@ class Journal:
             if not waiter.done():
                 waiter.set_result(None)
         self._waiters.clear()
-
-
-def _noting(run: Run) -> tuple[Statement, ...]:
-    return ((NOTE_RUN, (int(run.running), run.first, run.last, run.deaths)),)
-
-
-def _writable(text: str) -> str:
-    """Text that SQLite takes. The bytes of a file name that is not UTF-8 are lone surrogates (PEP 383), which it does
-    not: they become escapes."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-
-
-def _succeed(answer: asyncio.Future[list[Entry]], entries: list[Entry]) -> None:
-    if not answer.done():
-        answer.set_result(entries)
-
-
-def _fail(answer: asyncio.Future[None] | asyncio.Future[list[Entry]], error: Exception) -> None:
-    if not answer.done():
-        answer.set_exception(error)

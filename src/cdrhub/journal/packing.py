@@ -21,6 +21,8 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812 - an exception, named as one
 from typing import Any, NamedTuple
 
+import orjson
+
 from cdrhub.model.record import RawRecord
 
 RECORD_OVERHEAD_BYTES = 64  #: counted for each record beside its body: head, digest, its share of the origin
@@ -32,7 +34,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _NO_EVENT_ID = -1
 _EVENT_ID_ERRORS = "surrogatepass"  #: an id with a broken character must not cost us the record
 
-_encode_json = json.JSONEncoder(separators=(",", ":"), default=dict).encode
+_encode_any_json = json.JSONEncoder(separators=(",", ":"), default=dict).encode
 
 
 class Entry(NamedTuple):
@@ -84,7 +86,7 @@ def pack(records: Sequence[RawRecord]) -> bytes:
             revision, content_type = record.config_revision, record.content_type
             chunk_at, count = len(parts), 0
             add(b"")
-            add(_encode_json([source, content_type, revision, attributes]).encode())
+            add(_origin([source, content_type, revision, attributes]))
         if record.received_at is not moment:
             moment = record.received_at
             received = microseconds(moment)
@@ -98,6 +100,15 @@ def pack(records: Sequence[RawRecord]) -> bytes:
     if count:
         parts[chunk_at] = _CHUNK.pack(count, len(parts[chunk_at + 1]))
     return b"".join(parts)
+
+
+def _origin(said: list[Any]) -> bytes:
+    """The origin of a chunk. orjson takes a tenth of the time, which a record that comes by itself notices, and
+    refuses what only the standard library writes: lone surrogates, numbers beyond 64 bits."""
+    try:
+        return orjson.dumps(said, default=dict)
+    except orjson.JSONEncodeError:
+        return _encode_any_json(said).encode()
 
 
 def unpack(payload: bytes, *, first: int, after: int, limit: int, max_bytes: int, least: int = 0) -> list[Entry]:

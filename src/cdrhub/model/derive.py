@@ -24,6 +24,9 @@ from cdrhub.model.disposition import (
 )
 from cdrhub.model.update import MAX_SECONDS
 
+DAY_SECONDS = 86_400
+HALF_MICROSECONDS = 500_000
+
 _FAR = datetime.max.replace(tzinfo=UTC)
 _PICKED_UP = frozenset({Outcome.ANSWERED, Outcome.NOT_BRIDGED})
 _AGENT_COLUMNS = ("agent_id", "agent_name", "agent_extension", "team")
@@ -31,7 +34,9 @@ _AGENT_COLUMNS = ("agent_id", "agent_name", "agent_extension", "team")
 
 def whole_seconds(since: datetime, until: datetime) -> int:
     """Seconds from `since` to `until`, rounded half up, never negative, at most what a column holds (68 years)."""
-    return min(MAX_SECONDS, max(0, int((until - since).total_seconds() + 0.5)))
+    span = until - since
+    seconds = span.days * DAY_SECONDS + span.seconds + (span.microseconds >= HALF_MICROSECONDS)
+    return min(MAX_SECONDS, seconds) if seconds > 0 else 0
 
 
 def derive(
@@ -152,7 +157,8 @@ def _fill(values: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _agent(values: dict[str, Any], ours: Sequence[Leg], answered: Sequence[Leg], *, outbound: bool) -> None:
-    if any(values.get(name) is not None for name in _AGENT_COLUMNS[:3]):
+    get = values.get
+    if get("agent_id") is not None or get("agent_name") is not None or get("agent_extension") is not None:
         return
     who = answered[0] if answered else (ours[0] if ours and outbound else None)
     if who is not None:
@@ -204,11 +210,15 @@ def _disposition(
     values: dict[str, Any], legs: Sequence[Leg], customers: Sequence[Leg], ours: Sequence[Leg], *, joined: bool
 ) -> None:
     """answered > voicemail > abandoned > the rest by the decisive record."""
+    stated = values.get("disposition")
+    queues = [leg for leg in legs if leg.role == Role.QUEUE]
     if joined:
         from_legs = Disposition.ANSWERED
     elif any(leg.role == Role.VOICEMAIL and leg.outcome != Outcome.UNKNOWN for leg in legs):
         from_legs = Disposition.VOICEMAIL
-    elif any(leg.role == Role.QUEUE for leg in legs) or any(c.outcome in _PICKED_UP for c in customers):
+    elif stated is None and "disposition" in values and queues and not any(_seen_to_end(leg) for leg in queues):
+        return  # not derivable, as nobody saw the caller leave the queue: an agent may have answered
+    elif queues or any(c.outcome in _PICKED_UP for c in customers):
         from_legs = Disposition.ABANDONED
     elif customers and ours and all(c.outcome == Outcome.UNKNOWN and c.offered_at is None for c in customers):
         from_legs = Disposition.NOT_DIALLED
@@ -220,9 +230,12 @@ def _disposition(
         from_legs = OUTCOME_DISPOSITION.get(Outcome(ours[-1].outcome), Disposition.UNKNOWN)
     else:
         return
-    stated = values.get("disposition")
     if stated is None or DISPOSITION_RANK[from_legs] > DISPOSITION_RANK[stated]:
         values["disposition"] = from_legs
+
+
+def _seen_to_end(leg: Leg) -> bool:
+    return leg.outcome != Outcome.UNKNOWN or leg.left_at is not None
 
 
 def _open_state(

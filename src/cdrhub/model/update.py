@@ -1,8 +1,9 @@
 """An update: what one record says of one call.
 
-`decode(record) -> CallUpdate | Ignored`, or DecodeError. The values of an update are storable as they are: text
-without NUL or lone surrogates and within its length, integers and times within what every engine can hold. What
-had to be changed for that is flagged (`text_repaired`, `text_cut`, `value_dropped`), and the record keeps the bytes.
+`decode(record) -> CallUpdate | AgentState | Ignored`, or DecodeError. The values of an update are storable as they
+are: text without NUL or lone surrogates and within its length, integers and times within what every engine can hold.
+What had to be changed for that is flagged (`text_repaired`, `text_cut`, `value_dropped`), and the record keeps the
+bytes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from math import isfinite
 from typing import Any
 from unicodedata import category
 
+from cdrhub.model.agent import AgentState
 from cdrhub.model.immutable import immutable
 
 MAX_KEY = 255  #: characters of a call key, leg key; a longer one is hashed by its decoder (`bounded_key`)
@@ -110,7 +112,7 @@ class Ignored:
     warning: str | None = None
 
 
-Decoded = CallUpdate | Ignored
+Decoded = CallUpdate | AgentState | Ignored
 
 
 def storable(values: Mapping[str, Any], flags: set[str], *, lengths: Mapping[str, int] = LENGTHS) -> dict[str, Any]:
@@ -128,18 +130,20 @@ def storable(values: Mapping[str, Any], flags: set[str], *, lengths: Mapping[str
             if len(text) > MAX_TEXT or not (text.isascii() and text.isprintable()):
                 text = clean_text(text, flags, limit=lengths.get(name, MAX_TEXT))
             out[name] = text
-        elif isinstance(value, datetime):  # next most frequent: before the words
+        elif value is None:
+            out[name] = value
+        elif kind is datetime or isinstance(value, datetime):
             if MIN_TIME <= value < MAX_TIME:
                 out[name] = value
             else:
                 flags.add("value_dropped")
-        elif value is None or isinstance(value, str):
-            out[name] = value
         elif kind is int:
             if -MAX_SECONDS <= value <= MAX_SECONDS:
                 out[name] = value
             else:
                 flags.add("value_dropped")
+        elif isinstance(value, str):  # a word of an enumeration
+            out[name] = value
         elif isinstance(value, Decimal):
             if value.is_finite() and abs(value) < MAX_COST:
                 out[name] = value.quantize(Decimal("0.0001"))
@@ -168,6 +172,8 @@ def clean_text(text: str, flags: set[str], *, limit: int) -> str:
 def storable_json(value: Any, flags: set[str], *, depth: int = 8) -> Any:
     """`value` as a JSON column can hold it on every engine: clean text, finite numbers, bounded depth."""
     if isinstance(value, str):
+        if value.isascii() and value.isprintable() and len(value) <= MAX_ATTRIBUTE_TEXT:
+            return value
         return clean_text(value, flags, limit=MAX_ATTRIBUTE_TEXT)
     if value is None or isinstance(value, bool):
         return value

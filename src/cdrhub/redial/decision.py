@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from cdrhub.model.dialling import Refusal
 from cdrhub.model.disposition import Direction, Disposition
-from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number, Refusal
+from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number
 from cdrhub.redial.policy import Objection, Policy, Surroundings, objection
 
 FUTURE_TOLERANCE = timedelta(seconds=60)  #: an end later than its own receipt by more is a wrong clock
@@ -25,6 +26,7 @@ class Result(StrEnum):
     SCHEDULED = "scheduled"  #: it is requested at `due_at`, if the rules then allow it
     EXHAUSTED = "exhausted"  #: no number of the round is left
     PAUSED = "paused"  #: a person must look; `reason` says why
+    CANCELLED = "cancelled"  #: a person stopped it
     NOTHING = "nothing"
 
 
@@ -178,6 +180,23 @@ def next_number(case: Case, *, policy: Policy, around: Surroundings) -> Decision
         return Decision(result=Result.SCHEDULED, rule=found.rule, detail=found.detail, number=number, due_at=due)
     detail = "; ".join(dict.fromkeys(f"{found.rule}: {found.detail}" for found in never)) or "every number was tried"
     return Decision(result=Result.EXHAUSTED, rule="none_left", detail=detail)
+
+
+def when_due(case: Case, key: str, *, policy: Policy, around: Surroundings) -> Decision:
+    """A case whose time has come, or whose decided attempt met an objection. `key` is the number that was meant: it is
+    dialled if the rules allow it now.
+
+    One whose agent or network failed waits where they do not: that never leads to the next number.
+    """
+    number = next((number for number in case.untried() if number.key == key), None)
+    found = objection(case, number, policy, around) if number is not None else None
+    if number is not None and found is None:
+        return Decision(result=Result.NEXT, rule="due", number=number)
+    if found is not None and found.until is not None and case.failed_before_dialling(key):
+        return Decision(
+            result=Result.SCHEDULED, rule=found.rule, detail=found.detail, number=number, due_at=found.until
+        )
+    return next_number(case, policy=policy, around=around)
 
 
 def with_end(case: Case, attempt: Attempt, *, outcome: Disposition, at: datetime) -> Case:

@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from cdrhub.model.dialling import Refusal
 from cdrhub.model.disposition import Disposition
 
 
@@ -55,15 +56,6 @@ class PlacedBy(StrEnum):
     HUB = "hub"
     API = "api"  #: a CRM that dials by itself and announced it
     AGENT = "agent"  #: an agent's own call, known from its record
-
-
-class Refusal(StrEnum):
-    """Why a dialler said no, by what follows from it."""
-
-    AGENT = "agent"  #: the agent was not available: the number was not tried
-    NUMBER = "number"  #: this number can never be reached: it counts as tried
-    CONFIGURATION = "configuration"  #: nothing can be dialled until a person mends it
-    NETWORK = "network"  #: the request did not leave, or the network carried nothing: not the person's doing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,3 +164,10 @@ class Case:
                 break
             count += 1
         return count
+
+    def failed_before_dialling(self, key: str) -> bool:
+        """Whether the last attempt on this number in the present round failed before the number was dialled."""
+        for attempt in reversed(self.of_round()):
+            if attempt.key == key and not attempt.live and attempt.state is not AttemptState.CANCELLED:
+                return not attempt.tried
+        return False

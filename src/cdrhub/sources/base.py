@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from aiohttp import web
 from phonenumbers import SUPPORTED_REGIONS
@@ -31,8 +31,8 @@ from cdrhub.model.update import Decoded
 from cdrhub.sources.spans import Duration, Hours
 
 Decoder = Callable[[RawRecord], Decoded]
-"""Pure: no I/O, no clock. Returns a CallUpdate or Ignored, or raises DecodeError; anything else it raises is a bug
-and suspends that one record as `decoder_bug`."""
+"""Pure: no I/O, no clock. Returns a CallUpdate, an AgentState or Ignored, or raises DecodeError; anything else it
+raises is a bug and suspends that one record as `decoder_bug`."""
 
 _REGION = r"^[A-Z]{2}$"
 _INGEST_PATH = r"^/ingest/[A-Za-z0-9._~/-]+$"
@@ -74,17 +74,22 @@ IngestPath = Annotated[
 HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 """Answers a request below /ingest/. It reads the body itself, `request.client_max_size` (`http.max_body`) at most."""
 
+TOO_LONG = "too_long"
+"""Record attribute, true for the kept beginning of a message over a limit."""
+
 DAMAGED = "damaged"
-"""Record attribute, true for what came of a body that could not be unpacked to its end: it waits in suspense, whatever
-it looks like."""
+"""Record attribute, true for what came of a body that could not be unpacked to its end."""
 
 
-def refuse_damaged(record: RawRecord) -> None:
-    """Raise DecodeError for such a record, until somebody has repaired it."""
-    if record.attributes.get(DAMAGED) and digest_of(record.body) == record.digest:
-        raise DecodeError(
-            Reason.UNPARSABLE, f"the body cannot be unpacked to its end; its first {len(record.body)} bytes are kept"
-        )
+def refuse_partial(record: RawRecord) -> None:
+    """Raise DecodeError for a record of which only the beginning is there, whatever it looks like, until somebody has
+    repaired it. Whoever calls a decoder asks this first; decoders need not."""
+    marks = record.attributes
+    if (marks.get(TOO_LONG) or marks.get(DAMAGED)) and digest_of(record.body) == record.digest:
+        kept = f"its first {len(record.body)} bytes are kept"
+        if marks.get(TOO_LONG):
+            raise DecodeError(Reason.TOO_LONG, f"the message is longer than is taken; {kept}")
+        raise DecodeError(Reason.UNPARSABLE, f"the body cannot be unpacked to its end; {kept}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,6 +148,9 @@ class SourceConfig(BaseModel):
     tenant: str = Field("", max_length=64, description="The tenant that this source's calls belong to.")
     into: str | None = Field(
         None, description="Name of another source: records of this one belong to the calls of that one."
+    )
+    dialler: str | None = Field(
+        None, description="Name of the table `[redial.diallers.<name>]` that dials for this phone system."
     )
     directory: str | None = Field(
         None, description="CSV file `number,kind,name,team,agent` that says what inside numbers are."
@@ -207,6 +215,11 @@ class Intake(Protocol):
     async def infer(self, inference: Mapping[str, Any]) -> None:
         """Journal what the source concludes (coverage of missing records, …); see model/inference.py."""
 
+    async def open_calls(self, *, silent_for: timedelta = timedelta(0)) -> Sequence[Call]:
+        """The calls without an end, as the fold made them, to which this source's records belong: its own, or those
+        of the source that `into` names; only calls whose last record came `silent_for` ago or earlier. What still
+        waits in the journal is not in them. Raises StoreUnavailable."""
+
     def position(self, key: str) -> str | None:
         """The value last remembered under `key` by `accept(position=…)`."""
 
@@ -237,6 +250,15 @@ class Source(Protocol):
         it: what was accepted stays accepted, sockets are closed. A listening source's session lasts as long as it
         listens.
         """
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """A source that `cdrhub check --online` can try, without taking anything from its phone system."""
+
+    async def probe(self) -> str:
+        """What was reached, in one line without secrets or numbers of people. Raises a SourceSignal that says why
+        it was not."""
 
 
 class System(Protocol):

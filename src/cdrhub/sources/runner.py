@@ -26,6 +26,7 @@ import structlog
 
 from cdrhub.coverage import CoverageLedger
 from cdrhub.errors import BackOff, EndOfInput, IntakeRefused, NotConnected
+from cdrhub.model.call import Call
 from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import HttpHandler, Intake, Source, SourceConfig
@@ -133,6 +134,9 @@ class _WatchedIntake:
 
     async def infer(self, inference: Mapping[str, Any]) -> None:
         await self._intake.infer(inference)
+
+    async def open_calls(self, *, silent_for: timedelta = timedelta(0)) -> Sequence[Call]:
+        return await self._intake.open_calls(silent_for=silent_for)
 
     def position(self, key: str) -> str | None:
         return self._intake.position(key)

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cdrhub.errors import DecodeError
+from cdrhub.model.agent import AgentState
 from cdrhub.model.immutable import immutable
 from cdrhub.model.inference import Coverage
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Ignored
 
-Outcome = CallUpdate | Coverage | Ignored | DecodeError
+Outcome = CallUpdate | AgentState | Coverage | Ignored | DecodeError
 """What became of a record when it was decoded."""
 
 Redecode = Callable[[RawRecord], Outcome]

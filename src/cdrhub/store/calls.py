@@ -151,6 +151,23 @@ async def legs_of(store: Store, call_id: str) -> list[CallRow]:
         return [_by_name(row) for row in await connection.execute(query)]
 
 
+async def each_with_legs(store: Store, chosen: CallFilter) -> AsyncIterator[tuple[CallRow, Sequence[CallRow]]]:
+    """All calls that `chosen` describes, newest first, each with its legs in no order; one page in memory at a time."""
+    after: Cursor | None = None
+    while True:
+        page = await listed(store, chosen, after=after)
+        legs: dict[str, list[CallRow]] = {row["id"]: [] for row in page.rows}
+        query = select(call_legs).where(call_legs.c.call_id.in_(list(legs)))
+        async with store.database.connect() as connection:
+            for leg in await connection.execute(query):
+                legs[leg.call_id].append(_by_name(leg))
+        for row in page.rows:
+            yield row, legs[row["id"]]
+        if page.next is None:
+            return
+        after = page.next
+
+
 async def records_of(store: Store, call_id: str) -> list[RecordRow]:
     """The records of a call in the order of their receipt."""
     query = select(records).where(records.c.call_id == call_id).order_by(records.c.received_at, records.c.id)

@@ -45,12 +45,14 @@ class Memory:
 
     def put(self, key: CallKey, remembered: Remembered) -> None:
         """Remember a call that is not too large, and forget the oldest ones beyond the capacity."""
-        self.drop(key)
-        if remembered.weight > LARGE_CALL_BYTES or len(remembered.updates) > self._capacity:
+        if key in self._calls:
+            self.drop(key)
+        weight = remembered.weight
+        if weight > LARGE_CALL_BYTES or len(remembered.updates) > self._capacity:
             return
         self._calls[key] = remembered
         self._updates += len(remembered.updates)
-        self._bytes += remembered.weight
+        self._bytes += weight
         while self._updates > self._capacity or self._bytes > self._capacity_bytes:
             self.drop(next(iter(self._calls)))
 

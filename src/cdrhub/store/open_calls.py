@@ -32,8 +32,9 @@ class OpenCall:
     last_received_at: datetime
 
 
-async def open_calls(store: Store, *, silent_since: datetime) -> AsyncIterator[OpenCall]:
-    """Every open call without a record since `silent_since` (aware), one page in memory at a time.
+async def open_calls(store: Store, *, silent_since: datetime, source: str | None = None) -> AsyncIterator[OpenCall]:
+    """Every open call (of `source`, or of all) without a record since `silent_since` (aware), one page in memory at a
+    time.
 
     Raises StoreUnavailable.
     """
@@ -45,6 +46,8 @@ async def open_calls(store: Store, *, silent_since: datetime) -> AsyncIterator[O
             .order_by(calls.c.id)
             .limit(PAGE)
         )
+        if source is not None:
+            query = query.where(calls.c.source == source)
         async with store.database.connect() as connection:
             rows = (await connection.execute(query)).all()
             legs = await connection.execute(

@@ -25,6 +25,9 @@ from cdrhub.store.transaction import (
     known_call,
 )
 
+Changes = tuple[tuple[int, Callable[[Any], Any]], ...]
+"""Positions in a row, and how the values there are changed."""
+
 
 class PortableTransaction(Transaction):
     """A transaction of an engine whose driver takes lists of plain tuples."""
@@ -82,15 +85,26 @@ class PortableTransaction(Transaction):
 
     def converted(self, table: Table, columns: tuple[str, ...], rows: Sequence[Row]) -> list[Row]:
         """`rows` as the driver takes them."""
-        changes = _changes(type(self), table, columns)
-        converted = []
-        for row in rows:
-            values = list(row)
-            for position, change in changes:
-                if (value := values[position]) is not None:
-                    values[position] = change(value)
-            converted.append(tuple(values))
-        return converted
+        return list(zip(*changed(rows, _changes(type(self), table, columns)), strict=True))
+
+
+def changed(rows: Sequence[Row], changes: Changes) -> list[Sequence[Any]]:
+    """The columns of `rows` (one at least), those of `changes` with their values changed unless they are None."""
+    turned: list[Sequence[Any]] = list(zip(*rows, strict=True))
+    for position, change in changes:
+        turned[position] = [value if value is None else change(value) for value in turned[position]]
+    return turned
+
+
+def changes_by_type(
+    table: Table, columns: tuple[str, ...], conversions: Mapping[type, Callable[[Any], Any]]
+) -> Changes:
+    """Which of these columns need a conversion, by their type."""
+    return tuple(
+        (position, conversions[type(table.c[name].type)])
+        for position, name in enumerate(columns)
+        if type(table.c[name].type) in conversions
+    )
 
 
 @cache
@@ -100,11 +114,5 @@ def insert_statement(table: Table, columns: tuple[str, ...], placeholder: str) -
 
 
 @cache
-def _changes(
-    kind: type[PortableTransaction], table: Table, columns: tuple[str, ...]
-) -> tuple[tuple[int, Callable[[Any], Any]], ...]:
-    return tuple(
-        (position, kind.conversions[type(table.c[name].type)])
-        for position, name in enumerate(columns)
-        if type(table.c[name].type) in kind.conversions
-    )
+def _changes(kind: type[PortableTransaction], table: Table, columns: tuple[str, ...]) -> Changes:
+    return changes_by_type(table, columns, kind.conversions)

@@ -22,7 +22,7 @@ from cdrhub.errors import DecodeError, Reason, StoreError
 from cdrhub.model.call import Call
 from cdrhub.model.disposition import State
 from cdrhub.model.update import CallUpdate, Ignored
-from cdrhub.store.batch import Item, Reread
+from cdrhub.store.batch import Item, Outcome, Reread
 from cdrhub.store.engine import RacedError
 from cdrhub.store.rows import (
     APPLIED,
@@ -236,7 +236,7 @@ class _Plan:
         if self.dry_run:
             self._tell("created" if old is None else "changed", key, call_id, fields)
             return
-        await self._relabel(tx, its, union)
+        await relabel(tx, ((record, union.items[record.id]) for record in its))
         if moved or fields:
             await tx.link_records((record.key, call_id) for record in moved)
             await self._write(tx, call, call_id=call_id, item=items[0], its=its, old=old)
@@ -306,14 +306,8 @@ class _Plan:
     async def set_aside(self, tx: Transaction, lost: Sequence[StoredRecord], union: _Union) -> None:
         """Records that say nothing of a call any more."""
         for record in lost:
-            outcome = union.items[record.id].outcome
             row = union.rows[str(record.call_id)]
-            if isinstance(outcome, DecodeError):
-                state, reason, detail = SUSPENDED, outcome.reason.value, storable_detail(outcome.detail)
-            elif isinstance(outcome, Ignored):
-                state, reason, detail = IGNORED, None, None
-            else:
-                state, reason, detail = SUSPENDED, Reason.BAD_VALUE.value, "it is no record of a call any more"
+            state, reason, detail = what_became(union.items[record.id].outcome, "it is no record of a call any more")
             self._tell(
                 "suspended" if state == SUSPENDED else "changed",
                 (row["source"], row["call_key"]),
@@ -340,26 +334,36 @@ class _Plan:
             if before.get(name) != new.get(name)
         }
 
-    async def _relabel(self, tx: Transaction, its: Iterable[StoredRecord], union: _Union) -> None:
-        """Records that were read with another decoder or other settings than before are known by those from now on."""
-        revised: dict[tuple[str, int], list[int]] = {}
-        for stored in its:
-            item = union.items[stored.id]
-            known = stored.record.config_revision if stored.record is not None else ""
-            if (known, stored.decoder_revision) != (item.record.config_revision, item.decoder_revision):
-                revised.setdefault((item.record.config_revision, item.decoder_revision), []).append(stored.id)
-        for (config_revision, decoder_revision), ids in revised.items():
-            await tx.connection.execute(
-                update(records)
-                .where(records.c.id.in_(ids))
-                .values(config_revision=config_revision, decoder_revision=decoder_revision)
-            )
-
     def _tell(self, what: str, key: CallKey, call_id: str, fields: Mapping[str, tuple[Any, Any]]) -> None:
         if fields:
             self.differences.append(
                 Difference(what=what, source=key[0], call_key=key[1], call_id=call_id, fields=fields)
             )
+
+
+async def relabel(tx: Transaction, read: Iterable[tuple[StoredRecord, Item]]) -> None:
+    """Records that were read with another decoder or other settings than before are known by those from now on."""
+    revised: dict[tuple[str, int], list[int]] = {}
+    for stored, item in read:
+        known = stored.record.config_revision if stored.record is not None else ""
+        if (known, stored.decoder_revision) != (item.record.config_revision, item.decoder_revision):
+            revised.setdefault((item.record.config_revision, item.decoder_revision), []).append(stored.id)
+    for (config_revision, decoder_revision), ids in revised.items():
+        await tx.connection.execute(
+            update(records)
+            .where(records.c.id.in_(ids))
+            .values(config_revision=config_revision, decoder_revision=decoder_revision)
+        )
+
+
+def what_became(outcome: Outcome, otherwise: str) -> tuple[str, str | None, str | None]:
+    """State, reason and detail of a record that no longer says what it did; `otherwise` is the detail where what it
+    says now belongs elsewhere, which is left to a replay of what is in suspense."""
+    if isinstance(outcome, DecodeError):
+        return SUSPENDED, outcome.reason.value, storable_detail(outcome.detail)
+    if isinstance(outcome, Ignored):
+        return IGNORED, None, None
+    return SUSPENDED, Reason.BAD_VALUE.value, otherwise
 
 
 def _comparable(call: Call) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.errors import SchemaOutdated, StoreUnavailable
+from cdrhub.store import event_tables, redial_tables  # noqa: F401 - they add their tables to METADATA
 from cdrhub.store.engine import Database
 from cdrhub.store.tables import METADATA
 from cdrhub.store.views import create_views, drop_views

@@ -9,16 +9,20 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from sqlalchemy import URL, String, event
+import orjson
+from sqlalchemy import URL, String, Table, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from cdrhub.store import sqlite_rows
 from cdrhub.store.portable import PortableTransaction
 from cdrhub.store.rows import UPDATED_COLUMNS, Row
 from cdrhub.store.tables import calls
+from cdrhub.store.transaction import KNOWN_CALL_COLUMNS, CallKey, KnownCall, by_source, known_call
 from cdrhub.store.trouble import NO_SUCH_VALUE, Trouble, driver_error, unique_violation
 from cdrhub.store.types import Cost, UtcDateTime, sqlite_time
 
@@ -26,7 +30,11 @@ PRIVATE = 0o600  #: mode of a new database: it holds numbers and names of people
 BUSY_SECONDS = 10.0  #: how long one statement waits for another process's transaction
 
 _UPDATE = f"UPDATE calls SET {', '.join(f'{name} = ?' for name in UPDATED_COLUMNS)} WHERE id = ?"  # noqa: S608  (names of ours only)
-_UPDATE_ORDER = (*UPDATED_COLUMNS, "id")
+UPDATE_COLUMNS = (*UPDATED_COLUMNS, "id")
+LOCK_CALLS = sqlite_rows.one_text(
+    [column.name for column in KNOWN_CALL_COLUMNS],
+    "SELECT * FROM calls WHERE call_key IN (SELECT value FROM json_each(?1)) AND source = ?2",
+)
 
 
 class SQLiteTransaction(PortableTransaction):
@@ -35,11 +43,43 @@ class SQLiteTransaction(PortableTransaction):
     placeholder = "?"
     # A word of an enumeration is a string to everybody but this driver, which asks its adapters about it first.
     conversions = {UtcDateTime: sqlite_time, Cost: str, String: str}  # noqa: RUF012  (read-only, declared in the base)
+    #: Whether rows go to and fro as JSON, many in one step; older ones step row by row.
+    reads_json: ClassVar[bool] = sqlite_rows.READS_JSON
+
+    async def append(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        its_columns = tuple(columns)
+        parameters = sqlite_rows.parameters(table, its_columns, rows) if rows and self.reads_json else None
+        if parameters is None:
+            await super().append(table, columns, rows)
+        else:
+            await self.connection.exec_driver_sql(sqlite_rows.insert_statement(table, its_columns), parameters)
 
     async def update_calls(self, rows: Sequence[Row]) -> None:
-        if rows:
-            reordered = [(*row[5:], row[2]) for row in rows]
-            await self.connection.exec_driver_sql(_UPDATE, self.converted(calls, _UPDATE_ORDER, reordered))
+        if not rows:
+            return
+        reordered = [(*row[5:], row[2]) for row in rows]
+        parameters = sqlite_rows.parameters(calls, UPDATE_COLUMNS, reordered) if self.reads_json else None
+        if parameters is None:
+            await self.connection.exec_driver_sql(_UPDATE, self.converted(calls, UPDATE_COLUMNS, reordered))
+        else:
+            statement = sqlite_rows.update_statement(calls, UPDATE_COLUMNS, key="id")
+            await self.connection.exec_driver_sql(statement, parameters)
+
+    async def lock_calls(self, keys: Sequence[CallKey]) -> list[KnownCall]:
+        if not self.reads_json:
+            return await super().lock_calls(keys)
+        found: list[KnownCall] = []
+        for source, some in by_source(keys):
+            result = await self.connection.exec_driver_sql(LOCK_CALLS, (orjson.dumps(some).decode(), source))
+            found += map(_known_call, sqlite_rows.rows_in(result.scalar_one()))
+        return found
+
+
+def _known_call(values: Sequence[Any]) -> KnownCall:
+    """Of KNOWN_CALL_COLUMNS as SQLite holds them."""
+    *others, flags, record_count, revision, first, last = values
+    moments = (datetime.fromisoformat(first), datetime.fromisoformat(last))
+    return known_call((*others, orjson.loads(flags), record_count, revision, *moments))
 
 
 def engine(url: URL, *, writer: bool) -> AsyncEngine:

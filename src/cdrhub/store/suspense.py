@@ -16,9 +16,11 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.errors import DecodeError, NotFound, Reason, StoreError, UsageError
+from cdrhub.model.agent import AgentState
 from cdrhub.model.inference import Coverage
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
+from cdrhub.store.agent_states import add_states
 from cdrhub.store.batch import Item, Reread
 from cdrhub.store.engine import RefusedError
 from cdrhub.store.rows import APPLIED, COVERAGE_COLUMNS, DISCARDED, IGNORED, SUSPENDED, storable_detail
@@ -206,6 +208,7 @@ async def _replay_in(
     groups = store.writer.grouped(item for _, item in items)
     for record, item in items:
         await _set(tx.connection, record, item, call_id=_call_id(item, groups), done=done)
+    await add_states(tx, (item for _, item in items), expect_new=False)
     await tx.append(
         coverage,
         COVERAGE_COLUMNS,
@@ -237,7 +240,7 @@ async def _set(
         detail = storable_detail(outcome.detail)
         values |= {"reason": outcome.reason.value, "detail": detail}
         done.remaining.append((record.id, outcome.reason.value, detail))
-    elif isinstance(outcome, CallUpdate | Coverage):
+    elif isinstance(outcome, CallUpdate | AgentState | Coverage):
         values |= {"state": APPLIED, "call_id": call_id}
         done.applied += 1
     else:

@@ -17,6 +17,7 @@ from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Identity,
     Index,
@@ -46,7 +47,7 @@ METADATA = MetaData(
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     }
 )
-_MARIADB: dict[str, Any] = {
+MARIADB: dict[str, Any] = {
     "mariadb_engine": "InnoDB",
     "mariadb_charset": "utf8mb4",
     "mariadb_collate": "utf8mb4_nopad_bin",
@@ -108,7 +109,7 @@ calls = Table(
     UniqueConstraint("call_key", "source"),
     Index(None, "sort_at", "id"),
     Index(None, "external_number", "sort_at"),
-    **_MARIADB,
+    **MARIADB,
 )
 
 _OPEN = calls.c.state.in_(["queued", "ringing", "answered"])
@@ -121,7 +122,7 @@ call_legs = Table(
     *_columns_of(Leg),
     PrimaryKeyConstraint("call_id", "leg_key"),
     sqlite_with_rowid=False,
-    **_MARIADB,
+    **MARIADB,
 )
 
 records = Table(
@@ -145,7 +146,7 @@ records = Table(
     PrimaryKeyConstraint("id"),
     UniqueConstraint("digest", "source"),
     Index(None, "call_id"),
-    **_MARIADB,
+    **MARIADB,
 )
 Index(
     "ix_records_suspended",
@@ -164,7 +165,7 @@ unopened = Table(
     Column("digest", digest(DIGEST_BYTES), nullable=False),
     Column("since", UtcDateTime(), nullable=False),
     PrimaryKeyConstraint("call_key", "source", "digest", "record_source"),
-    **_MARIADB,
+    **MARIADB,
 )
 
 record_audit = Table(
@@ -180,7 +181,31 @@ record_audit = Table(
     Column("after", Json(), nullable=True),
     PrimaryKeyConstraint("id"),
     Index(None, "record_id"),
-    **_MARIADB,
+    **MARIADB,
+)
+
+agent_states = Table(
+    "agent_states",
+    METADATA,
+    Column("id", serial(), Identity(), nullable=False),
+    Column("source", text(MAX_SOURCE), nullable=False),  # whose agents they are
+    Column("tenant", text(MAX_SOURCE), nullable=False),
+    Column("agent_id", text(MAX_TEXT), nullable=False),
+    Column("at", UtcDateTime(), nullable=False),  # AgentState.at, else received_at
+    Column("kind", text(MAX_WORD), nullable=False),  # model.agent.AgentKind
+    Column("state", text(MAX_WORD), nullable=False),  # model.agent.AgentWord
+    Column("state_raw", text(MAX_TEXT), nullable=False),
+    Column("reason", text(MAX_TEXT), nullable=True),
+    Column("queue", text(MAX_TEXT), nullable=True),
+    Column("sequence", BigInteger(), nullable=True),
+    Column("flags", Json(), nullable=False),
+    Column("received_at", UtcDateTime(), nullable=False),
+    Column("digest", digest(DIGEST_BYTES), nullable=False),  # of the record
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("digest", "source"),
+    Index(None, "at", "id"),
+    Index(None, "agent_id", "at"),
+    **MARIADB,
 )
 
 coverage = Table(
@@ -195,7 +220,7 @@ coverage = Table(
     Column("detail", text(MAX_DETAIL), nullable=False),
     PrimaryKeyConstraint("id"),
     Index(None, "since"),
-    **_MARIADB,
+    **MARIADB,
 )
 
 config_revisions = Table(
@@ -207,20 +232,30 @@ config_revisions = Table(
     Column("settings", Json(), nullable=False),
     Column("first_seen_at", UtcDateTime(), nullable=False),
     PrimaryKeyConstraint("revision"),
-    **_MARIADB,
+    **MARIADB,
 )
 
 outbox = Table(
     "outbox",
     METADATA,
     Column("id", serial(), Identity(), nullable=False),
-    Column("call_id", CallId(), nullable=False),
+    Column("call_id", CallId(), nullable=True),  # null: a fact of a case that no call led to
     Column("source", text(MAX_SOURCE), nullable=False),
-    Column("type", text(MAX_WORD), nullable=False),  # call.started, call.answered, call.settled
+    Column("type", text(MAX_WORD), nullable=False),  # call.settled is the hub's own, all others are public
     Column("revision", Integer(), nullable=False),  # of the call, when this became true
     Column("due_at", UtcDateTime(), nullable=False),  # not to be acted on before
     Column("snapshot", Json(), nullable=True),
+    Column("case_id", CallId(), nullable=True),
+    Column("position", BigInteger(), nullable=True),  # dense; public facts get theirs once they are committed
     PrimaryKeyConstraint("id"),
+    UniqueConstraint("position"),
     sqlite_autoincrement=True,  # rows are purged, and an id must never come again
-    **_MARIADB,
+    **MARIADB,
+)
+Index(
+    "ix_outbox_settled",
+    outbox.c.type,
+    outbox.c.due_at,
+    postgresql_where=outbox.c.type == "call.settled",
+    sqlite_where=outbox.c.type == "call.settled",
 )

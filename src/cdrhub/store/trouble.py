@@ -7,12 +7,12 @@ from enum import Enum, auto
 from sqlalchemy import UniqueConstraint
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from cdrhub.store.tables import calls, records
+from cdrhub.store.tables import agent_states, calls, records
 
 #: The unique keys that decide what is new, as the engines name them: by constraint, or (SQLite) by columns.
 _DECIDING = tuple(
     name
-    for table in (records, calls)
+    for table in (records, calls, agent_states)
     for key in table.constraints
     if isinstance(key, UniqueConstraint)
     for name in (str(key.name), ", ".join(f"{table.name}.{column.name}" for column in key.columns))

@@ -24,11 +24,13 @@ import structlog
 import uuid_utils
 
 from cdrhub.errors import DecodeError, Reason, StoreError
+from cdrhub.model.agent import AgentState
 from cdrhub.model.call import Call
 from cdrhub.model.fold import fold
 from cdrhub.model.inference import Coverage
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Ignored, storable_json
+from cdrhub.store.agent_states import add_states
 from cdrhub.store.batch import Item, Redecode, Written
 from cdrhub.store.engine import Database, RacedError, RefusedError
 from cdrhub.store.memory import Memory, Remembered
@@ -190,6 +192,7 @@ class CallWriter:
             unique = {key: item for key, item in unique.items() if key in new}
             groups = self.grouped(unique.values(), like=groups)
             spans = [span for span in spans if span[0] in new]
+        await add_states(tx, unique.values(), expect_new=not careful)
         await tx.append(coverage, COVERAGE_COLUMNS, [row for _, row in spans])
         outcome = await self.write_groups(tx, groups, now=now, expect_new=not careful, waiting=waiting)
         written = counted(
@@ -240,7 +243,7 @@ class CallWriter:
             await self._join_waiting(tx, groups)
         fresh = [group for group in groups.values() if group.remembered is None]
         created = await self._create(tx, fresh, outcome, now=now, expect_new=expect_new)
-        existing = [group for key, group in sorted(groups.items()) if key not in created]
+        existing = [groups[key] for key in sorted(groups.keys() - created)]
         if existing:
             await self.refold(tx, existing, outcome, now=now)
         return outcome
@@ -466,6 +469,8 @@ def _record_rows(
             rows.append(record_row(item, group.call_id if known else None))
         elif isinstance(outcome, DecodeError):
             rows.append(record_row(item, None, state=SUSPENDED, reason=outcome.reason.value, detail=outcome.detail))
+        elif isinstance(outcome, AgentState):
+            rows.append(record_row(item, None))
         elif isinstance(outcome, Coverage):
             rows.append(record_row(item, None))
             spans.append((record_key(item), coverage_row(item.record.source, outcome)))

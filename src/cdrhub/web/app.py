@@ -42,22 +42,26 @@ class Readiness(Protocol):
         """Whether records are accepted and kept durable."""
 
 
-def make_app(*, routes: Routes, metrics: Metrics, guard: Guard, readiness: Readiness, max_body: int) -> web.Application:
-    """The application that serves these."""
+def make_app(
+    *, routes: Routes, metrics: Metrics, guard: Callable[[], Guard], readiness: Readiness, max_body: int
+) -> web.Application:
+    """The application that serves these. `guard` is asked at every request, for a reload may change the tokens."""
 
     async def ingest(request: web.Request) -> web.StreamResponse:
         handler = routes.find(request.path)
         if handler is None:
             raise web.HTTPNotFound(text="there is nothing here\n")
-        if guard.trusted_proxies:
-            request = request.clone(remote=_client(request, guard))
+        now = guard()
+        if now.trusted_proxies:
+            request = request.clone(remote=_client(request, now))
         return await handler(request)
 
     def guarded(role: Role, handler: Handler) -> Handler:
         async def checked(request: web.Request) -> web.StreamResponse:
-            client = _client(request, guard)
-            allowed = guard.allows(client=client, authorization=request.headers.get(hdrs.AUTHORIZATION), role=role)
-            if not allowed or (not guard.tokens and not _names_loopback(request.host)):
+            now = guard()
+            client = _client(request, now)
+            allowed = now.allows(client=client, authorization=request.headers.get(hdrs.AUTHORIZATION), role=role)
+            if not allowed or (not now.tokens and not _names_loopback(request.host)):
                 raise web.HTTPUnauthorized(
                     text="this page needs a token: Authorization: Bearer <token> (docs/security.md)\n",
                     headers={hdrs.WWW_AUTHENTICATE: 'Bearer realm="cdrhub"'},

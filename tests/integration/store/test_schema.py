@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from alembic import command
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.errors import SchemaOutdated, StoreError
 from cdrhub.store import Store, schema
 from cdrhub.store.tables import METADATA
-from cdrhub.store.views import VIEWS
-from support.ledger import ended, item
+from cdrhub.store.views import VIEWS, create_views
+from support.ledger import ended, item, of_agent
 
 
 @pytest.fixture
@@ -78,6 +79,23 @@ async def test_fresh_is_migrated(database_url: str) -> None:
     await store.close()
 
 
+async def test_the_first_schema_is_refused_and_brought_up_to_date(database_url: str) -> None:
+    store = Store.open(database_url)
+
+    def first(connection: Connection) -> None:
+        command.upgrade(schema._config(connection), "0001")
+        create_views(connection)
+
+    await change(store, lambda c: c.run_sync(first))
+    with pytest.raises(SchemaOutdated, match="cdrhub db upgrade"):
+        await store.prepare()
+    assert await store.upgrade() == ("0001", schema.newest())
+    await store.prepare()
+    assert set(await look(store, reflected)) == set(METADATA.tables)
+    await store.write([item(ended("k")), item(of_agent("7001", "waiting"))])
+    await store.close()
+
+
 async def test_preparing_twice_and_at_once(database_url: str) -> None:
     stores = [Store.open(database_url) for _ in range(2)]
     await asyncio.gather(*(store.prepare() for store in stores))
@@ -123,5 +141,5 @@ def test_no_password_is_shown() -> None:
 
 
 def test_sqlite_has_one_lane() -> None:
-    assert Store.open("sqlite:///x/y.db", connections=8).lanes == 1
+    assert Store.open("sqlite:///no-folder/never.db", connections=8).lanes == 1
     assert Store.open("postgresql://u@h/d", connections=8).lanes == 8

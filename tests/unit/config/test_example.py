@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from cdrhub.config import Config, DatabaseConfig, HttpConfig, HubConfig, RetentionConfig, Token, load
+from cdrhub.config.redial import RedialConfig
 from cdrhub.config.schema import json_schema
 from cdrhub.sources.base import DecodeSettings, SourceConfig
 from cdrhub.sources.registry import system
@@ -19,7 +20,7 @@ EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 TEXT = EXAMPLE.read_text()
 EXPORT = re.search(r"^#   export (.+)$", TEXT, re.MULTILINE)
 DOCUMENTED = dict(re.findall(r"([A-Z][A-Z_]+)=(\S+)", EXPORT[1] if EXPORT else ""))
-LIVE_SYSTEMS = ("3cx", "voicenter")
+LIVE_SYSTEMS = ("3cx", "voicenter", "enigma")
 COMMON = (SourceConfig.model_fields.keys() | DecodeSettings.model_fields.keys()) - {"entries"}
 
 
@@ -52,10 +53,11 @@ def _keys(header: str) -> set[str]:
         ("[http]", HttpConfig),
         ("[[http.tokens]]", Token),
         ("[retention]", RetentionConfig),
+        ("[redial]", RedialConfig),
     ],
 )
 def test_it_has_every_key_of_every_table(header: str, model: type[BaseModel]) -> None:
-    assert model.model_fields.keys() - {"tokens"} == _keys(header)
+    assert model.model_fields.keys() - {"tokens", "diallers", "case_lookup"} == _keys(header)
 
 
 @pytest.mark.parametrize("name", LIVE_SYSTEMS)
@@ -77,6 +79,7 @@ def _body(header: str) -> str:
 def test_defaults_that_it_shows_are_the_defaults(example: Config) -> None:
     empty = Config(file=EXAMPLE)
     assert example.retention == empty.retention
+    assert example.redial == empty.redial
     assert example.http.model_copy(update={"tokens": ()}) == empty.http
     assert example.hub.model_dump(exclude={"data_dir"}) == empty.hub.model_dump(exclude={"data_dir"})
     assert example.database.model_dump(exclude={"url"}) == empty.database.model_dump(exclude={"url"})

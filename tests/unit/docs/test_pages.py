@@ -20,6 +20,7 @@ from cdrhub.cli.app import app
 from cdrhub.config import parse
 from cdrhub.errors import Reason
 from cdrhub.metrics import _RESULTS, Metrics
+from cdrhub.model.agent import AgentKind, AgentWord
 from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
 from cdrhub.sources.registry import names
 from cdrhub.store import Store
@@ -130,9 +131,10 @@ def test_every_reason_has_its_row_and_every_row_its_reason() -> None:
         ("State", State),
         ("Disposition", Disposition),
         ("Ended by", EndedBy),
+        ("States of agents", [*AgentKind, *AgentWord]),
         ("Roles and outcomes", [*Role, *Outcome]),
     ],
-    ids=["direction", "state", "disposition", "ended_by", "roles"],
+    ids=["direction", "state", "disposition", "ended_by", "agents", "roles"],
 )
 def test_every_word_of_the_model_is_told(heading: str, words: Sequence[str]) -> None:
     told = set(_CODE.findall(section(page("model.md"), heading)))

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from cdrhub.errors import IntakeRefused, JournalError, JournalFull, JournalLocked
 from cdrhub.journal import Entry, Journal
 from cdrhub.journal.file import DATABASE_NAME, FREE_PAGES_KEPT
-from cdrhub.journal.journal import DELETE_RECORDS
+from cdrhub.journal.jobs import DELETE_RECORDS
 from support.journal import ENOUGH_BYTES, RECEIVED_AT, bodies, everything, lines, record
 
 

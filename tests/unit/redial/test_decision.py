@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cdrhub.model.dialling import Refusal
 from cdrhub.model.disposition import Direction, Disposition
 from cdrhub.redial.decision import (
     Decision,
@@ -21,7 +22,7 @@ from cdrhub.redial.decision import (
     with_attempt,
     with_end,
 )
-from cdrhub.redial.model import LIVE, Attempt, AttemptState, Case, CaseState, Refusal
+from cdrhub.redial.model import LIVE, Attempt, AttemptState, Case, CaseState
 from cdrhub.redial.policy import PLAIN, Policy
 from support.redial import FIRST, NOON, SECOND, THIRD, around, attempt, case, ended, over
 

@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from cdrhub.model.dialling import Refusal
 from cdrhub.model.disposition import Disposition
-from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Refusal
+from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState
 from cdrhub.redial.policy import (
     CAUTIOUS,
     HARD_STOP_REQUESTS,

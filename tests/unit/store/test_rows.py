@@ -7,6 +7,7 @@ import pytest
 from cdrhub.errors import Reason
 from cdrhub.model.fold import fold
 from cdrhub.model.update import CallUpdate
+from cdrhub.store.agent_states import AGENT_STATE_COLUMNS
 from cdrhub.store.rows import (
     CALL_COLUMNS,
     COVERAGE_COLUMNS,
@@ -19,7 +20,7 @@ from cdrhub.store.rows import (
     record_row,
     storable_detail,
 )
-from cdrhub.store.tables import MAX_DETAIL, call_legs, calls, coverage, outbox, records, unopened
+from cdrhub.store.tables import MAX_DETAIL, agent_states, call_legs, calls, coverage, outbox, records, unopened
 from support.ledger import at, ended, item
 
 ATTACHED = {"case_id", "attempt_id", "announced"}
@@ -29,7 +30,8 @@ def test_every_column_is_written_or_attached() -> None:
     assert set(CALL_COLUMNS) == set(calls.c.keys()) - ATTACHED
     assert set(LEG_COLUMNS) == set(call_legs.c.keys())
     assert set(RECORD_COLUMNS) == set(records.c.keys()) - {"id", "repaired_body"}
-    assert set(FACT_COLUMNS) == set(outbox.c.keys()) - {"id"}
+    assert set(AGENT_STATE_COLUMNS) == set(agent_states.c.keys()) - {"id"}
+    assert set(FACT_COLUMNS) == set(outbox.c.keys()) - {"id", "case_id", "position"}
     assert set(COVERAGE_COLUMNS) == set(coverage.c.keys()) - {"id"}
     assert set(UNOPENED_COLUMNS) == set(unopened.c.keys())
 

@@ -32,10 +32,11 @@ async def served(*, proxies: Sequence[str]) -> AsyncGenerator[str]:
         return web.Response(text=f"{request.remote} {request.client_max_size}")
 
     routes = Routes()
+    guard = Guard(tokens=(), trusted_proxies=[ip_network(proxy) for proxy in proxies])
     app = make_app(
         routes=routes,
         metrics=Metrics(),
-        guard=Guard(tokens=(), trusted_proxies=[ip_network(proxy) for proxy in proxies]),
+        guard=lambda: guard,
         readiness=Ready(),
         max_body=2_000,
     )

@@ -2,12 +2,14 @@
 
 asterCC prints blanks, `/`, `@` and `;` as they are and ends the text with `&`
 (https://wiki.astercc.org/doku.php?id=en:custom_development_guide:apis:receive_call_events_via_http_post); its agent
-channel sends a JSON-like object with single quotes. Names may be UTF-8 or GBK.
+channel sends one JSON-like object with single quotes a line. Names may be UTF-8 or GBK.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from enum import StrEnum
 from urllib.parse import unquote_to_bytes
 
 import orjson
@@ -17,8 +19,33 @@ from cdrhub.errors import DecodeError, Reason
 MAX_BODY_BYTES = 1 << 18  #: of one event; those documented have 400 bytes
 MAX_FIELDS = 512
 
+_FRAMING = b" \t\r\n"  #: around an event, and no part of it
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 _NUMBER_WITHOUT_PLUS = re.compile(r" \d+")
+
+
+class Format(StrEnum):
+    """How an event is written; the values are content types. What the sender declares is not asked: it is not
+    documented."""
+
+    FORM = "application/x-www-form-urlencoded"
+    JSON = "application/json"
+
+
+def sniff(event: bytes) -> Format:
+    """The format of one event."""
+    return Format.JSON if event[:1] == b"{" else Format.FORM
+
+
+def events(body: bytes) -> Sequence[bytes]:
+    """The events in a body: the body itself without the white space around it, or each line where every line begins an
+    object, as the agent channel writes them. Never raises; an empty body holds none."""
+    text = body.strip(_FRAMING)
+    if text[:1] == b"{" and b"\n" in text:
+        lines = [line for line in (line.strip(_FRAMING) for line in text.split(b"\n")) if line]
+        if all(line[:1] == b"{" for line in lines):
+            return lines
+    return [text] if text else []
 
 
 def read_fields(body: bytes) -> dict[str, str]:

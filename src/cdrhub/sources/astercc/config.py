@@ -1,14 +1,24 @@
-"""The table `[sources.<name>]` of an asterCC."""
+"""The table `[sources.<name>]` of an asterCC.
+
+asterCC signs nothing and sends no header of its own, so the path carries a secret, and the addresses it pushes from may
+be listed (https://wiki.astercc.org, "receive call events via http post").
+"""
 
 from __future__ import annotations
 
 import builtins
+from datetime import timedelta
 from typing import ClassVar, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, IPvAnyNetwork, field_validator
 
 from cdrhub.sources.base import DecodeSettings, IngestPath, SourceConfig
+from cdrhub.sources.spans import Duration
+
+CLOSE_AFTER = timedelta(hours=4)  #: longer than conversations last; hang-ups are lost, for nothing is sent again
+LONGEST_CLOSE_AFTER = timedelta(hours=12)  #: then the hub closes what it forgot, whatever the source says
+SHORTEST_CLOSE_AFTER = timedelta(minutes=1)
 
 
 class AsterCCSettings(DecodeSettings):
@@ -36,6 +46,15 @@ class AsterCCConfig(AsterCCSettings, SourceConfig):
 
     type: Literal["astercc"] = Field("astercc", description="The phone system.")
     path: IngestPath = Field(
+        max_length=512,
+        repr=False,
         description="Where events are pushed, with a secret: `/ingest/astercc/${ASTERCC_SECRET}`.",
     )
     allow: tuple[IPvAnyNetwork, ...] = Field((), description="Addresses that may push; empty: all.")
+    close_after: Duration = Field(
+        CLOSE_AFTER,
+        ge=SHORTEST_CLOSE_AFTER,
+        le=LONGEST_CLOSE_AFTER,
+        description="Time without any event of a call after which it is closed by inference, at most `12h`: an event "
+        "that was lost is not sent again.",
+    )

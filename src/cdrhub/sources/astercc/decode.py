@@ -10,9 +10,8 @@ The published handler of the vendor knows outgoing calls only; incoming ones fol
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.disposition import Direction, EndedBy, Outcome, Role, State
@@ -29,17 +28,14 @@ from cdrhub.model.update import (
     storable,
     storable_json,
 )
+from cdrhub.sources.astercc.agents import of_an_agent, read_agent_state
 from cdrhub.sources.astercc.bodies import read_fields
 from cdrhub.sources.astercc.config import AsterCCSettings
+from cdrhub.sources.astercc.times import event_time
 from cdrhub.sources.base import Decoder
 
 EVENTS = frozenset({"ringing", "answer", "hangup", "join", "incoming", "onhold", "resume"})
 SOURCES = frozenset({"AGENT", "CALLER", "CALLEE", "CONSULT", "CONVERSATION"})
-AGENT_STATES = frozenset(
-    {"login", "logoff", "paused", "nopaused", "acwoff", "acwring", "acwanswer", "acwstop", "hangupacw"}
-    | {"workwayall", "workwaydialin", "workwaydialout"}
-)
-NOT_SET = "0000-00-00 00:00:00"
 MAX_WORD = 64  #: characters kept of a word that nobody knows
 
 _AUTHORITY = {
@@ -52,7 +48,7 @@ _AUTHORITY = {
 _ENDED_BY = {"AGENT": EndedBy.AGENT, "CALLER": EndedBy.CALLER, "CALLEE": EndedBy.CALLEE}
 _COLUMNS = frozenset(
     {"calleridnum", "calleridname", "activenum", "didnumber", "source", "event", "sessionid", "eventTime", "calltype"}
-    | {"from", "agentno", "orgidentity", "eventid", "userdata", "hangupfirst", "uniqueid", "channel", "AgentTeamId"}
+    | {"from", "agentno", "orgidentity", "eventid", "userdata", "hangupfirst", "uniqueid", "channel"}
 )
 
 
@@ -64,6 +60,8 @@ def decoder(settings: AsterCCSettings) -> Decoder:
         if text.startswith((b"|Retuen|", b"|Return|")):
             return Ignored(why="reply")  # of MAKECALL, in a file that holds both
         fields = read_fields(text)
+        if of_an_agent(fields.get("event", "").strip().lower()):
+            return read_agent_state(fields, timezone=settings.timezone)
         if (ignored := _of_no_call(fields)) is not None:
             return ignored
         return _Event(fields, settings).update(record)
@@ -77,8 +75,6 @@ def _of_no_call(fields: dict[str, str]) -> Ignored | None:
         if event:
             return None
         raise DecodeError(Reason.BAD_VALUE, "a sessionid without an event")
-    if event.lower() in AGENT_STATES:
-        return Ignored(why="agent_state")
     if event:
         raise DecodeError(Reason.MISSING_KEY, f"the event {event[:MAX_WORD]!r} has no sessionid")
     if "EVENT" in fields:
@@ -166,17 +162,7 @@ class _Event:
         return direction == Direction.OUTBOUND or (direction == Direction.INTERNAL and self.source == "CALLEE")
 
     def _time(self) -> datetime | None:
-        text = self.field("eventTime").replace("+", " ")
-        if not text or text == NOT_SET:
-            return None
-        zone = ZoneInfo(self.settings.timezone)
-        try:
-            local = datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=zone)
-            if local.utcoffset() != local.replace(fold=1).utcoffset():
-                self.flags.add("time_ambiguous")
-            return local.astimezone(UTC)
-        except (ValueError, OverflowError) as error:
-            raise DecodeError(Reason.BAD_VALUE, f"eventTime {text[:MAX_WORD]!r} is no YYYY-MM-DD HH:MM:SS") from error
+        return event_time(self.field("eventTime"), timezone=self.settings.timezone, flags=self.flags)
 
     def _call(self) -> None:
         self.values["team"] = self.field("orgidentity") or self.field("AgentTeamId")
@@ -223,6 +209,8 @@ class _Event:
         self.values["dialed_number"] = called
         agent_leg = f"agent:{self.agent}" if self.agent else "agent"
         if self.source == "AGENT":
+            if self.event in ("ringing", "answer"):
+                self.values["started_at"] = self.at  # of a call whose customer never rang; else CALLEE's outranks it
             self._own_leg(agent_leg, agent=True)
         elif self.source == "CALLEE":
             if self.event in ("ringing", "answer"):

@@ -6,11 +6,20 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, cast
 
-from cdrhub.errors import ImportOnly
 from cdrhub.model.call import Call
 from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig, System
-from cdrhub.sources.enigma.config import EnigmaConfig, EnigmaSettings
+from cdrhub.sources.enigma.config import EnigmaConfig, EnigmaSettings, Reliable
 from cdrhub.sources.enigma.decode import decoder
+from cdrhub.sources.enigma.source import EnigmaSource
+from cdrhub.sources.transports.redis_list import PLAIN_ENTRIES
+
+_PLAINLY = f"up to {PLAIN_ENTRIES} CDRs of a list that are in hand when this hub dies or the link to Redis breaks"
+_NOTHING = "Nothing while this hub is away or dies: CDRs wait in Redis until they are durable."
+_LOST: Mapping[Reliable, str] = {
+    "always": _NOTHING,
+    "auto": f"{_NOTHING} If the Redis runs no scripts (the log says so): {_PLAINLY}.",
+    "never": f"{_PLAINLY[0].upper()}{_PLAINLY[1:]}; nothing while it is away.",
+}
 
 
 class Enigma:
@@ -20,26 +29,24 @@ class Enigma:
     decoder_revision: Final = 1
     config_model: type[SourceConfig] = EnigmaConfig
 
-    def delivery(self, config: SourceConfig) -> DeliveryContract:  # noqa: ARG002 - the same under every configuration
-        """A list keeps what nobody took."""
+    def delivery(self, config: SourceConfig) -> DeliveryContract:
+        """A list keeps what nobody took, and in reliable mode what is not yet durable."""
+        reliable = cast("EnigmaConfig", config).reliable
         return DeliveryContract(
-            acknowledged=True,
-            resent=True,
+            acknowledged=reliable != "never",
+            resent=reliable != "never",
             speaks="at_end",
-            lost="Nothing while this hub is away: CDRs wait in the list. Another consumer of the same list takes them "
-            "away unseen, and a Redis without persistence loses them when it restarts.",
+            lost=f"{_LOST[reliable]} Another consumer of the same list takes CDRs away unseen, and a Redis without "
+            "persistence loses what waits in it when it restarts.",
         )
 
     def decoder(self, settings: DecodeSettings) -> Decoder:
         """The pure decoder for these settings."""
         return decoder(cast("EnigmaSettings", settings))
 
-    def source(self, config: SourceConfig) -> Source:  # noqa: ARG002 - refused whatever it says
-        """Refused: there is no transport yet."""
-        raise ImportOnly(
-            "type = 'enigma': a source of this type can be decoded and imported, not yet listened to; "
-            "use `cdrhub import`"
-        )
+    def source(self, config: SourceConfig) -> Source:
+        """The lists of one Redis."""
+        return EnigmaSource(cast("EnigmaConfig", config))
 
     def conclude(
         self,

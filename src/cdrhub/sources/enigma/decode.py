@@ -34,8 +34,9 @@ MAX_BODY_BYTES = 1 << 18
 MAX_WORD = 64  #: characters kept of a word that nobody knows
 CLICK2DIAL = "click-dial"  #: `ref` of a Click2Dial CDR from v3.0.0; before that it is the client's number
 
-#: Other messages that share the list: published types, and the dialler's own (`queue_calls`).
-OTHER_TYPES = frozenset({"status", "stats", "call", "dial_preview", "queue_calls", "call_update"})
+QUEUE_CALLS = "queue_calls"  #: the dialler's orders to itself
+#: Other messages that share the list: published types, and the dialler's own.
+OTHER_TYPES = frozenset({"status", "stats", "call", "dial_preview", QUEUE_CALLS, "call_update"})
 WRONG_REDIS = (
     "queue_calls is on this list: it is the dialler's own Redis, and what is taken from it is taken from the dialler; "
     "check the keys redis and keys of this source"
@@ -115,9 +116,7 @@ def _other(kind: object) -> Ignored:
     if kind is None:
         return Ignored(why="type_null")
     known = isinstance(kind, str) and kind in OTHER_TYPES
-    return Ignored(
-        why=f"type_{kind}" if known else "type_other", warning=WRONG_REDIS if kind == "queue_calls" else None
-    )
+    return Ignored(why=f"type_{kind}" if known else "type_other", warning=WRONG_REDIS if kind == QUEUE_CALLS else None)
 
 
 def _update(payload: dict[str, Any], record: RawRecord, settings: EnigmaSettings) -> CallUpdate:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
-from cdrhub.errors import ImportOnly
 from cdrhub.model.call import Call
 from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig, System
 from cdrhub.sources.freeswitch import files
 from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig, FreeSwitchConfig, FreeSwitchSettings
 from cdrhub.sources.freeswitch.decode import decoder
 from cdrhub.sources.freeswitch.ending import provisional_end
+from cdrhub.sources.freeswitch.posted import PostedSource
+from cdrhub.sources.freeswitch.source import EventSocketSource
 
 _LISTENING = DeliveryContract(
     acknowledged=False,
@@ -53,11 +54,10 @@ class FreeSwitch:
         return decoder(cast("FreeSwitchSettings", settings))
 
     def source(self, config: SourceConfig) -> Source:
-        """Refused: there is no transport yet."""
-        raise ImportOnly(
-            f"type = {config.type!r}: a source of this type can be decoded and imported, not yet listened to; "
-            "use `cdrhub import`"
-        )
+        """The Event Socket that is listened to, or the path to which documents are posted."""
+        if isinstance(config, FreeSwitchCdrConfig):
+            return PostedSource(config)
+        return EventSocketSource(cast("FreeSwitchConfig", config))
 
     def conclude(self, config: SourceConfig, call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | None:
         """The end of a call that left its queue alive and of which nothing was heard since."""

@@ -85,15 +85,20 @@ def caller_side(channel: Channel, said: Draft, *, dialled: str | None) -> None:
     if dialled is not None and "callee_number" not in said.values:
         said.party("callee", dialled)
         said.put(dialed_number=dialled)
+    direct(said, caller=number)
+
+
+def direct(said: Draft, *, caller: str | None) -> None:
+    """The direction of a call that `caller` placed to the number that was dialled, as far as that is known."""
     target = said.values.get("dialed_number")
     if target is None:
         return
-    if not said.inside(number):
+    if not said.inside(caller):
         said.put(direction=Direction.INBOUND, did=target)
     elif said.inside(target):
         said.put(direction=Direction.INTERNAL)
     else:
-        said.put(direction=Direction.OUTBOUND, agent_extension=number)
+        said.put(direction=Direction.OUTBOUND, agent_extension=caller)
 
 
 def _click_to_call(channel: Channel, said: Draft) -> None:

@@ -43,6 +43,17 @@ class FreeSwitchConfig(FreeSwitchSettings, SourceConfig):
         timedelta(seconds=5),
         description="How long after a call left its queue its channel's end is waited for, before it is inferred.",
     )
+    idle_timeout: Duration = Field(
+        timedelta(seconds=65),
+        ge=timedelta(seconds=1),
+        description="Silence after which the switch counts as dead: a little more than three of its heartbeats "
+        "(`event-heartbeat-interval`, 20 s).",
+    )
+    reconcile_every: Duration = Field(
+        timedelta(minutes=3),
+        ge=timedelta(seconds=1),
+        description="How often the switch is asked for calls that no event told of, besides after each connection.",
+    )
 
 
 class FreeSwitchCdrConfig(FreeSwitchCdrSettings, SourceConfig):
@@ -52,6 +63,8 @@ class FreeSwitchCdrConfig(FreeSwitchCdrSettings, SourceConfig):
 
     type: Literal["freeswitch-cdr"] = Field("freeswitch-cdr", description="The phone system.")
     path: IngestPath = Field(
+        max_length=512,
+        repr=False,
         description="Where the documents are posted, with a secret: `/ingest/freeswitch/${FREESWITCH_SECRET}`.",
     )
     allow: tuple[IPvAnyNetwork, ...] = Field((), description="Addresses that may post; empty: all.")

@@ -10,7 +10,7 @@ from cdrhub.model.numbers import NumberPlan
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Decoded, Ignored, Sequence
 from cdrhub.sources.base import Decoder
-from cdrhub.sources.freeswitch import callcenter, calls, documents
+from cdrhub.sources.freeswitch import agents, callcenter, calls, documents
 from cdrhub.sources.freeswitch.channel import DocumentChannel, EventChannel, microseconds
 from cdrhub.sources.freeswitch.config import FreeSwitchSettings
 from cdrhub.sources.freeswitch.draft import MAX_WORD, Draft
@@ -58,6 +58,8 @@ def _event(headers: Headers, record: RawRecord, plan: NumberPlan, *, queue_only:
         if headers.get("Event-Subclass") != "callcenter::info":
             return Ignored(why="other_event")
         action = headers.get("CC-Action")
+        if action is not None and action in agents.ACTIONS:
+            return agents.read_agent_state(action, headers)
         if action not in callcenter.ACTIONS:
             return _of_no_call(action)
         session = headers.get("CC-Member-Session-UUID")
@@ -78,19 +80,33 @@ def _event(headers: Headers, record: RawRecord, plan: NumberPlan, *, queue_only:
 
 
 def _numbered(said: Draft, headers: Headers, record: RawRecord) -> CallUpdate:
-    core, number = headers.get("Core-UUID"), headers.get("Event-Sequence")
-    sequence = event_id = None
-    if core and number and len(number) <= _MAX_SEQUENCE_DIGITS and number.isascii() and number.isdigit():
-        sequence, event_id = Sequence(core=core, number=int(number)), f"{core}/{number}"
+    sequence = _sequence_of(headers)
     at = microseconds(headers.get("Event-Date-Timestamp"))
-    return said.update(digest=record.digest, at=at, sequence=sequence, event_id=event_id)
+    return said.update(digest=record.digest, at=at, sequence=sequence, event_id=_event_id(sequence))
+
+
+def event_id_of(headers: Headers) -> str | None:
+    """The id of an event, whatever its encoding and whoever hears it: Core-UUID (new at each start of the switch) and
+    Event-Sequence. None where it lacks one."""
+    return _event_id(_sequence_of(headers))
+
+
+def _sequence_of(headers: Headers) -> Sequence | None:
+    core, number = headers.get("Core-UUID"), headers.get("Event-Sequence")
+    if core and number and len(number) <= _MAX_SEQUENCE_DIGITS and number.isascii() and number.isdigit():
+        return Sequence(core=core, number=int(number))
+    return None
+
+
+def _event_id(sequence: Sequence | None) -> str | None:
+    return f"{sequence.core}/{sequence.number}" if sequence is not None else None
 
 
 def _of_no_call(action: str | None) -> Ignored:
     if action is not None and (why := NOT_OF_A_CALL.get(action)):
         return Ignored(why=why)
     if action is not None and action.startswith("agent-") and action.endswith("-get"):
-        return Ignored(why="agent_state")
+        return Ignored(why="agent_setting")
     return Ignored(
         why="unknown_action", warning=f"callcenter::info with the unknown CC-Action {str(action)[:MAX_WORD]!r}"
     )

@@ -62,12 +62,9 @@ DISPOSITION_BY_OUTCOME: dict[Outcome, Disposition] = {
     Outcome.FAILED: Disposition.FAILED,
 }
 
-#: callcenter::info actions that speak of agents or of a queue's length, not of a call.
+#: callcenter::info actions that speak of agents' settings or of a queue's length, not of a call.
 NOT_OF_A_CALL: dict[str, str] = {
     "members-count": "members_count",
-    "agent-status-change": "agent_state",
-    "agent-state-change": "agent_state",
-    "agent-contact-change": "agent_state",
-    "agent-max-no-answer": "agent_state",
-    "agent-add": "agent_state",
+    "agent-contact-change": "agent_setting",
+    "agent-add": "agent_setting",
 }

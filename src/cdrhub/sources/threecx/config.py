@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
+from cdrhub.addresses import split_address
 from cdrhub.sources.base import DecodeSettings, SourceConfig
 from cdrhub.sources.threecx.layout import STANDARD_LAYOUTS, checked_names
 
@@ -129,7 +130,10 @@ class ThreeCXConfig(ThreeCXSettings, SourceConfig):
     @classmethod
     def _an_address(cls, address: str | None) -> str | None:
         if address is not None:
-            split_address(address)
+            try:
+                split_address(address)
+            except ValueError as error:
+                raise ValueError(f"`listen`: {error}") from error
         return address
 
     @field_validator("allow")
@@ -181,15 +185,3 @@ class ThreeCXConfig(ThreeCXSettings, SourceConfig):
 @cache
 def _parsed_networks(networks: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(ip_network(network, strict=False) for network in networks)
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `host:port` or `[v6]:port`; ValueError that says how to write it."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65_535:
-        raise ValueError(f"`listen`: {address!r} is no address: write host:port, e.g. '0.0.0.0:5555' or '[::]:5555'")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError(f"`listen`: write the IPv6 address of {address!r} in brackets, e.g. '[::]:5555'")
-    return host, int(port)

@@ -27,7 +27,7 @@ from cdrhub.model.update import (
     storable,
     storable_json,
 )
-from cdrhub.sources.base import Decoder, refuse_damaged
+from cdrhub.sources.base import Decoder
 from cdrhub.sources.threecx.callid import milliseconds, offset_minutes
 from cdrhub.sources.threecx.config import ThreeCXSettings
 from cdrhub.sources.threecx.layout import Line, Reader
@@ -81,7 +81,6 @@ class _LineDecoder:
         self._without_answered = settings.fields is not None and "time-answered" not in settings.fields
 
     def __call__(self, record: RawRecord) -> CallUpdate:
-        refuse_damaged(record)
         line = self._reader.read(record.body)
         flags: set[str] = set()
         attributes: dict[str, Any] = {}

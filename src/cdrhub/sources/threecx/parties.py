@@ -20,7 +20,7 @@ CHAIN_PREFIX = "Chain:"
 MAX_PARTIES = 64  #: of a chain or a list of missed queue calls; what is more is cut and flagged `legs_cut`
 INSIDE_PREFIX = "Ext."
 
-_CACHED_PARTIES = 32_768
+_CACHED_PARTIES = 4_096  #: extensions, trunks and queues come again and again; outside numbers, mostly, do not
 _TRUNK_DN = re.compile(r"10\d{3}")
 """3CX numbers its trunks from 10000; without from-no and types nothing else tells a trunk from an extension."""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cdrhub.errors import NotConnected
-from cdrhub.sources.base import Intake
+from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
 
 POLL_SECONDS = 0.5
@@ -125,7 +125,7 @@ class DirectoryWatch:
             framed = framer.feed(chunk)
             if framed.too_long:
                 self._intake.count("too_long", len(framed.too_long))
-                await self._sink.take(framed.too_long, attributes={**attributes, "too_long": True})
+                await self._sink.take(framed.too_long, attributes={**attributes, TOO_LONG: True})
             if framed.lines and read_to < seen.size:
                 await self._sink.take(framed.lines, attributes=attributes)
             elif framed.lines:

@@ -18,7 +18,7 @@ from typing import NoReturn
 import orjson
 
 from cdrhub.errors import NotConnected
-from cdrhub.sources.base import Intake
+from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
 
 POLL_SECONDS = 0.5
@@ -193,7 +193,7 @@ class FileTail:
         position = (POSITION_KEY, reached.encode())
         if framed.too_long:
             self._intake.count("too_long", len(framed.too_long))
-            await self._sink.take(framed.too_long, attributes={**self._attributes(), "too_long": True})
+            await self._sink.take(framed.too_long, attributes={**self._attributes(), TOO_LONG: True})
         if framed.lines:
             await self._sink.take(framed.lines, attributes=self._attributes(), position=position)
         return reached

@@ -26,7 +26,7 @@ import orjson
 from aiohttp import web
 
 from cdrhub.errors import IntakeRefused
-from cdrhub.sources.base import DAMAGED, Intake
+from cdrhub.sources.base import DAMAGED, TOO_LONG, Intake
 from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
 
 MAX_BODY_BYTES = 1_048_576  #: of one request, unpacked; about 3,500 records
@@ -109,7 +109,7 @@ class LinePush:
         attributes = {"peer": peer}
         try:
             if found.too_long:
-                await self._sink.take(found.too_long, attributes={**attributes, "too_long": True})
+                await self._sink.take(found.too_long, attributes={**attributes, TOO_LONG: True})
             if found.lines:
                 await self._sink.take(found.lines, attributes=attributes)
         except IntakeRefused as refused:

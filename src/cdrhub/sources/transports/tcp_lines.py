@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cdrhub.errors import NotConnected
-from cdrhub.sources.base import Intake
+from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
 
 READ_BYTES = 262_144  #: of one read, and so of one group that becomes durable together
@@ -118,7 +118,7 @@ class LineConnection:
                 await self._hand_over(framed.lines)
             if framed.too_long:
                 self._intake.count("too_long", len(framed.too_long))
-                await self._hand_over(framed.too_long, too_long=True)
+                await self._hand_over(framed.too_long, **{TOO_LONG: True})
             if self._foreign_lines > MAX_FOREIGN_LINES or self._foreign_bytes > MAX_FOREIGN_BYTES:
                 self._intake.count("foreign_closed")
                 return "closed: it sent no records"
@@ -128,7 +128,7 @@ class LineConnection:
                     return "stopped while it was still sending"
 
     async def _hand_over(self, lines: Sequence[bytes], **marks: bool) -> None:
-        kept = self._within_patience(lines, too_long="too_long" in marks)
+        kept = self._within_patience(lines, too_long=TOO_LONG in marks)
         if not kept:
             return
         attributes: Mapping[str, Any] = {"peer": self.peer, **marks}

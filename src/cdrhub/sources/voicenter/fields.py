@@ -52,6 +52,8 @@ MAX_DIGITS = 32  #: characters of a number
 
 def is_call_log_row(cdr: Mapping[str, Any]) -> bool:
     """Whether this is a row of the Call Log's CDR_LIST. A push has `ivruniqueid`; its `CallID` is the dialler's."""
+    if "ivruniqueid" in cdr:  # as pushes spell it
+        return False
     names = {key.casefold() for key in cdr}
     return "callid" in names and "ivruniqueid" not in names and bool(names & {"dialstatus", "cdrtype"})
 

@@ -29,11 +29,10 @@ from aiohttp import web
 from pydantic import IPvAnyNetwork
 
 from cdrhub.errors import DecodeError, IntakeRefused
-from cdrhub.sources.base import DAMAGED, Intake
+from cdrhub.sources.base import DAMAGED, TOO_LONG, Intake
 from cdrhub.sources.voicenter import bodies, fields, files
 from cdrhub.sources.voicenter.bodies import Format
 from cdrhub.sources.voicenter.config import VoicenterConfig
-from cdrhub.sources.voicenter.decode import TOO_LONG
 from cdrhub.sources.voicenter.replies import Code, reply
 
 DURABLE_SECONDS = 0.8  #: within which a record must be on disk; the vendor expects an answer in about a second

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cdrhub.errors import ConfigError, DecodeError, Reason
+from cdrhub.errors import DecodeError, Reason
+from cdrhub.model.agent import AgentState
 from cdrhub.model.disposition import Disposition, EndedBy, Outcome, Role, State
 from cdrhub.model.update import CallUpdate, Ignored
 from cdrhub.sources.astercc import SYSTEM
-from cdrhub.sources.astercc.bodies import MAX_BODY_BYTES, read_fields
+from cdrhub.sources.astercc.bodies import MAX_BODY_BYTES, Format, events, read_fields, sniff
 from cdrhub.sources.astercc.config import AsterCCConfig, AsterCCSettings
 from support.astercc import bodies_of, call_of, decoded, event, updated
 
@@ -95,6 +96,17 @@ def test_how_an_outgoing_call_ended(words: list[str], disposition: Disposition) 
     assert call.ring_seconds == ({"hangup": 30, "answer": 10}[words[1]] if words[0] == "ringing" else None)
     assert call.talk_seconds == (20 if disposition == Disposition.ANSWERED else 0)
     assert (call.agent_id, call.agent_extension) == ("7001", "6101")
+
+
+def test_a_call_whose_customer_never_rang_began_with_the_agents_phone() -> None:
+    call = call_of(
+        event("AGENT", "ringing", 0),
+        event("AGENT", "answer", 3),
+        event("CALLEE", "hangup", 8),
+        event("AGENT", "hangup", 8),
+    )
+    assert (call.disposition, call.duration_seconds, call.ring_seconds) == (Disposition.FAILED, 8, None)
+    assert call.started_at == datetime(2026, 3, 9, 2, 0, 0, tzinfo=UTC)
 
 
 def test_an_incoming_call_that_nobody_took_is_abandoned() -> None:
@@ -189,7 +201,6 @@ def test_times_are_the_servers_own() -> None:
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"event=login&agentno=7001&", "agent_state"),
         (b"EVENT=MAKECALL&targetdn=1&", "command"),
         (b"|Retuen|1|Retuen|BackMsg_19", "reply"),
         (b"|Return|2|Return|BackMsg_16", "reply"),
@@ -225,7 +236,7 @@ def test_bad_input_is_refused_with_a_reason(body: bytes, reason: Reason) -> None
 @given(st.binary(max_size=300))
 def test_any_bytes_give_a_value_or_a_documented_error(body: bytes) -> None:
     with suppress(DecodeError):
-        assert isinstance(decoded(body), (CallUpdate, Ignored))
+        assert isinstance(decoded(body), (CallUpdate, AgentState, Ignored))
 
 
 @given(
@@ -235,15 +246,58 @@ def test_any_bytes_give_a_value_or_a_documented_error(body: bytes) -> None:
 )
 def test_damaged_events_give_a_value_or_a_documented_error(body: bytes, at: int, filler: bytes) -> None:
     with suppress(DecodeError):
-        assert isinstance(decoded(body[:at] + filler + body[at + 1 :]), (CallUpdate, Ignored))
+        assert isinstance(decoded(body[:at] + filler + body[at + 1 :]), (CallUpdate, AgentState, Ignored))
 
 
 def test_the_system() -> None:
     config = AsterCCConfig(path="/ingest/astercc/0123456789abcdef", timezone="Asia/Shanghai")
     assert config.decode_settings() == AsterCCSettings(timezone="Asia/Shanghai")
     assert not SYSTEM.delivery(config).resent
-    with pytest.raises(ConfigError, match=r"'astercc': .* not yet listened to"):
-        SYSTEM.source(config)
+    assert (SYSTEM.delivery(config).acknowledged, SYSTEM.delivery(config).speaks) == (True, "live")
+    assert "0123456789abcdef" not in repr(config)
     with pytest.raises(ValidationError, match="Asia/Shanghai"):
         AsterCCSettings(timezone="Shanghai")
-    assert SYSTEM.split(b"a=1\r\n\n# x\nb=2", final=False) == ([b"a=1"], b"b=2")
+    assert SYSTEM.split(b"a=1\r\n\n# x\n a=2 \nb=2", final=False) == ([b"a=1", b"a=2"], b"b=2")
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b"", []),
+        (b" \r\n", []),
+        (b"a=1&\r\n", [b"a=1&"]),
+        (b"a=1&b=2\n3&", [b"a=1&b=2\n3&"]),
+        (b"{'a':'1'}\r\n\n{'a':'2'}\n", [b"{'a':'1'}", b"{'a':'2'}"]),
+        (b"{'a':'1'}\n{'a':", [b"{'a':'1'}", b"{'a':"]),
+        (b'{\n"a": {\n"b": 1}}', [b'{\n"a": {\n"b": 1}}']),
+    ],
+)
+def test_the_events_in_a_body(body: bytes, found: list[bytes]) -> None:
+    assert list(events(body)) == found
+    assert [event for event in found if sniff(event) is Format.JSON] == [e for e in found if e.startswith(b"{")]
+
+
+@pytest.mark.parametrize("close_after", ["0s", "13h", "soon"])
+def test_times_to_close_after_that_cannot_be(close_after: str) -> None:
+    with pytest.raises(ValidationError, match="close_after"):
+        AsterCCConfig(path="/ingest/astercc/0123456789abcdef", close_after=close_after)
+
+
+_SPOKEN = st.builds(
+    event,
+    st.sampled_from(["AGENT", "CALLER", "CALLEE", "CONSULT", "CONVERSATION"]),
+    st.sampled_from(["ringing", "answer", "hangup", "join", "incoming", "onhold", "resume"]),
+    st.integers(0, 9),
+    calltype=st.sampled_from(["dialout", "dialin", "CONSULT", "inner", ""]),
+    agentno=st.sampled_from(["7001", "7002", ""]),
+    uniqueid=st.sampled_from(["u1", "u2", ""]),
+    hangupfirst=st.sampled_from(["", "AGENT", "CALLER"]),
+    eventid=st.sampled_from(["", "1", "2", "3"]),
+)
+
+
+@given(st.lists(_SPOKEN, min_size=1, max_size=8), st.data())
+def test_any_events_in_any_order_and_number_are_one_call(bodies: list[bytes], data: st.DataObject) -> None:
+    """Also where events contradict each other: a call of two directions, an event number given twice."""
+    again = data.draw(st.lists(st.sampled_from(bodies), max_size=4))
+    assert call_of(*data.draw(st.permutations([*bodies, *again]))) == call_of(*bodies)

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdrhub.errors import ConfigError, DecodeError, Reason
+from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.disposition import Disposition, EndedBy, Role, State
 from cdrhub.model.fold import fold
 from cdrhub.model.update import CallUpdate, Ignored
+from cdrhub.sources.base import Probed
 from cdrhub.sources.enigma import SYSTEM
 from cdrhub.sources.enigma.config import EnigmaConfig, EnigmaSettings
 from cdrhub.sources.enigma.decode import MAX_BODY_BYTES
@@ -217,6 +218,5 @@ def test_the_system() -> None:
     assert config.decode_settings() == EnigmaSettings()
     assert config.keys == ("enigma:notifications:campaigns",)
     assert SYSTEM.delivery(config).speaks == "at_end"
-    with pytest.raises(ConfigError, match=r"'enigma': .* not yet listened to"):
-        SYSTEM.source(config)
+    assert isinstance(SYSTEM.source(config), Probed)
     assert SYSTEM.split(b"{}\r\n\n{}\n{", final=False) == ([b"{}", b"{}"], b"{")

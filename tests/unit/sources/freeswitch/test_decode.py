@@ -9,13 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdrhub.errors import ConfigError, DecodeError, Reason
+from cdrhub.errors import DecodeError, Reason
+from cdrhub.model.agent import AgentState
 from cdrhub.model.call import Call
 from cdrhub.model.disposition import Disposition, EndedBy, Outcome, Role, State
 from cdrhub.model.fold import fold
 from cdrhub.model.update import CallUpdate, Ignored, Sequence
 from cdrhub.sources.freeswitch import CDR_SYSTEM, SYSTEM
 from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig, FreeSwitchConfig, FreeSwitchSettings
+from cdrhub.sources.freeswitch.posted import PostedSource
+from cdrhub.sources.freeswitch.source import EventSocketSource
 from support.freeswitch import Switch, bodies_of, decoded, record_of, updated
 
 SESSION, MEMBER = "6844f513-f0ac-4a9f-b4bc-938481dced81", "bbd09347-13cd-4909-86a0-621def095c91"
@@ -298,8 +301,8 @@ def test_events_are_ordered_by_the_switch_and_known_again() -> None:
         ("CHANNEL_DESTROY", {"Unique-ID": "x"}, "other_event"),
         ("CUSTOM", {"Event-Subclass": "sofia::register"}, "other_event"),
         ("CUSTOM", {"Event-Subclass": "callcenter::info", "CC-Action": "members-count"}, "members_count"),
-        ("CUSTOM", {"Event-Subclass": "callcenter::info", "CC-Action": "agent-status-change"}, "agent_state"),
-        ("CUSTOM", {"Event-Subclass": "callcenter::info", "CC-Action": "agent-state-get"}, "agent_state"),
+        ("CUSTOM", {"Event-Subclass": "callcenter::info", "CC-Action": "agent-add"}, "agent_setting"),
+        ("CUSTOM", {"Event-Subclass": "callcenter::info", "CC-Action": "agent-state-get"}, "agent_setting"),
         ("CHANNEL_CREATE", {"Unique-ID": "x", "Call-Direction": "inbound"}, "not_queue_call"),
     ],
 )
@@ -456,7 +459,7 @@ def test_any_bytes_give_a_value_or_a_documented_error(body: bytes) -> None:
         said = decoded(body, calls="all")
     except DecodeError:
         return
-    assert isinstance(said, (CallUpdate, Ignored))
+    assert isinstance(said, (CallUpdate, AgentState, Ignored))
 
 
 FRAGMENTS = [
@@ -478,7 +481,7 @@ def test_damaged_messages_give_a_value_or_a_documented_error(body: bytes, at: in
             said = decoded(damaged, calls=mode)
         except DecodeError:
             continue
-        assert isinstance(said, (CallUpdate, Ignored))
+        assert isinstance(said, (CallUpdate, AgentState, Ignored))
         if isinstance(said, CallUpdate):
             assert fold([said]).call_key == said.call_key
 
@@ -488,10 +491,10 @@ def test_the_systems() -> None:
     assert (SYSTEM.name, CDR_SYSTEM.name) == ("freeswitch", "freeswitch-cdr")
     assert config.decode_settings() == FreeSwitchSettings()
     assert SYSTEM.delivery(config).speaks == "live"
-    with pytest.raises(ConfigError, match=r"'freeswitch': .* not yet listened to"):
-        SYSTEM.source(config)
+    assert isinstance(SYSTEM.source(config), EventSocketSource)
     documents = FreeSwitchCdrConfig(path="/ingest/freeswitch/0123456789abcdef")
     settings: Any = documents.decode_settings()
     assert settings.calls == "all"
     assert CDR_SYSTEM.delivery(documents).acknowledged
+    assert isinstance(CDR_SYSTEM.source(documents), PostedSource)
     assert isinstance(CDR_SYSTEM.decoder(settings)(record_of(document())), CallUpdate)

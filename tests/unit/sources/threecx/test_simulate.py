@@ -1,74 +1,115 @@
-"""The simulated PBX: believable lines, and a sender over a real socket."""
+"""The simulated PBX: believable lines that become the calls of its ledger, and a sender over a real socket."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
+from math import inf
 
-import phonenumbers
 import pytest
 
-from cdrhub.model.numbers import NumberPlan, read_number
+from cdrhub.model.call import Call
+from cdrhub.sources.simulation.centre import Centre, calls
+from cdrhub.sources.simulation.ledger import Entry
+from cdrhub.sources.simulation.pace import Pace
+from cdrhub.sources.simulation.simulation import Due, Schedule, Simulation
 from cdrhub.sources.threecx.config import ThreeCXSettings
 from cdrhub.sources.threecx.layout import STANDARD_20, STANDARD_27
-from cdrhub.sources.threecx.simulate import CallidForm, lines, numbers, send
+from cdrhub.sources.threecx.simulate import MIX, PBX, CallidForm, Version, simulate
+from cdrhub.sources.threecx.simulate.lines import Written
 from support.threecx import call_of
+from support.truth import differences
+
+START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+CENTRE = Centre(seed=7, start=START, mix=MIX)
+VERSIONS: tuple[Version, ...] = ("v18", "v20")
 
 
-@pytest.mark.parametrize("fields", [STANDARD_20, STANDARD_27], ids=["20", "27"])
+def written(centre: Centre, pbx: PBX, *, limit: int = 600) -> list[Due[Written]]:
+    """The lines of some calls in the order in which they are written."""
+    return [item for due in Schedule(calls(centre), pbx.render, limit=limit) for item in pbx.written(due)]
+
+
+def told(lines: Sequence[Due[Written]], settings: ThreeCXSettings) -> tuple[dict[str, Call], dict[str, Entry]]:
+    """The calls that lines become, and the entries of the ledger, by call key."""
+    by_key: dict[str, list[bytes]] = defaultdict(list)
+    for line in lines:
+        by_key["/".join(line.what.body.decode().removeprefix("Call ").split(",")[:2])].append(line.what.body)
+    entries = {line.entry.call_key: line.entry for line in lines if line.entry is not None}
+    return {key: call_of(*bodies, settings=settings) for key, bodies in by_key.items()}, entries
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("region", ["FR", "NG"])
+@pytest.mark.parametrize("seed", [1, 7])
+def test_every_line_becomes_the_call_of_the_ledger(version: Version, region: str, seed: int) -> None:
+    centre = replace(CENTRE, region=region, seed=seed)
+    lines = written(centre, PBX(centre, version=version))
+    found, entries = told(lines, ThreeCXSettings(region=region))
+    assert found.keys() == entries.keys()
+    assert not [different for key, call in found.items() for different in differences(entries[key], call)]
+    seen = set().union(*(call.flags for call in found.values()))
+    assert seen <= {"talk_includes_wait", "picked_up_elsewhere"}
+    assert {call.disposition for call in found.values()} >= {
+        *("answered", "abandoned", "voicemail", "cancelled", "failed", "busy", "no_answer", "rejected", "ivr")
+    }
+    assert {call.direction for call in found.values()} == {"inbound", "outbound", "internal"}
+    assert any(leg.role == "transfer" for call in found.values() for leg in call.legs)
+    assert {call.queue for call in found.values()} == {None, "Sales", "Support", "Billing"}
+
+
 @pytest.mark.parametrize("form", ["windows", "linux16", "linux20"])
-def test_the_lines_are_calls_of_a_contact_centre(fields: tuple[str, ...], form: CallidForm) -> None:
-    sample = list(islice(lines(7, fields=fields, callid=form), 400))
-    calls = [call_of(line) for line in sample]
-    assert [int(call.call_key.split("/")[0]) for call in calls] == list(range(1, 401))
-    assert not any({"clock_suspect", "unmapped_word", "text_repaired"} & set(call.flags) for call in calls)
-    directions = Counter(call.direction for call in calls)
-    assert set(directions) == {"inbound", "outbound", "internal"}
-    expected = {"answered", "abandoned", "voicemail", "cancelled", "failed", "busy", "no_answer"}
-    if fields is STANDARD_27:
-        assert expected | {"ivr"} <= {call.disposition for call in calls}
-        assert any(leg.role == "transfer" for call in calls for leg in call.legs)
+def test_the_short_layout_is_understood_too(form: CallidForm) -> None:
+    lines = written(CENTRE, PBX(CENTRE, fields=STANDARD_20, callid=form))
+    found, entries = told(lines, ThreeCXSettings(region="FR"))
+    assert not [different for key, call in found.items() for different in differences(entries[key], call)]
+    assert not any({"clock_suspect", "unmapped_word", "text_repaired"} & set(call.flags) for call in found.values())
 
 
-@pytest.mark.parametrize("region", ["FR", "NG", "US", "IL", "DE"])
-def test_the_numbers_outside_are_valid_in_their_country(region: str) -> None:
-    settings = ThreeCXSettings(region=region)
-    calls = [call_of(line, settings=settings) for line in islice(lines(7, region=region), 200)]
-    assert not any("number_unparsed" in call.flags for call in calls)
-    outside = {call.caller_e164 or call.callee_e164 for call in calls if call.direction != "internal"}
-    assert None not in outside
-    assert len(outside) > 100
+def test_v20_writes_several_lines_of_a_queue_call() -> None:
+    lines = written(CENTRE, PBX(CENTRE, version="v20"))
+    per_call = Counter(line.what.body.split(b",")[0] for line in lines)
+    assert set(per_call.values()) >= {1, 2, 3, 4}
+    columns = [line.entry.columns for line in lines if line.entry is not None and "queue" in line.entry.columns]
+    told_waits = [column["wait_seconds"] for column in columns if column["disposition"] == "answered"]
+    assert all(isinstance(wait, int) for wait in told_waits)
+    assert len(told_waits) > 100
 
 
-def test_every_country_has_numbers() -> None:
-    for region in [*sorted(phonenumbers.SUPPORTED_REGIONS)[::25], "AR", "TA"]:
-        assert all(read_number(number, NumberPlan(region=region)).e164 for number in numbers(region))
-    with pytest.raises(ValueError, match="'XX' has no numbers: write a two-letter country such as 'NG'"):
-        numbers("XX")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_historyid_rises_by_one_with_each_call_told_of(version: Version) -> None:
+    lines = written(CENTRE, PBX(CENTRE, version=version, first_historyid=100))
+    ids = [int(line.what.body.split(b",")[0].removeprefix(b"Call ")) for line in lines]
+    assert list(dict.fromkeys(ids)) == list(range(100, 700))
 
 
-def test_queues_and_menus_are_known_without_a_directory() -> None:
-    calls = [call_of(line) for line in islice(lines(7), 200)]
-    assert {call.queue for call in calls} == {None, "Sales", "Support", "Billing"}
-    assert not any("kind_assumed" in call.flags for call in calls)
-
-
-def test_no_call_ends_in_the_future() -> None:
-    now = datetime(2026, 3, 2, 12, 0, 0, 500_000, tzinfo=UTC)
-    for line in islice(lines(7, now - timedelta(seconds=20), clock=lambda: now), 300):
-        call = call_of(line)
-        assert call.ended_at is not None
-        assert call.ended_at <= now
-        assert "clock_suspect" not in call.flags
+def test_lines_are_written_when_their_part_of_the_call_ends() -> None:
+    for line in written(CENTRE, PBX(CENTRE, version="v20")):
+        ended = line.what.body.decode().split(",")[5]
+        assert datetime.strptime(ended, "%Y/%m/%d %H:%M:%S").replace(tzinfo=UTC) == line.at.replace(microsecond=0)
 
 
 def test_a_seed_gives_the_same_bytes() -> None:
-    assert list(islice(lines(3), 50)) == list(islice(lines(3), 50))
-    assert list(islice(lines(3), 50)) != list(islice(lines(4), 50))
+    first, again = (written(CENTRE, PBX(CENTRE, repeated=0.1, broken=0.1)) for _ in range(2))
+    assert first == again
+    other = replace(CENTRE, seed=8)
+    assert first != written(other, PBX(other))
+
+
+def test_lines_are_repeated_and_broken_where_that_is_asked_for() -> None:
+    lines = [line.what for line in written(CENTRE, PBX(CENTRE, repeated=0.1, broken=0.1))]
+    assert 20 < sum(line.repeated for line in lines) < 120
+    assert 20 < sum(line.broken for line in lines) < 120
+    assert all(line.body.endswith(b"\r\n") for line in lines)
+    assert all(line.body.count(b",") < 19 for line in lines if line.broken)
+    whole = Counter(line.body for line in lines)
+    assert all(whole[line.body] == 2 for line in lines if line.repeated)
+    assert not any(line.repeated or line.broken for line in (item.what for item in written(CENTRE, PBX(CENTRE))))
 
 
 class _Hub:
@@ -93,55 +134,57 @@ class _Hub:
         writer.close()
 
 
-async def _sent_to(hub: _Hub, **how: Any) -> Any:
+def _simulation(*, count: int, speed: float = inf) -> Simulation:
+    return Simulation(centre=CENTRE, pace=Pace(start=START, speed=speed), count=count)
+
+
+async def _sent_to(hub: _Hub, simulation: Simulation, troubles: list[OSError | None] | None = None) -> None:
     server = await asyncio.start_server(hub.take, "127.0.0.1", 0)
     async with server:
-        sent = await send("127.0.0.1", server.sockets[0].getsockname()[1], **how)
+        port = server.sockets[0].getsockname()[1]
+        trouble = (lambda _: None) if troubles is None else troubles.append
+        await simulate(simulation, PBX(CENTRE), host="127.0.0.1", port=port, trouble=trouble)
         await hub.over.wait()
-    return sent
 
 
 async def test_the_sender_holds_one_connection_and_ends_each_record_with_cr_lf() -> None:
-    hub = _Hub()
-    sent = await _sent_to(hub, records=lines(1), amount=1_234)
-    assert (sent.lines, sent.connections, hub.connections) == (1_234, 1, 1)
-    assert hub.received == b"".join(islice(lines(1), 1_234))
-    assert hub.received.count(b"\r\n") == 1_234
+    hub, simulation = _Hub(), _simulation(count=500)
+    await _sent_to(hub, simulation)
+    assert hub.connections == 1
+    assert hub.received == b"".join(line.what.body for line in written(CENTRE, PBX(CENTRE), limit=500))
+    assert hub.received.count(b"\r\n") == simulation.sent.records == simulation.sent.calls == 500
 
 
-async def test_a_rate_and_a_duration_are_kept() -> None:
-    hub = _Hub()
-    sent = await _sent_to(hub, records=lines(1), rate=500.0, seconds=0.4)
-    assert 0 < sent.lines <= 500 * sent.seconds
-    assert hub.received == b"".join(islice(lines(1), sent.lines))
+async def test_it_comes_back_when_the_hub_closed_and_says_so() -> None:
+    hub, simulation = _Hub(patience=1), _simulation(count=60, speed=20_000)
+    troubles: list[OSError | None] = []
+    await _sent_to(hub, simulation, troubles)
+    assert hub.connections == 2
+    assert simulation.sent.records == 60
+    assert len(troubles) == 1
+    assert troubles[0] is None or isinstance(troubles[0], ConnectionError)
 
 
-async def test_it_stops_when_the_records_are_used_up() -> None:
-    hub = _Hub()
-    sent = await _sent_to(hub, records=iter([b"Call 1\r\n", b"Call 2\r\n"]))
-    assert sent.lines == 2
-
-
-async def test_it_comes_back_when_the_hub_closed() -> None:
-    hub = _Hub(patience=1)
-    sent = await _sent_to(hub, records=lines(1), rate=200.0, amount=60)
-    assert sent.lines == 60
-    assert sent.connections == 2
-
-
-async def test_it_tells_why_there_is_no_connection() -> None:
+async def test_it_tells_why_there_is_no_connection_and_gives_up_when_it_is_over() -> None:
+    simulation = _simulation(count=10, speed=50_000)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
-        told: list[OSError | None] = []
-        sent = await send(
-            "127.0.0.1", taken.getsockname()[1], records=lines(1), rate=10.0, seconds=0.1, trouble=told.append
-        )
-    assert sent.lines == 0
-    assert isinstance(told[0], ConnectionRefusedError)
+        told_of: list[OSError | None] = []
+        asyncio.get_running_loop().call_later(0.2, simulation.pace.finish)
+        port = taken.getsockname()[1]
+        await simulate(simulation, PBX(CENTRE), host="127.0.0.1", port=port, trouble=told_of.append)
+    assert (simulation.sent.records, simulation.sent.calls) == (0, 0)
+    assert isinstance(told_of[0], ConnectionRefusedError)
 
 
-async def test_it_tells_that_the_hub_closed() -> None:
-    told: list[OSError | None] = []
-    await _sent_to(_Hub(patience=1), records=lines(1), rate=200.0, amount=60, trouble=told.append)
-    assert len(told) == 1
-    assert told[0] is None or isinstance(told[0], ConnectionError)
+async def test_what_ended_before_the_start_is_not_told() -> None:
+    simulation = Simulation(centre=CENTRE, pace=Pace(start=START + timedelta(hours=1), speed=inf), count=50)
+    told_of = [due async for due in simulation.play(PBX(CENTRE).render)]
+    assert len(told_of) == 50
+    assert min(due.at for due in told_of) >= START + timedelta(hours=1)
+    assert any(due.what.started_at < START + timedelta(hours=1) for due in told_of)
+    assert next(islice(calls(CENTRE), 0, None)).started_at < START + timedelta(hours=1)
+
+
+def test_the_layout_is_the_standard_one() -> None:
+    assert all(line.what.body.count(b",") == len(STANDARD_27) - 1 for line in written(CENTRE, PBX(CENTRE), limit=50))

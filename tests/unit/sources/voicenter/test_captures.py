@@ -108,9 +108,3 @@ def test_rejected(body: bytes, reason: Reason) -> None:
     with pytest.raises(DecodeError) as caught:
         SYSTEM.decoder(VoicenterSettings())(record_of(body))
     assert caught.value.reason is reason
-
-
-def test_beginning_of_an_overlong_body_says_so() -> None:
-    with pytest.raises(DecodeError) as caught:
-        SYSTEM.decoder(VoicenterSettings())(record_of(b'{"ivruniqueid":"a"}', too_long=True))
-    assert caught.value.reason is Reason.TOO_LONG

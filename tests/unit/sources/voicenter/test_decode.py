@@ -21,8 +21,8 @@ from cdrhub.model.record import INFERENCE
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.voicenter import SYSTEM
 from cdrhub.sources.voicenter.config import VoicenterSettings
-from cdrhub.sources.voicenter.decode import CALL_LOG
 from cdrhub.sources.voicenter.inference import LEG2_WITHIN, leg2_missing
+from cdrhub.sources.voicenter.reading import CALL_LOG
 from cdrhub.sources.voicenter.words import TYPES
 from support.voicenter import call_of, cdr, decoded, record_of
 

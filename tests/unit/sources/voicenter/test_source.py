@@ -6,10 +6,8 @@ import asyncio
 import gzip
 import io
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from itertools import islice
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -20,35 +18,18 @@ from pydantic import ValidationError
 
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.intake import MAX_BODY
-from cdrhub.model.fold import fold
 from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import CallUpdate
+from cdrhub.sources.base import TOO_LONG, refuse_partial
 from cdrhub.sources.voicenter import SYSTEM
 from cdrhub.sources.voicenter.bodies import Format
 from cdrhub.sources.voicenter.config import VoicenterConfig, VoicenterSettings
-from cdrhub.sources.voicenter.decode import TOO_LONG
-from cdrhub.sources.voicenter.simulate import Ledger, Push, pushes, send
 from cdrhub.sources.voicenter.source import KEPT_OF_TOO_LONG
 from support.intake import Accepted, RecordingIntake, until
 from support.peers import Client
-from support.voicenter import CAPTURES, cdr, decoded
+from support.voicenter import CAPTURES, PATH, cdr, decoded, served
 
-PATH = "/ingest/voicenter/a-secret-of-many-letters"
 OK = {"err": 0, "errdesc": "OK"}
-
-
-@asynccontextmanager
-async def served(intake: RecordingIntake, *, client_max_size: int = MAX_BODY, **config: Any) -> AsyncGenerator[str]:
-    """A session of the source behind a real HTTP server; yields the URL to push to."""
-    source = SYSTEM.source(VoicenterConfig(path=PATH, **config))
-    async with intake.http_server(client_max_size=client_max_size) as base:
-        session = asyncio.create_task(source.session(intake))
-        try:
-            await until(lambda: intake.mounted, "the source mounts its path")
-            yield base + PATH
-        finally:
-            session.cancel()
-            await asyncio.gather(session, return_exceptions=True)
 
 
 async def post(url: str, body: bytes | io.BytesIO, **options: Any) -> tuple[int, str, bytes]:
@@ -228,7 +209,7 @@ async def test_a_body_over_the_limit_is_refused_and_its_beginning_kept(chunked: 
     (kept,) = intake.accepted
     assert kept.body == body[:KEPT_OF_TOO_LONG]
     with pytest.raises(DecodeError) as caught:
-        SYSTEM.decoder(VoicenterSettings())(recorded(kept))
+        refuse_partial(recorded(kept))
     assert caught.value.reason is Reason.TOO_LONG
     assert intake.counts["body_too_large"] == 1
 
@@ -270,9 +251,10 @@ async def test_a_body_that_cannot_be_unpacked_is_kept_as_far_as_it_came() -> Non
     (kept,) = intake.accepted
     assert kept.body == cdr()
     with pytest.raises(DecodeError) as caught:
-        SYSTEM.decoder(VoicenterSettings())(recorded(kept))
+        refuse_partial(recorded(kept))
     assert caught.value.reason is Reason.UNPARSABLE
     repaired = replace(recorded(kept), body=cdr(ivruniqueid="repaired"))
+    refuse_partial(repaired)
     update = SYSTEM.decoder(VoicenterSettings())(repaired)
     assert isinstance(update, CallUpdate)
     assert update.call_key == "repaired"
@@ -310,72 +292,6 @@ async def test_the_path_is_served_only_while_the_session_lives() -> None:
         assert intake.mounted
     assert not intake.mounted
     assert intake.link_log == []
-
-
-async def test_a_simulated_account_loses_nothing() -> None:
-    intake = RecordingIntake()
-    ledger = Ledger()
-    stream = islice(pushes(seed=3, start=datetime(2026, 3, 1, 8, tzinfo=UTC), broken=0.05), 400)
-    async with served(intake) as url:
-        sent = await send(stream, url=url, ledger=ledger, resend_seconds=0.01)
-    assert (sent.pushes, sent.given_up, sent.resends) == (400, 0, 0)
-    assert sent.not_understood == ledger.broken > 0
-    assert sent.acknowledged == 400 - ledger.broken
-    assert set(intake.bodies) == ledger.bodies
-
-
-async def test_a_simulated_account_sends_again_what_was_not_kept() -> None:
-    intake = RecordingIntake()
-    intake.refusing = True
-    push = Push(body=cdr(), content_type="application/json", call_key="id-1", disposition=None)
-    async with served(intake) as url:
-        sending = asyncio.create_task(send([push], url=url, resend_seconds=0.01))
-        await until(lambda: intake.offered, "the first attempt")
-        intake.refusing = False
-        sent = await sending
-    assert (sent.acknowledged, sent.given_up) == (1, 0)
-    assert sent.resends >= 1
-    assert intake.bodies == [cdr()]
-
-
-def test_every_simulated_call_ends_as_its_ledger_says() -> None:
-    stream = list(islice(pushes(seed=7, start=datetime(2026, 3, 1, 8, tzinfo=UTC)), 2000))
-    assert stream[:50] == list(islice(pushes(seed=7, start=datetime(2026, 3, 1, 8, tzinfo=UTC)), 50))
-    ledger = Ledger()
-    updates: dict[str, list[CallUpdate]] = {}
-    for push in stream[:-60]:
-        ledger.note(push)
-    for push in stream:
-        update = decoded(push.body, content_type=push.content_type)
-        assert update.call_key == push.call_key
-        updates.setdefault(update.call_key, []).append(update)
-    assert ledger.repeated > 0
-    kinds = set()
-    for key, disposition in ledger.calls.items():
-        call = fold(updates[key])
-        assert call.disposition == disposition, call
-        assert not {"conflict", "unmapped_word", "value_dropped", "number_unparsed"} & set(call.flags), call
-        kinds.add(call.type_raw)
-    assert len(kinds) >= 7
-
-
-def test_no_simulated_call_ends_in_the_future() -> None:
-    now = datetime(2026, 3, 1, 8, 0, 0, 500_000, tzinfo=UTC)
-    stream = islice(pushes(seed=7, start=now - timedelta(seconds=60), clock=lambda: now), 500)
-    calls = [fold([decoded(push.body, content_type=push.content_type)]) for push in stream]
-    ends = [call.ended_at for call in calls if call.ended_at is not None]
-    assert len(ends) > 400  # the first leg of a click to call does not say when the customer's ended
-    assert max(ends) <= now
-
-
-async def test_a_simulated_account_says_what_was_answered_and_what_to_look_at() -> None:
-    push = Push(body=cdr(), content_type="application/json", call_key="id-1", disposition=None)
-    async with served(RecordingIntake()) as url:
-        lost = await send([push], url=url + "x", resend_seconds=0.01)
-    assert lost.given_up == 1
-    assert lost.last_error == "HTTP 404: no source has this path; is the secret right?"
-    gone = await send([push], url=url, resend_seconds=0.01)
-    assert gone.last_error.endswith(": does the hub run, and listen there?")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,82 @@
+"""`cdrhub agents`: when agents came, went, waited, worked after a call or were on a break."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cdrhub.cli.database import opened
+from cdrhub.cli.failure import say
+from cdrhub.cli.options import (
+    ConfigFile,
+    FormatOption,
+    LimitOption,
+    SinceOption,
+    SourceOption,
+    UntilOption,
+    ZoneOption,
+    known_source,
+    loaded,
+    span,
+    zone,
+)
+from cdrhub.cli.output import Format, Listing, show
+from cdrhub.model.agent import AgentKind
+
+BRIEF = ("at", "source", "agent_id", "kind", "state", "state_raw", "reason", "queue")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command to `app`."""
+    app.command(
+        epilog="Examples: cdrhub agents --since today · "
+        "cdrhub agents --agent 7001 --kind status --since -7d --format csv"
+    )(agents)
+
+
+def agents(
+    config: ConfigFile = None,
+    *,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    source: SourceOption = None,
+    agent: Annotated[str | None, typer.Option("--agent", metavar="ID", help="Only this agent.")] = None,
+    kind: Annotated[
+        AgentKind | None,
+        typer.Option(
+            "--kind", help="Whether he is there (status), what happens to him (state), what he chose to take (mode)."
+        ),
+    ] = None,
+    limit: LimitOption = 100,
+    form: FormatOption = Format.TABLE,
+    timezone: ZoneOption = "UTC",
+) -> None:
+    """List states of agents, the newest first.
+
+    Each holds until the next one of its agent and kind. FreeSWITCH and asterCC tell them; the table shows the main
+    columns, every other format all of them.
+    """
+    local = zone(timezone)
+    when = span(since, until, local)
+    settings = loaded(config)
+    if source is not None:
+        known_source(settings, source)
+    from cdrhub.store.agents import AgentStateFilter, each_state  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.store.tables import agent_states  # noqa: PLC0415
+
+    wanted = AgentStateFilter(since=when.since, until=when.until, source=source, agent=agent, kind=kind)
+    columns = [name for name in agent_states.columns.keys() if name != "digest"]  # noqa: SIM118  (names, not columns)
+    with opened(settings) as database:
+        count = show(
+            Listing(
+                columns=columns,
+                brief=BRIEF,
+                rows=database.each(each_state(database.store, wanted, limit=limit)),
+                empty="no states of agents found",
+            ),
+            form=form,
+            zone=local,
+        )
+    if count == limit and form is Format.TABLE:
+        say(f"these are the newest {limit}; more with --limit")

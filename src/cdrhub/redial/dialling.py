@@ -1,0 +1,347 @@
+"""From a decided attempt to a request and its answer.
+
+Three steps, so that a crash between any two of them dials nobody twice: the attempt is *claimed* (requested, with its
+moment, committed), then the request leaves, then its answer is written. An attempt that was claimed is never sent
+again: what became of it the vendor or a record tells, or, at its deadline, nobody; then a person decides.
+
+Between decision and claim the world may have changed, so the rules are asked once more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refused, Standing, Unseen
+from cdrhub.model.disposition import Direction
+from cdrhub.redial import cases as store
+from cdrhub.redial.carrying import Carrier, Told
+from cdrhub.redial.decision import Decision, EndedCall, Result, after_call, after_refusal, when_due, with_attempt
+from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState
+from cdrhub.redial.policy import Mode, objection
+from cdrhub.redial.settings import Settings
+from cdrhub.redial.surroundings import gather
+from cdrhub.store.engine import Database
+from cdrhub.store.open_calls import OPEN_STATES
+from cdrhub.store.redial_tables import attempts, cases
+from cdrhub.store.tables import calls
+from cdrhub.store.transaction import Transaction
+
+AT_ONCE = 50  #: attempts in one transaction
+ASK_AGAIN = timedelta(seconds=60)  #: until a call that is live is asked about again
+_ASKED = (AttemptState.REQUESTED, AttemptState.ACCEPTED)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claimed:
+    """An attempt whose request may now leave, once."""
+
+    order: DialOrder
+    dialler: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overdue:
+    """An attempt whose deadline passed."""
+
+    attempt_id: str
+    vendor_ref: str
+    dialler: str
+
+
+class Dialling:
+    """The life of attempts between a decision and a call."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        settings: Settings,
+        clock: Callable[[], datetime],
+        healthy: Callable[[str], bool],
+        dialler: Callable[[str], str],
+        speaks_live: Callable[[str], bool],
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+        self._healthy = healthy
+        self._speaks_live = speaks_live
+        self._carrier = Carrier(settings=settings, dialler=dialler)
+
+    # -- claiming ------------------------------------------------------------------------------------------------------
+
+    async def claim(self, *, room: Mapping[str, int]) -> Sequence[Claimed]:
+        """Claim decided attempts, oldest first, up to `room` of each dialler (its name → how many more).
+
+        Raises StoreUnavailable, RacedError (try again).
+        """
+        if self._settings.mode is not Mode.ON or not any(room.values()):
+            return ()
+        return await self._database.write(partial(self._claim, room=room))
+
+    async def _claim(self, tx: Transaction, *, room: Mapping[str, int]) -> Sequence[Claimed]:
+        connection, now = tx.connection, self._clock()
+        query = (
+            select(attempts.c.id, attempts.c.case_id, attempts.c.dialler)
+            .where(attempts.c.state == AttemptState.DECIDED, attempts.c.dialler.in_(sorted(room)))
+            .order_by(attempts.c.id)
+            .limit(AT_ONCE)
+        )
+        left = Counter(dict(room))
+        wanted: dict[str, str] = {}
+        for attempt_id, case_id, dialler in await connection.execute(query):
+            if left[dialler] > 0:
+                left[dialler] -= 1
+                wanted[attempt_id] = case_id
+        if not wanted:
+            return ()
+        locked = await store.locked(connection, set(wanted.values()))
+        known = await gather(
+            connection,
+            list(locked.values()),
+            now=now,
+            shared_hold=self._settings.shared_hold,
+            healthy=self._healthy,
+        )
+        told = Told(now=now)
+        claimed = []
+        for attempt_id, case_id in wanted.items():
+            case = locked.get(case_id)
+            attempt = _of_case(case, attempt_id)
+            if case is None or attempt is None or attempt.state is not AttemptState.DECIDED:
+                continue
+            number = next((number for number in case.numbers if number.key == attempt.key), None)
+            found = objection(case, number, self._settings.policy, known.around(case)) if number is not None else None
+            if number is None or found is not None:
+                await store.settle_attempt(connection, attempt, state=AttemptState.CANCELLED, at=now)
+                case = with_attempt(case, replace(attempt, state=AttemptState.CANCELLED))
+                decision = when_due(case, attempt.key, policy=self._settings.policy, around=known.around(case))
+                known.took(
+                    await self._carrier.carry_out(
+                        connection, case, decision, told, cause="due", inputs={}, attempt=attempt
+                    )
+                )
+                continue
+            row = (await connection.execute(select(attempts).where(attempts.c.id == attempt_id))).one()
+            patience = self._settings.first_sign if self._speaks_live(row.source) else self._settings.attempt_timeout
+            await connection.execute(
+                update(attempts)
+                .where(attempts.c.id == attempt_id, attempts.c.state == AttemptState.DECIDED)
+                .values(state=AttemptState.REQUESTED, requested_at=now, deadline_at=now + patience)
+            )
+            claimed.append(
+                Claimed(
+                    dialler=row.dialler,
+                    order=DialOrder(
+                        attempt_id=attempt_id,
+                        case_code=case.code,
+                        source=row.source,
+                        number=row.match_key,
+                        agent=row.agent,
+                        reference=row.reference,
+                        campaign=case.campaign,
+                        metadata=case.metadata,
+                    ),
+                )
+            )
+        await told.write(connection)
+        return claimed
+
+    async def live(self) -> Mapping[str, int]:
+        """How many attempts of each dialler are requested or accepted."""
+        async with self._database.connect() as connection:
+            query = (
+                select(attempts.c.dialler, func.count())
+                .where(attempts.c.state.in_(_ASKED))
+                .group_by(attempts.c.dialler)
+            )
+            return {row[0]: row[1] for row in await connection.execute(query)}
+
+    # -- the answer ----------------------------------------------------------------------------------------------------
+
+    async def answered(self, attempt_id: str, answer: Answer) -> bool:
+        """Write what a dialler answered; whether an attempt was decided by it.
+
+        A record may have ended the attempt meanwhile: then the answer changes nothing but the vendor's reference.
+        """
+        return await self._database.write(partial(self._answered, attempt_id=attempt_id, answer=answer))
+
+    async def _answered(self, tx: Transaction, *, attempt_id: str, answer: Answer) -> bool:
+        connection, now = tx.connection, self._clock()
+        case = await self._case_of(tx, attempt_id)
+        attempt = _of_case(case, attempt_id)
+        if case is None or attempt is None:
+            return False
+        told = Told(now=now)
+        mine = update(attempts).where(attempts.c.id == attempt_id)
+        match answer:
+            case Accepted(vendor_ref=vendor_ref):
+                values: dict[str, Any] = {"vendor_ref": vendor_ref}
+                if attempt.state is AttemptState.REQUESTED:
+                    values["state"] = AttemptState.ACCEPTED
+                await connection.execute(mine.values(values))
+            case Unseen(detail=detail):
+                await connection.execute(mine.values(detail=detail[:1000]))
+            case Refused(refusal=refusal, detail=detail):
+                if attempt.state is not AttemptState.REQUESTED:
+                    return False
+                known = await gather(
+                    connection, [case], now=now, shared_hold=self._settings.shared_hold, healthy=self._healthy
+                )
+                decision = after_refusal(
+                    case,
+                    attempt,
+                    refusal,
+                    detail=detail,
+                    policy=self._settings.policy,
+                    timing=self._settings.timing,
+                    around=known.around(case),
+                )
+                await store.settle_attempt(connection, attempt, state=AttemptState.REFUSED, at=now)
+                await connection.execute(mine.values(refusal=refusal, detail=detail[:1000]))
+                refused = replace(attempt, state=AttemptState.REFUSED, refusal=refusal, ended_at=now)
+                await self._carrier.carry_out(
+                    connection,
+                    with_attempt(case, refused),
+                    decision,
+                    told,
+                    cause="refusal",
+                    inputs={"refusal": refusal, "detail": detail[:1000]},
+                    attempt=refused,
+                )
+                await told.write(connection)
+        return told.dial
+
+    # -- deadlines -----------------------------------------------------------------------------------------------------
+
+    async def overdue(self) -> Sequence[Overdue]:
+        """Attempts whose deadline passed, and of which the vendor is now asked."""
+        async with self._database.connect() as connection:
+            query = (
+                select(attempts.c.id, attempts.c.vendor_ref, attempts.c.dialler)
+                .where(attempts.c.state.in_(_ASKED), attempts.c.deadline_at <= self._clock())
+                .order_by(attempts.c.deadline_at)
+                .limit(AT_ONCE)
+            )
+            return [
+                Overdue(attempt_id=attempt_id, vendor_ref=vendor_ref, dialler=dialler)
+                for attempt_id, vendor_ref, dialler in await connection.execute(query)
+            ]
+
+    async def standing(self, attempt_id: str, standing: Standing) -> bool:
+        """Write what the vendor said of an overdue attempt; whether an attempt was decided by it.
+
+        A call of it that some source shows is as good as the vendor's word. Where nobody knows, the attempt is unknown,
+        its case waits for a person, and nothing is dialled.
+        """
+        return await self._database.write(partial(self._stands, attempt_id=attempt_id, standing=standing))
+
+    async def _stands(self, tx: Transaction, *, attempt_id: str, standing: Standing) -> bool:
+        connection, now = tx.connection, self._clock()
+        case = await self._case_of(tx, attempt_id)
+        attempt = _of_case(case, attempt_id)
+        if case is None or attempt is None or attempt.state not in _ASKED:
+            return False
+        if standing.live or await self._is_seen(tx, case, attempt):
+            later = update(attempts).where(attempts.c.id == attempt_id).values(deadline_at=now + ASK_AGAIN)
+            await connection.execute(later)
+            return False
+        told = Told(now=now)
+        known = await gather(connection, [case], now=now, shared_hold=self._settings.shared_hold, healthy=self._healthy)
+        if standing.outcome is not None:
+            ended = EndedCall(
+                disposition=standing.outcome, direction=Direction.OUTBOUND, ended_at=None, received_at=now
+            )
+            decision = after_call(
+                case,
+                attempt,
+                ended,
+                policy=self._settings.policy,
+                timing=self._settings.timing,
+                around=known.around(case),
+            )
+            await store.settle_attempt(connection, attempt, state=AttemptState.ENDED, outcome=standing.outcome, at=now)
+            attempt = replace(attempt, state=AttemptState.ENDED, outcome=standing.outcome, ended_at=now)
+        else:
+            decision = Decision(result=Result.PAUSED, rule="deadline", reason="attempt_unknown")
+            await store.settle_attempt(connection, attempt, state=AttemptState.UNKNOWN, at=now)
+            attempt = replace(attempt, state=AttemptState.UNKNOWN, ended_at=now)
+            told.case(
+                "attempt.unknown", case, key=f"{case.id}/{attempt.id}/unknown", call_id=None, attempt=attempt, said={}
+            )
+        await self._carrier.carry_out(
+            connection,
+            with_attempt(case, attempt),
+            decision,
+            told,
+            cause="deadline",
+            inputs={"outcome": standing.outcome},
+            attempt=attempt,
+        )
+        await told.write(connection)
+        return told.dial
+
+    async def _is_seen(self, tx: Transaction, case: Case, attempt: Attempt) -> bool:
+        """Whether a call of this number is going on."""
+        query = select(calls.c.id).where(
+            calls.c.external_number == attempt.key, calls.c.tenant == case.tenant, calls.c.state.in_(OPEN_STATES)
+        )
+        return (await tx.connection.execute(query.limit(1))).first() is not None
+
+    # -- what is due ---------------------------------------------------------------------------------------------------
+
+    async def due(self) -> int:
+        """Decide about waiting cases whose time has come; how many there were."""
+        return await self._database.write(self._due)
+
+    async def _due(self, tx: Transaction) -> int:
+        connection, now = tx.connection, self._clock()
+        query = (
+            select(cases.c.id, cases.c.next_key)
+            .where(cases.c.next_action_at <= now)
+            .order_by(cases.c.next_action_at)
+            .limit(AT_ONCE)
+        )
+        waiting = {row.id: row.next_key for row in await connection.execute(query)}
+        if not waiting:
+            return 0
+        locked = await store.locked(connection, waiting)
+        known = await gather(
+            connection,
+            list(locked.values()),
+            now=now,
+            shared_hold=self._settings.shared_hold,
+            healthy=self._healthy,
+        )
+        told = Told(now=now)
+        for case in locked.values():
+            if case.state is not CaseState.WAITING or case.next_action_at is None or case.next_action_at > now:
+                continue
+            decision = when_due(case, waiting[case.id], policy=self._settings.policy, around=known.around(case))
+            last = case.attempts[-1] if case.attempts else None
+            known.took(
+                await self._carrier.carry_out(connection, case, decision, told, cause="due", inputs={}, attempt=last)
+            )
+        await told.write(connection)
+        return len(locked)
+
+    async def _case_of(self, tx: Transaction, attempt_id: str) -> Case | None:
+        """The case of an attempt, locked."""
+        query = select(attempts.c.case_id).where(attempts.c.id == attempt_id)
+        case_id = await tx.connection.scalar(query)
+        if case_id is None:
+            return None
+        return (await store.locked(tx.connection, [case_id])).get(case_id)
+
+
+def _of_case(case: Case | None, attempt_id: str) -> Attempt | None:
+    if case is None:
+        return None
+    return next((attempt for attempt in case.attempts if attempt.id == attempt_id), None)

@@ -1,0 +1,8 @@
+"""A simulated asterCC: the events of a believable contact centre, and the HTTP client that pushes them."""
+
+from __future__ import annotations
+
+from cdrhub.sources.astercc.simulate.events import MIX, Push, Team
+from cdrhub.sources.astercc.simulate.pushing import simulate
+
+__all__ = ["MIX", "Push", "Team", "simulate"]

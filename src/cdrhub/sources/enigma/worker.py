@@ -1,0 +1,216 @@
+"""The one worker of one list, for one session: it stands by, takes, makes durable, and gives the lease back.
+
+The vendor allows a single consumer of a list. Which of several hubs it is, the lease beside the list decides; the
+others stand by and look every second whether it is free. What was taken is made durable before more is taken, so a
+full journal stops the taking and the CDRs wait in Redis.
+
+Cancelled once, the worker finishes the batch in its hands, says so to Redis and gives the lease back; cancelled a
+second time it drops the batch, which then is in the processing list (or, taken plainly, lost and counted).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+from redis.asyncio import Redis
+
+from cdrhub.errors import BackOff, IntakeRefused, NotConnected, SourceSignal
+from cdrhub.model.inference import Coverage, coverage_inference
+from cdrhub.sometimes import Sometimes
+from cdrhub.sources.base import Intake
+from cdrhub.sources.enigma.config import Reliable
+from cdrhub.sources.transports.redis_list import (
+    REFUSED_SECONDS,
+    RENEW_SHARE,
+    Drained,
+    Lease,
+    LeasedList,
+    PlainList,
+    ReliableList,
+    ScriptsRefused,
+    Taken,
+)
+
+log = structlog.get_logger(__name__)
+
+CONTENT_TYPE: Final = "application/json"
+#: Who this source of this daemon is in leases, kept in its journal. Only one daemon can use a journal: after a crash
+#: the lease of its predecessor is its own and need not be waited for.
+HOLDER_KEY: Final = "lease_holder"
+STAND_BY_SECONDS: Final = 1.0  #: between two looks whether the lease is free
+REFUSED_PAUSE_SECONDS: Final = 1.0  #: until a batch is offered again that the intake refused
+WRONG_REDIS_SECONDS: Final = 60.0  #: until a list is looked at again that holds the dialler's own messages only
+
+
+class ListWorker:
+    """See the module. Made for one session; `run` ends by an error or by cancellation."""
+
+    def __init__(self, *, intake: Intake, client: Redis, drained: Drained, lease: Lease, reliable: Reliable) -> None:
+        self._intake = intake
+        self._client = client
+        self._drained = drained
+        self._lease = lease
+        self._must_be_reliable = reliable == "always"
+        kind = PlainList if reliable == "never" else ReliableList
+        self._list: LeasedList = kind(client, drained=drained, lease=lease)
+        self._done = 0  # entries of the processing list that are durable and still there
+        self._sometimes = Sometimes()
+        self._log = log.bind(source=intake.source, list=drained.key)
+
+    async def run(self) -> None:
+        """Drain the list for as long as the link and the lease hold. Raises NotConnected, or BackOff where Redis
+        refuses us or the list holds only messages that are not for us."""
+        try:
+            await self._stand_by()
+            self._intake.link_up(self._drained.key, self._how())
+            try:
+                await self._drain()
+            finally:
+                self._intake.link_down(self._drained.key)
+        except NotConnected:
+            raise
+        except BaseException:
+            with contextlib.suppress(SourceSignal):  # then the lease expires by itself
+                await self._list.release(done=self._done)
+            raise
+
+    def _how(self) -> str:
+        return f"reads {self._drained.key}" + ("" if self._list.reliable else " plainly")
+
+    # -- the lease ---------------------------------------------------------------------------------------------------
+
+    async def _stand_by(self) -> None:
+        """Return when the lease is ours."""
+        holder = await self._acquire()
+        if holder is None:
+            return
+        self._intake.count("stood_by")
+        self._log.info("another worker reads the list: standing by", action="stands_by", holder=holder)
+        async with self._covering(f"stands by: {holder} reads {self._drained.key}"):
+            while holder is not None:
+                await asyncio.sleep(STAND_BY_SECONDS)
+                holder = await self._acquire()
+        self._log.info("took the list over", action="took_over")
+
+    async def _acquire(self) -> str | None:
+        try:
+            return await self._list.acquire()
+        except ScriptsRefused as why:
+            if self._must_be_reliable:
+                raise BackOff(
+                    REFUSED_SECONDS, f"this Redis runs no scripts, which reliable = 'always' needs: {why}"
+                ) from why
+            self._log.warning(
+                "this Redis runs no scripts: CDRs are popped plainly, those in hand are lost when this process dies",
+                action="taken_plainly",
+                why=str(why),
+            )
+        self._list = PlainList(self._client, drained=self._drained, lease=self._lease)
+        return await self._list.acquire()
+
+    @asynccontextmanager
+    async def _covering(self, detail: str) -> AsyncGenerator[None]:
+        """Write to the coverage why this hub is blind meanwhile; another hub sees."""
+        since = datetime.now(UTC)
+        await self._cover(Coverage(state="blind", since=since, until=None, detail=detail))
+        try:
+            yield
+        finally:
+            await self._cover(Coverage(state="blind", since=since, until=datetime.now(UTC), detail=detail))
+
+    async def _cover(self, stretch: Coverage) -> None:
+        try:
+            await self._intake.infer(coverage_inference(stretch))
+        except IntakeRefused:
+            self._intake.count("coverage_not_kept")
+
+    # -- draining ----------------------------------------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        while True:
+            taken = await self._whole_turn()
+            if taken.bodies:
+                continue
+            if taken.left:
+                raise BackOff(WRONG_REDIS_SECONDS, self._wrong_redis())
+            await self._list.wait()
+
+    async def _whole_turn(self) -> Taken:
+        """One turn, which a first cancellation does not interrupt."""
+        turn = asyncio.create_task(self._turn())
+        try:
+            return await asyncio.shield(turn)
+        except asyncio.CancelledError:
+            try:
+                await asyncio.wait({turn})
+            except asyncio.CancelledError:
+                turn.cancel()
+                await asyncio.wait({turn})
+            if not turn.cancelled() and (error := turn.exception()) is not None:
+                self._log.info("the last batch stays in Redis", action="last_batch_stays", why=str(error))
+            raise
+
+    async def _turn(self) -> Taken:
+        # Whether a taking that fails has forgotten them is not known: then they are taken again.
+        done, self._done = self._done, 0
+        taken = await self._list.take(done=done)
+        if taken.left:
+            self._intake.count("foreign_left", taken.left)
+            if self._sometimes.now("wrong_redis"):
+                self._log.error(self._wrong_redis(), action="wrong_redis")
+        if taken.bodies:
+            await self._make_durable(taken)
+            self._done = taken.done
+        return taken
+
+    def _wrong_redis(self) -> str:
+        return (
+            f"{self._drained.key} holds messages of type {self._drained.foreign}: this is the dialler's own Redis. "
+            "They are left to it, but its CDRs are elsewhere: check the keys redis and keys of this source"
+        )
+
+    async def _make_durable(self, taken: Taken) -> None:
+        """Hand a batch to the intake, for as long as it takes, and keep the lease meanwhile."""
+        if taken.recovered:
+            self._intake.count("recovered", len(taken.bodies))
+        offering = asyncio.create_task(self._offer(taken))
+        try:
+            while not offering.done():
+                await asyncio.wait({offering}, timeout=self._lease.seconds * RENEW_SHARE)
+                if not offering.done():
+                    await self._list.renew()
+        except asyncio.CancelledError:
+            offering.cancel()
+            await asyncio.wait({offering})
+            if not self._list.reliable:
+                self._intake.count("not_kept", len(taken.bodies))
+            raise
+        except SourceSignal:
+            if self._list.reliable:
+                offering.cancel()  # what is in the processing list is taken again
+            await asyncio.wait({offering})
+            raise
+        await offering
+
+    async def _offer(self, taken: Taken) -> None:
+        attributes = {"list": self._drained.key} | ({"live": False} if taken.recovered else {})
+        known = self._intake.position(HOLDER_KEY) is not None
+        while True:
+            try:
+                await self._intake.accept(
+                    taken.bodies,
+                    content_type=CONTENT_TYPE,
+                    attributes=attributes,
+                    position=None if known else (HOLDER_KEY, self._lease.holder),
+                )
+            except IntakeRefused:
+                self._intake.count("refused_and_held")
+                await asyncio.sleep(REFUSED_PAUSE_SECONDS)
+            else:
+                return

@@ -1,0 +1,140 @@
+"""CDR documents over HTTP: mod_json_cdr and mod_xml_cdr post one document for each channel, when it has ended.
+
+Both try again until they are answered 200 (mod_json_cdr takes any 2xx), `retries` times with `delay` seconds between,
+and write the document to `err-log-dir` after that. So the answer is given when the document is durable:
+
+====  =====================================================================================================
+200   the document is kept; also one that cannot be read: it waits in suspense, sending it again is idle
+400   the body is empty (nothing is kept) or cannot be unpacked (its beginning is kept in suspense)
+403   the sender's address is not in `allow`; nothing is kept
+405   not a POST
+408   the body did not arrive in time; nothing is kept
+413   longer than a document can be, or than `http.max_body`; its beginning is kept in suspense
+503   not durable in time: the switch tries again
+====  =====================================================================================================
+
+Of a body that came damaged or too long only the switch has the whole, so it is refused and ends in `err-log-dir`.
+Read in `mod_json_cdr.c`, `mod_xml_cdr.c` and `switch_utils.c` of https://github.com/signalwire/freeswitch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import re
+from base64 import b64decode
+from http import HTTPStatus
+from urllib.parse import unquote_to_bytes
+
+from aiohttp import web
+
+from cdrhub.errors import IntakeRefused
+from cdrhub.sources.base import DAMAGED, TOO_LONG, Intake
+from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig
+from cdrhub.sources.freeswitch.documents import MAX_DOCUMENT_BYTES
+from cdrhub.sources.transports.request_body import Ending, allow_list, receive
+
+DURABLE_SECONDS = 2.0  #: within which a document must be on disk; the switch holds the ended channel meanwhile
+MAX_POST_BYTES = 3 * MAX_DOCUMENT_BYTES + 4  #: a document of which every byte is url-encoded, after `cdr=`
+
+_OPENING = (b"{", b"<")  #: how a document begins
+_DECLARATION = re.compile(rb"<\?xml[^>]{0,200}\?>\s*")
+
+
+class PostedSource:
+    """What one switch posts. There is no connection that could be up: between two documents the source is idle."""
+
+    def __init__(self, config: FreeSwitchCdrConfig) -> None:
+        self._config = config
+
+    async def session(self, intake: Intake) -> None:
+        """Serve the path until cancelled. Requests that are being answered then are answered still."""
+        receiver = Receiver(config=self._config, intake=intake)
+        with intake.mount(self._config.path, receiver.handle):
+            await asyncio.Event().wait()
+
+
+class Receiver:
+    """The handler of one switch's path."""
+
+    def __init__(self, *, config: FreeSwitchCdrConfig, intake: Intake) -> None:
+        self._intake = intake
+        self._allowed = allow_list(config.allow)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Keep what the request holds and answer as the module's docstring says."""
+        peer = request.remote or ""
+        if not self._allowed(peer):
+            self._intake.count("peer_refused")
+            return _answer(403)
+        if request.method != "POST":
+            return _answer(405, allow="POST")
+        received = await receive(request, max_bytes=MAX_POST_BYTES)
+        match received.ending:
+            case Ending.WHOLE:
+                return await self._keep_document(received.body, peer=peer)
+            case Ending.DAMAGED:
+                self._intake.count("body_damaged")
+                return await self._keep(received.body, attributes={"peer": peer, DAMAGED: True}, status=400)
+            case Ending.TOO_LONG:
+                self._intake.count("body_too_large")
+                return await self._keep(received.body, attributes={"peer": peer, TOO_LONG: True}, status=413)
+            case Ending.STALLED:
+                self._intake.count("body_timeout")
+                return _answer(408)
+            case Ending.GONE:
+                self._intake.count("connection_lost")
+                return _answer(400)  # to nobody
+
+    async def _keep_document(self, body: bytes, *, peer: str) -> web.Response:
+        if not body.strip():
+            self._intake.count("empty_request")
+            return _answer(400)
+        document = unwrap(body)
+        if not document.startswith(_OPENING):
+            self._intake.count("not_understood")
+        return await self._keep(document, attributes={"peer": peer}, status=200)
+
+    async def _keep(self, body: bytes, *, attributes: dict[str, str | bool], status: int) -> web.Response:
+        if body:
+            content_type = "text/xml" if body.startswith(b"<") else "application/json"
+            try:
+                await self._intake.accept(
+                    [body], content_type=content_type, attributes=attributes, within=DURABLE_SECONDS
+                )
+            except IntakeRefused:
+                return _answer(503)
+        return _answer(status)
+
+
+def unwrap(body: bytes) -> bytes:
+    """The document in a posted body, as it would stand in a file; the body itself where there is none.
+
+    What counts is the body, not its Content-Type, which `disable-100-continue` takes away. Bodies are the document
+    itself (`encode` false of mod_json_cdr, `textxml` of mod_xml_cdr), or `cdr=` and the document as it is (`false` of
+    mod_xml_cdr), url-encoded (`true`) or in base64 (`base64`).
+    """
+    text = body.strip()
+    if not text.startswith(_OPENING):
+        name, _, value = text.partition(b"=")
+        found = _decoded(value.strip()).strip() if name == b"cdr" else b""
+        if not found.startswith(_OPENING):
+            return body
+        text = found
+    return text[declaration.end() :] if (declaration := _DECLARATION.match(text)) else text
+
+
+def _decoded(value: bytes) -> bytes:
+    if value.startswith(_OPENING):
+        return value
+    if b"%" in value:
+        return unquote_to_bytes(value.replace(b"+", b" "))
+    try:
+        return b64decode(b"".join(value.split()), validate=True)
+    except binascii.Error:
+        return b""
+
+
+def _answer(status: int, *, allow: str | None = None) -> web.Response:
+    headers = {"Allow": allow} if allow else None
+    return web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n", headers=headers)

@@ -1,0 +1,304 @@
+"""What the Event Socket did not show: the switch is asked what it knows, and open calls are set right by it.
+
+The Event Socket repeats nothing, so after every connection, and every few minutes, queues, members and channels are
+read and compared with the calls that are open in the database:
+
+- a call whose channel is gone is closed. When and how it ended nobody saw: its end, its talk and, unless a person had
+  answered, its disposition stay unknown until a record of the switch (a CDR document) tells them;
+- a caller in a queue, or with an agent, whom no event showed becomes a call, or the answer that was missed a leg;
+- a call that lives although nothing was heard of it for hours says so, so that it is not taken for a forgotten one.
+
+Each is a record of the hub's own (model/inference.py) that depends on the call and on what the switch lists alone, so
+that two hubs write one; any record of the switch outranks it. mod_callcenter can list members as `Answered` for hours
+after they left (https://github.com/signalwire/freeswitch/issues/1373), so it is the channel that decides who lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+
+from cdrhub.model.call import Call
+from cdrhub.model.disposition import Outcome, Role, State
+from cdrhub.model.immutable import immutable
+from cdrhub.model.numbers import NumberPlan
+from cdrhub.model.update import MIN_TIME, bounded_key, storable
+from cdrhub.sources.base import Intake
+from cdrhub.sources.freeswitch import listings
+from cdrhub.sources.freeswitch.calls import direct
+from cdrhub.sources.freeswitch.config import FreeSwitchConfig
+from cdrhub.sources.freeswitch.draft import Draft
+from cdrhub.sources.freeswitch.esl.errors import CommandFailed
+from cdrhub.sources.freeswitch.listings import IN_QUEUE, ListedChannel, ListingError, Member
+
+log = structlog.get_logger(__name__)
+
+SILENCE = timedelta(seconds=10)  #: of a call or a member, before the events are not merely on their way
+CONFIRM_SECONDS = 3.0  #: in which an end that the switch just told may still come as an event
+LIVING_AFTER = timedelta(hours=6)  #: of silence; a call that is not said to live is given up after 12 h (sweeper.py)
+MAX_CHANNELS = 2_000  #: listed in one answer: a few megabytes, read in one turn of the loop; more are asked one by one
+
+RECONCILED = "reconciled"  #: flag
+_END_INFERRED = "end_inferred"
+_UUID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:@-]{0,254}")  #: what can be an argument of a command
+_QUEUE = re.compile(r"[^\s|'\"\\]{1,255}")
+
+
+class Commands(Protocol):
+    """The connection for commands."""
+
+    async def api(self, command: str) -> str:
+        """The answer to an api command. Raises NotConnected, or CommandFailed for `-ERR …`."""
+
+
+@immutable
+class Seen:
+    """What the switch knows at one moment. `alive` and `gone` are the channels that it was asked about."""
+
+    members: tuple[Member, ...] = ()
+    channels: tuple[ListedChannel, ...] = ()
+    alive: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
+
+
+# -- pure --------------------------------------------------------------------------------------------------------------
+
+
+def differences(
+    open_calls: Iterable[Call], silent: Iterable[Call], seen: Seen, *, plan: NumberPlan, every_call: bool, now: datetime
+) -> list[dict[str, Any]]:
+    """The inferences that make the calls agree with what the switch knows.
+
+    `open_calls` are all that have no end, `silent` those of them without a record for SILENCE. `every_call`: also
+    calls outside queues are of interest. `now` is the switch's clock, or near it.
+    """
+    known = {call.call_key: call for call in open_calls}
+    found = [closed(call) for call in silent if call.call_key in seen.gone]
+    listed = {channel.uuid: channel for channel in seen.channels}
+    queued = set()
+    for member in seen.members:
+        queued.add(member.session_uuid)
+        call = known.get(bounded_key(member.session_uuid))
+        if (
+            member.state in IN_QUEUE
+            and member.session_uuid in seen.alive
+            and member.joined_at is not None
+            and now - (member.bridged_at or member.joined_at) >= SILENCE
+            and (call is None or _answer_missed(call, member))
+        ):
+            found.append(queue_call(member, listed.get(member.session_uuid), plan))
+    if every_call:
+        found += [
+            other_call(channel, plan)
+            for channel in seen.channels
+            if channel.inbound
+            and channel.call_uuid == channel.uuid
+            and channel.uuid not in queued
+            and bounded_key(channel.uuid) not in known
+            and channel.created_at is not None
+            and now - channel.created_at >= SILENCE
+        ]
+    return found
+
+
+def closed(call: Call) -> dict[str, Any]:
+    """The inference that ends `call`, whose channel is gone. Where every leg of it was seen to end, the last of these
+    is its end."""
+    values: dict[str, Any] = {"state": State.ENDED.value}
+    left = [leg.left_at for leg in call.legs]
+    ends = [at for at in left if at is not None]
+    if ends and len(ends) == len(left):
+        values["ended_at"] = _iso(max(ends))
+    elif call.state != State.ANSWERED:
+        values["disposition"] = None  # not derivable from what was seen; any further record may tell it
+    moments = (call.started_at, call.queued_at, call.ringing_at, call.connected_at, call.answered_at, *ends)
+    at = max((moment for moment in moments if moment is not None), default=None)
+    return _inference("channel_gone", call.call_key, at, values, flags=[_END_INFERRED, RECONCILED])
+
+
+def queue_call(member: Member, channel: ListedChannel | None, plan: NumberPlan) -> dict[str, Any]:
+    """The inference that tells of a caller in a queue, and of the agent who answered."""
+    said = Draft(bounded_key(member.session_uuid), "member", plan)
+    created = channel.created_at if channel is not None else None
+    _caller(said, member.caller_number, member.caller_name, channel.dialled if channel is not None else None)
+    said.put(started_at=member.started_at or created)
+    said.leg(member.uuid, role=Role.QUEUE, queue=member.queue, offered_at=member.joined_at)
+    if member.agent is not None and member.bridged_at is not None:
+        said.leg(
+            f"{member.uuid}/{member.agent}",
+            role=Role.AGENT,
+            parent_leg=member.uuid,
+            queue=member.queue,
+            agent_id=member.agent,
+            answered_at=member.bridged_at,
+            outcome=Outcome.ANSWERED,
+        )
+    return _told(said, at=member.bridged_at or member.joined_at)
+
+
+def other_call(channel: ListedChannel, plan: NumberPlan) -> dict[str, Any]:
+    """The inference that tells of a call outside queues."""
+    said = Draft(bounded_key(channel.uuid), "channel", plan)
+    _caller(said, channel.caller_number, channel.caller_name, channel.dialled)
+    said.put(started_at=channel.created_at)
+    return _told(said, at=channel.created_at)
+
+
+def living(call: Call, *, now: datetime) -> dict[str, Any]:
+    """The inference that says that `call` lives. It holds for a whole stretch of LIVING_AFTER, so that two hubs, and
+    one that asks again, write the same one."""
+    at = now - timedelta(seconds=now.timestamp() % LIVING_AFTER.total_seconds())
+    return _inference("living", call.call_key, at, {}, flags=[])
+
+
+def _answer_missed(call: Call, member: Member) -> bool:
+    """Whether an agent answered `member` and no leg says so. Another attempt at the same agent, whose outcome is
+    known, cannot be told apart from it: then the events to come must tell."""
+    if member.bridged_at is None or member.agent is None or member.state != "Answered":
+        return False
+    agent = bounded_key(f"{member.uuid}/{member.agent}")
+    return not any(
+        (leg.parent_leg == member.uuid and leg.outcome == Outcome.ANSWERED)
+        or (leg.leg_key.startswith(agent) and leg.outcome != Outcome.UNKNOWN)
+        for leg in call.legs
+    )
+
+
+def _caller(said: Draft, number: str | None, name: str | None, dialled: str | None) -> None:
+    said.party("caller", number)
+    said.put(caller_name=name)
+    if dialled is not None:
+        said.party("callee", dialled)
+        said.put(dialed_number=dialled)
+        direct(said, caller=number)
+
+
+def _told(said: Draft, *, at: datetime | None) -> dict[str, Any]:
+    values = storable(said.values, said.flags)
+    legs = [{"leg_key": leg.leg_key, "values": _plain(leg.values)} for leg in said.legs]
+    return _inference(said.kind, said.call_key, at, _plain(values), flags=[RECONCILED, *sorted(said.flags)], legs=legs)
+
+
+def _inference(
+    kind: str,
+    call_key: str,
+    at: datetime | None,
+    values: Mapping[str, Any],
+    *,
+    flags: Sequence[str],
+    legs: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    return {
+        "infers": "call",
+        "kind": kind,
+        "call_key": call_key,
+        "at": _iso(at or MIN_TIME),
+        "values": dict(values),
+        "flags": list(flags),
+        "legs": list(legs),
+    }
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _iso(value) if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat()
+
+
+# -- asking ------------------------------------------------------------------------------------------------------------
+
+
+async def reconcile(
+    commands: Commands, intake: Intake, *, config: FreeSwitchConfig, confirm_seconds: float = CONFIRM_SECONDS
+) -> None:
+    """Ask the switch and journal what differs. Raises NotConnected or CommandFailed when it does not answer,
+    StoreUnavailable or IntakeRefused when the hub cannot; what was journaled until then stands."""
+    switch = _Asked(commands, intake)
+    members = await switch.members()
+    await switch.list_channels()
+    suspects = await intake.open_calls(silent_for=SILENCE)
+    await switch.ask_for([call.call_key for call in suspects])
+    await switch.ask_for([member.session_uuid for member in members if member.state in IN_QUEUE])
+    await asyncio.sleep(confirm_seconds)
+    seen = Seen(
+        members=tuple(members),
+        channels=tuple(switch.channels),
+        alive=frozenset(switch.alive),
+        gone=frozenset(switch.gone),
+    )
+    now = datetime.now(UTC)
+    silent = await intake.open_calls(silent_for=SILENCE)
+    found = differences(
+        await intake.open_calls(),
+        silent,
+        seen,
+        plan=config.number_plan(),
+        every_call=config.calls == "all",
+        now=now,
+    )
+    for inference in found:
+        await intake.infer(inference)
+        intake.count("reconciled")
+    for call in await intake.open_calls(silent_for=LIVING_AFTER):
+        if call.call_key in seen.alive:
+            await intake.infer(living(call, now=now))
+    if found:
+        ended = sum(inference["kind"] == "channel_gone" for inference in found)
+        log.info(
+            "open calls were set right by what the switch knows",
+            action="reconciled",
+            source=intake.source,
+            ended=ended,
+            told=len(found) - ended,
+        )
+
+
+class _Asked:
+    """What the switch answered so far."""
+
+    def __init__(self, commands: Commands, intake: Intake) -> None:
+        self._commands = commands
+        self._intake = intake
+        self.channels: list[ListedChannel] = []
+        self.alive: set[str] = set()
+        self.gone: set[str] = set()
+
+    async def members(self) -> list[Member]:
+        """The members of every queue; none where mod_callcenter is not loaded: they are only told of, never closed."""
+        found: list[Member] = []
+        try:
+            queues = listings.queue_names(await self._commands.api("callcenter_config queue list"))
+            for queue in queues:
+                if _QUEUE.fullmatch(queue):
+                    answer = await self._commands.api(f"callcenter_config queue list members {queue}")
+                    found += listings.members(answer)
+        except (CommandFailed, ListingError):
+            self._intake.count("members_not_listed")
+        return found
+
+    async def list_channels(self) -> None:
+        """All channels at once, where they are not too many."""
+        try:
+            if listings.channel_count(await self._commands.api("show channels count")) <= MAX_CHANNELS:
+                self.channels = listings.channels(await self._commands.api("show channels as json"))
+        except (CommandFailed, ListingError):
+            self._intake.count("channels_not_listed")
+        self.alive |= {channel.uuid for channel in self.channels}
+
+    async def ask_for(self, uuids: Iterable[str]) -> None:
+        """Whether each of these channels exists."""
+        for uuid in uuids:
+            if uuid in self.alive or uuid in self.gone or not _UUID.fullmatch(uuid):
+                continue
+            answer = (await self._commands.api(f"uuid_exists {uuid}")).strip()
+            if answer == "true":
+                self.alive.add(uuid)
+            elif answer == "false":
+                self.gone.add(uuid)

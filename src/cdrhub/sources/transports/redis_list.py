@@ -1,0 +1,505 @@
+"""A Redis list that one worker drains: the lease on it, taking from it, and giving nothing up before it is durable.
+
+**One worker.** Beside a list lies its lease (`<key>:cdrhub:lease`), a key that expires and holds the token of the one
+session that may take. Every taking checks the token in the same atomic step in which it takes: a worker that was
+paused, cut off or replaced takes nothing more, whatever its clock says. A token is of one session, so that a command
+which was underway when its connection broke cannot act in the next one.
+
+**Nothing lost** (`ReliableList`). One script moves entries from the list to `<key>:cdrhub:processing` and returns
+them; the next run of the script removes the first `done` of them, once they are durable. What a dead worker left
+there is found by the next one in the same way: the script returns what is in that list before it takes more. So
+recovery is the ordinary way of working, and an entry is in one of the two lists until it is durable.
+
+**Plainly** (`PlainList`), where a Redis runs no scripts, or the user says so: transactions guarded by WATCH take
+entries away; those in hand are lost when the process dies.
+
+Waiting for the next entry takes nothing: LMOVE of a list onto its own end leaves it as it is
+(https://valkey.io/commands/lmove/), and BLMOVE blocks until there is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol
+
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    NoPermissionError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    WatchError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from cdrhub.errors import BackOff, NotConnected
+
+Side = Literal["right", "left"]
+
+BATCH_ENTRIES: Final = 500  #: taken at once
+BATCH_BYTES: Final = 4 * 1024 * 1024  #: after which no further entry is taken at once
+PLAIN_ENTRIES: Final = 100  #: taken at once plainly: as many are lost when the process dies
+POLL_SECONDS: Final = 0.2  #: between two looks at an empty list of a Redis without BLMOVE
+RENEW_SHARE: Final = 1 / 3  #: of the lease's life after which it is renewed
+REPLY_SHARE: Final = 1 / 6  #: of it in which Redis must answer; both together: a lease is given up at half its life
+REFUSED_SECONDS: Final = 60.0  #: until a Redis that refused us is asked again
+MAX_ERROR: Final = 200  #: characters of what Redis says
+
+#: Every script writes EXPIRE first: a Redis that is over `maxmemory` refuses a script whose first write may take
+#: memory, and would then never be emptied.
+_ACQUIRE: Final = """
+local holder = redis.call('GET', KEYS[1])
+if holder and string.sub(holder, 1, #ARGV[2]) ~= ARGV[2] then return holder end
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+redis.call('SETEX', KEYS[1], ARGV[3], ARGV[1])
+return false
+"""
+_RENEW: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('EXPIRE', KEYS[1], ARGV[2])
+"""
+_RELEASE: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('LTRIM', KEYS[2], ARGV[2], -1)
+return redis.call('DEL', KEYS[1])
+"""
+_TAKE: Final = """
+local lease, list, processing = KEYS[1], KEYS[2], KEYS[3]
+local token, seconds, done, side = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local most, most_bytes, longest, foreign = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+if redis.call('GET', lease) ~= token then return false end
+redis.call('EXPIRE', lease, seconds)
+if done > 0 then redis.call('LTRIM', processing, done, -1) end
+
+local size = 0
+local function fits(entry)
+  if size > 0 and size + #entry > most_bytes then return false end
+  size = size + #entry
+  return true
+end
+
+local found = redis.call('LRANGE', processing, 0, most - 1)
+if #found > 0 then
+  local answer = {1, 0}
+  for _, entry in ipairs(found) do
+    if not fits(entry) then break end
+    answer[#answer + 1] = string.sub(entry, 1, longest)
+  end
+  return answer
+end
+
+local function is_foreign(entry)
+  if foreign == '' or not string.find(entry, foreign, 1, true) then return false end
+  local ok, message = pcall(cjson.decode, entry)
+  return ok and type(message) == 'table' and message['type'] == foreign
+end
+
+local right = side == 'right'
+if right then found = redis.call('LRANGE', list, -most, -1) else found = redis.call('LRANGE', list, 0, most - 1) end
+local answer, moved, left, looked = {0, 0}, {}, {}, 0
+for number = 1, #found do
+  local entry = right and found[#found + 1 - number] or found[number]
+  if is_foreign(entry) then
+    left[#left + 1] = entry
+  else
+    if not fits(entry) then break end
+    moved[#moved + 1] = entry
+    answer[#answer + 1] = string.sub(entry, 1, longest)
+  end
+  looked = number
+end
+answer[2] = #left
+if #moved == 0 then return answer end
+redis.call('RPUSH', processing, unpack(moved))
+if right then redis.call('LTRIM', list, 0, -looked - 1) else redis.call('LTRIM', list, looked, -1) end
+for number = #left, 1, -1 do
+  if right then redis.call('RPUSH', list, left[number]) else redis.call('LPUSH', list, left[number]) end
+end
+return answer
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lease:
+    """One session's claim to one list.
+
+    `holder` names this daemon and this source, whatever the session, without a blank: what an earlier session of ours
+    still holds is taken over at once, for it is over. `session` is of this one alone.
+    """
+
+    key: str
+    holder: str
+    session: str
+    seconds: int
+
+    @property
+    def token(self) -> str:
+        """What stands in the key."""
+        return f"{self.ours}{self.session}"
+
+    @property
+    def ours(self) -> str:
+        """What the tokens of all our sessions begin with."""
+        return f"{self.holder} "
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drained:
+    """How a list is drained. `foreign` is the JSON `type` of messages that belong to somebody else on the same list
+    (empty: none do): they are left where they are. An entry longer than `longest` bytes is returned cut."""
+
+    key: str
+    side: Side
+    longest: int
+    foreign: str = ""
+
+    @property
+    def processing(self) -> str:
+        """The list of entries that were taken and are not yet known to be durable."""
+        return f"{self.key}:cdrhub:processing"
+
+    @property
+    def lease(self) -> str:
+        """The key of the lease."""
+        return f"{self.key}:cdrhub:lease"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """What one taking gave. When the bodies are durable, `done` is what the next taking (or the release) is told."""
+
+    bodies: Sequence[bytes] = ()
+    done: int = 0  #: entries at the head of the processing list that these are
+    recovered: bool = False  #: an earlier session took them
+    left: int = 0  #: foreign messages that were seen and left
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """A list as it is at the moment, without touching it."""
+
+    entries: int
+    processing: int
+    holder: str | None
+    scripts: bool  #: whether this Redis runs scripts for us
+
+
+class LeasedList(Protocol):
+    """A list with its lease. Each method raises a SourceSignal: NotConnected when the link or the lease is lost,
+    BackOff when Redis refuses."""
+
+    @property
+    def reliable(self) -> bool:
+        """Whether entries stay in Redis until they are durable."""
+
+    async def acquire(self) -> str | None:
+        """Take the lease; returns None, or who holds it."""
+
+    async def take(self, *, done: int) -> Taken:
+        """Renew the lease, forget the first `done` entries of the processing list, take more (or what is still
+        there), without waiting."""
+
+    async def renew(self) -> None:
+        """Renew the lease."""
+
+    async def wait(self) -> None:
+        """Return when the list has entries, or after a third of the lease's life."""
+
+    async def release(self, *, done: int) -> None:
+        """Forget the first `done` entries of the processing list and give the lease up, if it is still ours."""
+
+
+class ScriptsRefused(Exception):
+    """This Redis runs no scripts: an old one, or they are forbidden. Only `ReliableList.acquire` raises it."""
+
+
+def is_redis_url(url: str) -> bool:
+    """Whether `connected` takes this URL."""
+    try:
+        parse_url(url)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncGenerator[Redis]:
+    """A client of the Redis at `url` (redis://, rediss://, unix://; https://www.iana.org/assignments/uri-schemes).
+
+    It connects when it is first used and sends nothing twice: a command that was sent and not answered may have been
+    carried out. RESP2, so that old servers understand it.
+    """
+    options: dict[str, Any] = dict(parse_url(url))
+    options |= {
+        "decode_responses": False,
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+        "socket_timeout": None,  # each call has its own: see `_Link`
+        "socket_connect_timeout": None,
+        "socket_keepalive": True,
+    }
+    if url.startswith("unix:"):
+        del options["socket_keepalive"]
+    client = Redis(connection_pool=ConnectionPool(**options))
+    try:
+        yield client
+    finally:
+        await client.connection_pool.disconnect()
+
+
+@contextmanager
+def signalled() -> Iterator[None]:
+    """What goes wrong with Redis, as a signal to the runner: a link that is lost comes back soon, a Redis that refuses
+    us (a password, a right, a key that is no list) needs a person."""
+    try:
+        yield
+    except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
+        raise BackOff(REFUSED_SECONDS, f"Redis refuses us: {_said(error)}") from error
+    except (RedisConnectionError, RedisTimeoutError, ReadOnlyError) as error:
+        raise NotConnected(f"Redis: {_said(error)}") from error
+    except (RedisError, ValueError) as error:
+        raise BackOff(REFUSED_SECONDS, f"Redis: {_said(error)}") from error
+    except TimeoutError as error:
+        raise NotConnected("Redis does not answer in time") from error
+    except OSError as error:
+        raise NotConnected(f"Redis: {_said(error)}") from error
+
+
+def _said(error: BaseException) -> str:
+    return (str(error) or type(error).__name__)[:MAX_ERROR]
+
+
+def _unknown(error: ResponseError) -> bool:
+    """Whether this Redis does not know the command, or does not let us use it."""
+    return isinstance(error, NoPermissionError) or str(error).lower().startswith("unknown command")
+
+
+async def look(client: Redis, drained: Drained, *, seconds: float) -> Look:
+    """How the list is; Redis has `seconds` to answer. Raises as the methods of `LeasedList` do."""
+    with signalled():
+        async with asyncio.timeout(seconds):
+            entries = await _awaited(client.llen(drained.key))
+            processing = await _awaited(client.llen(drained.processing))
+            holder: bytes | None = await _awaited(client.get(drained.lease))
+            try:
+                await _awaited(client.register_script("return 1")())
+                scripts = True
+            except ResponseError as error:
+                if not _unknown(error):
+                    raise
+                scripts = False
+    return Look(
+        entries=entries, processing=processing, holder=None if holder is None else holder_of(holder), scripts=scripts
+    )
+
+
+def holder_of(token: bytes) -> str:
+    """Who holds a lease with this token, in words: its part before the first blank."""
+    return token.decode("utf-8", "replace").partition(" ")[0]
+
+
+async def _awaited(reply: Any) -> Any:
+    """redis-py types the replies of its two clients as one union."""
+    return await reply
+
+
+@dataclass(kw_only=True, slots=True)
+class _Link:
+    """What both ways share: calls of bounded time, and the wait."""
+
+    client: Redis
+    drained: Drained
+    lease: Lease
+    _blocks: bool = field(default=True, init=False)  #: whether this Redis has BLMOVE, as far as is known
+
+    @asynccontextmanager
+    async def call(self, *, waits: float = 0.0) -> AsyncGenerator[None]:
+        """Commands in this block are answered in time, or the link is lost."""
+        with signalled():
+            async with asyncio.timeout(waits + self.lease.seconds * REPLY_SHARE):
+                yield
+
+    async def wait(self) -> None:
+        """See `LeasedList.wait`."""
+        seconds = self.lease.seconds * RENEW_SHARE
+        if self._blocks:
+            self._blocks = await self._block(seconds)
+        else:
+            await asyncio.sleep(min(POLL_SECONDS, seconds))
+
+    async def _block(self, seconds: float) -> bool:
+        key, end = self.drained.key, self.drained.side.upper()
+        async with self.call(waits=seconds):
+            try:
+                await self.client.execute_command("BLMOVE", key, key, end, end, seconds)  # type: ignore[no-untyped-call]
+            except ResponseError as error:
+                if not _unknown(error):
+                    raise
+                return False
+        return True
+
+    def lost(self) -> NotConnected:
+        """What is raised when the lease is not ours any more."""
+        return NotConnected(f"the lease on {self.drained.key} is lost: another worker has it, or it expired")
+
+
+class ReliableList:
+    """Taking by scripts: an entry is in Redis until it is durable. Redis 2.6 or newer."""
+
+    reliable: Final = True
+
+    def __init__(self, client: Redis, *, drained: Drained, lease: Lease) -> None:
+        self._link = _Link(client=client, drained=drained, lease=lease)
+        self._drained = drained
+        self._lease = lease
+        self._scripts = {text: client.register_script(text) for text in (_ACQUIRE, _TAKE, _RENEW, _RELEASE)}
+        self.wait = self._link.wait
+
+    async def _run(self, script: str, *, keys: Sequence[str], args: Sequence[str | int]) -> Any:
+        async with self._link.call():
+            return await _awaited(self._scripts[script](keys=list(keys), args=list(args)))
+
+    async def acquire(self) -> str | None:
+        """See `LeasedList.acquire`. Raises ScriptsRefused where this Redis runs none."""
+        lease = self._lease
+        async with self._link.call():
+            try:
+                holder = await _awaited(
+                    self._scripts[_ACQUIRE](keys=[lease.key], args=[lease.token, lease.ours, lease.seconds])
+                )
+            except ResponseError as error:
+                if _unknown(error):
+                    raise ScriptsRefused(_said(error)) from error
+                raise
+        return None if holder is None else holder_of(holder)
+
+    async def take(self, *, done: int) -> Taken:
+        """See `LeasedList.take`."""
+        lease, drained = self._lease, self._drained
+        answer = await self._run(
+            _TAKE,
+            keys=(lease.key, drained.key, drained.processing),
+            args=(
+                lease.token,
+                lease.seconds,
+                done,
+                drained.side,
+                BATCH_ENTRIES,
+                BATCH_BYTES,
+                drained.longest,
+                drained.foreign,
+            ),
+        )
+        if answer is None:
+            raise self._link.lost()
+        recovered, left, *bodies = answer
+        return Taken(bodies=bodies, done=len(bodies), recovered=bool(recovered), left=left)
+
+    async def renew(self) -> None:
+        """See `LeasedList.renew`."""
+        if not await self._run(_RENEW, keys=(self._lease.key,), args=(self._lease.token, self._lease.seconds)):
+            raise self._link.lost()
+
+    async def release(self, *, done: int) -> None:
+        """See `LeasedList.release`."""
+        await self._run(_RELEASE, keys=(self._lease.key, self._drained.processing), args=(self._lease.token, done))
+
+
+class PlainList:
+    """Taking by transactions guarded by WATCH: what was taken is nowhere else. Redis 2.2 or newer."""
+
+    reliable: Final = False
+
+    def __init__(self, client: Redis, *, drained: Drained, lease: Lease) -> None:
+        self._client = client
+        self._link = _Link(client=client, drained=drained, lease=lease)
+        self._drained = drained
+        self._lease = lease
+        self._recovering = True  # what a worker that took reliably may have left behind
+        self.wait = self._link.wait
+
+    async def acquire(self) -> str | None:
+        """See `LeasedList.acquire`."""
+        lease = self._lease
+        async with self._link.call(), self._client.pipeline(transaction=True) as pipe:
+            await pipe.watch(lease.key)
+            holder: bytes | None = await _awaited(pipe.get(lease.key))
+            if holder is not None and not holder.startswith(lease.ours.encode()):
+                return holder_of(holder)
+            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py's own
+            pipe.execute_command("SETEX", lease.key, lease.seconds, lease.token)
+            try:
+                await pipe.execute()
+            except WatchError:
+                return "another worker"
+        return None
+
+    async def take(self, *, done: int) -> Taken:
+        """See `LeasedList.take`."""
+        drained = self._drained
+        if self._recovering:
+            _, found = await self._guarded(
+                ("LTRIM", drained.processing, done, -1), ("LRANGE", drained.processing, 0, PLAIN_ENTRIES - 1)
+            )
+            if found:
+                return Taken(bodies=self._cut(found), done=len(found), recovered=True)
+            self._recovering = False
+        pop, push = ("RPOP", "RPUSH") if drained.side == "right" else ("LPOP", "LPUSH")
+        popped = [entry for entry in await self._guarded(*[(pop, drained.key)] * PLAIN_ENTRIES) if entry is not None]
+        foreign = [entry for entry in popped if self._is_foreign(entry)]
+        if foreign:
+            await self._guarded((push, drained.key, *reversed(foreign)))
+        return Taken(bodies=self._cut([entry for entry in popped if entry not in foreign]), left=len(foreign))
+
+    async def renew(self) -> None:
+        """See `LeasedList.renew`."""
+        await self._guarded()
+
+    async def release(self, *, done: int) -> None:
+        """See `LeasedList.release`."""
+        if await self._holds():
+            await self._guarded(("LTRIM", self._drained.processing, done, -1), ("DEL", self._lease.key))
+
+    async def _holds(self) -> bool:
+        async with self._link.call():
+            return await self._client.get(self._lease.key) == self._lease.token.encode()
+
+    async def _guarded(self, *commands: Sequence[str | int | bytes]) -> list[Any]:
+        """Renew the lease and carry out `commands`, all or none, only while the lease is ours; their answers."""
+        lease = self._lease
+        async with self._link.call(), self._client.pipeline(transaction=True) as pipe:
+            await pipe.watch(lease.key)
+            if await _awaited(pipe.get(lease.key)) != lease.token.encode():
+                raise self._link.lost()
+            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py's own
+            pipe.expire(lease.key, lease.seconds)
+            for command in commands:
+                pipe.execute_command(*command)
+            try:
+                answers: list[Any] = await pipe.execute()
+            except WatchError as error:
+                raise self._link.lost() from error
+        return answers[1:]
+
+    def _is_foreign(self, entry: bytes) -> bool:
+        foreign = self._drained.foreign
+        if not foreign or foreign.encode() not in entry:
+            return False
+        try:
+            message = json.loads(entry)
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(message, dict) and message.get("type") == foreign
+
+    def _cut(self, entries: Sequence[bytes]) -> list[bytes]:
+        return [entry[: self._drained.longest] for entry in entries]

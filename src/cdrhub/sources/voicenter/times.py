@@ -1,0 +1,117 @@
+"""The times of a Voicenter CDR, in UTC. Pure.
+
+`time` is the start. With `actualCallDuration`, `duration` is the whole call: end = start + duration, answer =
+end - talk. Without, `duration` is the talk: answer = start + ringing, end = answer + talk; what queue or ringing leave
+open stays null (docs/model.md, times).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from cdrhub.model.disposition import Disposition
+from cdrhub.model.update import MAX_TIME
+from cdrhub.sources.voicenter import fields
+from cdrhub.sources.voicenter.reading import Reading
+
+MAX_EPOCH: Final = int(MAX_TIME.timestamp()) - 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Times:
+    """The moments and spans of one CDR; None where they are not derivable."""
+
+    started: datetime | None
+    answered: datetime | None
+    ended: datetime | None
+    wait: int | None
+    ring: int | None  #: of whoever was rung, answered or not
+    talk: int | None
+    exact: bool  #: from actualCallDuration
+
+
+def times_of(said: Reading, disposition: Disposition, *, queued: bool) -> Times:
+    """The times of a CDR that ended so; `queued`: the call passed through a queue."""
+    started = _started(said)
+    duration = said.seconds("duration")
+    dialtime = said.seconds("dialtime")
+    talked = said.seconds("actualCallDuration")
+    wait = said.seconds("seconds_waiting_in_queue") if queued else None
+    rung = said.seconds("actualCallDialtime")
+    ring = dialtime if rung is None else rung
+    joined = disposition is Disposition.ANSWERED
+    known = disposition is not Disposition.UNKNOWN
+    length: int | None = None
+    if talked is not None:
+        # The whole call; some accounts write the conversation only, which cannot be shorter than what it holds.
+        if duration is not None:
+            length = max(duration, talked if joined else (ring or 0))
+        talk = talked if joined else (0 if known else None)
+        answer = length - talked if joined and length is not None else None
+    else:
+        if dialtime is not None and duration is not None:
+            length = dialtime + duration
+            if disposition is Disposition.ABANDONED:
+                length += wait or 0
+        if not joined:
+            talk = 0 if known else None
+        elif queued and duration is not None and duration <= (wait or 0):
+            talk = None
+        else:
+            talk = duration
+        answer = dialtime if joined and not queued else None
+    return Times(
+        started=started,
+        answered=after(started, answer),
+        ended=after(started, length),
+        wait=wait,
+        ring=ring,
+        talk=talk,
+        exact=talked is not None,
+    )
+
+
+def _started(said: Reading) -> datetime | None:
+    if said.call_log:
+        return _date(said)
+    time = said.known.get("time")
+    if time is None:
+        return None
+    epoch = fields.whole(time, limit=MAX_EPOCH)
+    if epoch is None:
+        said.flags.add("value_dropped")
+        return None
+    moment = datetime.fromtimestamp(epoch, UTC)
+    if said.zone is None:
+        return moment
+    local = moment.replace(tzinfo=said.zone)
+    earlier, later = local.utcoffset(), local.replace(fold=1).utcoffset()
+    if earlier is not None and later is not None and earlier > later:
+        said.flags.add("time_ambiguous")
+    return local.astimezone(UTC)
+
+
+def _date(said: Reading) -> datetime | None:
+    """The Call Log's `Date`, which is GMT."""
+    text = said.text("date")
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        said.flags.add("value_dropped")
+        said.unread.add("date")
+        return None
+
+
+def after(moment: datetime | None, seconds: int | None) -> datetime | None:
+    """`moment` and `seconds` later; None if either is unknown or the sum is no date."""
+    if moment is None or seconds is None:
+        return None
+    try:
+        return moment + timedelta(seconds=seconds)
+    except OverflowError:
+        return None

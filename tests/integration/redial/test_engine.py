@@ -1,0 +1,195 @@
+"""Settled calls through the engine, on each database: what is decided, written and told."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from cdrhub.redial.policy import Mode
+from cdrhub.store.tables import calls, outbox
+from support import ledger
+
+FIRST, SECOND, THIRD = "+2348039100001", "+2348039100002", "+2348039100003"
+
+
+async def test_a_call_of_no_case_is_told_once(bench: Any) -> None:
+    await bench.store.write([ledger.item(ledger.ended("k1"))])
+    await bench.decide()
+    await bench.decide()
+    assert await bench.told() == ["call.ended"]
+    async with bench.store.database.connect() as connection:
+        row = (await connection.execute(select(calls))).one()
+        assert row.announced["end"] == "call.ended"
+        left = (await connection.execute(select(outbox).where(outbox.c.type == "call.settled"))).all()
+    assert left == []
+
+
+async def test_mode_off_tells_and_decides_nothing(bench: Any) -> None:
+    bench.settings = replace(bench.settings, mode=Mode.OFF)
+    case_id = await bench.case("C-1")
+    await bench.accepted(case_id)
+    await bench.call("k1")
+    await bench.decide()
+    assert await bench.told() == ["call.ended"]
+    assert await bench.decisions() == []
+
+
+async def test_not_reached_dials_the_next_number(bench: Any) -> None:
+    case_id = await bench.case("C-1")
+    await bench.accepted(case_id)
+    await bench.call("k1")
+    done = await bench.decide()
+    assert done.dial
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer"), (SECOND, "decided", None)]
+    assert (await bench.of_case(case_id))["state"] == "dialling"
+    assert await bench.told() == ["call.hangup", "redial.requested"]
+
+
+async def test_reached_is_contacted(bench: Any) -> None:
+    case_id = await bench.case("C-1")
+    await bench.accepted(case_id)
+    await bench.call("k1", disposition="answered")
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+    assert await bench.told() == ["call.ended", "case.contacted"]
+
+
+async def test_the_last_number_exhausts(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST)
+    await bench.accepted(case_id)
+    await bench.call("k1", disposition="busy")
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state"] == "exhausted"
+    assert await bench.told() == ["call.ended", "case.exhausted"]
+
+
+async def test_observe_explains_and_dials_nothing(bench: Any) -> None:
+    bench.settings = replace(bench.settings, mode=Mode.OBSERVE)
+    case_id = await bench.case("C-1")
+    await bench.accepted(case_id)
+    await bench.call("k1")
+    done = await bench.decide()
+    assert not done.dial
+    assert await bench.decisions() == [("next", "first_untried")]
+    row = await bench.of_case(case_id)
+    assert (row["state"], row["state_reason"]) == ("paused", "observed")
+
+
+async def test_an_answer_elsewhere_cancels_what_is_pending(bench: Any) -> None:
+    case_id = await bench.case("C-1")
+    await bench.accepted(case_id, SECOND, state="decided", requested_at=None)
+    await bench.call("in1", disposition="answered", direction="inbound", caller_number=FIRST, caller_e164=FIRST)
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(SECOND, "cancelled", None)]
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+
+
+async def test_an_answer_that_may_be_of_several_cases_pauses_them(bench: Any) -> None:
+    first = await bench.case("C-1", FIRST)
+    second = await bench.case("C-2", FIRST, SECOND)
+    await bench.call("in1", disposition="answered", direction="inbound", caller_number=FIRST, caller_e164=FIRST)
+    await bench.decide()
+    states = [(await bench.of_case(case_id))["state_reason"] for case_id in (first, second)]
+    assert states == ["ambiguous", "ambiguous"]
+
+
+async def test_another_tenant_is_not_touched(bench: Any) -> None:
+    case_id = await bench.case("C-1", tenant="other")
+    await bench.call("in1", disposition="answered", direction="inbound", caller_number=FIRST, caller_e164=FIRST)
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state"] == "open"
+
+
+async def test_old_news_pauses(bench: Any) -> None:
+    case_id = await bench.case("C-1")
+    await bench.accepted(case_id)
+    await bench.call("k1")
+    bench.clock.now = ledger.at(95 + 301)
+    await bench.decide()
+    row = await bench.of_case(case_id)
+    assert (row["state"], row["state_reason"]) == ("paused", "late")
+    assert await bench.told() == ["call.ended", "case.paused"]
+
+
+async def test_an_agents_own_call_counts_as_tried(bench: Any) -> None:
+    case_id = await bench.case("C-1")
+    await bench.call("k1")
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer")]
+    assert await bench.decisions() == [("nothing", "agents_own_call")]
+    assert await bench.told() == ["call.ended"]
+
+
+async def test_a_later_record_that_changes_nothing_tells_nothing(bench: Any) -> None:
+    await bench.call("k1")
+    await bench.decide()
+    await bench.store.write([ledger.item(ledger.message("k1", "more", attributes={"x": 1}))])
+    bench.clock.now = ledger.at(300)
+    await bench.decide()
+    assert await bench.told() == ["call.ended"]
+
+
+async def test_a_later_record_that_changes_a_column_is_told_by_name(bench: Any) -> None:
+    await bench.call("k1")
+    await bench.decide()
+    await bench.store.write([ledger.item(ledger.message("k1", "more", values={"queue": "sales"}))])
+    bench.clock.now = ledger.at(300)
+    await bench.decide()
+    assert await bench.told() == ["call.ended", "call.corrected"]
+    async with bench.store.database.connect() as connection:
+        snapshot = await connection.scalar(select(outbox.c.snapshot).where(outbox.c.type == "call.corrected"))
+    assert snapshot["changed"] == ["queue"]
+
+
+async def test_a_later_record_that_reaches_cancels_the_next(bench: Any) -> None:
+    case_id = await bench.case("C-1")
+    await bench.accepted(case_id)
+    await bench.call("k1")
+    await bench.decide()
+    await bench.store.write([ledger.item(ledger.message("k1", "more", values={"disposition": "answered"}))])
+    bench.clock.now = ledger.at(300)
+    await bench.decide()
+    assert [state for _, state, _ in await bench.attempts(case_id)] == ["ended", "cancelled"]
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+    assert await bench.told() == ["call.hangup", "redial.requested", "call.corrected", "case.contacted"]
+
+
+async def test_two_hubs_decide_each_call_once(bench: Any) -> None:
+    ids = [await bench.case(f"C-{n}", f"+23480391{n:05d}", f"+23480392{n:05d}", agent=f"a{n}") for n in range(40)]
+    for n, case_id in enumerate(ids):
+        await bench.accepted(case_id, f"+23480391{n:05d}", agent=f"a{n}")
+        await bench.call(f"k{n}", f"+23480391{n:05d}", agent_id=f"a{n}")
+    await asyncio.gather(*(bench.decide() for _ in range(4)))
+    assert (await bench.told()).count("call.hangup") == 40
+    for case_id in ids:
+        assert [state for _, state, _ in await bench.attempts(case_id)] == ["ended", "decided"]
+
+
+@pytest.mark.parametrize("carried", ["contact_ref", "attributes"])
+async def test_a_reference_decides_outside_of_every_window(bench: Any, carried: str) -> None:
+    case_id = await bench.case("C-1")
+    attempt_id = await bench.accepted(case_id)
+    late = {"started_at": 60.0 + 5000, "ended_at": 95.0 + 5000}
+    if carried == "contact_ref":
+        await bench.call("k1", received=5100, contact_ref=f"C-1~{attempt_id}", **late)
+    else:
+        said = {"state": "ended", "direction": "outbound", "disposition": "busy", "callee_e164": FIRST, **late}
+        body = ledger.message("k1", values=said, attributes={"userdata": f"cdrhub-{attempt_id}"}, final=True)
+        await bench.store.write([ledger.item(body, received=5100)])
+    bench.clock.now = ledger.at(5100)
+    await bench.decide()
+    assert (await bench.attempts(case_id))[-1] == (SECOND, "decided", None)
+
+
+async def test_one_agent_gets_one_attempt_of_a_transaction(bench: Any) -> None:
+    ids = [await bench.case(f"C-{n}", f"+23480391{n:05d}", f"+23480392{n:05d}") for n in range(3)]
+    for n, case_id in enumerate(ids):
+        await bench.accepted(case_id, f"+23480391{n:05d}", agent="", live_agent=None)
+        await bench.call(f"k{n}", f"+23480391{n:05d}")
+    await bench.decide()
+    states = sorted([(await bench.of_case(case_id))["state"] for case_id in ids])
+    assert states == ["dialling", "waiting", "waiting"]

@@ -1,0 +1,133 @@
+"""What people order, on each database."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from cdrhub.redial.orders import CaseBusy, GivenCase, GivenNumber, NoSuchCase, NumberUnusable, OrderError, Reported
+
+FIRST, SECOND = "+2348039100001", "+2348039100002"
+
+
+def given(code: str = "C-1", *numbers: str, **values: Any) -> GivenCase:
+    return GivenCase(code=code, source="lagos", numbers=[GivenNumber(number=number) for number in numbers], **values)
+
+
+async def test_spellings_of_one_number_are_one_number(bench: Any) -> None:
+    assert await bench.orders().keep([given("C-1", "08039100001", "+234 803 910 0001", "", SECOND)]) == (1, 0)
+    await bench.orders().dial(tenant="", code="C-1")
+    assert await bench.claim() == [FIRST]
+
+
+async def test_a_case_that_is_there_is_changed(bench: Any) -> None:
+    assert await bench.orders().keep([given("C-1", FIRST)]) == (1, 0)
+    assert await bench.orders().keep([given("C-1", SECOND), given("C-2", FIRST)]) == (1, 1)
+    await bench.orders().dial(tenant="", code="C-1")
+    assert await bench.claim() == [SECOND]
+
+
+async def test_a_bad_number_keeps_none_of_the_cases(bench: Any) -> None:
+    with pytest.raises(NumberUnusable):
+        await bench.orders().keep([given("C-1", FIRST), given("C-2", "call me")])
+    with pytest.raises(NoSuchCase):
+        await bench.orders().dial(tenant="", code="C-1")
+
+
+async def test_a_case_without_numbers_is_exhausted(bench: Any) -> None:
+    await bench.orders().keep([given("C-1")])
+    decision = await bench.orders().dial(tenant="", code="C-1")
+    assert decision.result == "exhausted"
+
+
+async def test_a_case_is_dialled_once_at_a_time(bench: Any) -> None:
+    await bench.orders().keep([given("C-1", FIRST)])
+    await bench.orders().dial(tenant="", code="C-1")
+    with pytest.raises(CaseBusy):
+        await bench.orders().dial(tenant="", code="C-1")
+
+
+async def test_a_new_order_opens_a_round_in_which_nothing_was_tried(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST)
+    await bench.accepted(case_id)
+    await bench.call("k1")
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state"] == "exhausted"
+    decision = await bench.orders().dial(tenant="", code="C-1")
+    assert (decision.result, (await bench.of_case(case_id))["round"]) == ("next", 2)
+
+
+async def test_another_tenant_sees_no_case(bench: Any) -> None:
+    await bench.orders().keep([given("C-1", FIRST)])
+    with pytest.raises(NoSuchCase):
+        await bench.orders().dial(tenant="other", code="C-1")
+
+
+async def test_a_stopped_case_drops_what_is_pending(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    await bench.orders().stop(tenant="", code="C-1", why="paid")
+    assert await bench.attempts(case_id) == [(FIRST, "cancelled", None)]
+    assert await bench.claim() == []
+    assert (await bench.told())[-1] == "case.cancelled"
+
+
+async def test_an_announced_attempt_is_matched_like_ours(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND, round=0)
+    await bench.orders().announce(tenant="", code="C-1", number="08039100001", reference="media-9")
+    await bench.call("k1", started_at=115.0, ended_at=140.0, received=141)
+    bench.pass_time(35)
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer"), (SECOND, "decided", None)]
+
+
+async def test_only_a_paused_case_is_resumed(bench: Any) -> None:
+    await bench.orders().keep([given("C-1", FIRST)])
+    with pytest.raises(OrderError, match="not paused"):
+        await bench.orders().resume(tenant="", code="C-1")
+
+
+async def reached(bench: Any) -> str:
+    """A case whose first number was answered; the attempt."""
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    attempt_id: str = await bench.accepted(case_id)
+    await bench.call("k1", disposition="answered")
+    await bench.decide()
+    return attempt_id
+
+
+async def test_the_wrong_party_leads_to_the_next_number(bench: Any) -> None:
+    attempt_id = await reached(bench)
+    await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.WRONG_PARTY)
+    assert await bench.claim() == [SECOND]
+
+
+async def test_a_call_back_is_dialled_at_its_time(bench: Any) -> None:
+    attempt_id = await reached(bench)
+    at = bench.clock.now + timedelta(hours=2)
+    await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.CALLBACK, at=at)
+    assert await bench.dialling().due() == 0
+    bench.pass_time(7201)
+    assert await bench.dialling().due() == 1
+    assert await bench.claim() == [FIRST]
+
+
+async def test_who_must_not_be_called_is_not_called_again(bench: Any) -> None:
+    attempt_id = await reached(bench)
+    await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.DO_NOT_CALL)
+    await bench.orders().dial(tenant="", code="C-1")
+    assert await bench.claim() == [SECOND]
+
+
+@pytest.mark.parametrize("scope", [("all", ""), ("source", "lagos"), ("agent", "102")])
+async def test_a_pause_holds_and_its_end_lets_go(bench: Any, scope: tuple[str, str]) -> None:
+    await bench.case("C-1", FIRST, round=0)
+    await bench.orders().pause(scope=scope[0], name=scope[1], actor="ops")
+    decision = await bench.orders().dial(tenant="", code="C-1")
+    assert (decision.result, decision.rule) == ("scheduled", "redial_paused")
+    assert await bench.orders().unpause(scope=scope[0], name=scope[1])
+    bench.pass_time(31)
+    await bench.dialling().due()
+    assert await bench.claim() == [FIRST]
