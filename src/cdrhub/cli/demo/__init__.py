@@ -49,8 +49,9 @@ def demo(
     summary: what was sent, what became of it, and whether each call is in the database as it really was; exit 1 if
     anything differs.
 
-    With --verify it compares what `cdrhub simulate … --ledger FILE` wrote with the database of the configuration, call
-    by call and column by column; exit 1 if anything is missing, different, or there without having been simulated.
+    With --verify it plays nothing, and compares what `cdrhub simulate … --ledger FILE` wrote with the database of the
+    configuration, call by call and column by column; exit 1 if anything is missing, different, or there without having
+    been simulated.
     """
     if verify:
         if seconds is not None:
@@ -58,8 +59,6 @@ def demo(
         from cdrhub.cli.demo.verify import report, verified  # noqa: PLC0415 - heavy, and for this command only
 
         return report(verified(loaded(config), ledger or DEFAULT_LEDGER), form=form)
-    if config is not None:
-        raise UsageError("the demo has a configuration of its own: --config is for --verify")
     from cdrhub.cli.demo.stage import Stage  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(prefix="cdrhub-demo-") as folder:

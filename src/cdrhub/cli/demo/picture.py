@@ -23,7 +23,7 @@ DROPPED = ("agent", "queue", "direction", "wait")
 """Columns that a narrow terminal does not show, the first ones first."""
 
 NUMERIC = frozenset({"wait", "talk"})
-FRAME_LINES = 11  #: of a terminal's that are neither calls nor systems: titles, heads, rules, the last line, the prompt
+FRAME_LINES = 8  #: of a terminal's that are neither calls nor systems: title, heads, rules, blank, last line, prompt
 FEWEST_ROWS = 3
 RECENT = 2_000  #: newest calls among which those that changed last are looked for
 
@@ -71,7 +71,8 @@ def rows_for(height: int, *, systems: int) -> int:
 
 def picture(calls: Sequence[Mapping[str, Any]], systems: Sequence[Row], *, width: int, below: str) -> Group:
     """The newest calls, the systems, and a line `below` them."""
-    return Group(calls_table(calls, width=width), systems_table(systems), Text(below))
+    last = Text(below, no_wrap=True, overflow="ellipsis")
+    return Group(calls_table(calls, width=width), "", systems_table(systems), last)
 
 
 def calls_table(calls: Sequence[Mapping[str, Any]], *, width: int) -> Table:
@@ -79,9 +80,7 @@ def calls_table(calls: Sequence[Mapping[str, Any]], *, width: int) -> Table:
     columns = list(calls[0]) if calls else ["started", "system", "from", "to", "state"]
     cells = {name: ["" if call[name] is None else plain(str(call[name])) for call in calls] for name in columns}
     shown = fitting({name: max(map(cell_len, (name, *column))) for name, column in cells.items()}, width=width)
-    table = Table(
-        box=SIMPLE_HEAD, title="calls as they change (UTC, newest first)", title_justify="left", padding=(0, 1)
-    )
+    table = plain_table(title="calls as they change (UTC, newest first)")
     for name in shown:
         table.add_column(name, justify="right" if name in NUMERIC else "left", no_wrap=True)
     for row in zip(*(cells[name] for name in shown), strict=True):
@@ -91,7 +90,7 @@ def calls_table(calls: Sequence[Mapping[str, Any]], *, width: int) -> Table:
 
 def systems_table(systems: Sequence[Row]) -> Table:
     """What each system sent and what the hub made of it, so far."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    table = plain_table()
     table.add_column("system")
     for name in ("sent", "received", "stored", "duplicate", "suspended", "calls"):
         table.add_column(name, justify="right")
@@ -102,12 +101,17 @@ def systems_table(systems: Sequence[Row]) -> Table:
     return table
 
 
+def plain_table(*, title: str | None = None) -> Table:
+    """An empty table as all of the demo's look: nothing but a rule below its head."""
+    return Table(box=SIMPLE_HEAD, title=title, title_justify="left", show_edge=False, pad_edge=False)
+
+
 def fitting(widths: Mapping[str, int], *, width: int) -> list[str]:
     """The columns, of so many characters each, that fit into `width` with their frames: without as many of DROPPED as
     it takes."""
     shown = list(widths)
     for name in DROPPED:
-        if sum(widths[column] + len("│  ") for column in shown) + len("│") <= width:
+        if sum(widths[column] + len("   ") for column in shown) <= width:
             break
         shown.remove(name)
     return shown

@@ -101,7 +101,7 @@ class Stage:
             loop.call_later(seconds, finish)
         async with asyncio.TaskGroup() as group:
             for system in played:
-                group.create_task(_whole(system), name=system.name)
+                group.create_task(system.play(), name=system.name)
             group.create_task(self._show(played, daemon))
 
     async def _show(self, played: Sequence[System], daemon: Daemon) -> None:
@@ -109,7 +109,7 @@ class Stage:
         console = self._console
         if not console.is_terminal:
             names = ", ".join(system.name for system in played)
-            console.print(f"the daemon runs; connected with simulated systems: {names}")
+            console.print(f"the daemon runs; simulated systems work with it: {names}")
             await self._over.wait()
             console.print(await asyncio.to_thread(self._picture, played, daemon, width=PIPE_WIDTH, rows=PIPE_ROWS))
             return
@@ -124,7 +124,7 @@ class Stage:
 
     def _picture(self, played: Sequence[System], daemon: Daemon, *, width: int, rows: int) -> Group:
         calls = latest(self._database, rows=rows)
-        below = f"http://127.0.0.1:{daemon.port}/metrics · {self._database} · Ctrl-C ends"
+        below = f"Ctrl-C ends · http://127.0.0.1:{daemon.port}/metrics · {self._database}"
         return picture(calls, self._rows(played, daemon), width=width, below=below)
 
     def _rows(self, played: Sequence[System], daemon: Daemon) -> list[Row]:
@@ -168,10 +168,6 @@ class Stage:
         shutil.copytree(self._folder, kept, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
         say(f"the figures do not add up; configuration, database, ledger and log are kept in {kept}")
         return Exit.DIFFERENT
-
-
-async def _whole(system: System) -> None:
-    await system.play()
 
 
 def _free_ports(count: int) -> list[int]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from cdrhub.cli.demo.picture import Row
+from cdrhub.cli.demo.picture import Row, plain_table
 from cdrhub.cli.demo.verify import Verdict
 
 
@@ -46,7 +45,7 @@ class Line:
         return self.simulated > 0 and not self.different and all(cell.good for cell in self.cells)
 
 
-HEADINGS = ("sent", "received", "durable", "duplicates", "suspended", "calls")
+HEADINGS = ("sent", "durable", "duplicates", "suspended", "calls")
 
 
 def line_of(row: Row, verdict: Verdict, *, exact: bool) -> Line:
@@ -57,8 +56,7 @@ def line_of(row: Row, verdict: Verdict, *, exact: bool) -> Line:
         name=row.name,
         cells=(
             Cell(found=sent.records),
-            Cell(found=figures.received, expected=sent.records if exact else None, spare=sent.resent),
-            Cell(found=figures.acknowledged, expected=figures.received),
+            Cell(found=figures.acknowledged, expected=sent.records if exact else figures.received, spare=sent.resent),
             Cell(found=figures.duplicates, expected=sent.repeated if exact else None, spare=sent.resent),
             Cell(found=figures.suspended, expected=sent.broken),
             Cell(found=row.calls, expected=simulated),
@@ -70,15 +68,13 @@ def line_of(row: Row, verdict: Verdict, *, exact: bool) -> Line:
 
 def summary(lines: Sequence[Line]) -> Table:
     """All of them as a table."""
-    table = Table(box=SIMPLE_HEAD, title="summary", title_justify="left", padding=(0, 1))
+    table = plain_table(title="summary")
     table.add_column("system")
     for name in HEADINGS:
         table.add_column(name, justify="right")
-    table.add_column("beside the ledger")
+    table.add_column("ledger")
     for line in lines:
-        told = f"{line.different} differ" if line.different else f"all {line.simulated} as they were"
+        told = f"{line.different} differ" if line.different else "all as played"
         style = "" if line.good else "bold red"
-        table.add_row(
-            line.name, *map(str, line.cells), Text(told if line.simulated else "nothing was played"), style=style
-        )
+        table.add_row(line.name, *map(str, line.cells), Text(told if line.simulated else "nothing played"), style=style)
     return table

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cdrhub.cli.demo.redis import serving
 from cdrhub.sources.astercc import simulate as astercc
@@ -23,7 +23,7 @@ from cdrhub.sources.threecx import simulate as threecx
 from cdrhub.sources.voicenter import simulate as voicenter
 
 SPEED: Final = 30.0  #: simulated seconds that pass in a real one: half of the conversations last four seconds
-CALLS_PER_SECOND: Final = 2.0  #: of each system, real ones
+CALLS_PER_SECOND: Final = 3.0  #: of each system, real ones
 BROKEN: Final = 0.03  #: share of the records that nobody can read, where a system can send some
 REPEATED: Final = 0.05  #: share of the 3CX lines that come twice
 DIALLER_MIX: Final = {Course.CAMPAIGN: 0.8, Course.OUTBOUND: 0.2}
@@ -47,7 +47,7 @@ class System:
     source: str  #: its name in the configuration
     table: str  #: of the configuration
     simulation: Simulation
-    play: Callable[[], Awaitable[None]]
+    play: Callable[[], Coroutine[Any, Any, None]]
     exact: bool = True
 
     @property
@@ -63,7 +63,7 @@ async def systems(
     """All of them; those to which the hub connects listen, and Redis runs, as long as the block lasts. Without a
     `redis_program` there is no Enigma. `seconds` (None: no end) is how long they are to play."""
     start = start_for(now=now, speed=SPEED, seconds=seconds)
-    centre = Centre(seed=7, start=start - LONGEST_CALL, calls_per_hour=CALLS_PER_SECOND / SPEED * 3600)
+    centre = Centre(start=start - LONGEST_CALL, calls_per_hour=CALLS_PER_SECOND / SPEED * 3600)
     hub = f"http://127.0.0.1:{ports.http}"
 
     def simulation(centre: Centre) -> Simulation:
@@ -71,14 +71,14 @@ async def systems(
 
     async with AsyncExitStack() as stack:
         found = [
-            _threecx(simulation(replace(centre, mix=threecx.MIX)), port=ports.threecx),
-            _voicenter(simulation(replace(centre, mix=voicenter.MIX, region="IL")), hub=hub),
-            await _freeswitch(simulation(replace(centre, region="DE")), stack),
-            _astercc(simulation(replace(centre, region="CN")), hub=hub),
+            _threecx(simulation(replace(centre, seed=1, mix=threecx.MIX)), port=ports.threecx),
+            _voicenter(simulation(replace(centre, seed=2, mix=voicenter.MIX, region="IL")), hub=hub),
+            await _freeswitch(simulation(replace(centre, seed=3, region="DE")), stack),
+            _astercc(simulation(replace(centre, seed=4, region="CN")), hub=hub),
         ]
         if redis_program is not None:
             url = await stack.enter_async_context(serving(redis_program, folder / "redis", port=ports.redis))
-            found.append(_enigma(simulation(replace(centre, region="NG", mix=DIALLER_MIX)), url=url))
+            found.append(_enigma(simulation(replace(centre, seed=5, region="NG", mix=DIALLER_MIX)), url=url))
         yield found
 
 

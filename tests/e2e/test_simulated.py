@@ -1,0 +1,146 @@
+"""Simulated systems, the real daemon and the ledger between them: as a user of the command line has them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from support.daemon import Daemon
+from support.servers import free_port
+
+PATH = "/ingest/voicenter/a-secret-of-many-letters"
+FAST = ("--rate", "40", "--speed", "200", "--seed", "3")
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    running = Daemon(
+        tmp_path / "hub",
+        database=f"sqlite:///{tmp_path / 'cdrhub.db'}",
+        sources=f"""
+[sources.lagos]
+type = "3cx"
+listen = "127.0.0.1:{free_port()}"
+region = "NG"
+
+[sources.tel-aviv]
+type = "voicenter"
+path = "{PATH}"
+region = "IL"
+""",
+    )
+    running.start()
+    yield running
+    running.stop()
+
+
+def cdrhub(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "cdrhub", *map(str, arguments)],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error", "COLUMNS": "200"},
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_what_was_simulated_is_in_the_database_and_what_is_changed_is_told(daemon: Daemon, tmp_path: Path) -> None:
+    port = re.search(r"127.0.0.1:(\d+)\"\nregion", daemon.config.read_text())
+    assert port is not None
+    kept = ("--ledger", "ledger.jsonl")
+    lines = cdrhub(
+        *("simulate", "3cx", "--to", f"127.0.0.1:{port[1]}", "--region", "ng", "--pbx", "v20"),
+        *(*FAST, "--count", "100", *kept),
+        folder=tmp_path,
+    )
+    sent = re.fullmatch(r"(\d+) lines of 100 calls\n", lines.stdout)
+    assert (lines.returncode, lines.stderr) == (0, "")
+    assert sent is not None
+    assert int(sent[1]) > 100
+    pushes = cdrhub(
+        *("simulate", "voicenter", "--to", f"http://127.0.0.1:{daemon.http_port}{PATH}"),
+        *(*FAST, "--seconds", "2", "--broken", "0.2", *kept),
+        folder=tmp_path,
+    )
+    assert pushes.returncode == 0, pushes.stderr
+    pushed = re.fullmatch(
+        r"(\d+) pushes of (\d+) calls: \1 acknowledged, (\d+) broken, \d+ repeated, 0 given up\n", pushes.stdout
+    )
+    assert pushed is not None, pushes.stdout
+    assert int(pushed[3]) > 0
+    daemon.wait_for("cdrhub_records_received_total", int(sent[1]) + int(pushed[1]))
+    daemon.drained()
+    verify = ("demo", "--verify", "--config", daemon.config)
+    same = cdrhub(*verify, folder=tmp_path)
+    assert (same.returncode, same.stdout) == (0, "no differences\n"), same.stdout
+    assert same.stderr == (
+        "cdrhub: 3cx: 100 calls in the ledger, none of them or beside them different\n"
+        f"cdrhub: voicenter: {pushed[2]} calls in the ledger, none of them or beside them different\n"
+    )
+    with closing(sqlite3.connect(tmp_path / "cdrhub.db")) as database:
+        database.execute("UPDATE calls SET talk_seconds = 77777 WHERE system = '3cx' AND call_key LIKE '1/%'")
+        database.execute("UPDATE calls SET call_key = 'moved' WHERE system = '3cx' AND call_key LIKE '2/%'")
+        answered = (
+            "SELECT id FROM calls WHERE system = 'voicenter' AND agent_id IS NOT NULL AND talk_seconds > 0 LIMIT 1"
+        )
+        database.execute(f"DELETE FROM call_legs WHERE role = 'agent' AND call_id = ({answered})")
+        database.commit()
+    told = cdrhub(*verify, "--ledger", tmp_path / "ledger.jsonl", "--format", "ndjson", folder=tmp_path)
+    assert told.returncode == 1
+    differences = [json.loads(line) for line in told.stdout.splitlines()]
+    assert sorted((one["system"], one["column"]) for one in differences) == [
+        ("3cx", "(call)"),
+        ("3cx", "(call)"),
+        ("3cx", "talk_seconds"),
+        ("voicenter", "(person)"),
+    ]
+    assert "cdrhub: 3cx: 100 calls in the ledger, 3 of them or beside them different\n" in told.stderr
+
+
+def test_the_demo_ends_by_itself_and_every_call_is_as_it_was_played(tmp_path: Path) -> None:
+    done = cdrhub("demo", "--seconds", "4", "--ledger", tmp_path / "kept.jsonl", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = re.findall(r"^(\w+) +(\d+) +(\d+) +\d+ +\d+ +(\d+) +all as played *$", done.stdout, re.MULTILINE)
+    assert [name for name, *_ in rows] == ["3cx", "voicenter", "freeswitch", "astercc", "enigma"]
+    assert all(int(number) > 0 for _, *numbers in rows for number in numbers)
+    assert done.stderr == "cdrhub: every call is in the database as it was played\n"
+    kept = (tmp_path / "kept.jsonl").read_text().splitlines()
+    assert len(kept) >= sum(int(calls) for *_, calls in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("demo", "--verify", "--seconds", "5"),
+            "cdrhub: --seconds is for playing, and --verify plays nothing: give one",
+        ),
+        (
+            ("simulate", "enigma", "--to", "http://x"),
+            "cdrhub: --to: this is not the URL of a Redis: write redis://",
+        ),
+        (("simulate", "freeswitch", "--listen", "x"), "cdrhub: --listen: 'x' is not an address: write host:port"),
+        (
+            ("simulate", "astercc", "--to", "x"),
+            "cdrhub: --to: 'x' is not a URL: write http://127.0.0.1:8080/ingest/aste",
+        ),
+    ],
+)
+def test_misuse_is_said(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    done = cdrhub(*arguments, folder=tmp_path)
+    assert done.returncode == 64
+    assert done.stderr.startswith(said)
