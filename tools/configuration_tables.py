@@ -19,7 +19,8 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from cdrhub.config import DatabaseConfig, HttpConfig, HubConfig, RetentionConfig, Token
-from cdrhub.config.redial import RedialConfig
+from cdrhub.config.broadcast import BroadcastConfig, WebhookConfig
+from cdrhub.config.redial import CaseLookupConfig, RedialConfig
 from cdrhub.redial.diallers import dialler_types
 from cdrhub.sources.base import SourceConfig
 from cdrhub.sources.dialler import DiallerConfig
@@ -40,7 +41,10 @@ def tables() -> str:
         _table("[[http.tokens]]", "http.tokens.", Token),
         _table("[retention]", "retention.", RetentionConfig),
         _table("[redial]", "redial.", RedialConfig),
+        _table("[redial.case_lookup]", "redial.case_lookup.", CaseLookupConfig),
         _table("[redial.diallers.&lt;name&gt;]: every dialler", "redial.diallers.<name>.", DiallerConfig),
+        _table("[broadcast]", "broadcast.", BroadcastConfig),
+        _table("[[broadcast.webhooks]]", "broadcast.webhooks.", WebhookConfig),
         _table("[sources.&lt;name&gt;]: every source", "sources.<name>.", SourceConfig),
     ]
     for name in names():

@@ -22,9 +22,11 @@ from cdrhub.errors import CdrhubError
 from cdrhub.hub import Hub
 from cdrhub.listeners import bind
 from cdrhub.notify import SystemdNotifier
+from cdrhub.web.api.routes import add_api
 from cdrhub.web.app import MAX_HEADER_BYTES, MAX_LINE_BYTES, make_app
 from cdrhub.web.auth import Guard, Token
 from cdrhub.web.connections import taking
+from cdrhub.web.live import LiveFeed
 from cdrhub.web.tls import server_context
 
 log = structlog.get_logger(__name__)
@@ -79,7 +81,16 @@ async def run(config: Config, load: Callable[[], Config]) -> None:
 async def serving(hub: Hub, *, tls: ssl.SSLContext | None) -> AsyncGenerator[None]:
     """The HTTP server of `hub`, while the context is open."""
     http = hub.config.http
-    app = make_app(routes=hub.routes, metrics=hub.metrics, guard=_guarding(hub), readiness=hub, max_body=http.max_body)
+    guard = _guarding(hub)
+    app = make_app(
+        routes=hub.routes,
+        metrics=hub.metrics,
+        guard=guard,
+        readiness=hub,
+        max_body=http.max_body,
+        feed=LiveFeed(hub.broadcast.events, guard=guard, metrics=hub.metrics),
+    )
+    add_api(app, served=hub, guard=guard)
     runner = web.AppRunner(
         app,
         access_log=None,

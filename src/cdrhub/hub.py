@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from typing import Self
 import structlog
 
 from cdrhub import __version__
+from cdrhub.broadcast.service import Broadcast
 from cdrhub.clock import ClockWatch, spoken_offset
 from cdrhub.config import Config
 from cdrhub.decoders import Decoders, Revision
@@ -29,7 +31,10 @@ from cdrhub.model.call import Call
 from cdrhub.model.inference import encode_inference
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
+from cdrhub.phone_systems import PhoneSystemsOfHub
 from cdrhub.pipeline import DATABASE_AWAY, Ownership, Pipeline
+from cdrhub.redial.orders import Orders
+from cdrhub.redial.service import Door, Redial, open_doors
 from cdrhub.routes import Routes
 from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import Source, SourceConfig
@@ -48,6 +53,9 @@ SWEEP_EVERY_SECONDS = 10.0
 SWEEP_SILENCE = timedelta(seconds=5)  #: an open call with a younger record is not looked at
 OVERLAP_SECONDS = 2.0
 WATCH_EVERY_SECONDS = 1.0
+BROADCAST_STOP_SECONDS = 6.0  #: for requests to webhooks that are under way
+HOLDER_KEY = "lease_holder"
+HOLDER_RANDOM_BYTES = 4
 
 
 @dataclass(slots=True)
@@ -71,6 +79,8 @@ class Hub:
         store: Store,
         listeners: Listeners,
         decoders: Decoders,
+        doors: Mapping[str, Door],
+        holder: str,
         sweep_seconds: float,
     ) -> None:
         self.config = config
@@ -89,6 +99,21 @@ class Hub:
         self._changing = asyncio.Lock()
         self._sometimes = Sometimes()
         self._show_journal()
+        self.broadcast = Broadcast(
+            database=store.database,
+            metrics=self.metrics,
+            holder=holder,
+            endpoints=config.broadcast.endpoints(),
+        )
+        self.redial = Redial(
+            database=store.database,
+            systems=PhoneSystemsOfHub(config=lambda: self.config, sees=self._sees, clock_suspect=self._suspect_clocks),
+            metrics=self.metrics,
+            settings=config.redial.settings(),
+            doors=doors,
+            depth=lambda: journal.stats.depth,
+            told=self.broadcast.wake,
+        )
         self._pipeline = Pipeline(
             journal=journal,
             store=store,
@@ -98,6 +123,7 @@ class Hub:
             observer=self._observe,
             lanes=store.lanes,
             batch_records=config.database.batch_records,
+            wrote=self._wrote,
         )
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -107,6 +133,7 @@ class Hub:
         """A hub that takes records. Raises ConfigError, AddressUnavailable, JournalLocked or StoreError for what a
         person must mend first; a database that is merely away is waited for."""
         built = _built(config)
+        doors = open_doors(config.redial.diallers)
         listeners = Listeners()
         async with contextlib.AsyncExitStack() as on_failure:
             on_failure.callback(listeners.close)
@@ -128,11 +155,15 @@ class Hub:
                 store=store,
                 listeners=listeners,
                 decoders=decoders,
+                doors=doors,
+                holder=await _holder(journal, hub=config.hub.name),
                 sweep_seconds=sweep_seconds,
             )
             with contextlib.suppress(StoreUnavailable):
                 await hub._prepare()
             on_failure.push_async_callback(hub._cancel_tasks)
+            on_failure.push_async_callback(hub.broadcast.stop, seconds=0.0)
+            on_failure.push_async_callback(hub.redial.stop, seconds=0.0)
             await hub._begin(built)
             on_failure.pop_all()
         return hub
@@ -166,12 +197,15 @@ class Hub:
         """
         async with self._changing:
             failed = any(task.done() and not task.cancelled() for task in self._tasks)
+            redial = asyncio.create_task(self.redial.stop(seconds=self.config.hub.shutdown_seconds))
             await asyncio.gather(*(_stop(running) for running in self._running.values()))
             self._running.clear()
             if self._prepared and not failed:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self.config.hub.shutdown_seconds):
                         await self._pipeline.drain()
+            await redial
+            await self.broadcast.stop(seconds=BROADCAST_STOP_SECONDS)
             await self._cancel_tasks()
             left = self._journal.stats.depth
             await self._journal.close(clean=not failed)
@@ -200,6 +234,7 @@ class Hub:
             before = self.config
             stays = {name for name in self._running if not _changed(name, before, config)}
             built = {name: source for name, source in _built(config).items() if name not in stays}
+            doors = self.redial.doors(config.redial.diallers)
             self._listeners.expect(_addresses(config))
             try:
                 for name in built:
@@ -218,11 +253,28 @@ class Hub:
             for name, source in built.items():
                 self._start_source(name, source)
             self._listeners.release_unused()
+            self.redial.take_over(config.redial.settings(), doors)
+            self.broadcast.take_over(config.broadcast.endpoints())
         log.info(
             "reloaded", action="reloaded", changed=sorted(gone.keys() | built.keys()), sources=sorted(self._running)
         )
         if before.http.tokens != config.http.tokens:
             log.info("tokens changed", action="tokens_changed", tokens=[token.name for token in config.http.tokens])
+
+    # -- what the API uses ---------------------------------------------------------------------------------------
+
+    @property
+    def store(self) -> Store:
+        """The door to the database."""
+        return self._store
+
+    def orders(self) -> Orders:
+        """What people order of redial, under the settings of the moment."""
+        return self.redial.orders()
+
+    def ordered(self) -> None:
+        """An order was committed that may have decided an attempt."""
+        self.redial.ordered()
 
     # -- readiness -------------------------------------------------------------------------------------------------
 
@@ -246,7 +298,7 @@ class Hub:
                 problems.append(f"source {name}: {said}")
         for name, offset in self._suspect_clocks.items():
             problems.append(f"source {name}: its clock is {spoken_offset(offset)}; check its timezone key")
-        return problems
+        return problems + self.redial.problems + self.broadcast.problems
 
     def status(self) -> str:
         """One line for `systemctl status`."""
@@ -276,6 +328,15 @@ class Hub:
         runner = Runner(source=source, config=config, intake=intake)
         task = asyncio.create_task(runner.run(), name=f"source {name}")
         self._running[name] = _Running(config=config, runner=runner, intake=intake, task=task)
+
+    def _wrote(self) -> None:
+        """A batch was committed."""
+        self.redial.wake()
+        self.broadcast.wake()
+
+    def _sees(self, name: str) -> bool:
+        running = self._running.get(name)
+        return running is not None and running.runner.sees
 
     async def _overlap(self, name: str) -> None:
         """Wait until the new one of two sources at a path serves, so that no push meets a closed door between them."""
@@ -354,6 +415,8 @@ class Hub:
                 if self._sometimes.now("database_away"):
                     log.warning(DATABASE_AWAY, action="database_away", error=str(error))
                 await asyncio.sleep(PREPARE_RETRY_SECONDS)
+        self.broadcast.begin()
+        self.redial.begin()
         await self._pipeline.run(suspect=suspect)
 
     async def _retention(self) -> None:
@@ -416,6 +479,17 @@ class Hub:
         self.metrics.journal_commit.set_function(lambda: self._journal.stats.last_commit_seconds)
         self.metrics.journal_damaged.set_function(lambda: self._journal.stats.damaged)
         self.metrics.journal_age.set_function(age)
+
+
+async def _holder(journal: Journal, *, hub: str) -> str:
+    """Who this hub is in leases. Only one daemon can use a journal, which keeps it: after a crash the leases of its
+    predecessor are its own and need not be waited for."""
+    known = journal.position("", HOLDER_KEY)
+    if known is None:
+        known = f"{hub}#{secrets.token_hex(HOLDER_RANDOM_BYTES)}"
+        with contextlib.suppress(IntakeRefused):  # a disk that fails: then this one is of this process only
+            await journal.append([], position=("", HOLDER_KEY, known))
+    return known
 
 
 def _built(config: Config) -> dict[str, Source]:

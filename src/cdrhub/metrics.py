@@ -78,6 +78,70 @@ class Metrics:
             "cdrhub_database_retries_total", "Batches begun anew because the database was away."
         )
 
+        self.redial_settled = self._counter(
+            "cdrhub_settled_calls_total", "Settled calls that were decided about, also those of no case."
+        )
+        self.redial_decisions = self._counter(
+            "cdrhub_redial_decisions_total", "Decisions about settled calls of cases, by result.", "result"
+        )
+        self.redial_lag = self._gauge(
+            "cdrhub_redial_lag_seconds", "How long the oldest settled call of the last batch had been due."
+        )
+        self.redial_oldest_due = self._gauge(
+            "cdrhub_redial_oldest_due_seconds", "How long the oldest waiting case has been due."
+        )
+        self.redial_requests = self._counter(
+            "cdrhub_redial_requests_total", "Requests to diallers, by what they answered.", "dialler", "answer"
+        )
+        self.redial_live = self._gauge(
+            "cdrhub_redial_live_attempts", "Attempts that are requested or accepted, of all hubs.", "dialler"
+        )
+        self.redial_dial_seconds = Histogram(
+            "cdrhub_redial_dial_seconds",
+            "Time until a dialler answered a request.",
+            ("dialler",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.redial_failures = self._counter(
+            "cdrhub_redial_failures_total", "Steps of redial that failed and are tried again, by step.", "step"
+        )
+        self.live_readers = self._gauge("cdrhub_live_readers", "Readers of the live feed.")
+        self.live_cuts = self._counter(
+            "cdrhub_live_cuts_total", "Readers of the live feed that were cut: slow, stopping, token.", "reason"
+        )
+
+        self.events_numbered = self._counter(
+            "cdrhub_events_numbered_total", "Public events that this hub gave their place in the log."
+        )
+        self.event_lag = self._gauge(
+            "cdrhub_event_lag_seconds", "How long the oldest event of the last batch had waited for its place."
+        )
+        self.webhook_requests = self._counter(
+            "cdrhub_webhook_requests_total",
+            "Requests to webhooks, by what came of them: delivered, refused, failed, gone.",
+            "webhook",
+            "answer",
+        )
+        self.webhook_missed = self._counter(
+            "cdrhub_webhook_missed_events_total", "Events that were purged before a webhook was sent them.", "webhook"
+        )
+        self.webhook_waiting = self._gauge(
+            "cdrhub_webhook_waiting_events", "Events of the log behind a webhook's cursor.", "webhook"
+        )
+        self.webhook_oldest = self._gauge(
+            "cdrhub_webhook_oldest_seconds", "Age of the oldest event that waits for a webhook.", "webhook"
+        )
+        self.webhook_state = self._gauge(
+            "cdrhub_webhook_state",
+            "1 for the state that a webhook is in: healthy, failing, disabled.",
+            "webhook",
+            "state",
+        )
+        self.broadcast_failures = self._counter(
+            "cdrhub_broadcast_failures_total", "Parts of the broadcast that failed and were begun again.", "part"
+        )
+
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
 

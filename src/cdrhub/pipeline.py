@@ -102,7 +102,9 @@ class Pipeline:
         observer: Observer,
         lanes: int,
         batch_records: int,
+        wrote: Callable[[], None] = lambda: None,
     ) -> None:
+        """`wrote` is called after each batch that is in the database."""
         self._journal = journal
         self._store = store
         self._decoders = decoders
@@ -111,6 +113,7 @@ class Pipeline:
         self._observer = observer
         self._lanes = lanes
         self._batch_records = batch_records
+        self._wrote = wrote
         self._chunks: deque[_Chunk] = deque()
         self._queues: list[asyncio.Queue[_Part]] = []
         self._remembered: set[str] = set()
@@ -125,13 +128,13 @@ class Pipeline:
         """Work until cancelled.
 
         With `suspect` the first batch goes record by record, each marked in the journal before it is decoded: several
-        starts before this one died while that batch was in flight. The mark that one more death leaves behind names
+        starts before this one died while that batch was in flight. The mark at which several more of them ended names
         the record that did it; it is suspended without being decoded again.
         """
         self._queues = [asyncio.Queue(maxsize=1) for _ in range(self._lanes)]
         at_once = self._batch_records * self._lanes
         one_by_one = at_once if suspect else 0
-        if (named := self._journal.in_flight) is not None:
+        if (named := self._journal.named) is not None:
             self._poison = range(named[0], named[1] + 1)
         async with asyncio.TaskGroup() as group:
             for queue in self._queues:
@@ -260,7 +263,7 @@ class Pipeline:
                 self._metrics.database_retries.inc()
                 if self._sometimes.now("database_away"):
                     log.warning(DATABASE_AWAY, action="database_away", error=str(error))
-                await asyncio.sleep(retry)
+                await self._wait_unmarked(retry)
                 retry = min(retry * 2, LAST_RETRY_SECONDS)
             else:
                 if self._sometimes.over("database_away"):
@@ -271,7 +274,17 @@ class Pipeline:
                 self._metrics.wrote(written.by_source)
                 if written.suspended:
                     self._say_suspended(items)
+                self._wrote()
                 return
+
+    async def _wait_unmarked(self, seconds: float) -> None:
+        """Wait for the database without a suspect's mark: who ends the process now says nothing of the record."""
+        marked = self._journal.in_flight
+        if marked is not None:
+            await self._journal.clear_in_flight()
+        await asyncio.sleep(seconds)
+        if marked is not None:
+            await self._journal.mark_in_flight(*marked)
 
     def _say_suspended(self, items: Sequence[Item]) -> None:
         for item in items:

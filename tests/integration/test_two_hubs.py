@@ -155,7 +155,7 @@ async def test_each_call_once_also_while_one_of_them_is_killed(tmp_path: Path, p
     assert len(talking.calls) >= 20 * KILLS
     events = ask(postgres_url, "SELECT state, count(*) FROM records WHERE content_type LIKE 'text/event%' GROUP BY 1")
     assert events == [("applied", 2 * len(talking.calls))]
-    told_twice = "SELECT call_id, type FROM outbox GROUP BY call_id, type HAVING count(*) > 1"
+    told_twice = "SELECT call_id, type FROM outbox WHERE call_id IS NOT NULL GROUP BY call_id, type HAVING count(*) > 1"
     assert ask(postgres_url, told_twice) == []
     assert ask(postgres_url, "SELECT DISTINCT hub FROM coverage ORDER BY hub") == [("one",), ("other",)]
 

@@ -40,6 +40,13 @@ def event(body: bytes) -> bytes:
     return encode_frame("text/event-plain", body)
 
 
+def job_event(uuid: str, result: str) -> bytes:
+    """The BACKGROUND_JOB that tells the result of a job, as mod_event_socket writes it."""
+    body = f"{result}\n".encode()
+    headers = {"Event-Name": "BACKGROUND_JOB", "Job-UUID": uuid, "Job-Command": "originate"}
+    return encode_plain({**headers, "Content-Length": str(len(body))}) + body
+
+
 class Connection:
     """One connection, from the switch's side."""
 
@@ -100,11 +107,19 @@ Script = Callable[[Connection], Awaitable[None]]
 class EventSocketServer:
     """A switch. What is said goes to everyone who has subscribed; `answers` are those to api commands.
 
-    `script`, if given, is what it does instead with each new connection.
+    `jobs` says what becomes of a background job, told in an event (None: it never ends). `script`, if given, is what it
+    does instead with each new connection.
     """
 
-    def __init__(self, *, answers: dict[str, str] | None = None, script: Script | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        answers: dict[str, str] | None = None,
+        script: Script | None = None,
+        jobs: Callable[[str], str | None] = lambda _command: None,
+    ) -> None:
         self.answers = ANSWERS | (answers or {})
+        self.jobs = jobs
         self.script = script
         self.password = PASSWORD
         self.commands: list[str] = []  #: every command but `auth`, in the order of their arrival
@@ -191,7 +206,10 @@ class EventSocketServer:
             elif word == "api":
                 await connection.send(response(self.answers.get(rest, "-ERR no reply\n")))
             elif word == "bgapi":
-                await connection.send(reply(f"+OK Job-UUID: {rest.partition('Job-UUID: ')[2]}"))
+                job, _, uuid = rest.partition("\nJob-UUID: ")
+                await connection.send(reply(f"+OK Job-UUID: {uuid}"))
+                if (result := self.jobs(job)) is not None:
+                    await self.say(job_event(uuid, result))
             elif word == "exit":
                 await connection.send(reply("+OK bye"), GOODBYE)
                 return

@@ -259,11 +259,16 @@ async def settled_rows(store: Store) -> dict[str, Any]:
     }
 
 
+async def call_facts(store: Store) -> list[dict[str, Any]]:
+    """The facts of calls; those of sources and of records in suspense are left out."""
+    return [row for row in await rows(store, outbox) if row["call_id"] is not None]
+
+
 async def newest_facts(store: Store) -> dict[tuple[str, str], str]:
     """The last fact of each call by its key."""
     keys = {row["id"]: (row["source"], row["call_key"]) for row in await rows(store, calls)}
     newest: dict[tuple[str, str], tuple[int, str]] = {}
-    for row in await rows(store, outbox):
+    for row in await call_facts(store):
         newest[keys[row["call_id"]]] = max(newest.get(keys[row["call_id"]], (0, "")), (row["revision"], row["type"]))
     return {key: kind for key, (_, kind) in newest.items()}
 

@@ -12,13 +12,14 @@ import pytest
 
 from cdrhub.decoders import Decoders, Revision
 from cdrhub.errors import DecodeError, Reason, StoreUnavailable
-from cdrhub.journal import SUSPECT_STARTS, Journal
+from cdrhub.journal import NAMED_STARTS, SUSPECT_STARTS, Journal
 from cdrhub.metrics import Metrics
 from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import CallUpdate
 from cdrhub.pipeline import Ownership, Pipeline
 from cdrhub.sources.registry import system
 from cdrhub.store.batch import Item, Outcome, Written
+from support.intake import until
 
 REVISION = "0123456789abcdef"
 LINE = "Call {n},{n:016X}_{n},00:00:10,2026/03/09 10:00:00,2026/03/09 10:00:05,2026/03/09 10:00:15,TerminatedBySrc,"
@@ -184,11 +185,11 @@ async def test_the_record_that_kills_the_process_is_found_and_suspended(tmp_path
     await opened.close()
 
     store = ScriptedStore()
-    for _ in range(SUSPECT_STARTS + 4):
+    for _ in range(SUSPECT_STARTS + NAMED_STARTS + 2):
         opened = await Journal.open(tmp_path)
         deaths = await opened.begin_run()
         suspect = deaths >= SUSPECT_STARTS
-        named = opened.in_flight
+        named = opened.named
         if suspect and named is not None:
             break
         if suspect:
@@ -211,6 +212,29 @@ async def test_the_record_that_kills_the_process_is_found_and_suspended(tmp_path
     outcome = next(item.outcome for item in store.items if item.record.digest == killer.digest)
     assert isinstance(outcome, DecodeError)
     assert outcome.reason is Reason.POISON
+
+
+async def test_a_suspect_that_waits_for_the_database_is_not_accused(tmp_path: Path) -> None:
+    """Whoever ends the process while the database is away, any number of times, says nothing of the record."""
+    opened = await Journal.open(tmp_path)
+    await opened.append([record(1)])
+    await opened.close()
+    for start in range(3 * (SUSPECT_STARTS + NAMED_STARTS)):
+        opened = await Journal.open(tmp_path)
+        suspect = await opened.begin_run() >= SUSPECT_STARTS
+        assert opened.named is None, f"accused at start {start}"
+        store = ScriptedStore()
+        store.away = 1_000
+        async with running(made(opened, store), suspect=suspect):
+            await until(lambda: store.away < 1_000 and opened.in_flight is None)  # noqa: B023 - awaited within the turn
+        await _die(opened)
+    opened = await Journal.open(tmp_path)
+    store = ScriptedStore()
+    pipeline = made(opened, store)
+    async with running(pipeline, suspect=await opened.begin_run() >= SUSPECT_STARTS):
+        await pipeline.drain()
+    await opened.close()
+    assert [type(item.outcome) for item in store.items] == [CallUpdate]
 
 
 async def _die(journal: Journal) -> None:

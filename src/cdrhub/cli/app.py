@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from cdrhub import __version__
-from cdrhub.cli import agents, calls, coverage, demo, importing, replay, service, simulate, suspense
+from cdrhub.cli import (
+    agents,
+    calls,
+    cases,
+    coverage,
+    deliveries,
+    demo,
+    do_not_call,
+    importing,
+    redial,
+    replay,
+    service,
+    simulate,
+    suspense,
+)
 
 app = typer.Typer(
     name="cdrhub",
@@ -39,9 +53,13 @@ def _root(
 service.register(app)
 calls.register(app)
 agents.register(app)
+cases.register(app)
+redial.register(app)
+do_not_call.register(app)
 suspense.register(app)
 replay.register(app)
 importing.register(app)
 coverage.register(app)
+deliveries.register(app)
 simulate.register(app)
 demo.register(app)

@@ -43,8 +43,9 @@ async def _next(items: AsyncIterator[T], missing: T) -> T:
 
 
 @contextmanager
-def opened(config: Config, *, create: bool = False) -> Iterator[Opened]:
-    """The store of `config` while the context is open.
+def opened(config: Config, *, create: bool = False, seconds: float | None = None) -> Iterator[Opened]:
+    """The store of `config` while the context is open; `seconds` is how long one transaction may take, where that is
+    longer than usual.
 
     An SQLite file that is not there is made only with `create`, else it is NotFound: a reader that makes an empty one
     hides a wrong address. An empty database gets its schema; another version's is refused (SchemaOutdated). Raises
@@ -52,12 +53,14 @@ def opened(config: Config, *, create: bool = False) -> Iterator[Opened]:
     """
     from cdrhub.cli.reading import Reader  # noqa: PLC0415 - SQLAlchemy is not for --help
     from cdrhub.store import Store  # noqa: PLC0415
+    from cdrhub.store.engine import STATEMENT_SECONDS  # noqa: PLC0415
 
     if not create and (file := missing_file(config)) is not None:
         raise NotFound(f"there is no database at {file}: start the daemon once, or correct database.url")
     reader = Reader(config)
     with asyncio.Runner() as runner:
-        store = Store.open(config.database.url.get_secret_value(), connections=1, redecode=reader.decode)
+        url = config.database.url.get_secret_value()
+        store = Store.open(url, connections=1, redecode=reader.decode, seconds=seconds or STATEMENT_SECONDS)
         try:
             runner.run(store.prepare())
             reader.learn(runner.run(store.revisions()))

@@ -24,6 +24,7 @@ from cdrhub.cli.failure import Exit, say
 from cdrhub.errors import AddressUnavailable, UsageError
 
 if TYPE_CHECKING:
+    from cdrhub.sources.simulation.dialled import Ordering
     from cdrhub.sources.simulation.ledger import Sent
     from cdrhub.sources.simulation.planned import Course
     from cdrhub.sources.simulation.simulation import Simulation
@@ -73,6 +74,9 @@ LedgerFile = Annotated[
 ]
 Broken = Annotated[float, typer.Option("--broken", min=0.0, max=1.0, help="Share of records that nobody can read.")]
 Region = Annotated[str, typer.Option("--region", metavar="COUNTRY", help="Country of all numbers, ISO 3166-1.")]
+Dial = Annotated[
+    str | None, typer.Option("--dial", metavar="HOST:PORT", help="Also take orders to dial there, for a dialler.")
+]
 Push = Annotated[str, typer.Option("--to", metavar="URL", help="Where to push: the source's whole URL.")]
 
 
@@ -99,6 +103,7 @@ def threecx(
         PBXVersion, typer.Option("--pbx", help="v18: one line a call; v20: a line for each part, in its own words.")
     ] = PBXVersion.ONE_LINE,
     broken: Broken = 0.0,
+    dial: Dial = None,
     ledger: LedgerFile = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for a hub that does not listen yet.")] = False,
 ) -> int:
@@ -108,6 +113,8 @@ def threecx(
     exit 69 where nobody listens, unless it is told to --wait. Without --count and --seconds it goes on until Ctrl-C.
 
     Numbers are valid in --region: give the source the same one, and no call is flagged number_unparsed.
+
+    With --dial there are the Call Control API and the make_call link; any client, secret, PIN and extension is right.
     """
     from cdrhub.sources.threecx.simulate import LAYOUTS, MIX, PBX, simulate  # noqa: PLC0415 - phonenumbers is heavy
 
@@ -116,8 +123,10 @@ def threecx(
         rate=rate, speed=speed, count=count, seconds=seconds, seed=seed, day=day, region=region, ledger=ledger, mix=MIX
     )
     pbx = PBX(simulation.centre, version=version.value, fields=LAYOUTS[int(layout)], broken=broken)
-    trouble = _once(to, _spoken)
-    work = lambda: simulate(simulation, pbx, host=host, port=port, trouble=trouble, wait=wait)  # noqa: E731 - passed on
+    trouble, ordering = _once(to, _spoken), _ordering(dial)
+    work = lambda: simulate(  # noqa: E731 - it is passed on
+        simulation, pbx, host=host, port=port, trouble=trouble, wait=wait, ordering=ordering
+    )
     try:
         sent = _played(simulation, seconds, work)
     except OSError as error:
@@ -139,12 +148,15 @@ def voicenter(
     seed: Seed = 1,
     day: Day = False,
     broken: Broken = 0.0,
+    dial: Dial = None,
     ledger: LedgerFile = None,
 ) -> int:
     """A Voicenter account that pushes CDRs as JSON, XML-RPC and forms.
 
     It sends again what is not acknowledged, and now and then what is. Ends with a summary; exit 1 if pushes were
     given up. Without --count and --seconds it goes on until Ctrl-C.
+
+    With --dial there is a Click2Call: an agent's `phone` is SIPSIP and an extension, as SIPSIP101, any `code` is right.
     """
     _pushed_to(to, "voicenter")
     from cdrhub.sources.voicenter.simulate import MIX, Account, simulate  # noqa: PLC0415 - aiohttp is heavy
@@ -153,7 +165,8 @@ def voicenter(
         rate=rate, speed=speed, count=count, seconds=seconds, seed=seed, day=day, region="IL", ledger=ledger, mix=MIX
     )
     account = Account(simulation.centre, broken=broken)
-    return _pushes(_played(simulation, seconds, lambda: simulate(simulation, account, url=to)))
+    ordering = _ordering(dial)
+    return _pushes(_played(simulation, seconds, lambda: simulate(simulation, account, url=to, ordering=ordering)))
 
 
 @_simulate.command(
@@ -173,12 +186,15 @@ def astercc(
         str, typer.Option("--timezone", metavar="ZONE", help="The server's IANA zone: that of the source.")
     ] = "UTC",
     broken: Broken = 0.0,
+    dial: Dial = None,
     ledger: LedgerFile = None,
 ) -> int:
     """An asterCC server that pushes the events of its calls and agents, un-encoded as the real one does.
 
     Some events come late, some twice. Ends with a summary; exit 1 if events were not acknowledged. Without --count and
     --seconds it goes on until Ctrl-C.
+
+    With --dial there is a MAKECALL: an agent's `user` is 7 and an extension, as 7101, any password is right.
     """
     _pushed_to(to, "astercc")
     if timezone not in available_timezones():
@@ -188,7 +204,10 @@ def astercc(
     simulation = _simulation(
         rate=rate, speed=speed, count=count, seconds=seconds, seed=seed, day=day, region=region, ledger=ledger, mix=MIX
     )
-    work = lambda: simulate(simulation, url=to, timezone=timezone, broken=broken)  # noqa: E731 - it is passed on
+    ordering = _ordering(dial)
+    work = lambda: simulate(  # noqa: E731 - it is passed on
+        simulation, url=to, timezone=timezone, broken=broken, ordering=ordering
+    )
     return _pushes(_played(simulation, seconds, work))
 
 
@@ -358,6 +377,16 @@ def _address(text: str, *, option: str = "--to") -> tuple[str, int]:
         return split_address(text)
     except ValueError as error:
         raise UsageError(f"{option}: {error}") from error
+
+
+def _ordering(dial: str | None) -> Ordering | None:
+    """Where orders are taken, said once they are."""
+    from cdrhub.sources.simulation.dialled import Ordering  # noqa: PLC0415 - aiohttp is heavy
+
+    if dial is None:
+        return None
+    host, port = _address(dial, option="--dial")
+    return Ordering(host=host, port=port, ready=lambda url: say(f"takes orders to dial at {url}"))
 
 
 def _once(to: str, spoken: Callable[[OSError | None], str]) -> Callable[[OSError | None], None]:

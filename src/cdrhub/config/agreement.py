@@ -25,6 +25,7 @@ def disagreements(config: Config) -> Iterator[Problem]:
     yield from _addresses(config)
     yield from _owners(config)
     yield from _diallers(config)
+    yield from _webhooks(config)
 
 
 def _tokens(config: Config) -> Iterator[Problem]:
@@ -121,6 +122,18 @@ def _diallers(config: Config) -> Iterator[Problem]:
             yield where, f"there is no table [redial.diallers.{source.dialler}]{hint}"
         if source.into is not None:
             yield where, f"its records belong to the calls of {source.into!r}: name the dialler there"
+
+
+def _webhooks(config: Config) -> Iterator[Problem]:
+    names: set[str] = set()
+    for position, hook in enumerate(config.broadcast.webhooks):
+        where: KeyPath = ("broadcast", "webhooks", position)
+        if hook.name in names:
+            yield (*where, "name"), f"another webhook is called {hook.name!r} too"
+        names.add(hook.name)
+        for source in hook.sources:
+            if source not in config.sources:
+                yield (*where, "sources"), f"there is no source {source!r}{nearest(source, config.sources)}"
 
 
 def _variable(name: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from cdrhub.config.agreement import disagreements
+from cdrhub.config.broadcast import BroadcastConfig
 from cdrhub.config.directory import read_directory
 from cdrhub.config.keylines import KeyPath, key_lines, line_of
 from cdrhub.config.model import (
@@ -37,7 +38,6 @@ from cdrhub.sources.dialler import DiallerConfig
 from cdrhub.sources.registry import system
 
 MAX_FILE_BYTES = 1024**2
-LATER_TABLES = ("broadcast",)  #: of the design, not of this version
 
 _SECTIONS: Mapping[str, type[Table]] = {
     "hub": HubConfig,
@@ -45,6 +45,7 @@ _SECTIONS: Mapping[str, type[Table]] = {
     "http": HttpConfig,
     "retention": RetentionConfig,
     "redial": RedialConfig,
+    "broadcast": BroadcastConfig,
 }
 _TOP_LEVEL = (*_SECTIONS, "sources")
 _TOML_POSITION = re.compile(r"\s*\((?:at line (?P<line>\d+), column \d+|at end of document)\)$")
@@ -135,10 +136,7 @@ class _Reading:
 
     def _unknown_tables(self) -> None:
         for name in self._document.keys() - set(_TOP_LEVEL):
-            if name in LATER_TABLES:
-                self._report((name,), "this version of cdrhub has no such table yet: take it out")
-            else:
-                self._report((name,), f"there is no such table{nearest(name, _TOP_LEVEL)}")
+            self._report((name,), f"there is no such table{nearest(name, _TOP_LEVEL)}")
 
     def _section(self, name: str, model: type[Table]) -> Table | None:
         table = self._resolved.get(name, {})

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, SecretStr, SerializeAsAny, field_val
 from pydantic import model_validator as check_table
 
 from cdrhub.addresses import split_address
+from cdrhub.config.broadcast import BroadcastConfig
 from cdrhub.config.redial import RedialConfig
 from cdrhub.config.revision import decode_revision
 from cdrhub.config.table import NAME_PATTERN, Table
@@ -138,9 +139,11 @@ class Token(Table):
         description="What is sent as `Authorization: Bearer …`; 16 characters or more.",
     )
     role: Role = Field(
-        Role.READ, description="`read` looks, `operate` also repairs and replays, `admin` does everything."
+        Role.READ,
+        description="`read` looks; `operate` also orders: cases, dialling, pauses; `admin` also takes numbers off the "
+        "do-not-call list.",
     )
-    tenant: str = Field("", max_length=64, description="Limits the token to the calls of one tenant.")
+    tenant: str = Field("", max_length=64, description="Limits the token to what belongs to one tenant.")
 
 
 class HttpConfig(Table):
@@ -200,6 +203,7 @@ class Config(Table):
     http: HttpConfig = HttpConfig()
     retention: RetentionConfig = RetentionConfig()
     redial: RedialConfig = RedialConfig()
+    broadcast: BroadcastConfig = BroadcastConfig()
     sources: Mapping[str, SerializeAsAny[SourceConfig]] = Field(default_factory=dict)
     entries: Mapping[str, tuple[DirectoryEntry, ...]] = Field(default_factory=dict)
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from datetime import time, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SerializeAsAny
+from pydantic import AfterValidator, Field, SecretStr, SerializeAsAny
 from pydantic import model_validator as check_table
+from yarl import URL
 
 from cdrhub.config.table import Table
 from cdrhub.model.disposition import Disposition
@@ -20,13 +21,18 @@ from cdrhub.redial.decision import Timing
 from cdrhub.redial.policy import PRESETS, Mode, Policy, Window
 from cdrhub.redial.settings import Settings
 from cdrhub.sources.dialler import DiallerConfig
+from cdrhub.sources.dialling.http import HttpUrl, RequestSeconds
 from cdrhub.sources.spans import Duration
 
 MAX_DIALLERS = 100
 MAX_CAP = 1_000_000  #: attempts
 MAX_SECONDS = 7 * 86_400.0
+MAX_HEADERS = 20  #: of a look-up
+MAX_HEADER_VALUE = 4_096  #: characters
+CODE, TENANT = "{code}", "{tenant}"  #: places in the URL of a look-up
 
 _WINDOW = re.compile(r"(?P<start>\d{2}:\d{2})-(?P<end>\d{2}:\d{2})")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")  # RFC 9110, 5.6.2
 _UNREACHED = tuple(word.value for word in Disposition if word not in (Disposition.ANSWERED, Disposition.NOT_DIALLED))
 
 
@@ -54,6 +60,47 @@ def _known_results(waits: Mapping[str, timedelta]) -> Mapping[str, timedelta]:
         if word not in known:
             raise ValueError(f"{word[:40]!r} is not a result: there are {', '.join(known)}")
     return waits
+
+
+def _a_template(url: str) -> str:
+    if CODE not in url:
+        raise ValueError(f"must hold {CODE}: the place of the case's code, e.g. https://crm.example/cases/{CODE}")
+    if any(place in (URL(url).host or "") or place in (URL(url).authority or "") for place in (CODE, TENANT)):
+        raise ValueError("must name its host itself: the code belongs into the path or the query")
+    return url
+
+
+def _header_name(name: str) -> str:
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError("is no name of an HTTP header")
+    return name
+
+
+def _header_value(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not (text.isascii() and text.isprintable() and len(text) <= MAX_HEADER_VALUE):
+        raise ValueError(f"must be printable ASCII, {MAX_HEADER_VALUE} characters at most")
+    return value
+
+
+class CaseLookupConfig(Table):
+    """`[redial.case_lookup]`: a CRM that is asked for a case which an order names and the hub does not know."""
+
+    url: Annotated[HttpUrl, AfterValidator(_a_template)] = Field(
+        repr=False,
+        description="What is asked (GET), with `{code}` where the case's code belongs and `{tenant}` where the tenant "
+        "does, e.g. `https://crm.example/cases/{code}`. The answer is the case as `PUT /api/v1/cases/{code}` takes it, "
+        "or 404.",
+    )
+    headers: Mapping[
+        Annotated[str, AfterValidator(_header_name)], Annotated[SecretStr, AfterValidator(_header_value)]
+    ] = Field(
+        default_factory=dict,
+        max_length=MAX_HEADERS,
+        description='Headers that are sent with it, e.g. `{ Authorization = "Bearer ${CRM_TOKEN}" }`.',
+    )
+    timeout_seconds: RequestSeconds = Field(5.0, description="Seconds that the CRM may take.")
+    allow_private: bool = Field(False, description="Whether the URL may lead into a private network.")
 
 
 class RedialConfig(Table):
@@ -136,6 +183,10 @@ class RedialConfig(Table):
     )
     diallers: Mapping[str, SerializeAsAny[DiallerConfig]] = Field(
         default_factory=dict, description="One table for each dialler; a source names its own with `dialler`."
+    )
+
+    case_lookup: CaseLookupConfig | None = Field(
+        None, description="Where a case is asked for that an order names and the hub does not know."
     )
 
     @check_table(mode="after")

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from cdrhub.config.broadcast import BroadcastConfig
 from cdrhub.config.model import FILLED_BY_THE_HUB, DatabaseConfig, HttpConfig, HubConfig, RetentionConfig
 from cdrhub.config.redial import RedialConfig
 from cdrhub.config.table import NAME_PATTERN
@@ -22,6 +23,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "http": HttpConfig,
     "retention": RetentionConfig,
     "redial": RedialConfig,
+    "broadcast": BroadcastConfig,
 }
 
 

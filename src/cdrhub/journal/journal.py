@@ -15,8 +15,9 @@ that lies behind it from the database. A disk that does not answer at all is an 
 **Poison.** A record that kills the process (not one that raises) must be found without an fsync for every batch. So
 each start notes once, durably, which entry is the first that is not yet in the database. If that is the same entry
 at SUSPECT_STARTS starts in a row and none of them ended cleanly, the pipeline goes record by record, and only then
-marks each before it decodes it (`mark_in_flight`). The mark that a further death leaves behind names the record
-(`in_flight`); the pipeline suspends it. An advance of the checkpoint or a clean stop begins the count anew.
+marks each before it decodes it (`mark_in_flight`). A process may die by another hand while a mark stands, so one death
+accuses nobody: the record at whose mark NAMED_STARTS starts in a row ended is named (`named`), and the pipeline
+suspends it. An advance of the checkpoint or a clean stop begins the count anew.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ DELETE_SECONDS = 0.2  #: after which they are deleted in any case
 ROOM_SHARE = 0.9  #: of the limit, below which a journal that was full takes records again
 RETRY_SECONDS = 0.5  #: after a failure of the disk, before the journal tries by itself whether it works again
 SUSPECT_STARTS = 3  #: unclean ends in a row with the same first entry, after which that batch is suspect
+NAMED_STARTS = 3  #: further unclean ends in a row at the mark of one entry, after which it is named
 
 _SETTINGS = tuple[str, str, str]
 
@@ -294,12 +296,19 @@ class Journal:
         run = self._run
         return (run.first, run.last) if run.last is not None and run.last > self._checkpoint else None
 
+    @property
+    def named(self) -> tuple[int, int] | None:
+        """The entries in flight, if so many starts in a row ended at their mark that they must be the reason."""
+        return self.in_flight if self._run.deaths >= SUSPECT_STARTS + NAMED_STARTS else None
+
     async def mark_in_flight(self, first: int, last: int) -> None:
         """Note durably, with the checkpoint, that exactly these entries are worked on. An fsync: for suspects."""
-        await self._note_run(Run(running=True, first=first, last=last, deaths=self._run.deaths))
+        again = (self._run.first, self._run.last) == (first, last)
+        deaths = self._run.deaths if again else SUSPECT_STARTS
+        await self._note_run(Run(running=True, first=first, last=last, deaths=deaths))
 
     async def clear_in_flight(self) -> None:
-        """The suspects are dealt with: begin the count of deaths anew."""
+        """Nothing that could kill is under way: begin the count of deaths anew."""
         await self._note_run(Run(running=True, first=self._checkpoint + 1, last=None, deaths=0))
 
     # ------------------------------------------------------------------ closing

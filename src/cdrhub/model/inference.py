@@ -5,7 +5,10 @@ Its `infers` names the kind:
 
 - `coverage`: {"infers": "coverage", "state", "since", "until", "detail"}: a stretch of time of the source;
 - `call`: {"infers": "call", "kind", "call_key", "at", "values", "flags", "legs"}: an update of a call with the
-  authority INFERENCE, which any vendor's record outranks. `legs`, if any, are {"leg_key", "values"}.
+  authority INFERENCE, which any vendor's record outranks. `legs`, if any, are {"leg_key", "values"};
+- `agent`: {"infers": "agent", "kind", "agent_id", "state", "state_raw", "at", "flags", "after"}: a state of an agent
+  (model/agent.py) that no message told. `at` is null where its moment is not known; `after` then tells it from the
+  same state at another time.
 
 Times are ISO 8601 with an offset.
 """
@@ -20,6 +23,7 @@ from typing import Any, Literal, get_args
 import orjson
 
 from cdrhub.errors import DecodeError, Reason
+from cdrhub.model.agent import AgentKind, AgentState, AgentWord
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import Authority, CallUpdate, LegUpdate
 
@@ -53,13 +57,27 @@ def coverage_inference(coverage: Coverage) -> dict[str, Any]:
     }
 
 
+def agent_inference(state: AgentState, *, after: datetime | None = None) -> dict[str, Any]:
+    """The inference that says so; `after` (aware) is the last thing that is known to have been before it."""
+    return {
+        "infers": "agent",
+        "kind": state.kind.value,
+        "agent_id": state.agent_id,
+        "state": state.state.value,
+        "state_raw": state.state_raw,
+        "at": state.at.astimezone(UTC).isoformat() if state.at is not None else None,
+        "after": after.astimezone(UTC).isoformat() if after is not None else None,
+        "flags": list(state.flags),
+    }
+
+
 def encode_inference(inference: Mapping[str, Any]) -> bytes:
     """The deterministic bytes of an inference."""
     return orjson.dumps(inference, option=orjson.OPT_SORT_KEYS)
 
 
-def decode_inference(record: RawRecord) -> CallUpdate | Coverage:
-    """The update or coverage that an inference record holds; DecodeError for anything else."""
+def decode_inference(record: RawRecord) -> CallUpdate | AgentState | Coverage:
+    """The update, state of an agent or coverage that an inference record holds; DecodeError for anything else."""
     try:
         said = orjson.loads(record.body)
         if said["infers"] == "coverage":
@@ -85,6 +103,16 @@ def decode_inference(record: RawRecord) -> CallUpdate | Coverage:
                 ),
                 flags=frozenset(said.get("flags", ())),
                 authority=Authority.INFERENCE,
+            )
+        if said["infers"] == "agent":
+            at = said["at"]
+            return AgentState(
+                kind=AgentKind(said["kind"]),
+                agent_id=said["agent_id"],
+                state=AgentWord(said["state"]),
+                state_raw=said["state_raw"],
+                at=datetime.fromisoformat(at) if at else None,
+                flags=tuple(sorted(said.get("flags", ()))),
             )
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DecodeError(Reason.UNPARSABLE, f"not an inference: {error}") from error

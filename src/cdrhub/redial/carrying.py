@@ -6,6 +6,7 @@ Facts are collected in `Told` and written at the end, those of a call before tho
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -24,7 +25,10 @@ from cdrhub.redial.settings import Settings
 from cdrhub.store.rows import FOLDED_COLUMNS
 from cdrhub.store.tables import outbox
 
+REPORT = "result"  #: `redial_decisions.cause` of what a person reported
 OBSERVED = "observed"  #: `cases.state_reason` of a case that the mode `observe` would have dialled
+REDIAL_OFF = "redial_off"  #: of one that would have been dialled in the mode `off`
+NO_DIALLER = "no_dialler"  #: of one whose source names no dialler
 
 _STATES = {
     Result.CONTACTED: CaseState.CONTACTED,
@@ -42,6 +46,7 @@ _EVENTS = {
     Result.SCHEDULED: "redial.scheduled",
     Result.NEXT: "redial.requested",
 }
+_OF_A_CALL = ("started_at", "answered_at", "ended_at", "disposition")
 _FAILED = frozenset({"agent_unavailable", "network", "dialler_configuration"})
 """Reasons of a pause after which the dialling itself is told as failed."""
 
@@ -53,13 +58,15 @@ class Told:
     now: datetime
     rows: list[dict[str, Any]] = field(default_factory=list)
     dial: bool = False
-    hang_up: list[str] = field(default_factory=list)
+    results: Counter[str] = field(default_factory=Counter)
     _of_cases: list[dict[str, Any]] = field(default_factory=list)
+    _ends: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def call(
         self, said: Announcement, columns: Mapping[str, Any], *, case: Case | None, attempt: Attempt | None
     ) -> None:
         """A fact of a call, with what its case says of it."""
+        self._ends[columns["id"]] = _storable({name: columns[name] for name in _OF_A_CALL})
         snapshot: dict[str, Any] = {name: columns[name] for name in FOLDED_COLUMNS}
         snapshot |= {
             name: columns[name]
@@ -106,7 +113,11 @@ class Told:
         )
 
     def flush(self) -> None:
-        """What was told of cases follows what was told of their call."""
+        """What was told of cases follows what was told of their call, and says how that ended; but for a new attempt,
+        of which there is no call yet."""
+        for row in self._of_cases:
+            if row["type"] != _EVENTS[Result.NEXT]:
+                row["snapshot"] |= self._ends.get(row["call_id"], {})
         self.rows += self._of_cases
         self._of_cases.clear()
 
@@ -144,25 +155,27 @@ class Carrier:
         (that of `attempt` otherwise); `round_` opens a round.
         """
         mode = self.settings.mode
+        hindrance = self._hindrance(case) if decision.goes_on else ""
         await store.record_decision(
             connection,
             case,
             decision,
             cause=cause,
             mode=mode,
-            inputs=inputs,
+            inputs={**inputs, "hindrance": hindrance} if hindrance else inputs,
             now=told.now,
             call=call,
             attempt_id=attempt.id if attempt is not None else None,
         )
+        told.results[decision.result] += 1
         if decision.result is Result.NOTHING:
             return await self._follow_attempt(connection, case, told)
         if round_ is not None:
             case = replace(case, round=round_)
         said: dict[str, Any] = {"rule": decision.rule, "detail": decision.detail, "reason": decision.reason}
-        if mode is Mode.OBSERVE and decision.goes_on:
-            decision = replace(decision, result=Result.PAUSED, reason=OBSERVED)
-        if not decision.goes_on:
+        if hindrance:
+            decision = replace(decision, result=Result.PAUSED, reason=hindrance)
+        if decision.result is not Result.NEXT:
             case = await self._drop_pending(connection, case, told)
         placed: Attempt | None = None
         if decision.number is not None and decision.goes_on:
@@ -176,7 +189,7 @@ class Carrier:
         case = replace(
             case,
             state=_STATES[decision.result],
-            state_reason=decision.reason,
+            state_reason=decision.rule if decision.result is Result.SCHEDULED else decision.reason,
             next_action_at=decision.due_at if decision.result is Result.SCHEDULED else None,
         )
         await store.change(
@@ -225,9 +238,17 @@ class Carrier:
             state = AttemptState.CANCELLED if attempt.state is AttemptState.DECIDED else AttemptState.SUPERSEDED
             await store.settle_attempt(connection, attempt, state=state, at=told.now)
             case = with_attempt(case, replace(attempt, state=state, ended_at=told.now))
-            if state is AttemptState.SUPERSEDED and self.settings.hangup_superseded:
-                told.hang_up.append(attempt.id)
         return case
+
+    def _hindrance(self, case: Case) -> str:
+        """Why nothing can be dialled for this case, whatever its rules say; it then waits for a person."""
+        match self.settings.mode:
+            case Mode.OBSERVE:
+                return OBSERVED
+            case Mode.OFF:
+                return REDIAL_OFF
+            case Mode.ON:
+                return "" if self.dialler(case.source) else NO_DIALLER
 
     async def _follow_attempt(self, connection: AsyncConnection, case: Case, told: Told) -> Case:
         """Nothing follows, and no attempt of the case is live any more: it is not dialling."""

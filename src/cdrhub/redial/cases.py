@@ -59,6 +59,15 @@ async def locked(connection: AsyncConnection, ids: Collection[str]) -> dict[str,
     return found
 
 
+async def lock(connection: AsyncConnection, ids: Collection[str]) -> set[str]:
+    """Lock the cases of these ids until the transaction ends; those that are there."""
+    there: set[str] = set()
+    for part in _parts(sorted(ids)):
+        query = select(cases.c.id).where(cases.c.id.in_(part)).order_by(cases.c.id).with_for_update()
+        there.update((await connection.execute(query)).scalars())
+    return there
+
+
 async def read(connection: AsyncConnection, ids: Collection[str]) -> dict[str, Case]:
     """The cases of these ids as they are, without a lock."""
     found: dict[str, Case] = {}
@@ -103,6 +112,7 @@ def _case_of(row: Row[Any], numbers: Sequence[Number], tried: Sequence[Attempt])
         state_reason=row.state_reason,
         round=row.round,
         next_action_at=row.next_action_at,
+        created_at=row.created_at,
         numbers=tuple(numbers),
         attempts=tuple(tried),
     )
@@ -124,6 +134,7 @@ def attempt_of(row: Row[Any]) -> Attempt:
         refusal=Refusal(row.refusal) if row.refusal else None,
         requested_at=row.requested_at,
         ended_at=row.ended_at,
+        call_id=row.call_id,
     )
 
 
@@ -157,6 +168,19 @@ async def change(connection: AsyncConnection, changes: Iterable[CaseChange], *, 
         if one.round is not None:
             values["round"] = one.round
         await connection.execute(update(cases).where(cases.c.id == one.id).values(values))
+
+
+async def numbers_locked(connection: AsyncConnection, keys: Collection[str]) -> None:
+    """Lock these numbers, in whatever case they are, until the transaction ends: whoever asks next what was requested
+    on them waits for this transaction."""
+    for part in _parts(sorted(keys)):
+        query = (
+            select(case_numbers.c.position)
+            .where(case_numbers.c.match_key.in_(part))
+            .order_by(case_numbers.c.match_key, case_numbers.c.case_id, case_numbers.c.position)
+            .with_for_update()
+        )
+        await connection.execute(query)
 
 
 async def place(
@@ -235,9 +259,19 @@ async def record_decision(
             rule=decision.rule,
             detail=decision.detail[:1000],
             mode=mode,
-            inputs=inputs,
+            inputs={**inputs, **_what_follows(decision)},
         )
     )
+
+
+def _what_follows(decision: Decision) -> dict[str, Any]:
+    """The number that is meant, its time, the reason of a pause: what a sentence about the decision needs."""
+    said: dict[str, Any] = {"reason": decision.reason} if decision.reason else {}
+    if decision.number is not None:
+        said["next_number"] = decision.number.key
+    if decision.due_at is not None:
+        said["due_at"] = decision.due_at.isoformat()
+    return said
 
 
 async def forget(connection: AsyncConnection, case_id: str) -> None:

@@ -95,12 +95,20 @@ def after_call(
     timing: Timing,
     around: Surroundings,
     before: Result | None = None,
+    reported: bool = False,
 ) -> Decision:
-    """The call of `attempt` settled. `before` is what an earlier revision of the same call decided, if one did.
+    """The call of `attempt` settled. `before` is what an earlier revision of the same call decided, if one did;
+    `reported`: a person has said what became of the attempt, and knows better than its record.
 
     `case` is as it stands with the attempt still in the state it had; what follows from its end is worked out here.
     """
+    if reported:
+        return Decision(result=Result.NOTHING, rule="reported")
     if call.reached:
+        if before is Result.CONTACTED:
+            return Decision(result=Result.NOTHING, rule="decided_before", detail=str(before))
+        if case.state is CaseState.CONTACTED:
+            return Decision(result=Result.NOTHING, rule="case_closed", detail=f"the case is {case.state}")
         return Decision(result=Result.CONTACTED, rule="reached")
     if before is not None:
         if before is Result.CONTACTED:
@@ -110,9 +118,17 @@ def after_call(
         return Decision(result=Result.NOTHING, rule="decided_before", detail=str(before))
     if case.closed:
         return Decision(result=Result.NOTHING, rule="case_closed", detail=f"the case is {case.state}")
+    if attempt.state is AttemptState.REFUSED and call.disposition is Disposition.NOT_DIALLED:
+        return Decision(result=Result.NOTHING, rule="refused_before", detail="the dialler told it before its record")
     case = with_end(case, attempt, outcome=call.disposition, at=call.ended_at or call.received_at)
     if case.state is CaseState.PAUSED:
         return Decision(result=Result.NOTHING, rule="case_paused", detail=case.state_reason)
+    if attempt.state is AttemptState.SUPERSEDED:
+        return Decision(result=Result.NOTHING, rule="superseded")
+    if attempt.round != case.round:
+        return Decision(result=Result.NOTHING, rule="earlier_round", detail=f"round {attempt.round} of {case.round}")
+    if case.live_attempt is not None:
+        return _attempt_live(case)
     age = call.age(around.now)
     if age is None or age > timing.max_age:
         detail = "it did not come live" if age is None else f"{int(age.total_seconds())} s old"
@@ -137,7 +153,7 @@ def after_refusal(
     """The dialler said no, and its answer was read: only then may anything be asked again."""
     case = with_attempt(case, replace(attempt, state=AttemptState.REFUSED, refusal=refusal, ended_at=around.now))
     if case.closed or case.state is CaseState.PAUSED:
-        return Decision(result=Result.NOTHING, rule=f"case_{case.state}", detail=detail)
+        return Decision(result=Result.NOTHING, rule="case_closed" if case.closed else "case_paused", detail=detail)
     match refusal:
         case Refusal.AGENT:
             return _agent_failed(case, attempt, policy=policy, timing=timing, around=around)
@@ -161,16 +177,23 @@ def after_refusal(
 
 
 def next_number(case: Case, *, policy: Policy, around: Surroundings) -> Decision:
-    """The first untried number that is allowed now; else the one that is allowed soonest; else none is left."""
+    """The first untried number that is allowed now; else the one that is allowed soonest; else none is left.
+
+    Nothing while an attempt of the case is live: its end decides.
+    """
+    if case.live_attempt is not None:
+        return _attempt_live(case)
     if not case.numbers:
         return Decision(result=Result.EXHAUSTED, rule="no_number")
     later: list[tuple[datetime, Number, Objection]] = []
     never: list[Objection] = []
+    passed: list[str] = []
     untried = case.untried()
     for number in untried:
         found = objection(case, number, policy, around)
         if found is None:
-            return Decision(result=Result.NEXT, rule="first_untried", number=number)
+            return Decision(result=Result.NEXT, rule="first_untried", number=number, detail="; ".join(passed))
+        passed.append(f"not {number.key}: {found.rule}")
         if found.until is None:
             never.append(found)
         else:
@@ -188,6 +211,8 @@ def when_due(case: Case, key: str, *, policy: Policy, around: Surroundings) -> D
 
     One whose agent or network failed waits where they do not: that never leads to the next number.
     """
+    if case.live_attempt is not None:
+        return _attempt_live(case)
     number = next((number for number in case.untried() if number.key == key), None)
     found = objection(case, number, policy, around) if number is not None else None
     if number is not None and found is None:
@@ -210,6 +235,11 @@ def with_attempt(case: Case, changed: Attempt) -> Case:
     others = [attempt for attempt in case.attempts if attempt.id != changed.id]
     at = next((place for place, attempt in enumerate(case.attempts) if attempt.id == changed.id), len(others))
     return replace(case, attempts=(*others[:at], changed, *others[at:]))
+
+
+def _attempt_live(case: Case) -> Decision:
+    state = case.live_attempt.state if case.live_attempt is not None else ""
+    return Decision(result=Result.NOTHING, rule="attempt_live", detail=f"another attempt is {state}")
 
 
 def _agent_failed(case: Case, attempt: Attempt, *, policy: Policy, timing: Timing, around: Surroundings) -> Decision:

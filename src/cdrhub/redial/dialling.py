@@ -10,31 +10,33 @@ Between decision and claim the world may have changed, so the rules are asked on
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, func, select, update
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refused, Standing, Unseen
 from cdrhub.model.disposition import Direction
 from cdrhub.redial import cases as store
-from cdrhub.redial.carrying import Carrier, Told
+from cdrhub.redial.carrying import NO_DIALLER, Carrier, Told
 from cdrhub.redial.decision import Decision, EndedCall, Result, after_call, after_refusal, when_due, with_attempt
 from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState
 from cdrhub.redial.policy import Mode, objection
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.surroundings import gather
+from cdrhub.redial.transaction import transact
 from cdrhub.store.engine import Database
 from cdrhub.store.open_calls import OPEN_STATES
 from cdrhub.store.redial_tables import attempts, cases
 from cdrhub.store.tables import calls
 from cdrhub.store.transaction import Transaction
 
-AT_ONCE = 50  #: attempts in one transaction
+AT_ONCE = 100  #: attempts, or cases, in one transaction
 ASK_AGAIN = timedelta(seconds=60)  #: until a call that is live is asked about again
+HANG_UP_WITHIN = timedelta(seconds=60)  #: after which a superseded call is left alone: somebody may be talking
 _ASKED = (AttemptState.REQUESTED, AttemptState.ACCEPTED)
 
 
@@ -67,9 +69,12 @@ class Dialling:
         healthy: Callable[[str], bool],
         dialler: Callable[[str], str],
         speaks_live: Callable[[str], bool],
+        since: datetime | None = None,
     ) -> None:
+        """`since`: from when on this hub dials. What was decided long before it is old news."""
         self._database = database
         self._settings = settings
+        self._since = since
         self._clock = clock
         self._healthy = healthy
         self._speaks_live = speaks_live
@@ -78,31 +83,33 @@ class Dialling:
     # -- claiming ------------------------------------------------------------------------------------------------------
 
     async def claim(self, *, room: Mapping[str, int]) -> Sequence[Claimed]:
-        """Claim decided attempts, oldest first, up to `room` of each dialler (its name → how many more).
+        """Claim decided attempts, oldest first, up to `room` of each dialler (every dialler's name → how many more).
 
-        Raises StoreUnavailable, RacedError (try again).
+        An attempt of a dialler that is not there any more pauses its case. Raises StoreUnavailable, RacedError (try
+        again).
         """
-        if self._settings.mode is not Mode.ON or not any(room.values()):
+        if self._settings.mode is not Mode.ON or not await self._anything_to_claim(room):
             return ()
-        return await self._database.write(partial(self._claim, room=room))
+        return await transact(self._database, partial(self._claim, room=room))
+
+    async def _anything_to_claim(self, room: Mapping[str, int]) -> bool:
+        """Whether a transaction that writes is worth its locks."""
+        async with self._database.connect() as connection:
+            return (await connection.execute(_claimable(room).limit(1))).first() is not None
 
     async def _claim(self, tx: Transaction, *, room: Mapping[str, int]) -> Sequence[Claimed]:
         connection, now = tx.connection, self._clock()
-        query = (
-            select(attempts.c.id, attempts.c.case_id, attempts.c.dialler)
-            .where(attempts.c.state == AttemptState.DECIDED, attempts.c.dialler.in_(sorted(room)))
-            .order_by(attempts.c.id)
-            .limit(AT_ONCE)
-        )
         left = Counter(dict(room))
         wanted: dict[str, str] = {}
-        for attempt_id, case_id, dialler in await connection.execute(query):
-            if left[dialler] > 0:
+        for attempt_id, case_id, dialler in await connection.execute(_claimable(room).limit(AT_ONCE)):
+            if dialler not in room or left[dialler] > 0:
                 left[dialler] -= 1
                 wanted[attempt_id] = case_id
         if not wanted:
             return ()
         locked = await store.locked(connection, set(wanted.values()))
+        # Two hubs may have claimed two cases of one number: the second sees the request of the first.
+        await store.numbers_locked(connection, {number.key for case in locked.values() for number in case.numbers})
         known = await gather(
             connection,
             list(locked.values()),
@@ -117,19 +124,26 @@ class Dialling:
             attempt = _of_case(case, attempt_id)
             if case is None or attempt is None or attempt.state is not AttemptState.DECIDED:
                 continue
+            row = (await connection.execute(select(attempts).where(attempts.c.id == attempt_id))).one()
             number = next((number for number in case.numbers if number.key == attempt.key), None)
             found = objection(case, number, self._settings.policy, known.around(case)) if number is not None else None
-            if number is None or found is not None:
+            stale = self._too_late(row.decided_at)
+            if number is None or found is not None or stale or row.dialler not in room:
                 await store.settle_attempt(connection, attempt, state=AttemptState.CANCELLED, at=now)
                 case = with_attempt(case, replace(attempt, state=AttemptState.CANCELLED))
-                decision = when_due(case, attempt.key, policy=self._settings.policy, around=known.around(case))
+                if row.dialler not in room:
+                    decision = Decision(result=Result.PAUSED, rule="no_dialler", reason=NO_DIALLER, detail=row.dialler)
+                elif stale:
+                    decision = Decision(result=Result.PAUSED, rule="old_news", reason="late", detail="decided long ago")
+                else:
+                    decision = when_due(case, attempt.key, policy=self._settings.policy, around=known.around(case))
                 known.took(
                     await self._carrier.carry_out(
                         connection, case, decision, told, cause="due", inputs={}, attempt=attempt
                     )
                 )
                 continue
-            row = (await connection.execute(select(attempts).where(attempts.c.id == attempt_id))).one()
+            known.requested(case, attempt.key)
             patience = self._settings.first_sign if self._speaks_live(row.source) else self._settings.attempt_timeout
             await connection.execute(
                 update(attempts)
@@ -154,6 +168,10 @@ class Dialling:
         await told.write(connection)
         return claimed
 
+    def _too_late(self, decided_at: datetime) -> bool:
+        """Whether a decision waited for a hub that dials, and not just for room: it is old news then."""
+        return self._since is not None and decided_at < self._since - self._settings.timing.max_age
+
     async def live(self) -> Mapping[str, int]:
         """How many attempts of each dialler are requested or accepted."""
         async with self._database.connect() as connection:
@@ -171,7 +189,7 @@ class Dialling:
 
         A record may have ended the attempt meanwhile: then the answer changes nothing but the vendor's reference.
         """
-        return await self._database.write(partial(self._answered, attempt_id=attempt_id, answer=answer))
+        return await transact(self._database, partial(self._answered, attempt_id=attempt_id, answer=answer))
 
     async def _answered(self, tx: Transaction, *, attempt_id: str, answer: Answer) -> bool:
         connection, now = tx.connection, self._clock()
@@ -241,7 +259,7 @@ class Dialling:
         A call of it that some source shows is as good as the vendor's word. Where nobody knows, the attempt is unknown,
         its case waits for a person, and nothing is dialled.
         """
-        return await self._database.write(partial(self._stands, attempt_id=attempt_id, standing=standing))
+        return await transact(self._database, partial(self._stands, attempt_id=attempt_id, standing=standing))
 
     async def _stands(self, tx: Transaction, *, attempt_id: str, standing: Standing) -> bool:
         connection, now = tx.connection, self._clock()
@@ -298,8 +316,17 @@ class Dialling:
     # -- what is due ---------------------------------------------------------------------------------------------------
 
     async def due(self) -> int:
-        """Decide about waiting cases whose time has come; how many there were."""
-        return await self._database.write(self._due)
+        """Decide about waiting cases whose time has come; how many there were. Nothing is due while redial is off."""
+        if self._settings.mode is Mode.OFF or await self.oldest_due() is None:
+            return 0
+        return await transact(self._database, self._due)
+
+    async def oldest_due(self) -> datetime | None:
+        """Since when a waiting case is due, if one is."""
+        async with self._database.connect() as connection:
+            query = select(func.min(cases.c.next_action_at)).where(cases.c.next_action_at <= self._clock())
+            found: datetime | None = await connection.scalar(query)
+            return found
 
     async def _due(self, tx: Transaction) -> int:
         connection, now = tx.connection, self._clock()
@@ -325,12 +352,43 @@ class Dialling:
             if case.state is not CaseState.WAITING or case.next_action_at is None or case.next_action_at > now:
                 continue
             decision = when_due(case, waiting[case.id], policy=self._settings.policy, around=known.around(case))
+            if _as_before(case, decision, key=waiting[case.id]):
+                later = update(cases).where(cases.c.id == case.id).values(next_action_at=decision.due_at)
+                await connection.execute(later)
+                continue
             last = case.attempts[-1] if case.attempts else None
             known.took(
                 await self._carrier.carry_out(connection, case, decision, told, cause="due", inputs={}, attempt=last)
             )
         await told.write(connection)
         return len(locked)
+
+    # -- what is not wanted any more -----------------------------------------------------------------------------------
+
+    async def unwanted(self, *, under_way: Collection[str]) -> Sequence[Overdue]:
+        """Superseded attempts whose call the vendor should drop, each given out once; not those that are `under_way`
+        (their request has not been answered)."""
+        if not self._settings.hangup_superseded:
+            return ()
+        query = select(attempts.c.id, attempts.c.vendor_ref, attempts.c.dialler).where(
+            attempts.c.state == AttemptState.SUPERSEDED,
+            attempts.c.deadline_at > self._clock(),
+            attempts.c.ended_at > self._clock() - HANG_UP_WITHIN,
+        )
+        async with self._database.connect() as connection:
+            found = [row for row in await connection.execute(query.limit(AT_ONCE)) if row.id not in under_way]
+        if not found:
+            return ()
+
+        async def take(tx: Transaction) -> list[Overdue]:
+            taken = []
+            for attempt_id, vendor_ref, dialler in found:
+                mine = update(attempts).where(attempts.c.id == attempt_id, attempts.c.deadline_at.is_not(None))
+                if (await tx.connection.execute(mine.values(deadline_at=None))).rowcount:
+                    taken.append(Overdue(attempt_id=attempt_id, vendor_ref=vendor_ref, dialler=dialler))
+            return taken
+
+        return await self._database.write(take)
 
     async def _case_of(self, tx: Transaction, attempt_id: str) -> Case | None:
         """The case of an attempt, locked."""
@@ -339,6 +397,26 @@ class Dialling:
         if case_id is None:
             return None
         return (await store.locked(tx.connection, [case_id])).get(case_id)
+
+
+def _claimable(room: Mapping[str, int]) -> Select[Any]:
+    """Decided attempts of diallers with room, and of those that are not there any more."""
+    full = sorted(dialler for dialler, left in room.items() if left <= 0)
+    return (
+        select(attempts.c.id, attempts.c.case_id, attempts.c.dialler)
+        .where(attempts.c.state == AttemptState.DECIDED, attempts.c.dialler.not_in(full))
+        .order_by(attempts.c.id)
+    )
+
+
+def _as_before(case: Case, decision: Decision, *, key: str) -> bool:
+    """Whether a case waits on, for the same number and by the same rule: that was decided and told already."""
+    return (
+        decision.result is Result.SCHEDULED
+        and decision.number is not None
+        and decision.number.key == key
+        and decision.rule == case.state_reason
+    )
 
 
 def _of_case(case: Case | None, attempt_id: str) -> Attempt | None:

@@ -8,74 +8,35 @@ function (decision.py) of what the transaction read; here it is only carried out
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Update, bindparam, delete, insert, select, update
+from sqlalchemy import Select, Update, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition
 from cdrhub.redial import cases as store
 from cdrhub.redial.announcing import announcement
 from cdrhub.redial.carrying import Carrier, Told
-from cdrhub.redial.decision import Decision, EndedCall, Result, after_call, with_attempt, with_end
-from cdrhub.redial.matching import EARLY, CallFacts, by_reference, by_window
-from cdrhub.redial.model import Attempt, AttemptState, Case, PlacedBy
-from cdrhub.redial.policy import Mode, Surroundings
+from cdrhub.redial.decision import GOES_ON, Decision, Result, after_call, with_attempt, with_end
+from cdrhub.redial.matching import by_reference, by_window
+from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, PlacedBy
+from cdrhub.redial.policy import Mode
 from cdrhub.redial.settings import Settings
-from cdrhub.redial.surroundings import Known, gather
+from cdrhub.redial.transaction import transact
 from cdrhub.store.engine import Database
 from cdrhub.store.outbox import SETTLED
-from cdrhub.store.redial_tables import attempts, cases, redial_decisions
+from cdrhub.store.redial_tables import attempts, cases
 from cdrhub.store.tables import calls, outbox
 from cdrhub.store.transaction import Transaction
 
 BATCH = 200  #: settled calls in one transaction
+AFTER_HOLD = timedelta(seconds=60)  #: that an attempt's deadline lies behind the wait for a report
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _DIGITS = re.compile(r"\D+")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settled:
-    """A call that settled, as it stands in the database, locked."""
-
-    columns: Mapping[str, Any]
-    facts: CallFacts
-    ended: EndedCall
-
-    @property
-    def id(self) -> str:
-        return str(self.columns["id"])
-
-    @property
-    def tenant(self) -> str:
-        return str(self.columns["tenant"])
-
-    @property
-    def reached(self) -> bool:
-        return self.ended.reached
-
-
-@dataclass(slots=True)
-class Work:
-    """What one transaction works on."""
-
-    now: datetime
-    cases: dict[str, Case] = field(default_factory=dict)
-    by_number: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
-    attempts: dict[str, tuple[str, Attempt, str | None]] = field(default_factory=dict)
-    """Attempt id → its case's id, the attempt, the call it belongs to."""
-    decided: dict[str, dict[str, Result]] = field(default_factory=lambda: defaultdict(dict))
-    """Call id → case id → what an earlier revision of the call decided last."""
-    known: Known | None = None
-
-    def around(self, case: Case) -> Surroundings:
-        """What the rules must know beside this case."""
-        assert self.known is not None  # noqa: S101  (gathered before anything is decided)
-        return self.known.around(case)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +46,8 @@ class Done:
     settled: int = 0
     more: bool = False  #: there may be more to do at once
     dial: bool = False  #: an attempt was decided
-    hang_up: Sequence[str] = ()  #: attempts that were superseded and may be dropped
+    oldest: datetime | None = None  #: when the first of them had been due
+    results: Mapping[str, int] = field(default_factory=dict)  #: how many decisions of each result
 
 
 class Engine:
@@ -105,32 +67,47 @@ class Engine:
         self._clock = clock
         self._healthy = healthy
         self._clock_suspect = clock_suspect
+        self._cases_seen = False
+        self._idle = True
         self.settings = settings
         self.carrier = Carrier(settings=settings, dialler=dialler)
 
-    async def decide(self) -> Done:
-        """Take the settled calls that are due, up to BATCH. Raises StoreUnavailable, RacedError (try again)."""
-        return await self._database.write(self._decide)
+    async def decide(self, *, at_most: int = BATCH) -> Done:
+        """Take the settled calls that are due, so many at most. Raises StoreUnavailable, RacedError (try again)."""
+        if self._idle:
+            async with self._database.connect() as connection:
+                if (await connection.execute(_due(self._clock(), at_most=1, lock=False))).first() is None:
+                    return Done()  # no transaction that writes, which on SQLite is the only one
+        done = await transact(self._database, partial(self._decide, at_most=at_most))
+        self._idle = done.oldest is None
+        return done
 
-    async def _decide(self, tx: Transaction) -> Done:
+    async def set_aside(self, *, seconds: float) -> None:
+        """Look at the call that is due first later: deciding about it failed, and others wait behind it."""
+
+        async def work(tx: Transaction) -> None:
+            now = self._clock()
+            first = (await tx.connection.execute(_due(now, at_most=1))).first()
+            if first is not None:
+                later = update(outbox).where(outbox.c.id == first.id).values(due_at=now + timedelta(seconds=seconds))
+                await tx.connection.execute(later)
+
+        await self._database.write(work)
+
+    async def _decide(self, tx: Transaction, *, at_most: int) -> Done:
         connection, now = tx.connection, self._clock()
-        due = (
-            select(outbox.c.id, outbox.c.call_id, outbox.c.revision)
-            .where(outbox.c.type == SETTLED, outbox.c.due_at <= now)
-            .order_by(outbox.c.due_at, outbox.c.id)
-            .limit(BATCH)
-            .with_for_update(skip_locked=True)
-        )
-        taken = (await connection.execute(due)).all()
+        taken = (await connection.execute(_due(now, at_most=at_most))).all()
         if not taken:
             return Done()
         found = await self._locked_calls(connection, sorted({row.call_id for row in taken}))
         settled = [
-            self._settled(found[row.call_id])
+            settled_call(found[row.call_id], clock_suspect=self._clock_suspect(found[row.call_id]["source"]))
             for row in {row.call_id: row for row in sorted(taken, key=lambda row: row.revision)}.values()
             if row.call_id in found and found[row.call_id]["revision"] == row.revision
         ]
-        work = await self._gathered(connection, settled, now=now)
+        work = Work(now=now)
+        if settled and self.settings.mode is not Mode.OFF and await self._any_case(connection):
+            work = await gathered(connection, settled, now=now, settings=self.settings, healthy=self._healthy)
         told = Told(now=now)
         in_order = sorted(settled, key=lambda call: call.ended.ended_at or call.ended.received_at)
         attached = [await self._one(connection, work, call, told) for call in in_order]
@@ -138,10 +115,26 @@ class Engine:
         if changed:
             await connection.execute(_attach(changed[0]), changed)
         await told.write(connection)
-        gone = [row.id for row in taken if row.call_id in found] + await self._orphans(connection, taken, found)
+        for call_id, until in work.held.items():
+            later = update(outbox).where(outbox.c.id.in_([row.id for row in taken if row.call_id == call_id]))
+            await connection.execute(later.values(due_at=until))
+        gone = [row.id for row in taken if row.call_id in found and row.call_id not in work.held]
+        gone += await self._orphans(connection, taken, found)
         if gone:
             await connection.execute(delete(outbox).where(outbox.c.id.in_(gone)))
-        return Done(settled=len(settled), more=len(taken) == BATCH, dial=told.dial, hang_up=tuple(told.hang_up))
+        return Done(
+            settled=len(settled),
+            more=len(taken) == at_most,
+            dial=told.dial,
+            oldest=taken[0].due_at,
+            results=told.results,
+        )
+
+    async def _any_case(self, connection: AsyncConnection) -> bool:
+        """Whether there are, or were, cases."""
+        if not self._cases_seen:
+            self._cases_seen = (await connection.execute(select(cases.c.id).limit(1))).first() is not None
+        return self._cases_seen
 
     async def _locked_calls(self, connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         query = (
@@ -161,107 +154,26 @@ class Engine:
         there = set((await connection.execute(query)).scalars())
         return [row.id for row in missing if row.call_id not in there]
 
-    def _settled(self, columns: Mapping[str, Any]) -> Settled:
-        outbound = columns["direction"] == Direction.OUTBOUND
-        side = "callee" if outbound else "caller"
-        raw = columns[f"{side}_number"] or columns["dialed_number"] if outbound else columns[f"{side}_number"]
-        keys = {columns["external_number"], columns[f"{side}_e164"], _DIGITS.sub("", raw or "")} - {None, ""}
-        text = " ".join(str(value) for value in columns["attributes"].values() if isinstance(value, str))
-        references = [columns["call_key"], columns["linked_key"] or "", columns["contact_ref"] or ""]
-        return Settled(
-            columns=columns,
-            facts=CallFacts(
-                source=columns["source"],
-                direction=Direction(columns["direction"]),
-                started_at=columns["started_at"],
-                keys=frozenset(keys),
-                agents=frozenset({columns["agent_id"], columns["agent_extension"]} - {None, ""}),
-                references=[*references, *_UUID.findall(text)],
-            ),
-            ended=EndedCall(
-                disposition=Disposition(columns["disposition"] or Disposition.UNKNOWN),
-                direction=Direction(columns["direction"]),
-                ended_at=columns["ended_at"],
-                received_at=columns["last_received_at"],
-                live="recovered" not in columns["flags"],
-                clock_suspect=self._clock_suspect(columns["source"]),
-            ),
-        )
-
-    # -- reading what decisions need -----------------------------------------------------------------------------------
-
-    async def _gathered(self, connection: AsyncConnection, settled: Sequence[Settled], *, now: datetime) -> Work:
-        """Lock the cases that these calls concern, and read what the rules must know: no query per call."""
-        work = Work(now=now)
-        if self.settings.mode is Mode.OFF or not settled:
-            return work
-        if (await connection.execute(select(cases.c.id).limit(1))).first() is None:
-            return work
-        concerned = {case_id for case_id, _, _ in await self._candidates(connection, settled)}
-        for key, case_id, tenant, _, _ in await store.of_numbers(
-            connection, {key for call in settled for key in call.facts.keys}
-        ):
-            work.by_number[tenant, key].add(case_id)
-            concerned.add(case_id)
-        work.cases = await store.locked(connection, concerned)
-        # Read again under the locks: what was seen before them may have changed since.
-        for case_id, attempt, call_id in await self._candidates(connection, settled):
-            if case_id in work.cases:
-                work.attempts[attempt.id] = (case_id, attempt, call_id)
-        before = [call.id for call in settled if call.columns["announced"] is not None]
-        if before and work.cases:
-            query = (
-                select(redial_decisions.c.call_id, redial_decisions.c.case_id, redial_decisions.c.result)
-                .where(redial_decisions.c.call_id.in_(before), redial_decisions.c.result != Result.NOTHING)
-                .order_by(redial_decisions.c.id)
-            )
-            for call_id, case_id, result in await connection.execute(query):
-                work.decided[call_id][case_id] = Result(result)
-        work.known = await gather(
-            connection,
-            list(work.cases.values()),
-            now=now,
-            shared_hold=self.settings.shared_hold,
-            healthy=self._healthy,
-        )
-        return work
-
-    async def _candidates(
-        self, connection: AsyncConnection, settled: Iterable[Settled]
-    ) -> list[tuple[str, Attempt, str | None]]:
-        """(case id, attempt, its call) of every attempt that one of these calls may be."""
-        settled = list(settled)
-        said = {text for call in settled for text in call.facts.references if text}
-        ids = {text.lower() for text in said if _UUID.fullmatch(text)}
-        ids |= {found.lower() for text in said for found in _UUID.findall(text)}
-        starts = [call.facts.started_at for call in settled if call.facts.started_at is not None]
-        wanted: list[ColumnElement[bool]] = [attempts.c.id.in_(sorted(ids)), attempts.c.vendor_ref.in_(sorted(said))]
-        wanted.append(attempts.c.call_id.in_([call.id for call in settled]))
-        if starts:
-            wanted.append(
-                attempts.c.match_key.in_(sorted({key for call in settled for key in call.facts.keys}))
-                & attempts.c.requested_at.between(min(starts) - self.settings.match_start, max(starts) + EARLY)
-            )
-        found: dict[str, tuple[str, Attempt, str | None]] = {}
-        for condition in wanted:
-            for row in await connection.execute(select(attempts).where(condition)):
-                found[row.id] = (row.case_id, store.attempt_of(row), row.call_id)
-        return list(found.values())
-
     # -- one call ------------------------------------------------------------------------------------------------------
 
     async def _one(self, connection: AsyncConnection, work: Work, call: Settled, told: Told) -> dict[str, Any]:
         """Decide about one call; what becomes of its attached columns, or nothing."""
         columns = call.columns
         attempt, case = self._matched(work, call)
-        decision: Decision | None = None
+        goes_on = False
+        if attempt is not None and case is not None and (until := self._waits_until(work, call, attempt)) is not None:
+            await self._hold(connection, work, call, attempt, until=until)
+            return {}
         if case is not None:
             decision = await self._decide_case(connection, work, call, case=case, attempt=attempt, told=told)
-        elif call.reached:
-            await self._cancel_elsewhere(connection, work, call, told)
-        said = announcement(
-            columns, announced=columns["announced"], goes_on=decision.goes_on if decision is not None else False
-        )
+            goes_on = (
+                decision.goes_on
+                or (attempt is not None and work.reported.get(attempt.id) in GOES_ON)
+                or (decision.rule == "refused_before" and case.state in (CaseState.WAITING, CaseState.DIALLING))
+            )
+        elif call.reached and (pending := self._pending_of_number(work, call)) and _is_news(columns):
+            await self._cancel_elsewhere(connection, work, call, pending, told)
+        said = announcement(columns, announced=columns["announced"], goes_on=goes_on)
         case_id = case.id if case is not None else columns["case_id"]
         attempt_id = attempt.id if attempt is not None else columns["attempt_id"]
         if said is not None:
@@ -276,10 +188,10 @@ class Engine:
         """The attempt that this call was, and its case; else the case of an agent's own call."""
         mine = [
             (attempt, case)
-            for case_id, attempt, call_id in work.attempts.values()
-            if (case := work.cases[case_id]).tenant == call.tenant and call_id in (None, call.id)
+            for case_id, attempt in work.attempts.values()
+            if (case := work.cases[case_id]).tenant == call.tenant and attempt.call_id in (None, call.id)
         ]
-        linked = [attempt for attempt, _ in mine if work.attempts[attempt.id][2] == call.id]
+        linked = [attempt for attempt, _ in mine if attempt.call_id == call.id]
         free = [attempt for attempt, _ in mine]
         attempt = (
             next(iter(linked), None)
@@ -297,6 +209,23 @@ class Engine:
             if len(own) == 1:
                 return None, own[0]
         return None, None
+
+    def _waits_until(self, work: Work, call: Settled, attempt: Attempt) -> datetime | None:
+        """Until when a person may still report what became of this attempt, before anything follows from its end."""
+        wait = self.settings.result_wait
+        if not wait or not attempt.live or call.ended.disposition is Disposition.NOT_DIALLED:
+            return None
+        until = call.ended.received_at + wait
+        return until if until > work.now and attempt.id not in work.reported else None
+
+    async def _hold(
+        self, connection: AsyncConnection, work: Work, call: Settled, attempt: Attempt, *, until: datetime
+    ) -> None:
+        """Let the decision wait; the attempt stays live, and its deadline is not before."""
+        work.held[call.id] = until
+        await connection.execute(
+            update(attempts).where(attempts.c.id == attempt.id).values(call_id=call.id, deadline_at=until + AFTER_HOLD)
+        )
 
     def _of_number(self, work: Work, call: Settled) -> list[Case]:
         ids = {case_id for key in call.facts.keys for case_id in work.by_number[call.tenant, key]}
@@ -317,27 +246,32 @@ class Engine:
         if attempt is None:
             attempt = await self._own_call(connection, work, call, case, at=over)
             case = with_attempt(case, attempt)
+        ended = replace(call.ended, live=False) if call.id in work.not_live else call.ended
         decision = after_call(
             case,
             attempt,
-            call.ended,
+            ended,
             policy=self.settings.policy,
             timing=self.settings.timing,
             around=work.around(case),
             before=work.decided[call.id].get(case.id),
+            reported=attempt.id in work.reported,
         )
         if manual and decision.result is not Result.CONTACTED and not self.settings.manual_calls_redial:
             decision = Decision(result=Result.NOTHING, rule="agents_own_call", detail=call.ended.disposition)
+        # What a person reported stays: they know better than the record.
+        said = attempt.outcome if attempt.id in work.reported else None
+        outcome = said or call.ended.disposition
         await store.settle_attempt(
             connection,
             attempt,
             state=AttemptState.SUPERSEDED if attempt.state is AttemptState.SUPERSEDED else AttemptState.ENDED,
-            outcome=call.ended.disposition,
+            outcome=outcome,
             call_id=call.id,
             at=over,
         )
-        work.attempts[attempt.id] = (case.id, attempt, call.id)
-        case = with_end(case, attempt, outcome=call.ended.disposition, at=over)
+        work.attempts[attempt.id] = (case.id, replace(attempt, call_id=call.id))
+        case = with_end(case, attempt, outcome=outcome, at=over)
         work.cases[case.id] = await self.carrier.carry_out(
             connection,
             case,
@@ -390,17 +324,28 @@ class Engine:
         )
         return attempt
 
-    async def _cancel_elsewhere(self, connection: AsyncConnection, work: Work, call: Settled, told: Told) -> None:
+    def _pending_of_number(self, work: Work, call: Settled) -> list[Case]:
+        """The cases with this number that are not closed. A call that was over before a case was made says nothing of
+        it."""
+        over = call.ended.ended_at or call.ended.received_at
+        return [
+            case
+            for case in self._of_number(work, call)
+            if not case.closed and (case.created_at is None or case.created_at <= over)
+        ]
+
+    async def _cancel_elsewhere(
+        self, connection: AsyncConnection, work: Work, call: Settled, pending: Sequence[Case], told: Told
+    ) -> None:
         """The person answered a call that is of no attempt: what is pending for them ends, on every source.
 
         One open case is contacted; of several nobody can tell which, so all of them wait for a person.
         """
-        open_cases = [case for case in self._of_number(work, call) if not case.closed]
-        for case in open_cases:
-            if len(open_cases) == 1:
+        for case in pending:
+            if len(pending) == 1:
                 decision = Decision(result=Result.CONTACTED, rule="answered_elsewhere", detail=call.facts.source)
             else:
-                codes = ", ".join(sorted(other.code for other in open_cases))
+                codes = ", ".join(sorted(other.code for other in pending))
                 decision = Decision(result=Result.PAUSED, rule="shared_number", reason="ambiguous", detail=codes)
             work.cases[case.id] = await self.carrier.carry_out(
                 connection,
@@ -412,6 +357,22 @@ class Engine:
                 attempt=None,
                 inputs=_inputs(call),
             )
+
+
+def _due(now: datetime, *, at_most: int, lock: bool = True) -> Select[Any]:
+    query = (
+        select(outbox.c.id, outbox.c.call_id, outbox.c.revision, outbox.c.due_at)
+        .where(outbox.c.type == SETTLED, outbox.c.due_at <= now)
+        .order_by(outbox.c.due_at, outbox.c.id)
+        .limit(at_most)
+    )
+    return query.with_for_update(skip_locked=True) if lock else query
+
+
+def _is_news(columns: Mapping[str, Any]) -> bool:
+    """Whether what became of the call is told for the first time: a recording that comes an hour later is not."""
+    said = announcement(columns, announced=columns["announced"], goes_on=False)
+    return columns["announced"] is None or (said is not None and "disposition" in said.changed)
 
 
 def _attach(example: Mapping[str, Any]) -> Update:

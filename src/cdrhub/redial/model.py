@@ -87,6 +87,7 @@ class Attempt:
     refusal: Refusal | None = None
     requested_at: datetime | None = None
     ended_at: datetime | None = None
+    call_id: str | None = None  #: the call that it was
 
     @property
     def live(self) -> bool:
@@ -128,6 +129,7 @@ class Case:
     timezone: str = ""  #: IANA name of the person's zone; empty: that of the number
     state_reason: str = ""
     next_action_at: datetime | None = None
+    created_at: datetime | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -6,46 +6,66 @@ why and what to do; nothing is half done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
+from unicodedata import category, normalize
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cdrhub.errors import CdrhubError
+from cdrhub.errors import CdrhubError, NotFound
 from cdrhub.model.disposition import Disposition
 from cdrhub.model.numbers import NumberPlan, read_number
 from cdrhub.redial import cases as store
-from cdrhub.redial.carrying import Carrier, Told
+from cdrhub.redial.carrying import REPORT, Carrier, Told
 from cdrhub.redial.decision import Decision, Result, next_number, with_attempt
 from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number, PlacedBy
+from cdrhub.redial.policy import Mode
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.surroundings import gather
+from cdrhub.redial.transaction import transact
 from cdrhub.store.engine import Database
+from cdrhub.store.outbox import SETTLED
 from cdrhub.store.redial_tables import MAX_CODE, MAX_NUMBER, attempts, case_numbers, cases, do_not_call, redial_pauses
+from cdrhub.store.tables import outbox
 from cdrhub.store.transaction import Transaction
 
 MAX_NUMBERS = 100  #: of one case
+AT_ONCE = 500  #: cases, or numbers, in one statement
+_DIALLABLE = re.compile(r"(?:ext\.)?\+?\d[\d ./-]*", re.IGNORECASE | re.ASCII)
+
+T = TypeVar("T")
 
 
 class OrderError(CdrhubError):
     """The order cannot be carried out."""
 
 
-class NoSuchCase(OrderError):
+class NoSuchCase(OrderError, NotFound):
     """There is no case of that code."""
 
 
-class NoSuchAttempt(OrderError):
+class NoSuchAttempt(OrderError, NotFound):
     """There is no attempt of that id."""
 
 
 class CaseBusy(OrderError):
     """An attempt of the case, or of its agent, is live: wait for its end or stop the case."""
+
+
+class AmbiguousCode(OrderError):
+    """Several tenants have a case of that code: say which tenant."""
+
+
+class RedialOff(OrderError):
+    """Redial is off: set `redial.mode` to "on", or to "observe" to see what it would do."""
 
 
 class NumberUnusable(OrderError):
@@ -63,12 +83,27 @@ class Reported(StrEnum):
     REFUSED = "refused"
 
 
+_OUTCOMES = {Reported.VOICEMAIL: Disposition.VOICEMAIL, Reported.WRONG_PARTY: Disposition.UNKNOWN}
+"""What a report makes of an attempt's outcome; after all others the person was spoken to, or the record stands."""
+
+
+_FRESH: Mapping[str, Any] = {
+    "state": CaseState.OPEN,
+    "state_reason": "",
+    "round": 0,
+    "next_key": "",
+    "revision": 1,
+}
+"""What a case begins with."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GivenNumber:
-    """A number as an integrator gives it."""
+    """A number as an integrator gives it. `known`: what it was read as already, by the plan of its case's source."""
 
     number: str
     label: str = ""
+    known: Number | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,28 +120,57 @@ class GivenCase:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GivenVerdict:
+    """A number that must not be called. It is read as the source `region_of` reads numbers; `source` is who says so."""
+
+    number: str
+    tenant: str = ""
+    region_of: str = ""
+    source: str = ""
+    until: datetime | None = None  #: None: for ever
+
+
 def read_numbers(given: Sequence[GivenNumber], plan: NumberPlan) -> tuple[Number, ...]:
     """The numbers of a case in their order, each spelling of one number once.
 
-    Raises NumberUnusable for what has neither an E.164 form nor enough digits to be dialled.
+    Raises NumberUnusable for what nobody can dial: letters, no digit at all.
     """
     numbers: list[Number] = []
     for one in given:
         text = one.number.strip()
         if not text:
             continue
-        read = read_number(text, plan)
-        key = read.comparable
-        if len(text) > MAX_NUMBER or not key.removeprefix("+").isdigit():
-            raise NumberUnusable(f"{text[:MAX_NUMBER]!r} is no telephone number")
+        key, e164 = (one.known.key, one.known.e164) if one.known is not None else _read(text, plan)
         if any(number.key == key for number in numbers):
             continue
         numbers.append(
-            Number(position=len(numbers) + 1, number=text, key=key, e164=read.e164, label=one.label[:MAX_CODE])
+            Number(position=len(numbers) + 1, number=text, key=key, e164=e164, label=one.label[:MAX_CODE])
         )
     if len(numbers) > MAX_NUMBERS:
         raise NumberUnusable(f"a case has {MAX_NUMBERS} numbers at most, not {len(numbers)}")
     return tuple(numbers)
+
+
+def _read(text: str, plan: NumberPlan) -> tuple[str, str | None]:
+    """(key, E.164 form) of one number. Raises NumberUnusable."""
+    spelt = _spelt(text)
+    read = read_number(spelt, plan)
+    key = read.comparable
+    if len(text) > MAX_NUMBER or not _DIALLABLE.fullmatch(spelt) or not key.removeprefix("+").isdigit():
+        raise NumberUnusable(f"{text[:MAX_NUMBER]!r} is no telephone number")
+    return key, read.e164
+
+
+def _spelt(text: str) -> str:
+    """A number as people write it, without what is no part of it: marks of direction, hard spaces, long dashes, the
+    brackets around an area code, and the `(0)` that is not dialled behind a country code."""
+    plain = "".join(
+        "-" if category(each) == "Pd" else each for each in normalize("NFKC", text) if category(each) != "Cf"
+    )
+    if plain.startswith("+"):
+        plain = plain.replace("(0)", "")
+    return plain.replace("(", " ").replace(")", " ").strip()
 
 
 class Orders:
@@ -123,11 +187,21 @@ class Orders:
         plan: Callable[[str], NumberPlan],
     ) -> None:
         self._database = database
+        self._tx: Transaction | None = None
         self._settings = settings
         self._clock = clock
         self._healthy = healthy
         self._plan = plan
         self._carrier = Carrier(settings=settings, dialler=dialler)
+
+    def within(self, tx: Transaction) -> Orders:
+        """The same, but every order is a part of this transaction, which somebody else began and commits."""
+        joined = copy(self)
+        joined._tx = tx
+        return joined
+
+    async def _write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        return await transact(self._database, work) if self._tx is None else await work(self._tx)
 
     # -- cases ---------------------------------------------------------------------------------------------------------
 
@@ -136,13 +210,34 @@ class Orders:
 
         Attempts and rounds of a case that is changed stay as they are. Raises NumberUnusable.
         """
-        return await self._database.write(partial(self._keep, given=given))
+        return await self._write(partial(self._keep, given=given))
 
     async def _keep(self, tx: Transaction, *, given: Sequence[GivenCase]) -> tuple[int, int]:
-        connection, now = tx.connection, self._clock()
+        by_tenant: dict[str, dict[str, tuple[GivenCase, tuple[Number, ...]]]] = defaultdict(dict)
+        for one in sorted(given, key=lambda one: one.code):
+            by_tenant[one.tenant][one.code] = (one, read_numbers(one.numbers, self._plan(one.source)))
         made = changed = 0
-        for one in sorted(given, key=lambda one: (one.code, one.tenant)):
-            numbers = read_numbers(one.numbers, self._plan(one.source))
+        for tenant, of_codes in sorted(by_tenant.items()):
+            for codes in _parts(list(of_codes)):
+                query = select(cases.c.code, cases.c.id).where(cases.c.code.in_(codes), cases.c.tenant == tenant)
+                found = (await tx.connection.execute(query)).all()
+                # Locked in the order of their ids, as everybody locks cases; one may be gone meanwhile.
+                there = await store.lock(tx.connection, [row.id for row in found])
+                known = {row.code: row.id for row in found if row.id in there}
+                await self._keep_some(tx.connection, [of_codes[code] for code in codes], known)
+                made += len(codes) - len(known)
+                changed += len(known)
+        return made, changed
+
+    async def _keep_some(
+        self,
+        connection: AsyncConnection,
+        given: Sequence[tuple[GivenCase, Sequence[Number]]],
+        known: Mapping[str, str],
+    ) -> None:
+        now = self._clock()
+        new, old, numbers = [], [], []
+        for one, its in given:
             values = {
                 "source": one.source,
                 "agent": one.agent,
@@ -151,47 +246,39 @@ class Orders:
                 "metadata": dict(one.metadata),
                 "updated_at": now,
             }
-            case_id = await self._id_of(connection, one.tenant, one.code, lock=True)
-            if case_id is None:
-                case_id = store.new_id()
-                made += 1
-                await connection.execute(
-                    insert(cases).values(
-                        id=case_id,
-                        tenant=one.tenant,
-                        code=one.code,
-                        state=CaseState.OPEN,
-                        state_reason="",
-                        round=0,
-                        next_key="",
-                        created_at=now,
-                        revision=1,
-                        **values,
-                    )
-                )
+            case_id = known.get(one.code)
+            if case_id is not None:
+                old.append({"case": case_id, **values})
             else:
-                changed += 1
-                await connection.execute(
-                    update(cases).where(cases.c.id == case_id).values(revision=cases.c.revision + 1, **values)
+                case_id = store.new_id()
+                new.append(
+                    {"id": case_id, "tenant": one.tenant, "code": one.code, "created_at": now, **_FRESH, **values}
                 )
-                await connection.execute(delete(case_numbers).where(case_numbers.c.case_id == case_id))
-            if numbers:
-                await connection.execute(
-                    insert(case_numbers),
-                    [
-                        {
-                            "case_id": case_id,
-                            "position": number.position,
-                            "number": number.number,
-                            "match_key": number.key,
-                            "e164": number.e164,
-                            "label": number.label,
-                            "do_not_call": False,
-                        }
-                        for number in numbers
-                    ],
-                )
-        return made, changed
+            numbers += [
+                {
+                    "case_id": case_id,
+                    "position": number.position,
+                    "number": number.number,
+                    "match_key": number.key,
+                    "e164": number.e164,
+                    "label": number.label,
+                    "do_not_call": False,
+                }
+                for number in its
+            ]
+        if old:
+            ids = [row["case"] for row in old]
+            # Their numbers are given anew; the row's own values row by row.
+            changes: dict[str, Any] = {name: bindparam(f"new_{name}") for name in old[0] if name != "case"}
+            await connection.execute(
+                update(cases).where(cases.c.id == bindparam("case")).values(revision=cases.c.revision + 1, **changes),
+                [{"case" if name == "case" else f"new_{name}": value for name, value in row.items()} for row in old],
+            )
+            await connection.execute(delete(case_numbers).where(case_numbers.c.case_id.in_(ids)))
+        if new:
+            await connection.execute(insert(cases), new)
+        if numbers:
+            await connection.execute(insert(case_numbers), numbers)
 
     async def forget(self, *, tenant: str, code: str) -> None:
         """Delete a case; its attempts and decisions stay. Raises NoSuchCase, CaseBusy."""
@@ -202,15 +289,15 @@ class Orders:
                 raise CaseBusy(f"case {code!r} is being dialled: stop it first")
             await store.forget(tx.connection, case.id)
 
-        await self._database.write(work)
+        await self._write(work)
 
     # -- dialling ------------------------------------------------------------------------------------------------------
 
     async def dial(self, *, tenant: str, code: str, agent: str = "", reference: str = "") -> Decision:
-        """Open a round and dial the first number that the rules allow. Raises NoSuchCase, CaseBusy."""
-        return await self._database.write(
-            partial(self._dial, tenant=tenant, code=code, agent=agent, reference=reference)
-        )
+        """Open a round and dial the first number that the rules allow. Raises NoSuchCase, CaseBusy, RedialOff."""
+        if self._settings.mode is Mode.OFF:
+            raise RedialOff
+        return await self._write(partial(self._dial, tenant=tenant, code=code, agent=agent, reference=reference))
 
     async def _dial(self, tx: Transaction, *, tenant: str, code: str, agent: str, reference: str) -> Decision:
         connection, now = tx.connection, self._clock()
@@ -245,10 +332,12 @@ class Orders:
             case = await self._locked(tx, tenant, code)
             if case.live_attempt is not None:
                 raise CaseBusy(f"case {code!r} has a live attempt")
-            (read,) = read_numbers([GivenNumber(number=number)], self._plan(case.source)) or (None,)
-            if read is None:
-                raise NumberUnusable("the number is empty")
+            read = self._number(number, region_of=case.source)
             case = replace(case, agent=agent or case.agent, round=max(case.round, 1))
+            agent_key = store.live_agent(case.source, case.agent)
+            holder = select(attempts.c.id).where(attempts.c.live_agent == agent_key)
+            if agent_key is not None and (await connection.execute(holder)).first() is not None:
+                raise CaseBusy(f"agent {case.agent!r} has a live attempt of another case")
             attempt_id = await store.place(connection, case, read, dialler="", reference=reference, now=now)
             await connection.execute(
                 update(attempts)
@@ -264,21 +353,25 @@ class Orders:
             await store.change(connection, [change], now=now)
             return attempt_id
 
-        return await self._database.write(work)
+        return await self._write(work)
 
     async def stop(self, *, tenant: str, code: str, why: str = "") -> None:
-        """Cancel a case and what is pending of it. Raises NoSuchCase."""
+        """Cancel a case and what is pending of it; one that is closed stays what it is. Raises NoSuchCase."""
 
         async def work(tx: Transaction) -> None:
             case = await self._locked(tx, tenant, code)
-            await self._decided(
-                tx, case, Decision(result=Result.CANCELLED, rule="stopped", reason="stopped", detail=why), cause="stop"
-            )
+            decision = Decision(result=Result.CANCELLED, rule="stopped", reason="stopped", detail=why)
+            if case.closed and case.live_attempt is None:
+                decision = Decision(result=Result.NOTHING, rule="case_closed", detail=f"the case is {case.state}")
+            await self._decided(tx, case, decision, cause="stop")
 
-        await self._database.write(work)
+        await self._write(work)
 
-    async def resume(self, *, tenant: str, code: str, not_reached: bool = False) -> Decision:
-        """Let a paused case go on with the next number. `not_reached`: what nobody knew counts as not reached.
+    async def resume(
+        self, *, tenant: str, code: str, not_reached: bool = False, at: datetime | None = None
+    ) -> Decision:
+        """Let a paused case go on with the next number. `not_reached`: what nobody knew counts as not reached; `at`:
+        not before this moment, so that many cases do not ring at once.
 
         Raises NoSuchCase, OrderError where the case is not paused.
         """
@@ -299,12 +392,14 @@ class Orders:
             case = replace(case, state=CaseState.OPEN)
             known = await self._known(connection, case, now)
             decision = next_number(case, policy=self._settings.policy, around=known.around(case))
+            if at is not None and at > now and decision.result is Result.NEXT:
+                decision = replace(decision, result=Result.SCHEDULED, rule="spread", due_at=at)
             await self._decided(
                 tx, case, decision, cause="resume", attempt=case.attempts[-1] if case.attempts else None
             )
             return decision
 
-        return await self._database.write(work)
+        return await self._write(work)
 
     # -- what people report --------------------------------------------------------------------------------------------
 
@@ -319,12 +414,13 @@ class Orders:
             attempt = next((one for one in case.attempts if one.id == attempt_id), None) if case is not None else None
             if case is None or attempt is None:
                 raise NoSuchAttempt(f"there is no attempt {attempt_id!r}")
+            case, attempt = await self._with_report(connection, case, attempt, result, now=now)
             decision = await self._after_report(tx, case, attempt, result, at=at, now=now)
             await self._decided(
                 tx,
                 case,
                 decision,
-                cause="result",
+                cause=REPORT,
                 attempt=attempt,
                 inputs={"result": result, "attempt": attempt_id},
                 # A call-back is a new start: what was tried before it may be tried again.
@@ -332,7 +428,25 @@ class Orders:
             )
             return decision
 
-        return await self._database.write(work)
+        return await self._write(work)
+
+    async def _with_report(
+        self, connection: AsyncConnection, case: Case, attempt: Attempt, result: Reported, *, now: datetime
+    ) -> tuple[Case, Attempt]:
+        """The attempt is over, whatever its record will say; what is reported decides how. A settled call that waits
+        for the report waits no longer."""
+        if attempt.state is AttemptState.DECIDED:
+            raise OrderError(f"attempt {attempt.id!r} was not dialled yet")
+        outcome = _OUTCOMES.get(result) or attempt.outcome or Disposition.ANSWERED
+        state = AttemptState.ENDED if attempt.live else attempt.state
+        at = attempt.ended_at or now
+        await store.settle_attempt(connection, attempt, state=state, outcome=outcome, at=at)
+        waiting = select(attempts.c.call_id).where(attempts.c.id == attempt.id).scalar_subquery()
+        await connection.execute(
+            update(outbox).where(outbox.c.call_id == waiting, outbox.c.type == SETTLED).values(due_at=now)
+        )
+        attempt = replace(attempt, state=state, outcome=outcome, ended_at=at)
+        return with_attempt(case, attempt), attempt
 
     async def _after_report(
         self, tx: Transaction, case: Case, attempt: Attempt, result: Reported, *, at: datetime | None, now: datetime
@@ -344,7 +458,8 @@ class Orders:
                 return Decision(result=Result.CONTACTED, rule="reported", detail=result)
             case Reported.DO_NOT_CALL:
                 if number is not None:
-                    await self._forbid(connection, tenant=case.tenant, number=number, source="agent", until=None)
+                    row = self._verdict(tenant=case.tenant, number=number, source="agent", until=None)
+                    await _forbid(connection, tenant=case.tenant, rows=[row])
                 return Decision(result=Result.CANCELLED, rule="reported", reason="do_not_call", detail=result)
             case Reported.CALLBACK:
                 if at is None or at <= now or number is None:
@@ -357,32 +472,53 @@ class Orders:
 
     # -- do-not-call, pauses -------------------------------------------------------------------------------------------
 
-    async def forbid(self, *, tenant: str, number: str, source: str, region_of: str, until: datetime | None) -> None:
-        """Put a number on the tenant's do-not-call list, read as `region_of` (a source) reads numbers."""
+    async def forbid(self, given: Sequence[GivenVerdict]) -> None:
+        """Put numbers on the do-not-call lists of their tenants: all of them or, with an error, none. A number that is
+        there already gets the new verdict. Raises NumberUnusable."""
 
         async def work(tx: Transaction) -> None:
-            (read,) = read_numbers([GivenNumber(number=number)], self._plan(region_of)) or (None,)
-            if read is None:
-                raise NumberUnusable("the number is empty")
-            await self._forbid(tx.connection, tenant=tenant, number=read, source=source, until=until)
+            rows: dict[tuple[str, str], dict[str, Any]] = {}
+            for one in given:
+                number = self._number(one.number, region_of=one.region_of)
+                rows[one.tenant, number.key] = self._verdict(
+                    tenant=one.tenant, number=number, source=one.source, until=one.until
+                )
+            by_tenant: dict[str, list[dict[str, Any]]] = defaultdict(list)
+            for (tenant, _), row in sorted(rows.items()):
+                by_tenant[tenant].append(row)
+            for tenant, its in by_tenant.items():
+                for part in _parts(its):
+                    await _forbid(tx.connection, tenant=tenant, rows=part)
 
-        await self._database.write(work)
+        await self._write(work)
 
-    async def _forbid(
-        self, connection: AsyncConnection, *, tenant: str, number: Number, source: str, until: datetime | None
-    ) -> None:
-        mine = (do_not_call.c.match_key == number.key) & (do_not_call.c.tenant == tenant)
-        await connection.execute(delete(do_not_call).where(mine))
-        await connection.execute(
-            insert(do_not_call).values(
-                tenant=tenant,
-                match_key=number.key,
-                e164=number.e164,
-                source=source,
-                checked_at=self._clock(),
-                until=until,
-            )
-        )
+    async def permit(self, *, tenant: str, number: str, region_of: str) -> bool:
+        """Take a number off the tenant's do-not-call list; whether it was there. Raises NumberUnusable."""
+        key = self._number(number, region_of=region_of).key
+
+        async def work(tx: Transaction) -> bool:
+            mine = (do_not_call.c.match_key == key) & (do_not_call.c.tenant == tenant)
+            return bool((await tx.connection.execute(delete(do_not_call).where(mine))).rowcount)
+
+        return await self._write(work)
+
+    def _number(self, number: str, *, region_of: str) -> Number:
+        """One number as the source `region_of` reads it. Raises NumberUnusable."""
+        read = read_numbers([GivenNumber(number=number)], self._plan(region_of))
+        if not read:
+            raise NumberUnusable("the number is empty")
+        return read[0]
+
+    def _verdict(self, *, tenant: str, number: Number, source: str, until: datetime | None) -> dict[str, Any]:
+        """The row of a verdict of now."""
+        return {
+            "tenant": tenant,
+            "match_key": number.key,
+            "e164": number.e164,
+            "source": source,
+            "checked_at": self._clock(),
+            "until": until,
+        }
 
     async def pause(self, *, scope: str, name: str, actor: str, why: str = "") -> None:
         """Dial nothing of this scope: `all`, or a `source`, `campaign`, `agent` of that name."""
@@ -392,7 +528,7 @@ class Orders:
             row = {"scope": scope, "name": name, "actor": actor, "why": why, "at": self._clock()}
             await tx.connection.execute(insert(redial_pauses).values(row))
 
-        await self._database.write(work)
+        await self._write(work)
 
     async def unpause(self, *, scope: str, name: str) -> bool:
         """Take a pause back; whether there was one."""
@@ -400,7 +536,7 @@ class Orders:
         async def work(tx: Transaction) -> bool:
             return await self._unpaused(tx.connection, scope, name)
 
-        return await self._database.write(work)
+        return await self._write(work)
 
     async def _unpaused(self, connection: AsyncConnection, scope: str, name: str) -> bool:
         mine = (redial_pauses.c.scope == scope) & (redial_pauses.c.name == name)
@@ -438,3 +574,15 @@ class Orders:
             tx.connection, case, decision, told, cause=cause, inputs=inputs or {}, attempt=attempt, round_=round_
         )
         await told.write(tx.connection)
+
+
+async def _forbid(connection: AsyncConnection, *, tenant: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Put rows on a tenant's list, in the place of those that are there."""
+    mine = do_not_call.c.match_key.in_([row["match_key"] for row in rows]) & (do_not_call.c.tenant == tenant)
+    await connection.execute(delete(do_not_call).where(mine))
+    await connection.execute(insert(do_not_call), list(rows))
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for begin in range(0, len(items), AT_ONCE):
+        yield items[begin : begin + AT_ONCE]

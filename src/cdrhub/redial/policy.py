@@ -209,11 +209,13 @@ def calling_window(case: Case, number: Number, policy: Policy, around: Surroundi
     return Objection(rule="calling_window", until=None, detail=f"no common hour in {where}")
 
 
-def number_in_call(_case: Case, number: Number, _policy: Policy, around: Surroundings) -> Objection | None:
-    """A number that some source shows in a call is left alone until that call ends."""
-    if number.key not in around.in_call:
+def number_in_call(case: Case, _number: Number, _policy: Policy, around: Surroundings) -> Objection | None:
+    """A person of whom some source shows any number in a call is left alone until that call ends: it may be the call
+    that reaches them."""
+    keys = {number.key for number in case.numbers}
+    if not keys & around.in_call:
         return None
-    return Objection(rule="number_in_call", until=around.now + NUMBER_IN_CALL_LOOK, detail="it is in a call now")
+    return Objection(rule="number_in_call", until=around.now + NUMBER_IN_CALL_LOOK, detail="they are in a call now")
 
 
 def shared_number(_case: Case, number: Number, _policy: Policy, around: Surroundings) -> Objection | None:

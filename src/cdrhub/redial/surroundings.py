@@ -61,6 +61,10 @@ class Known:
         if case.live_attempt is not None and case.agent:
             self.live_agents[f"{case.source}/{case.agent}"] = case.id
 
+    def requested(self, case: Case, key: str) -> None:
+        """This transaction requests a number for this case: no other case may have it in it as well."""
+        self.requests[case.tenant, key].append((case.id, self.now, None))
+
     def _paused_by(self, case: Case) -> str:
         scopes = (("all", ""), ("source", case.source), ("campaign", case.campaign), ("agent", case.agent))
         found = next((scope for scope in scopes if scope in self.pauses), None)

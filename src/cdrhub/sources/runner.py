@@ -197,6 +197,12 @@ class Runner:
             return f"connected, but silent since {self._silent_since:%Y-%m-%d %H:%M} UTC"
         return self._problem
 
+    @property
+    def sees(self) -> bool:
+        """Whether the phone system is seen: connected, also if it is silent, or one that comes when it has something
+        to say."""
+        return self._ledger.state not in (None, "blind")
+
     async def run(self) -> None:
         """Run sessions until `stop`, or until the source has nothing more. Cancellation is a stop; a second one does
         not wait for the session to drain."""

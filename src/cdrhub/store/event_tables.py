@@ -8,6 +8,8 @@ from cdrhub.model.update import MAX_TEXT
 from cdrhub.store.tables import MARIADB, MAX_DETAIL, MAX_SOURCE, MAX_WORD, METADATA
 from cdrhub.store.types import Json, UtcDateTime, digest, text
 
+DISABLED = "disabled"  #: `webhook_endpoints.state`: nothing is sent until a person says so
+
 leases = Table(
     "leases",
     METADATA,

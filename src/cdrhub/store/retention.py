@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from cdrhub.store import request_keys
 from cdrhub.store.engine import Database
+from cdrhub.store.event_tables import DISABLED, deliveries, webhook_endpoints
 from cdrhub.store.rows import SUSPENDED
 from cdrhub.store.tables import outbox, record_audit, records, unopened
 
 AT_ONCE = 1_000  #: rows in one transaction
+GONE_AFTER = timedelta(days=7)  #: that nobody delivered to a webhook; its events are kept no longer
 
 _TO_EMPTY = (
     records.c.state != SUSPENDED,
@@ -34,7 +37,7 @@ class Limits(Protocol):
 
     @property
     def facts_days(self) -> int:
-        """Facts in the outbox."""
+        """Facts that were told."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +64,8 @@ class Retention:
             bodies += await self._empty_repaired(before=now - timedelta(days=limits.raw_days))
             await self._forget_unopened(before=now - timedelta(days=limits.raw_days))
         if limits.facts_days:
-            facts = await self._purge_facts(before=now - timedelta(days=limits.facts_days))
+            facts = await self._purge_facts(before=now - timedelta(days=limits.facts_days), now=now)
+        await request_keys.forget(self._database, now=now)
         return Retained(bodies=bodies, facts=facts)
 
     async def _empty_bodies(self, *, before: datetime) -> int:
@@ -113,19 +117,33 @@ class Retention:
         )
         return done.rowcount
 
-    async def _purge_facts(self, *, before: datetime) -> int:
+    async def _purge_facts(self, *, before: datetime, now: datetime) -> int:
+        """Purge facts that were told: of those in line the oldest, up to where every receiver that is still delivered
+        to has come. The newest one stays, for the next position follows from it."""
         purged = 0
         while True:
             async with self._database.connect(writing=True) as connection:
-                ids = (
-                    await connection.scalars(
-                        select(outbox.c.id).where(outbox.c.due_at < before).order_by(outbox.c.id).limit(AT_ONCE)
+                newest = await connection.scalar(select(func.max(outbox.c.position))) or 0
+                told_to = await connection.scalar(
+                    select(func.min(webhook_endpoints.c.cursor)).where(
+                        webhook_endpoints.c.state != DISABLED, webhook_endpoints.c.updated_at > now - GONE_AFTER
+                    )
+                )
+                last = newest - 1 if told_to is None else min(told_to, newest - 1)
+                window = (
+                    await connection.execute(
+                        select(outbox.c.position, outbox.c.due_at)
+                        .where(outbox.c.position <= last)
+                        .order_by(outbox.c.position)
+                        .limit(AT_ONCE)
                     )
                 ).all()
-                if ids:
-                    await connection.execute(delete(outbox).where(outbox.c.id.in_(ids)))
-            purged += len(ids)
-            if len(ids) < AT_ONCE:
+                old = [row.position for row in window if row.due_at < before]
+                if old:
+                    await connection.execute(delete(outbox).where(outbox.c.position.in_(old)))
+                    await connection.execute(delete(deliveries).where(deliveries.c.position.in_(old)))
+            purged += len(old)
+            if len(old) < AT_ONCE:
                 return purged
 
     async def _forget_unopened(self, *, before: datetime) -> None:

@@ -7,12 +7,13 @@ from enum import Enum, auto
 from sqlalchemy import UniqueConstraint
 from sqlalchemy.exc import DBAPIError, StatementError
 
+from cdrhub.store.redial_tables import attempts, cases, redial_decisions
 from cdrhub.store.tables import agent_states, calls, records
 
 #: The unique keys that decide what is new, as the engines name them: by constraint, or (SQLite) by columns.
 _DECIDING = tuple(
     name
-    for table in (records, calls, agent_states)
+    for table in (records, calls, agent_states, attempts, cases, redial_decisions)
     for key in table.constraints
     if isinstance(key, UniqueConstraint)
     for name in (str(key.name), ", ".join(f"{table.name}.{column.name}" for column in key.columns))

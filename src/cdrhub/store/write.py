@@ -48,6 +48,7 @@ from cdrhub.store.rows import (
     record_row,
     storable_detail,
 )
+from cdrhub.store.source_facts import coverage_facts, suspense_facts
 from cdrhub.store.tables import MAX_CONTENT_TYPE, call_legs, coverage, outbox, unopened
 from cdrhub.store.tally import counted, counted_ignored, merged
 from cdrhub.store.transaction import CallKey, KnownCall, RecordKey, StoredRecord, Transaction
@@ -193,7 +194,12 @@ class CallWriter:
             groups = self.grouped(unique.values(), like=groups)
             spans = [span for span in spans if span[0] in new]
         await add_states(tx, unique.values(), expect_new=not careful)
-        await tx.append(coverage, COVERAGE_COLUMNS, [row for _, row in spans])
+        told = await suspense_facts(tx.connection, unique.values(), now=now)
+        if spans:
+            told += await coverage_facts(tx.connection, unique.values(), now=now)
+            await tx.append(coverage, COVERAGE_COLUMNS, [row for _, row in spans])
+        if told:
+            await tx.append(outbox, FACT_COLUMNS, told)
         outcome = await self.write_groups(tx, groups, now=now, expect_new=not careful, waiting=waiting)
         written = counted(
             items,

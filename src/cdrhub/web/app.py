@@ -6,6 +6,8 @@
 - `/readyz` says whether records are taken (503 if not) and what is wrong; needs the role read.
 - `/metrics` is Prometheus text; needs the role read.
 
+A token that is limited to a tenant sees neither of the last two: they tell of all.
+
 Without tokens the last two answer loopback clients only, and only under a Host header that names loopback, so that
 a web page in a browser on the machine cannot read them by DNS rebinding.
 """
@@ -21,11 +23,13 @@ from aiohttp import hdrs, web
 from cdrhub.config import Role
 from cdrhub.metrics import Metrics
 from cdrhub.routes import Routes
+from cdrhub.web import live
+from cdrhub.web.asker import CHALLENGE, asker, client_of
 from cdrhub.web.auth import Guard
+from cdrhub.web.live import LiveFeed
 
 MAX_LINE_BYTES = 8190  #: of a request line
 MAX_HEADER_BYTES = 8190  #: of one header
-LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -43,7 +47,13 @@ class Readiness(Protocol):
 
 
 def make_app(
-    *, routes: Routes, metrics: Metrics, guard: Callable[[], Guard], readiness: Readiness, max_body: int
+    *,
+    routes: Routes,
+    metrics: Metrics,
+    guard: Callable[[], Guard],
+    readiness: Readiness,
+    max_body: int,
+    feed: LiveFeed | None = None,
 ) -> web.Application:
     """The application that serves these. `guard` is asked at every request, for a reload may change the tokens."""
 
@@ -53,19 +63,19 @@ def make_app(
             raise web.HTTPNotFound(text="there is nothing here\n")
         now = guard()
         if now.trusted_proxies:
-            request = request.clone(remote=_client(request, now))
+            request = request.clone(remote=client_of(request, now))
         return await handler(request)
 
     def guarded(role: Role, handler: Handler) -> Handler:
         async def checked(request: web.Request) -> web.StreamResponse:
-            now = guard()
-            client = _client(request, now)
-            allowed = now.allows(client=client, authorization=request.headers.get(hdrs.AUTHORIZATION), role=role)
-            if not allowed or (not now.tokens and not _names_loopback(request.host)):
+            holder = asker(request, guard())
+            if holder is None or not holder.may(role):
                 raise web.HTTPUnauthorized(
                     text="this page needs a token: Authorization: Bearer <token> (docs/security.md)\n",
-                    headers={hdrs.WWW_AUTHENTICATE: 'Bearer realm="cdrhub"'},
+                    headers=CHALLENGE,
                 )
+            if holder.tenant is not None:
+                raise web.HTTPForbidden(text="this page tells of all tenants, and the token is limited to one\n")
             return await handler(request)
 
         return checked
@@ -87,15 +97,7 @@ def make_app(
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", guarded(Role.READ, readyz))
     app.router.add_get("/metrics", guarded(Role.READ, exposition))
+    if feed is not None:
+        app.router.add_get(live.PATH, feed.handle)
+        app.on_shutdown.append(feed.close)
     return app
-
-
-def _client(request: web.Request, guard: Guard) -> str:
-    """Where a request came from. A proxy may add a header of its own instead of extending the one it got."""
-    forwarded = request.headers.getall(hdrs.X_FORWARDED_FOR, ())
-    return guard.client(request.remote or "", ",".join(forwarded) or None)
-
-
-def _names_loopback(host: str) -> bool:
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    return name.lower() in LOOPBACK_HOSTS

@@ -29,6 +29,23 @@ class Token:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Holder:
+    """Who asks: the name of the token, what it may do, and the one tenant that it sees (None: all)."""
+
+    name: str
+    role: Role
+    tenant: str | None
+
+    def may(self, role: Role) -> bool:
+        """Whether what needs `role` is allowed."""
+        return _RANK[self.role] >= _RANK[role]
+
+
+ON_LOOPBACK = Holder(name="loopback", role=Role.READ, tenant=None)
+"""Whoever asks from this machine, while no token is configured."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Guard:
     """Decides about one request; pure."""
 
@@ -47,17 +64,17 @@ class Guard:
             address = hop
         return address
 
-    def allows(self, *, client: str, authorization: str | None, role: Role) -> bool:
-        """Whether a request of `client` with this Authorization header may do what needs `role`."""
+    def holder(self, *, client: str, authorization: str | None) -> Holder | None:
+        """Who a request of `client` with this Authorization header comes from; None: nobody who is known."""
         if not self.tokens:
-            return role is Role.READ and _is_loopback(client)
+            return ON_LOOPBACK if _is_loopback(client) else None
         scheme, _, given = (authorization or "").partition(" ")
         given_bytes = given.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else b""
-        allowed = False
+        found = None
         for token in self.tokens:
             if hmac.compare_digest(token.token.encode(), given_bytes):
-                allowed = _RANK[token.role] >= _RANK[role]
-        return allowed
+                found = Holder(name=token.name, role=token.role, tenant=token.tenant or None)
+        return found
 
     def _trusted(self, address: str) -> bool:
         parsed = _address(address)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -136,7 +136,7 @@ class Bench:
             "round": 1,
             "next_action_at": None,
             "next_key": "",
-            "created_at": self.clock.now,
+            "created_at": ledger.at(0),
             "updated_at": self.clock.now,
             "revision": 1,
         }
@@ -192,6 +192,8 @@ class Bench:
         *,
         disposition: str = "no_answer",
         received: float = 100,
+        live: bool = True,
+        flags: Sequence[str] = (),
         **values: Any,
     ) -> None:
         """The record of an outbound call that ended at second 95, received at second 100."""
@@ -206,8 +208,10 @@ class Bench:
             "external_number": number,
             "agent_id": AGENT,
         }
-        body = ledger.message(key, values=said | values, final=True)
-        await self.store.write([ledger.item(body, received=received)])
+        body = ledger.message(key, values=said | values, flags=flags, final=True)
+        item = ledger.item(body, received=received)
+        record = replace(item.record, attributes={"live": live})
+        await self.store.write([replace(item, record=record)])
 
     async def of_case(self, case_id: str) -> dict[str, Any]:
         """The case's row."""

@@ -10,6 +10,7 @@ import pytest
 
 from cdrhub.model.dialling import Accepted, Refusal, Refused, Standing, Unseen
 from cdrhub.model.disposition import Disposition
+from cdrhub.redial.orders import GivenVerdict
 from cdrhub.redial.policy import Mode
 from support import ledger
 
@@ -123,7 +124,7 @@ async def test_the_vendors_word_ends_an_attempt(bench: Any) -> None:
 
 async def test_what_changed_since_the_decision_stops_the_request(bench: Any) -> None:
     case_id = await decided(bench, FIRST)
-    await bench.orders().forbid(tenant="", number="08039100001", source="registry", region_of="lagos", until=None)
+    await bench.orders().forbid([GivenVerdict(number="08039100001", region_of="lagos", source="registry")])
     assert await bench.claim() == []
     assert await bench.attempts(case_id) == [(FIRST, "cancelled", None)]
     assert (await bench.of_case(case_id))["state"] == "exhausted"

@@ -193,3 +193,19 @@ async def test_one_agent_gets_one_attempt_of_a_transaction(bench: Any) -> None:
     await bench.decide()
     states = sorted([(await bench.of_case(case_id))["state"] for case_id in ids])
     assert states == ["dialling", "waiting", "waiting"]
+
+
+async def test_a_record_that_did_not_come_live_dials_nobody(bench: Any) -> None:
+    case_id = await bench.case("C-1")
+    await bench.accepted(case_id)
+    await bench.call("k1", ended_at=None, live=False)
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state_reason"] == "late"
+
+
+async def test_an_end_that_was_only_inferred_dials_nobody(bench: Any) -> None:
+    case_id = await bench.case("C-1")
+    await bench.accepted(case_id)
+    await bench.call("k1", ended_at=None, flags=["end_inferred"])
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state_reason"] == "late"

@@ -10,8 +10,8 @@ from sqlalchemy import text
 
 from cdrhub.model.update import LegUpdate
 from cdrhub.store import Store
-from cdrhub.store.tables import calls, outbox, records
-from support.ledger import ended, item, rows, settled_rows, story, updated
+from cdrhub.store.tables import calls, records
+from support.ledger import call_facts, ended, item, rows, settled_rows, story, updated
 
 BAD_VALUES: dict[str, dict[str, Any]] = {
     "a number too large": {"talk_seconds": 2**70},
@@ -30,7 +30,7 @@ async def test_one_bad_record_among_good_ones(store: Store, values: dict[str, An
     assert kept["reason"] in ("store_refused", "decoder_bug")
     assert kept["detail"]
     assert (kept["body"], kept["call_id"]) == (ended("bad", 99), None)
-    assert len(await rows(store, calls)) == len(await rows(store, outbox)) == 20
+    assert len(await rows(store, calls)) == len(await call_facts(store)) == 20
 
 
 async def test_nul_in_text_never_stops_a_batch(store: Store) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from sqlalchemy import insert
 
 from cdrhub.store import Store, suspense
+from cdrhub.store.event_tables import deliveries, webhook_endpoints
 from cdrhub.store.tables import call_legs, calls, outbox, records, unopened
 from support.ledger import at, batches, call_of, count, ended, item, message, reread, rows, story
 
@@ -70,15 +72,52 @@ async def test_runs_go_on_where_the_last_one_stopped(store: Store) -> None:
     assert {row["body"] for row in await rows(store, records)} == {None}
 
 
-async def test_old_facts_are_purged_and_their_numbers_never_come_again(store: Store) -> None:
+async def told(store: Store, *positions: int, at_second: float = 0.0) -> None:
+    """Public facts at these places of the log."""
+    fact = {"source": "lagos", "type": "source.blind", "revision": 0, "due_at": at(at_second), "snapshot": {}}
+    async with store.database.connect(writing=True) as connection:
+        await connection.execute(insert(outbox), [{**fact, "position": position} for position in positions])
+
+
+async def webhook(store: Store, name: str, *, cursor: int, state: str = "healthy", seen: float = 30 * DAY) -> None:
+    """A webhook that was delivered to up to `cursor`, last at second `seen`."""
+    values = {"name": name, "cursor": cursor, "state": state, "attempt": 0, "updated_at": at(seen)}
+    async with store.database.connect(writing=True) as connection:
+        await connection.execute(insert(webhook_endpoints).values(values))
+
+
+async def places(store: Store) -> list[int | None]:
+    """The places that are taken, in order; None for what is not told yet."""
+    return [row["position"] for row in await rows(store, outbox)]
+
+
+async def test_old_facts_are_purged_but_the_newest_and_what_is_not_told(store: Store) -> None:
     await store.write([item(ended("a"))])
-    (fact,) = await rows(store, outbox)
-    assert (await store.apply_retention(Limits(facts_days=1), now=store.clock())).facts == 0
-    later = fact["due_at"].replace(year=fact["due_at"].year + 1)
-    assert (await store.apply_retention(Limits(facts_days=1), now=later)).facts == 1
-    await store.write([item(ended("b", 1))])
-    (next_fact,) = await rows(store, outbox)
-    assert next_fact["id"] > fact["id"]
+    await told(store, 1, 2, 3)
+    await told(store, 4, at_second=10 * DAY)
+    assert (await store.apply_retention(Limits(facts_days=30), now=at(5 * DAY))).facts == 0
+    assert (await store.apply_retention(Limits(facts_days=1), now=at(5 * DAY))).facts == 3
+    assert (await store.apply_retention(Limits(facts_days=1), now=at(30 * DAY))).facts == 0
+    assert await places(store) == [None, 4]
+
+
+async def test_facts_wait_for_every_webhook_that_is_delivered_to(store: Store) -> None:
+    await told(store, 1, 2, 3, 4)
+    await webhook(store, "slow", cursor=2)
+    await webhook(store, "disabled", cursor=0, state="disabled")
+    await webhook(store, "taken-out", cursor=1, seen=20 * DAY)
+    assert (await store.apply_retention(Limits(facts_days=1), now=at(30 * DAY))).facts == 2
+    assert await places(store) == [3, 4]
+
+
+async def test_many_facts_are_purged_in_steps_with_what_is_remembered_of_them(store: Store) -> None:
+    await told(store, *range(1, 2_502))
+    refused = {"endpoint": "crm", "state": "refused", "attempts": 1, "updated_at": at(0)}
+    async with store.database.connect(writing=True) as connection:
+        await connection.execute(insert(deliveries), [{**refused, "position": place} for place in (7, 2_501)])
+    assert (await store.apply_retention(Limits(facts_days=1), now=at(30 * DAY))).facts == 2_500
+    assert await places(store) == [2_501]
+    assert [row["position"] for row in await rows(store, deliveries)] == [2_501]
 
 
 @pytest.mark.parametrize("remembered", [0, 1000])

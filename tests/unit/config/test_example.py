@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from cdrhub.config import Config, DatabaseConfig, HttpConfig, HubConfig, RetentionConfig, Token, load
+from cdrhub.config.broadcast import BroadcastConfig, WebhookConfig
 from cdrhub.config.redial import RedialConfig
 from cdrhub.config.schema import json_schema
 from cdrhub.sources.base import DecodeSettings, SourceConfig
@@ -54,10 +55,12 @@ def _keys(header: str) -> set[str]:
         ("[[http.tokens]]", Token),
         ("[retention]", RetentionConfig),
         ("[redial]", RedialConfig),
+        ("[broadcast]", BroadcastConfig),
+        ("[[broadcast.webhooks]]", WebhookConfig),
     ],
 )
 def test_it_has_every_key_of_every_table(header: str, model: type[BaseModel]) -> None:
-    assert model.model_fields.keys() - {"tokens", "diallers", "case_lookup"} == _keys(header)
+    assert model.model_fields.keys() - {"tokens", "diallers", "case_lookup", "webhooks"} == _keys(header)
 
 
 @pytest.mark.parametrize("name", LIVE_SYSTEMS)

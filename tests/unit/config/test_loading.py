@@ -15,6 +15,10 @@ from cdrhub.errors import ConfigError
 
 SECRET = "0123456789abcdef"
 LAGOS = '[sources.lagos]\ntype = "3cx"\nlisten = "127.0.0.1:5555"\n'
+HOOK = (
+    '[[broadcast.webhooks]]\nname = "crm"\nurl = "https://crm.example.com/hooks"\n'
+    'secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY="\n'
+)
 
 
 def load_text(text: str, environ: Mapping[str, str] | None = None, *, folder: Path = Path()) -> Config:
@@ -65,7 +69,18 @@ def test_a_source_has_the_model_of_its_system() -> None:
         ("[redial]\ndiallers = 3", "2: redial.diallers: must be tables: write [redial.diallers.<name>]"),
         ("[redial.diallers.crm]\nx = 1", "1: redial.diallers.crm.type: is missing: what dials"),
         ('[redial.diallers.crm]\ntype = "webhok"', "2: redial.diallers.crm.type: there is no dialler type 'webhok'"),
-        ("[[broadcast.webhooks]]\nx = 1", "1: broadcast: this version of cdrhub has no such table yet: take it out"),
+        (
+            HOOK + 'types = ["cal.*"]',
+            "5: broadcast.webhooks[0].types[0]: 'cal.*' matches no event: write e.g. 'call.*'",
+        ),
+        (HOOK + 'sources = ["lagoss"]', "5: broadcast.webhooks[0].sources: there is no source 'lagoss'"),
+        (HOOK + 'privacy = "pseudonym"', "1: broadcast.pseudonym_key: is missing: a webhook has privacy = 'pseudonym'"),
+        (HOOK + HOOK, "6: broadcast.webhooks[1].name: another webhook is called 'crm' too"),
+        (
+            HOOK.replace("whsec_MDEy", "whsec_="),
+            "4: broadcast.webhooks[0].secret: is no secret of Standard Webhooks: write whsec_ and 24 to 64 random",
+        ),
+        (HOOK.replace("https:", "ftp:"), "3: broadcast.webhooks[0].url: is not an http:// or https:// URL with a host"),
         (
             LAGOS + 'dialler = "crm"',
             "4: sources.lagos.dialler: there is no table [redial.diallers.crm]",

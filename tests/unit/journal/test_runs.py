@@ -8,7 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from cdrhub.journal import SUSPECT_STARTS, Journal
+from cdrhub.journal import NAMED_STARTS, SUSPECT_STARTS, Journal
 from cdrhub.journal.file import Run
 from support.journal import everything, lines
 
@@ -52,7 +52,7 @@ def test_a_mark_is_kept_until_the_entry_is_passed() -> None:
     assert marked.followed_by(first=8, depth=1).last is None
 
 
-async def test_three_deaths_make_a_batch_suspect_and_a_mark_names_the_record(tmp_path: Path) -> None:
+async def test_three_deaths_make_a_batch_suspect_and_three_at_one_mark_name_the_record(tmp_path: Path) -> None:
     journal = await Journal.open(tmp_path)
     await journal.append(lines("a", "poison", "c"))
     await journal.close()
@@ -61,18 +61,41 @@ async def test_three_deaths_make_a_batch_suspect_and_a_mark_names_the_record(tmp
     # Record by record: the first is fine, the second kills while it is marked.
     work = "await journal.mark_in_flight(1, 1); await journal.checkpoint(1); await journal.mark_in_flight(2, 2)"
     assert await run_that_dies(tmp_path, work) > SUSPECT_STARTS
+    for _ in range(NAMED_STARTS - 1):
+        journal = await Journal.open(tmp_path)
+        assert (journal.in_flight, journal.named) == ((2, 2), None), "somebody else may have ended the process"
+        await journal.close(clean=False)
+        assert await run_that_dies(tmp_path, "await journal.mark_in_flight(2, 2)") > SUSPECT_STARTS
 
     journal = await Journal.open(tmp_path)
-    assert await journal.begin_run() > SUSPECT_STARTS
-    assert journal.in_flight == (2, 2)
+    assert await journal.begin_run() == SUSPECT_STARTS + NAMED_STARTS
+    assert journal.named == (2, 2)
     assert [entry.seq for entry in await everything(journal)] == [2, 3], "the mark took the checkpoint along"
     await journal.checkpoint(2)
     assert journal.in_flight is None
+    assert journal.named is None
     await journal.clear_in_flight()
     await journal.close()
     journal = await Journal.open(tmp_path)
     assert await journal.begin_run() == 0
     await journal.close()
+
+
+async def test_deaths_at_the_marks_of_different_records_name_none(tmp_path: Path) -> None:
+    """As of a process that somebody kills again and again while it goes record by record, and gets on."""
+    records = 2 * NAMED_STARTS
+    journal = await Journal.open(tmp_path)
+    await journal.append(lines(*map(str, range(records))))
+    await journal.close()
+    for _ in range(SUSPECT_STARTS + 1):
+        await run_that_dies(tmp_path)
+    for number in range(1, records):
+        work = f"await journal.mark_in_flight({number}, {number}); await journal.checkpoint({number}); "
+        work += f"await journal.mark_in_flight({number + 1}, {number + 1})"
+        assert await run_that_dies(tmp_path, work) > SUSPECT_STARTS
+        journal = await Journal.open(tmp_path)
+        assert (journal.in_flight, journal.named) == ((number + 1, number + 1), None)
+        await journal.close(clean=False)
 
 
 async def test_a_clean_stop_begins_the_count_anew(tmp_path: Path) -> None:

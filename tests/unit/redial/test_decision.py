@@ -53,6 +53,19 @@ def test_reached_counts_however_old_the_news() -> None:
     assert settle(case(), attempt(), old).result is Result.CONTACTED
 
 
+def test_what_a_dialler_refused_is_not_decided_again_by_the_record_of_it() -> None:
+    refused = attempt(FIRST, state=AttemptState.REFUSED, refusal=Refusal.AGENT)
+    waiting = case(FIRST, SECOND, state=CaseState.WAITING)
+    decision = settle(waiting, refused, ended(Disposition.NOT_DIALLED))
+    assert (decision.result, decision.rule) == (Result.NOTHING, "refused_before")
+
+
+def test_a_record_that_shows_the_number_rung_outranks_the_diallers_refusal() -> None:
+    refused = attempt(FIRST, state=AttemptState.REFUSED, refusal=Refusal.AGENT)
+    decision = settle(case(FIRST, SECOND, state=CaseState.WAITING), refused, ended(Disposition.NO_ANSWER))
+    assert (decision.result, decision.number and decision.number.key) == (Result.NEXT, SECOND)
+
+
 @pytest.mark.parametrize("disposition", RANG_OR_REFUSED)
 def test_a_number_that_rang_or_was_refused_leads_to_the_next(disposition: Disposition) -> None:
     decision = settle(case(FIRST, SECOND), attempt(FIRST), ended(disposition))

@@ -11,10 +11,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from cdrhub.config import Role
 from cdrhub.metrics import Metrics
 from cdrhub.routes import Routes
 from cdrhub.web.app import make_app
-from cdrhub.web.auth import Guard
+from cdrhub.web.auth import Guard, Token
 
 PATH = "/ingest/test/0123456789abcdef"
 
@@ -27,12 +28,12 @@ class Ready:
 
 
 @asynccontextmanager
-async def served(*, proxies: Sequence[str]) -> AsyncGenerator[str]:
+async def served(*, proxies: Sequence[str], tokens: Sequence[Token] = ()) -> AsyncGenerator[str]:
     async def handle(request: web.Request) -> web.Response:
         return web.Response(text=f"{request.remote} {request.client_max_size}")
 
     routes = Routes()
-    guard = Guard(tokens=(), trusted_proxies=[ip_network(proxy) for proxy in proxies])
+    guard = Guard(tokens=tokens, trusted_proxies=[ip_network(proxy) for proxy in proxies])
     app = make_app(
         routes=routes,
         metrics=Metrics(),
@@ -77,3 +78,12 @@ async def test_pages_are_not_for_who_comes_through_a_proxy() -> None:
             assert answer.status == 401
         async with session.get(url + "/readyz") as answer:
             assert answer.status == 200
+
+
+async def test_pages_of_all_tenants_are_not_for_a_token_of_one() -> None:
+    token = Token(name="acme", token="t" * 16, role=Role.ADMIN, tenant="acme")
+    headers = {"Authorization": f"Bearer {token.token}"}
+    async with served(proxies=[], tokens=[token]) as url, aiohttp.ClientSession() as session:
+        for page in ("/readyz", "/metrics"):
+            async with session.get(url + page, headers=headers) as answer:
+                assert answer.status == 403

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdrhub.config import Role
-from cdrhub.web.auth import Guard, Token
+from cdrhub.web.auth import Guard, Holder, Token
 
 READ = Token(name="bi", token="r" * 16, role=Role.READ, tenant=None)
 ADMIN = Token(name="ops", token="a" * 16, role=Role.ADMIN, tenant=None)
@@ -18,19 +18,33 @@ def guard(*tokens: Token) -> Guard:
     return Guard(tokens=tokens, trusted_proxies=PROXIES)
 
 
+def allows(guard: Guard, *, client: str, authorization: str | None, role: Role) -> bool:
+    holder = guard.holder(client=client, authorization=authorization)
+    return holder is not None and holder.may(role)
+
+
+def test_the_holder_is_whose_token_it_is() -> None:
+    of_a_tenant = Token(name="acme", token="t" * 16, role=Role.OPERATE, tenant="acme")
+    found = guard(READ, of_a_tenant).holder(client="192.0.2.1", authorization=f"Bearer {of_a_tenant.token}")
+    assert found == Holder(name="acme", role=Role.OPERATE, tenant="acme")
+    everybodys = guard(Token(name="all", token="e" * 16, role=Role.READ, tenant=""))
+    found = everybodys.holder(client="192.0.2.1", authorization=f"Bearer {'e' * 16}")
+    assert found == Holder(name="all", role=Role.READ, tenant=None)
+
+
 def test_without_tokens_loopback_reads_and_nobody_else_does() -> None:
     open_guard = guard()
-    assert open_guard.allows(client="127.0.0.1", authorization=None, role=Role.READ)
-    assert open_guard.allows(client="::1", authorization=None, role=Role.READ)
-    assert open_guard.allows(client="::ffff:127.0.0.1", authorization=None, role=Role.READ)
-    assert not open_guard.allows(client="::ffff:192.0.2.1", authorization=None, role=Role.READ)
-    assert not open_guard.allows(client="127.0.0.1", authorization=None, role=Role.OPERATE)
-    assert not open_guard.allows(client="192.0.2.1", authorization=None, role=Role.READ)
-    assert not open_guard.allows(client="", authorization=None, role=Role.READ)
+    assert allows(open_guard, client="127.0.0.1", authorization=None, role=Role.READ)
+    assert allows(open_guard, client="::1", authorization=None, role=Role.READ)
+    assert allows(open_guard, client="::ffff:127.0.0.1", authorization=None, role=Role.READ)
+    assert not allows(open_guard, client="::ffff:192.0.2.1", authorization=None, role=Role.READ)
+    assert not allows(open_guard, client="127.0.0.1", authorization=None, role=Role.OPERATE)
+    assert not allows(open_guard, client="192.0.2.1", authorization=None, role=Role.READ)
+    assert not allows(open_guard, client="", authorization=None, role=Role.READ)
 
 
 def test_with_tokens_loopback_needs_one_too() -> None:
-    assert not guard(READ).allows(client="127.0.0.1", authorization=None, role=Role.READ)
+    assert not allows(guard(READ), client="127.0.0.1", authorization=None, role=Role.READ)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +62,7 @@ def test_with_tokens_loopback_needs_one_too() -> None:
     ],
 )
 def test_roles(authorization: str, role: Role, allowed: bool) -> None:
-    assert guard(READ, ADMIN).allows(client="192.0.2.1", authorization=authorization, role=role) is allowed
+    assert allows(guard(READ, ADMIN), client="192.0.2.1", authorization=authorization, role=role) is allowed
 
 
 @pytest.mark.parametrize(
@@ -71,4 +85,4 @@ def test_the_client_behind_trusted_proxies(peer: str, forwarded: str | None, cli
 @given(st.text(), st.text())
 def test_no_header_makes_a_stranger_loopback(forwarded: str, authorization: str) -> None:
     seen = guard().client("192.0.2.9", forwarded)
-    assert not guard().allows(client=seen, authorization=authorization, role=Role.READ)
+    assert not allows(guard(), client=seen, authorization=authorization, role=Role.READ)

@@ -23,7 +23,9 @@ DROPPED = ("agent", "queue", "direction", "wait")
 """Columns that a narrow terminal does not show, the first ones first."""
 
 NUMERIC = frozenset({"wait", "talk"})
-FRAME_LINES = 8  #: of a terminal's that are neither calls nor systems: title, heads, rules, blank, last line, prompt
+FRAME_LINES = (
+    12  #: of a terminal's that are no calls, cases or systems: titles, heads, rules, blanks, last line, prompt
+)
 FEWEST_ROWS = 3
 RECENT = 2_000  #: newest calls among which those that changed last are looked for
 
@@ -64,15 +66,17 @@ def _connected(database: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{database}?mode=ro", uri=True)
 
 
-def rows_for(height: int, *, systems: int) -> int:
+def rows_for(height: int, *, systems: int, cases: int) -> int:
     """How many calls a terminal of so many lines has room for."""
-    return max(FEWEST_ROWS, height - FRAME_LINES - systems)
+    return max(FEWEST_ROWS, height - FRAME_LINES - systems - cases)
 
 
-def picture(calls: Sequence[Mapping[str, Any]], systems: Sequence[Row], *, width: int, below: str) -> Group:
-    """The newest calls, the systems, and a line `below` them."""
+def picture(
+    calls: Sequence[Mapping[str, Any]], cases: Table, systems: Sequence[Row], *, width: int, below: str
+) -> Group:
+    """The newest calls, the cases, the systems, and a line `below` them."""
     last = Text(below, no_wrap=True, overflow="ellipsis")
-    return Group(calls_table(calls, width=width), "", systems_table(systems), last)
+    return Group(calls_table(calls, width=width), "", cases, "", systems_table(systems), last)
 
 
 def calls_table(calls: Sequence[Mapping[str, Any]], *, width: int) -> Table:

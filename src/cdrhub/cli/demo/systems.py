@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from cdrhub.cli.demo.cases import PlannedCase
 from cdrhub.cli.demo.redis import serving
+from cdrhub.model.disposition import Disposition
+from cdrhub.model.numbers import NumberPlan, read_number
 from cdrhub.sources.astercc import simulate as astercc
 from cdrhub.sources.enigma import simulate as enigma
 from cdrhub.sources.freeswitch import simulate as freeswitch
 from cdrhub.sources.simulation.centre import Centre
+from cdrhub.sources.simulation.dialled import Ordering, Timing
 from cdrhub.sources.simulation.ledger import Ledger, Sent
 from cdrhub.sources.simulation.pace import LONGEST_CALL, Pace, start_for
 from cdrhub.sources.simulation.planned import Course
@@ -26,6 +31,9 @@ SPEED: Final = 30.0  #: simulated seconds that pass in a real one: half of the c
 CALLS_PER_SECOND: Final = 3.0  #: of each system, real ones
 BROKEN: Final = 0.03  #: share of the records that nobody can read, where a system can send some
 REPEATED: Final = 0.05  #: share of the 3CX lines that come twice
+SETTLE_SECONDS: Final = 0.5  #: of asterCC, whose calls have no last event
+TIMING: Final = Timing(picked_up=1, given_up=1, talk=(1, 1))  #: of calls that the hub orders
+NO_ANSWER, BUSY, FAILED = Disposition.NO_ANSWER, Disposition.BUSY, Disposition.FAILED
 DIALLER_MIX: Final = {Course.CAMPAIGN: 0.8, Course.OUTBOUND: 0.2}
 
 
@@ -36,6 +44,8 @@ class Ports:
     http: int
     threecx: int
     redis: int
+    click2call: int
+    makecall: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +59,9 @@ class System:
     simulation: Simulation
     play: Callable[[], Coroutine[Any, Any, None]]
     exact: bool = True
+    dialler: str = ""  #: the table of what dials for it, called as the source
+    cases: Sequence[PlannedCase] = ()  #: that are dialled with it
+    dials: asyncio.Event | None = None  #: set when it takes orders to dial
 
     @property
     def sent(self) -> Sent:
@@ -72,9 +85,11 @@ async def systems(
     async with AsyncExitStack() as stack:
         found = [
             _threecx(simulation(replace(centre, seed=1, mix=threecx.MIX)), port=ports.threecx),
-            _voicenter(simulation(replace(centre, seed=2, mix=voicenter.MIX, region="IL")), hub=hub),
+            _voicenter(
+                simulation(replace(centre, seed=2, mix=voicenter.MIX, region="IL")), hub=hub, port=ports.click2call
+            ),
             await _freeswitch(simulation(replace(centre, seed=3, region="DE")), stack),
-            _astercc(simulation(replace(centre, seed=4, region="CN")), hub=hub),
+            _astercc(simulation(replace(centre, seed=4, region="CN")), hub=hub, port=ports.makecall),
         ]
         if redis_program is not None:
             url = await stack.enter_async_context(serving(redis_program, folder / "redis", port=ports.redis))
@@ -93,15 +108,23 @@ def _threecx(simulation: Simulation, *, port: int) -> System:
     )
 
 
-def _voicenter(simulation: Simulation, *, hub: str) -> System:
+def _voicenter(simulation: Simulation, *, hub: str, port: int) -> System:
     path = f"/ingest/voicenter/{secrets.token_urlsafe(16)}"
     account = voicenter.Account(simulation.centre, broken=BROKEN)
+    cases = (
+        _case("C-101", "tel-aviv", "SIPSIP901", "0545550101", "0545550102", "0545550103", but=(NO_ANSWER, BUSY)),
+        _case("C-102", "tel-aviv", "SIPSIP902", "0545550111", "0545550112", but=(FAILED,)),
+    )
+    ordering, dials = _ordering(cases, region="IL", port=port)
     return System(
         name="voicenter",
         source="tel-aviv",
-        table=f'type = "voicenter"\npath = "{path}"\nregion = "IL"\n',
+        table=f'type = "voicenter"\npath = "{path}"\nregion = "IL"\ndialler = "tel-aviv"\n',
         simulation=simulation,
-        play=lambda: voicenter.simulate(simulation, account, url=hub + path),
+        play=lambda: voicenter.simulate(simulation, account, url=hub + path, ordering=ordering),
+        dialler=f'type = "voicenter"\nurl = "http://127.0.0.1:{port}{voicenter.PATH}"\ncode = "demo"\n',
+        cases=cases,
+        dials=dials,
     )
 
 
@@ -120,15 +143,40 @@ async def _freeswitch(simulation: Simulation, stack: AsyncExitStack) -> System:
     )
 
 
-def _astercc(simulation: Simulation, *, hub: str) -> System:
+def _astercc(simulation: Simulation, *, hub: str, port: int) -> System:
     path = f"/ingest/astercc/{secrets.token_urlsafe(16)}"
+    case = _case("C-103", "shanghai", "7901", "13955550101", "13955550102", "13955550103", but=(FAILED, NO_ANSWER))
+    ordering, dials = _ordering((case,), region="CN", port=port)
+    zone = "Asia/Shanghai"
     return System(
         name="astercc",
         source="shanghai",
-        table=f'type = "astercc"\npath = "{path}"\ntimezone = "Asia/Shanghai"\nregion = "CN"\n',
+        table=f'type = "astercc"\npath = "{path}"\ntimezone = "{zone}"\nregion = "CN"\ndialler = "shanghai"\n'
+        f"settle_seconds = {SETTLE_SECONDS}\n",
         simulation=simulation,
-        play=lambda: astercc.simulate(simulation, url=hub + path, timezone="Asia/Shanghai", broken=BROKEN),
+        play=lambda: astercc.simulate(simulation, url=hub + path, timezone=zone, broken=BROKEN, ordering=ordering),
+        dialler=f'type = "astercc"\nurl = "http://127.0.0.1:{port}{astercc.PATH}"\nteam = "demo"\nmodel_id = "10"\n'
+        'password = "demo"\nregion = "CN"\n',
+        cases=(case,),
+        dials=dials,
     )
+
+
+def _case(code: str, source: str, agent: str, *numbers: str, but: Sequence[Disposition]) -> PlannedCase:
+    """A case whose last number answers; `but` is what becomes of the others."""
+    return PlannedCase(
+        code=code, source=source, agent=agent, numbers=dict(zip(numbers, (*but, Disposition.ANSWERED), strict=True))
+    )
+
+
+def _ordering(cases: Sequence[PlannedCase], *, region: str, port: int) -> tuple[Ordering, asyncio.Event]:
+    """Where a simulated system takes orders for these cases, and what is set once it does."""
+    plan, dials = NumberPlan(region=region, unassigned=True), asyncio.Event()
+    fates = {read_number(number, plan).e164: fate for case in cases for number, fate in case.numbers.items()}
+    ordering = Ordering(
+        host="127.0.0.1", port=port, fate=lambda number: fates[number], timing=TIMING, ready=lambda _: dials.set()
+    )
+    return ordering, dials
 
 
 def _enigma(simulation: Simulation, *, url: str) -> System:

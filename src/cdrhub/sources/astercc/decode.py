@@ -3,7 +3,8 @@
 The published handler of the vendor knows outgoing calls only; incoming ones follow the published flow of events
 (https://wiki.astercc.org, "receive call events via http post"). Events come late, twice, out of order or not at all:
 
-- an outgoing call begins when the customer rings. The agent's phone, which rings first, opens no call by itself;
+- an outgoing call begins when the customer rings. The agent's phone, which rings first, opens no call by itself, except
+  one that somebody ordered (`userdata`) and the agent did not pick up: whoever ordered it waits for its end;
 - CALLER and CALLEE outrank the agent in when a call ended, the agent outranks CONVERSATION;
 - an AGENT hang-up without `hangupfirst` is a phone that was not picked up and ends nothing.
 """
@@ -143,7 +144,12 @@ class _Event:
     def _opens(self) -> bool:
         if self.event not in EVENTS or self.source not in SOURCES or self.source == "CONSULT":
             return False
-        return self.source == "CALLEE" if self.outgoing else True
+        return self.source == "CALLEE" or self._in_vain() if self.outgoing else True
+
+    def _in_vain(self) -> bool:
+        """Whether the agent did not pick up a call that somebody ordered: nothing more will come of it."""
+        ordered = self.outgoing and self.source == "AGENT" and bool(self.field("userdata"))
+        return ordered and self.event == "hangup" and not self.field("hangupfirst")
 
     def _direction(self) -> bool:
         word = (self.field("calltype") or self.field("from")).lower()
@@ -178,7 +184,8 @@ class _Event:
                 self.unmapped["hangupfirst"] = first[:MAX_WORD]
             else:
                 self.values["ended_by"] = by
-        if self.source in ("CALLER", "CALLEE", "CONVERSATION") or (self.source == "AGENT" and first):
+        ends = self.source in ("CALLER", "CALLEE", "CONVERSATION") or (self.source == "AGENT" and first)
+        if ends or self._in_vain():
             self.values.update(state=State.ENDED, ended_at=self.at)
 
     def _phone(self) -> str:

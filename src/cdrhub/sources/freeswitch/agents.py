@@ -3,16 +3,25 @@
 The words are those of `AGENT_STATUS_CHART` and `AGENT_STATE_CHART` in `mod_callcenter.c` of
 https://github.com/signalwire/freeswitch. The wrap-up time of mod_callcenter is no state of its own: the agent is
 `Waiting` and is not offered a call before it is over.
+
+What no event told, the list of agents does: see `AgentsHeard`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
 
 from cdrhub.model.agent import AgentKind, AgentState, AgentWord
+from cdrhub.model.inference import agent_inference
 from cdrhub.sources.agents import agent_state
 from cdrhub.sources.freeswitch.channel import microseconds
 from cdrhub.sources.freeswitch.headers import Headers
+from cdrhub.sources.freeswitch.listings import ListedAgent
+
+MAX_AGENTS = 10_000  #: whose last words are remembered; a switch with more has them told anew now and then
+RECONCILED = "reconciled"  #: flag of what the switch said when it was asked, and not by an event
 
 STATUSES: Mapping[str, AgentWord] = {
     "Available": AgentWord.AVAILABLE,
@@ -51,3 +60,80 @@ def read_agent_state(action: str, headers: Headers) -> AgentState:
         queue=get("CC-Queue"),
         sequence=get("Event-Sequence"),
     )
+
+
+class AgentsHeard:
+    """The last word of each agent, by event or when the switch was asked, on one connection.
+
+    A change that an event told is not told again. What the list of agents says otherwise was missed: it becomes an
+    inference (model/inference.py) that depends on the list alone, so that two hubs, and one that comes back, write one.
+    """
+
+    def __init__(self) -> None:
+        self._words: dict[tuple[str, AgentKind], str] = {}
+
+    def note(self, headers: Headers) -> None:
+        """Note what an event says, if it is of an agent."""
+        known = ACTIONS.get(headers.get("CC-Action") or "")
+        if known is None:
+            return
+        kind, header, _, _ = known
+        agent, word = headers.get("CC-Agent"), headers.get(header)
+        if agent is not None and word is not None:
+            self._put((agent, kind), word)
+
+    def so_far(self) -> Mapping[tuple[str, AgentKind], str]:
+        """What was heard until now: to be taken before the switch is asked."""
+        return dict(self._words)
+
+    def missed(
+        self,
+        listed: Iterable[ListedAgent],
+        *,
+        before: Mapping[tuple[str, AgentKind], str],
+        now: datetime,
+        silence: timedelta,
+    ) -> list[dict[str, Any]]:
+        """The inferences of what the list says and no event did; they count as heard from now on.
+
+        `before` is what had been heard when the list was made: of whom anything was heard since, the list knows less
+        than the events do. A change less than `silence` before `now` (the switch's clock) may still be told by one.
+        """
+        found = []
+        for agent in listed:
+            for state, after in _states(agent):
+                key = (agent.name, state.kind)
+                moment = state.at or after
+                recent = moment is not None and now - moment < silence
+                if not recent and self._words.get(key) == before.get(key) != state.state_raw:
+                    self._put(key, state.state_raw)
+                    found.append(agent_inference(state, after=None if state.at else after))
+        return found
+
+    def _put(self, key: tuple[str, AgentKind], word: str) -> None:
+        if len(self._words) >= MAX_AGENTS and key not in self._words:
+            self._words.clear()
+        self._words[key] = word
+
+
+def _states(agent: ListedAgent) -> list[tuple[AgentState, datetime | None]]:
+    """What a row of the list says, each with the last thing known to have been before it.
+
+    The list has the moment of a status; that of a state only where it is that of a call's offer, begin or end. An
+    agent who was never set, offered or bridged anything says nothing: it is how the switch found him in its file.
+    """
+    moments = [at for at in (agent.status_at, agent.offered_at, agent.bridged_at, agent.freed_at) if at is not None]
+    last = max(moments, default=None)
+    began = {"Receiving": agent.offered_at, "In a queue call": agent.bridged_at, "Waiting": agent.freed_at}
+    found: list[tuple[AgentState, datetime | None]] = []
+    for kind, word, words, at in (
+        (AgentKind.STATUS, agent.status, STATUSES, agent.status_at),
+        (AgentKind.STATE, agent.state, STATES, began.get(agent.state)),
+    ):
+        if not word or last is None or (kind is AgentKind.STATUS and at is None):
+            continue
+        known = at if kind is AgentKind.STATUS or at == last else None
+        found.append(
+            (agent_state(kind=kind, agent=agent.name, word=word, words=words, at=known, flags={RECONCILED}), last)
+        )
+    return found

@@ -24,6 +24,7 @@ OK = "+OK"
 IN_QUEUE = frozenset({"Waiting", "Trying", "Answered"})
 
 _FILLED_BY_CALLERS = "cid_name"
+_DIAL_STRING = "contact"
 
 
 class ListingError(CdrhubError):
@@ -44,6 +45,19 @@ class Member:
     bridged_at: datetime | None  #: an agent answered
     agent: str | None  #: who serves, or is being rung
     state: str
+
+
+@immutable
+class ListedAgent:
+    """An agent (`agent list`). Times are UTC, in whole seconds; None for what never happened."""
+
+    name: str
+    status: str
+    state: str
+    status_at: datetime | None  #: the status was set
+    offered_at: datetime | None  #: a call was offered
+    bridged_at: datetime | None  #: a call was put through
+    freed_at: datetime | None  #: it ended
 
 
 @immutable
@@ -110,6 +124,23 @@ def members(answer: str) -> list[Member]:
             )
         )
     return found
+
+
+def agents(answer: str) -> list[ListedAgent]:
+    """The agents of `callcenter_config agent list`. Raises ListingError."""
+    return [
+        ListedAgent(
+            name=row["name"],
+            status=row.get("status", ""),
+            state=row.get("state", ""),
+            status_at=seconds(row.get("last_status_change")),
+            offered_at=seconds(row.get("last_offered_call")),
+            bridged_at=seconds(row.get("last_bridge_start")),
+            freed_at=seconds(row.get("last_bridge_end")),
+        )
+        for row in rows(answer, surplus=_DIAL_STRING)
+        if row.get("name")
+    ]
 
 
 def channel_count(answer: str) -> int:

@@ -1,12 +1,13 @@
 """What the Event Socket did not show: the switch is asked what it knows, and open calls are set right by it.
 
-The Event Socket repeats nothing, so after every connection, and every few minutes, queues, members and channels are
-read and compared with the calls that are open in the database:
+The Event Socket repeats nothing, so after every connection, and every few minutes, queues, members, agents and channels
+are read and compared with the calls that are open in the database, and with the events of agents:
 
 - a call whose channel is gone is closed. When and how it ended nobody saw: its end, its talk and, unless a person had
   answered, its disposition stay unknown until a record of the switch (a CDR document) tells them;
 - a caller in a queue, or with an agent, whom no event showed becomes a call, or the answer that was missed a leg;
-- a call that lives although nothing was heard of it for hours says so, so that it is not taken for a forgotten one.
+- a call that lives although nothing was heard of it for hours says so, so that it is not taken for a forgotten one;
+- a status or state of an agent that no event told is told (agents.py).
 
 Each is a record of the hub's own (model/inference.py) that depends on the call and on what the switch lists alone, so
 that two hubs write one; any record of the switch outranks it. mod_callcenter can list members as `Answered` for hours
@@ -30,11 +31,12 @@ from cdrhub.model.numbers import NumberPlan
 from cdrhub.model.update import MIN_TIME, bounded_key, storable
 from cdrhub.sources.base import Intake
 from cdrhub.sources.freeswitch import listings
+from cdrhub.sources.freeswitch.agents import RECONCILED, AgentsHeard
 from cdrhub.sources.freeswitch.calls import direct
 from cdrhub.sources.freeswitch.config import FreeSwitchConfig
 from cdrhub.sources.freeswitch.draft import Draft
 from cdrhub.sources.freeswitch.esl.errors import CommandFailed
-from cdrhub.sources.freeswitch.listings import IN_QUEUE, ListedChannel, ListingError, Member
+from cdrhub.sources.freeswitch.listings import IN_QUEUE, ListedAgent, ListedChannel, ListingError, Member
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +45,6 @@ CONFIRM_SECONDS = 3.0  #: in which an end that the switch just told may still co
 LIVING_AFTER = timedelta(hours=6)  #: of silence; a call that is not said to live is given up after 12 h (sweeper.py)
 MAX_CHANNELS = 2_000  #: listed in one answer: a few megabytes, read in one turn of the loop; more are asked one by one
 
-RECONCILED = "reconciled"  #: flag
 _END_INFERRED = "end_inferred"
 _UUID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:@-]{0,254}")  #: what can be an argument of a command
 _QUEUE = re.compile(r"[^\s|'\"\\]{1,255}")
@@ -58,12 +59,14 @@ class Commands(Protocol):
 
 @immutable
 class Seen:
-    """What the switch knows at one moment. `alive` and `gone` are the channels that it was asked about."""
+    """What the switch knows at one moment. `alive` and `gone` are the channels that it was asked about, `open_before`
+    the keys of the calls that were open when it listed the members."""
 
     members: tuple[Member, ...] = ()
     channels: tuple[ListedChannel, ...] = ()
     alive: frozenset[str] = frozenset()
     gone: frozenset[str] = frozenset()
+    open_before: frozenset[str] = frozenset()
 
 
 # -- pure --------------------------------------------------------------------------------------------------------------
@@ -83,13 +86,15 @@ def differences(
     queued = set()
     for member in seen.members:
         queued.add(member.session_uuid)
-        call = known.get(bounded_key(member.session_uuid))
+        key = bounded_key(member.session_uuid)
+        call = known.get(key)
+        missed = key not in seen.open_before if call is None else _answer_missed(call, member)
         if (
-            member.state in IN_QUEUE
+            missed
+            and member.state in IN_QUEUE
             and member.session_uuid in seen.alive
             and member.joined_at is not None
             and now - (member.bridged_at or member.joined_at) >= SILENCE
-            and (call is None or _answer_missed(call, member))
         ):
             found.append(queue_call(member, listed.get(member.session_uuid), plan))
     if every_call:
@@ -99,7 +104,7 @@ def differences(
             if channel.inbound
             and channel.call_uuid == channel.uuid
             and channel.uuid not in queued
-            and bounded_key(channel.uuid) not in known
+            and bounded_key(channel.uuid) not in known.keys() | seen.open_before
             and channel.created_at is not None
             and now - channel.created_at >= SILENCE
         ]
@@ -216,13 +221,22 @@ def _iso(at: datetime) -> str:
 
 
 async def reconcile(
-    commands: Commands, intake: Intake, *, config: FreeSwitchConfig, confirm_seconds: float = CONFIRM_SECONDS
+    commands: Commands,
+    intake: Intake,
+    *,
+    config: FreeSwitchConfig,
+    heard: AgentsHeard,
+    confirm_seconds: float = CONFIRM_SECONDS,
 ) -> None:
-    """Ask the switch and journal what differs. Raises NotConnected or CommandFailed when it does not answer,
-    StoreUnavailable or IntakeRefused when the hub cannot; what was journaled until then stands."""
+    """Ask the switch and journal what differs; `heard` is what the events of this connection said of agents. Raises
+    NotConnected or CommandFailed when the switch does not answer, StoreUnavailable or IntakeRefused when the hub
+    cannot; what was journaled until then stands."""
     switch = _Asked(commands, intake)
+    heard_before = heard.so_far()
+    agents = await switch.agents()
     members = await switch.members()
     await switch.list_channels()
+    open_before = frozenset(call.call_key for call in await intake.open_calls())
     suspects = await intake.open_calls(silent_for=SILENCE)
     await switch.ask_for([call.call_key for call in suspects])
     await switch.ask_for([member.session_uuid for member in members if member.state in IN_QUEUE])
@@ -232,6 +246,7 @@ async def reconcile(
         channels=tuple(switch.channels),
         alive=frozenset(switch.alive),
         gone=frozenset(switch.gone),
+        open_before=open_before,
     )
     now = datetime.now(UTC)
     silent = await intake.open_calls(silent_for=SILENCE)
@@ -246,6 +261,9 @@ async def reconcile(
     for inference in found:
         await intake.infer(inference)
         intake.count("reconciled")
+    for inference in heard.missed(agents, before=heard_before, now=now, silence=SILENCE):
+        await intake.infer(inference)
+        intake.count("agents_reconciled")
     for call in await intake.open_calls(silent_for=LIVING_AFTER):
         if call.call_key in seen.alive:
             await intake.infer(living(call, now=now))
@@ -282,6 +300,14 @@ class _Asked:
         except (CommandFailed, ListingError):
             self._intake.count("members_not_listed")
         return found
+
+    async def agents(self) -> list[ListedAgent]:
+        """All agents; none where mod_callcenter is not loaded."""
+        try:
+            return listings.agents(await self._commands.api("callcenter_config agent list"))
+        except (CommandFailed, ListingError):
+            self._intake.count("agents_not_listed")
+            return []
 
     async def list_channels(self) -> None:
         """All channels at once, where they are not too many."""

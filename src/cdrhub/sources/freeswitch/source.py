@@ -18,6 +18,7 @@ import structlog
 from cdrhub.errors import BackOff, CdrhubError, IntakeRefused, NotConnected
 from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.sources.base import Intake
+from cdrhub.sources.freeswitch.agents import AgentsHeard
 from cdrhub.sources.freeswitch.config import FreeSwitchConfig
 from cdrhub.sources.freeswitch.decode import CHANNEL_EVENTS, event_id_of
 from cdrhub.sources.freeswitch.esl.bridge import Bridge
@@ -111,6 +112,7 @@ class _Listening:
         self._linked = False
         self._pauses = 0
         self._foreign = 0
+        self._agents = AgentsHeard()
 
     async def run(self) -> None:
         """Hand over until the link is lost; ends in NotConnected. Cancelled, it drains; cancelled again, it drops what
@@ -196,6 +198,7 @@ class _Listening:
             else:
                 kept.append(body)
                 event_ids.append(event_id_of(headers))
+                self._agents.note(headers)
         for kind, number in left_out.items():
             self._intake.count(kind, number)
         return kept, event_ids
@@ -226,7 +229,7 @@ class _Listening:
         every = self._config.reconcile_every.total_seconds()
         while True:
             try:
-                await reconcile(self._bridge, self._intake, config=self._config)
+                await reconcile(self._bridge, self._intake, config=self._config, heard=self._agents)
                 pause = every
             except Exception as error:
                 # Whatever it is, the events go on: the next turn asks for the same things again.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from math import isinf
 from typing import Final
@@ -49,6 +50,12 @@ class Pace:
             except TimeoutError:
                 continue
         self._latest = max(self._latest, at)
+
+    async def rest(self, seconds: float) -> None:
+        """Wait for so many real seconds, or until it is told to finish."""
+        if seconds > 0 and not self.finishing:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), seconds)
 
     def finish(self) -> None:
         """Begin no new call, and wait for nothing."""

@@ -7,6 +7,7 @@ times to seconds still tells the same spans.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum, auto
@@ -122,6 +123,7 @@ class PlannedCall:
     ringing_at: datetime | None = None  #: the first phone rang: the customer's (outbound, campaign), or an agent's
     answered_at: datetime | None = None  #: a person on each side
     wrapped_up_at: datetime | None = None  #: the end of the after-call work of who had the call last
+    ordered: Mapping[str, str] | None = None  #: of a call that was ordered: what it gives back, in the system's names
 
     @property
     def agent(self) -> Agent | None:

@@ -10,13 +10,16 @@ import orjson
 import pytest
 
 from cdrhub.errors import IntakeRefused, NotConnected, StoreUnavailable
+from cdrhub.model.agent import AgentState
 from cdrhub.model.call import Call
 from cdrhub.model.fold import fold
 from cdrhub.model.inference import decode_inference, encode_inference
 from cdrhub.model.record import INFERENCE, RawRecord, digest_of
 from cdrhub.model.update import CallUpdate
+from cdrhub.sources.freeswitch.agents import AgentsHeard
 from cdrhub.sources.freeswitch.config import FreeSwitchConfig
 from cdrhub.sources.freeswitch.esl.errors import CommandFailed
+from cdrhub.sources.freeswitch.headers import PlainHeaders
 from cdrhub.sources.freeswitch.reconcile import LIVING_AFTER, MAX_CHANNELS, living, reconcile
 from support.freeswitch import RECEIVED, Switch, updated, updates_of
 from support.intake import RecordingIntake
@@ -28,6 +31,7 @@ COLUMNS = (
     "queue|instance_id|uuid|session_uuid|cid_number|cid_name|system_epoch|joined_epoch|rejoined_epoch|bridge_epoch"
     "|abandoned_epoch|base_score|skill_score|serving_agent|serving_system|state|score"
 )
+AGENT_COLUMNS = "name|contact|status|state|last_bridge_start|last_bridge_end|last_offered_call|last_status_change"
 LONG = timedelta(minutes=5)
 
 
@@ -38,6 +42,7 @@ class ScriptedSwitch:
         self.alive = set(alive)
         self.members = members
         self.channels: list[dict[str, str]] = []
+        self.agents: Sequence[str] = ()
         self.asked: list[str] = []
         self.refused: tuple[str, ...] = ()
         self.too_many = False
@@ -50,6 +55,8 @@ class ScriptedSwitch:
             return f"name|strategy\n{QUEUE}|ring-all\nbad name|x\n+OK\n"
         if command == f"callcenter_config queue list members {QUEUE}":
             return "\n".join([COLUMNS, *self.members, "+OK"]) if self.members else "+OK\n"
+        if command == "callcenter_config agent list":
+            return "\n".join([AGENT_COLUMNS, *self.agents, "+OK"]) if self.agents else "+OK\n"
         if command == "show channels count":
             return f"\n{MAX_CHANNELS + 1 if self.too_many else len(self.channels)} total.\n"
         if command == "show channels as json":
@@ -111,19 +118,21 @@ def told(intake: RecordingIntake) -> list[CallUpdate]:
 
 
 def inferred(inference: Any) -> CallUpdate:
-    body = encode_inference(inference)
-    update = decode_inference(
-        RawRecord(
-            source="pbx",
-            received_at=RECEIVED,
-            content_type=INFERENCE,
-            body=body,
-            digest=digest_of(body),
-            config_revision="1",
-        )
-    )
+    update = decode_inference(journaled(inference))
     assert isinstance(update, CallUpdate)
     return update
+
+
+def journaled(inference: Any) -> RawRecord:
+    body = encode_inference(inference)
+    return RawRecord(
+        source="pbx",
+        received_at=RECEIVED,
+        content_type=INFERENCE,
+        body=body,
+        digest=digest_of(body),
+        config_revision="1",
+    )
 
 
 def holding(*calls: Call, silent_for: timedelta = LONG) -> RecordingIntake:
@@ -134,7 +143,7 @@ def holding(*calls: Call, silent_for: timedelta = LONG) -> RecordingIntake:
 
 async def run(switch: ScriptedSwitch, intake: RecordingIntake, **config: Any) -> None:
     settings = FreeSwitchConfig(password="ClueCon", region="NL", **config)
-    await reconcile(switch, intake, config=settings, confirm_seconds=0)
+    await reconcile(switch, intake, config=settings, heard=AgentsHeard(), confirm_seconds=0)
 
 
 class TestCallsThatAreGone:
@@ -268,6 +277,19 @@ class TestCallsThatNobodyTold:
         await run(ScriptedSwitch(alive=[SESSION], members=[member("Answered", bridged=True)]), intake)
         assert intake.inferences == []
 
+    async def test_a_caller_whose_call_ends_while_the_switch_is_asked_was_not_missed(self) -> None:
+        intake = holding(fold(started()), silent_for=timedelta(seconds=1))
+
+        class Ending(ScriptedSwitch):
+            async def api(self, command: str) -> str:
+                answer = await super().api(command)
+                if command.startswith("uuid_exists"):
+                    intake.calls = []  # its last event came
+                return answer
+
+        await run(Ending(alive=[SESSION], members=[member()]), intake)
+        assert intake.inferences == []
+
     @pytest.mark.parametrize("state", ["Abandoned", "Unknown", ""])
     async def test_members_who_are_gone_are_no_calls(self, state: str) -> None:
         intake = RecordingIntake()
@@ -319,6 +341,96 @@ class TestCallsThatLive:
         assert len({encode_inference(living(call, now=now)) for now in moments}) == 3
 
 
+def listed(status: str, state: str, *, offered: int = 0, began: int = 0, ended: int = 0, set_at: int = 0) -> str:
+    """A row of `agent list`; seconds of the test's day, 0 for never."""
+    times = (Switch.second(at) if at else "0" for at in (began, ended, offered, set_at))
+    return "|".join((AGENT, "user/1001|odd", status, state, *times))
+
+
+def changed(status: str = "", state: str = "") -> PlainHeaders:
+    """The event that tells so."""
+    action, name, word = ("agent-status-change", "CC-Agent-Status", status)
+    if state:
+        action, name, word = ("agent-state-change", "CC-Agent-State", state)
+    return PlainHeaders(Switch().callcenter(action, {"CC-Agent": AGENT, name: word}, at=1))
+
+
+class TestAgents:
+    async def seen(self, row: str, *events: PlainHeaders) -> list[tuple[str, str, datetime | None, tuple[str, ...]]]:
+        """What one reconciliation tells of the agent in `row`, after these events."""
+        heard, intake, switch = AgentsHeard(), RecordingIntake(), ScriptedSwitch()
+        for event in events:
+            heard.note(event)
+        switch.agents = [row]
+        settings = FreeSwitchConfig(password="ClueCon")
+        for _ in range(2):  # the second one has nothing to add
+            await reconcile(switch, intake, config=settings, heard=heard, confirm_seconds=0)
+        states = [state_inferred(inference) for inference in intake.inferences]
+        assert intake.counts["agents_reconciled"] == len(states)
+        assert {state.agent_id for state in states} <= {AGENT}
+        return [(state.kind.value, state.state_raw, state.at, state.flags) for state in states]
+
+    @pytest.mark.parametrize(
+        ("row", "state_at"),
+        [
+            (listed("Available", "In a queue call", set_at=10, offered=20, began=30), 30),
+            (listed("Available", "Waiting", set_at=10, offered=20, began=30, ended=40), 40),
+            (listed("Available", "Receiving", set_at=10, offered=50, began=30, ended=40), 50),
+            # Offered a call since the last one ended, and waiting again: when he stopped ringing is not listed.
+            (listed("Available", "Waiting", set_at=10, offered=50, began=30, ended=40), None),
+        ],
+    )
+    async def test_what_no_event_told(self, row: str, state_at: int | None) -> None:
+        state = row.split("|")[4]
+        assert await self.seen(row) == [
+            ("status", "Available", Switch.moment(10), ("reconciled",)),
+            ("state", state, None if state_at is None else Switch.moment(state_at), ("reconciled",)),
+        ]
+
+    async def test_what_an_event_told_is_not_told_again(self) -> None:
+        row = listed("On Break", "Waiting", set_at=10, ended=9)
+        assert await self.seen(row, changed(status="On Break"), changed(state="Waiting")) == []
+        only_the_break = await self.seen(row, changed(status="Available"), changed(state="Waiting"))
+        assert [said[:3] for said in only_the_break] == [("status", "On Break", Switch.moment(10))]
+
+    async def test_an_agent_of_whom_the_file_alone_tells_says_nothing(self) -> None:
+        assert await self.seen(listed("Available", "Waiting")) == []
+
+    async def test_a_change_of_this_moment_will_be_told_by_its_event(self) -> None:
+        now = str(int(datetime.now(UTC).timestamp()))
+        assert await self.seen(listed("On Break", "Waiting", set_at=10).replace(Switch.second(10), now)) == []
+
+    async def test_who_changes_while_the_switch_is_asked_is_left_to_the_events(self) -> None:
+        heard, intake = AgentsHeard(), RecordingIntake()
+
+        class Changing(ScriptedSwitch):
+            async def api(self, command: str) -> str:
+                if command == "show channels count":
+                    heard.note(changed(status="Logged Out"))
+                return await super().api(command)
+
+        switch = Changing()
+        switch.agents = [listed("Available", "", set_at=10)]
+        await reconcile(switch, intake, config=FreeSwitchConfig(password="x"), heard=heard, confirm_seconds=0)
+        assert intake.inferences == []
+
+    async def test_the_same_state_of_another_time_is_another_record(self) -> None:
+        bodies = set()
+        for offered in (50, 60, 60):
+            switch, intake = ScriptedSwitch(), RecordingIntake()
+            switch.agents = [listed("Available", "Waiting", set_at=10, offered=offered, ended=40)]
+            await run(switch, intake)
+            bodies |= {encode_inference(said) for said in intake.inferences if said["kind"] == "state"}
+        assert len(bodies) == 2
+
+
+def state_inferred(inference: Any) -> AgentState:
+    """A state of an agent, as the pipeline decodes it."""
+    state = decode_inference(journaled(inference))
+    assert isinstance(state, AgentState)
+    return state
+
+
 class TestASwitchThatAnswersInPart:
     async def test_without_mod_callcenter_channels_are_asked_all_the_same(self) -> None:
         intake = holding(fold(started()))
@@ -326,7 +438,7 @@ class TestASwitchThatAnswersInPart:
         switch.refused = ("callcenter_config",)
         await run(switch, intake)
         assert [update.kind for update in told(intake)] == ["inference.channel_gone"]
-        assert intake.counts["members_not_listed"] == 1
+        assert intake.counts["members_not_listed"] == intake.counts["agents_not_listed"] == 1
 
     async def test_more_channels_than_fit_into_an_answer_are_asked_one_by_one(self) -> None:
         intake = holding(fold(started()))

@@ -37,6 +37,8 @@ CAMPAIGN_ID: Final = "10"
 DIALLING_AGENTS: Final = 8001  #: agent number of the first of those who work for campaigns; as many as are needed
 SUPERVISOR: Final = "6999"  #: phone of the person whom agents consult
 
+USERDATA: Final = "userdata"
+AGENT_PREFIX: Final = "7"  #: makes the number of an agent out of the extension
 REPEATED: Final = 0.03  #: share of events that come twice, byte for byte
 LATE: Final = 0.06  #: share of events that come some seconds late, behind younger ones
 LATE_SECONDS: Final = 4
@@ -177,9 +179,11 @@ class Team:
     def _outgoing(self, call: PlannedCall, customer: Number) -> _Story:
         picked_up = call.connected_at  # asterCC does not know a machine from a person
         if call.caller is not None:
-            desk = _Desk(agent=f"7{call.caller.extension}", phone=call.caller.extension)
+            desk = _Desk(agent=AGENT_PREFIX + call.caller.extension, phone=call.caller.extension)
         else:
             desk = self._campaign_agent(call)
+        if call.ordered is not None and call.disposition is Disposition.CANCELLED:
+            return self._not_picked_up(call, customer, desk)
         number, trunk = customer.dialled, f"SIP/trunk1-{call.number:08x}"
 
         def of_callee(at: datetime, event: str, *, first: str = "") -> _Event:
@@ -225,6 +229,25 @@ class Team:
         entry = self._entry(call, columns, desk=desk, answered_at=picked_up, people=tuple(people))
         return events, entry, desk
 
+    def _not_picked_up(self, call: PlannedCall, customer: Number, desk: _Desk) -> _Story:
+        """An ordered call whose agent did not pick up: two events of the agent's phone, and the customer never rang."""
+        events = [
+            self._of_agent(desk, call.started_at, "ringing", call),
+            self._of_agent(desk, call.ended_at, "hangup", call),
+        ]
+        columns: dict[str, Expected] = {
+            "caller_number": desk.phone,
+            "callee_number": customer.dialled,
+            "external_number": customer.e164,
+            "dialed_number": None,
+            "disposition": Disposition.NOT_DIALLED,
+            "started_at": _whole(call.started_at),
+            "duration_seconds": call.duration_seconds,
+            "contact_ref": _reference(call),
+        }
+        people = (Person(role=Role.AGENT, agent_id=desk.agent, outcome=Outcome.NO_ANSWER),)
+        return events, self._entry(call, columns, desk=desk, answered_at=None, people=people), None
+
     def _entry(
         self,
         call: PlannedCall,
@@ -245,7 +268,7 @@ class Team:
                 "agent_name": None,
                 "queue": None,
                 "team": ORGANISATION,
-                "campaign": CAMPAIGN_ID if call.contact is not None else None,
+                "campaign": CAMPAIGN_ID if _of_campaign(call) else None,
                 "answered_at": _whole(answered_at) if answered_at is not None else None,
                 "ended_at": _whole(call.ended_at),
                 "talk_seconds": seconds(answered_at, call.ended_at) if answered_at is not None else 0,
@@ -298,15 +321,15 @@ class Team:
             "didnumber": call.line.dialled if direction == "dialin" else "",
             "sessionid": session,
             "AgentTeamId": "31",
-            "modeltype": "Campaign" if call.contact is not None else "BusinessApp",
-            "model_id": CAMPAIGN_ID if call.contact is not None else "1",
+            "modeltype": "Campaign" if _of_campaign(call) else "BusinessApp",
+            "model_id": CAMPAIGN_ID if _of_campaign(call) else "1",
             "AgentGroupId": self._group(call),
             "calltype": direction,
             "from": direction,
             "orgidentity": ORGANISATION,
         }
         reference = _reference(call)
-        return said | ({"userdata": reference} if reference else {})
+        return said | ({USERDATA: reference} if reference else {})
 
     def _pushed(self, events: Iterable[_Event], common: Mapping[str, str]) -> list[Due[Push]]:
         """Each event as it arrives: some late, some twice."""
@@ -387,7 +410,7 @@ class Team:
 
 
 def _desk(attempt: Attempt) -> _Desk:
-    return _Desk(agent=f"7{attempt.agent.extension}", phone=attempt.agent.extension)
+    return _Desk(agent=AGENT_PREFIX + attempt.agent.extension, phone=attempt.agent.extension)
 
 
 def _spelled(call: PlannedCall, customer: Number) -> str:
@@ -398,7 +421,13 @@ def _spelled(call: PlannedCall, customer: Number) -> str:
 
 def _reference(call: PlannedCall) -> str | None:
     """`userdata`, which the vendor gives back for campaigns."""
+    if call.ordered is not None:
+        return call.ordered.get(USERDATA)
     return f"{call.contact.ref}-{call.position + 1}" if call.contact is not None else None
+
+
+def _of_campaign(call: PlannedCall) -> bool:
+    return call.contact is not None or bool(call.ordered)
 
 
 def _unique(event: _Event, session: str) -> str:

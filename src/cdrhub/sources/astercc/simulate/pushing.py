@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
 import aiohttp
 
 from cdrhub.sources.astercc.simulate.events import Push, Team
+from cdrhub.sources.astercc.simulate.makecall import PATH, MakeCall
+from cdrhub.sources.simulation.dialled import Ordered, Ordering, taking_orders
 from cdrhub.sources.simulation.ledger import Sent
-from cdrhub.sources.simulation.simulation import Simulation
+from cdrhub.sources.simulation.simulation import Due, Simulation
 
 ANSWER_SECONDS: Final = 5.0  #: that asterCC waits for an answer
 CONNECTIONS: Final = 8
@@ -33,10 +35,12 @@ async def simulate(
     timezone: str = "UTC",
     broken: float = 0.0,
     connections: int = CONNECTIONS,
+    ordering: Ordering | None = None,
 ) -> None:
     """Push what the simulated centre makes to `url`, until it is over.
 
-    A call's entry goes into the ledger when its last event leaves, acknowledged or not: what the hub did not take is
+    With `ordering` MAKECALL is there as long as the centre works, and calls that are ordered are pushed as well. A
+    call's entry goes into the ledger when its last event leaves, acknowledged or not: what the hub did not take is
     missing there. `timezone` and `broken` are those of `Team`. Cancelling drops what is under way.
     """
     sent = simulation.sent
@@ -45,16 +49,34 @@ async def simulate(
     queue: asyncio.Queue[Push] = asyncio.Queue(maxsize=connections)
     async with _client(connections) as client, asyncio.TaskGroup() as tasks:
         workers = [tasks.create_task(_work(queue, client=client, url=url, sent=sent)) for _ in range(connections)]
-        async for due in simulation.play(team.render):
+
+        async def push(due: Due[Push]) -> None:
             await queue.put(due.what)
             sent.records += 1
             sent.repeated += due.what.repeated
             sent.broken += due.what.broken
             sent.silent += due.what.silent
             simulation.settle(due)
+
+        async with _ordered(simulation, team, ordering, push=push):
+            async for due in simulation.play(team.render):
+                await push(due)
         await queue.join()
         for worker in workers:
             worker.cancel()
+
+
+@asynccontextmanager
+async def _ordered(
+    simulation: Simulation, team: Team, ordering: Ordering | None, *, push: Callable[[Due[Push]], Awaitable[None]]
+) -> AsyncIterator[None]:
+    """Take orders, where they are to be taken; at the end of the block the last ordered calls end."""
+    if ordering is None:
+        yield
+        return
+    ordered = Ordered(simulation, ordering, render=team.render, send=push)
+    async with taking_orders(ordered, PATH, MakeCall(ordered).handle):
+        yield
 
 
 @asynccontextmanager

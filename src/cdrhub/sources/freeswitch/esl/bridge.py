@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from cdrhub.errors import NotConnected
 from cdrhub.sources.freeswitch.esl.commands import COMMAND_SECONDS, api_line, bgapi_line, successful
+from cdrhub.sources.freeswitch.esl.errors import NotSent
 from cdrhub.sources.freeswitch.esl.handoff import MAX_BYTES, MAX_EVENTS, Handoff, Heard
 
 if TYPE_CHECKING:
@@ -142,8 +143,9 @@ class Bridge:
         """The answer to `api <command>`, e.g. `show channels as json`; one command at a time is under way.
         `timeout` (seconds) begins when it is sent.
 
-        Raises CommandRefused for a command with a line break, CommandFailed for an answer `-ERR …`, NotConnected
-        when there was no answer: then the switch may have carried it out all the same. It is never sent twice.
+        Raises CommandRefused for a command with a line break, CommandFailed for an answer `-ERR …`, NotSent where
+        there is no link to send it on, NotConnected when it was sent and not answered: then the switch may have
+        carried it out all the same. It is never sent twice.
         """
         return successful(await self._ask(api_line(command), timeout))
 
@@ -156,7 +158,7 @@ class Bridge:
         answer: Future[str] = Future()
         with self._lock:
             if self._link is None or self._stopping:
-                raise NotConnected("there is no link to the switch")
+                raise NotSent("there is no link to the switch")
             self._waiting.add(answer)
             self._link.post(self._link.command, line, timeout, answer)
         try:

@@ -3,6 +3,7 @@
 ::
 
     NotConnected           the link is down
+    ├── NotSent            and the command has not left
     ├── OutOfStep          what arrives is no stream of frames
     └── WentSilent         nothing was heard for longer than the switch's heartbeat allows; knows since when
     CdrhubError
@@ -18,6 +19,10 @@ from datetime import datetime
 from cdrhub.errors import CdrhubError, NotConnected
 
 MAX_SHOWN = 200  #: characters of the switch's words in an error's message
+
+
+class NotSent(NotConnected):
+    """There is no link to the switch, so that a command has not left: the switch has not carried it out."""
 
 
 class OutOfStep(NotConnected):

@@ -17,6 +17,7 @@ from gevent.pool import Group
 
 from cdrhub.errors import NotConnected
 from cdrhub.sources.freeswitch.esl.client import Address, EventSocketClient
+from cdrhub.sources.freeswitch.esl.errors import NotSent
 from cdrhub.sources.freeswitch.esl.frames import MAX_ANSWER_BYTES
 from cdrhub.sources.freeswitch.esl.handoff import Handoff, Heard
 from cdrhub.sources.freeswitch.headers import MAX_EVENT_BYTES
@@ -132,7 +133,7 @@ class Link:
             answer.set_result(reply.data)
 
     def _commanding(self) -> EventSocketClient:
-        """The connection for commands, made anew if it is gone."""
+        """The connection for commands, made anew if it is gone. Raises NotSent, or Refused."""
         if self._commands is None or not self._commands.connected:
             commands = EventSocketClient(
                 self._addresses,
@@ -143,7 +144,10 @@ class Link:
                 heard=Heard(),
             )
             self._commands = commands
-            commands.connect()
+            try:
+                commands.connect()
+            except NotConnected as error:
+                raise NotSent(str(error)) from error
         return self._commands
 
 

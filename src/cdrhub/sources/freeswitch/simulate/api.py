@@ -1,14 +1,17 @@
 """API commands of the simulated switch: what it is asked, and the calls that it is asked to place.
 
 `api` answers on the connection, for `originate` when the first phone was picked up or not; `bgapi` answers by an event
-BACKGROUND_JOB. Calls run by the simulation's clock. An unknown command is answered as the real one does.
+BACKGROUND_JOB. Calls that are asked for happen in real time, whatever the speed of the simulation is: whoever asked
+takes what is told of another day for old news. Only a simulation that waits for nothing does not wait for them either.
+An unknown command is answered as the real one does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from datetime import timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
+from math import isinf
 from typing import Final
 
 from cdrhub.sources.freeswitch.simulate import clicks
@@ -126,7 +129,7 @@ class Commands:
                 job=job,
                 fate=self._fate(asked.customer),
                 agent_name=asked.extension,
-                at=self._simulation.pace.now(),
+                at=self._now(),
                 talk=timedelta(seconds=self._chance.randint(*TALK_SECONDS)),
             )
             render = clicks.agent_click if asked.agent_first else clicks.customer_click
@@ -138,13 +141,24 @@ class Commands:
 
     async def _play(self, happenings: list[Happening], entry: Entry, answer: asyncio.Future[str] | None) -> None:
         for happening in happenings:
-            await self._simulation.pace.until(happening.at)
+            await self._until(happening.at)
             if answer is not None and happening.shape == _JOB_SHAPE:
                 if not answer.done():
                     answer.set_result(happening.body)
                 continue
             self._switch.fire(happening)
         self._simulation.settle(Due(at=happenings[-1].at, what=happenings[-1], entry=entry))
+
+    def _now(self) -> datetime:
+        pace = self._simulation.pace
+        return pace.now() if isinf(pace.speed) else datetime.now(UTC)
+
+    async def _until(self, at: datetime) -> None:
+        pace = self._simulation.pace
+        if isinf(pace.speed):
+            await pace.until(at)
+        else:
+            await pace.rest((at - datetime.now(UTC)).total_seconds())
 
     def _tell(self, job: Job, result: str, answer: asyncio.Future[str] | None) -> None:
         if answer is not None:
@@ -153,5 +167,4 @@ class Commands:
             self._result(job, result)
 
     def _result(self, job: Job, result: str) -> None:
-        at = self._simulation.pace.now()
-        self._switch.fire(Happening(at=at, shape=_JOB_SHAPE, fields=job.fields(result), body=result))
+        self._switch.fire(Happening(at=self._now(), shape=_JOB_SHAPE, fields=job.fields(result), body=result))

@@ -21,6 +21,7 @@ from cdrhub.sources.simulation.planned import Agent, Queue
 SYSTEM: Final = "single_box"
 
 WAITING: Final = frozenset({"Waiting", "Trying"})
+_IN_CALL: Final = "In a queue call"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -103,16 +104,18 @@ class Member:
 
 @dataclass(kw_only=True, slots=True)
 class LiveAgent:
-    """An agent of mod_callcenter."""
+    """An agent of mod_callcenter. Times are whole seconds since 1970, 0 for never."""
 
     name: str
     extension: str
     queues: tuple[str, ...]
     status: str = "Available"
     state: str = "Waiting"
-    since: str = "0"
     answered: int = 0
+    last_status_change: str = "0"
     last_offered: str = "0"
+    last_bridge_start: str = "0"
+    last_bridge_end: str = "0"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -213,9 +216,15 @@ class Switch:
             case "member-queue-end" if member is not None:
                 del self.members[member.uuid]
             case "agent-state-change" if agent is not None:
-                agent.state, agent.since = event.get("CC-Agent-State"), str(microseconds(happening.at) // 1_000_000)
+                second, before = str(microseconds(happening.at) // 1_000_000), agent.state
+                agent.state = event.get("CC-Agent-State")
+                if agent.state == _IN_CALL:
+                    agent.last_bridge_start = second
+                elif before == _IN_CALL:
+                    agent.last_bridge_end = second
             case "agent-status-change" if agent is not None:
                 agent.status = event.get("CC-Agent-Status")
+                agent.last_status_change = str(microseconds(happening.at) // 1_000_000)
 
     def _joined(self, event: Event, *, resumed: bool) -> None:
         joined = event.get("variable_cc_queue_joined_epoch")
@@ -307,10 +316,10 @@ class Switch:
                 "reject_delay_time": "10",
                 "busy_delay_time": "10",
                 "no_answer_delay_time": "10",
-                "last_bridge_start": "0",
-                "last_bridge_end": "0",
+                "last_bridge_start": agent.last_bridge_start,
+                "last_bridge_end": agent.last_bridge_end,
                 "last_offered_call": agent.last_offered,
-                "last_status_change": agent.since,
+                "last_status_change": agent.last_status_change,
                 "no_answer_count": "0",
                 "calls_answered": str(agent.answered),
                 "talk_time": "0",

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Final
 
+from cdrhub.sources.simulation.dialled import Ordered, Ordering, taking_orders
 from cdrhub.sources.simulation.pace import Pace
-from cdrhub.sources.simulation.simulation import Simulation
-from cdrhub.sources.threecx.simulate.lines import PBX
+from cdrhub.sources.simulation.simulation import Due, Simulation
+from cdrhub.sources.threecx.simulate.callcontrol import PATH, CallControl
+from cdrhub.sources.threecx.simulate.lines import PBX, Line
 
 RECONNECT_SECONDS: Final = 0.4  #: a real PBX is back this long after its peer closed
 
@@ -25,28 +29,51 @@ async def simulate(
     port: int,
     trouble: Callable[[OSError | None], None] = lambda _: None,
     wait: bool = True,
+    ordering: Ordering | None = None,
 ) -> None:
-    """Write the lines of `simulation` to a listening hub over one held connection, until it is over.
+    """Write the lines of `simulation` to a listening hub over one held connection, until it is over. With `ordering`
+    the Call Control API is there as long as the centre works, and the lines of calls that are ordered come as well.
 
     Comes back RECONNECT_SECONDS after the hub closed; what was being written then is lost, as on a real PBX, and what
     comes due meanwhile is written afterwards. `trouble` is told why there is no connection (None: the hub closed it).
     Unless it is to `wait` for a hub that was never there, OSError where the first connection cannot be made.
     """
     sent, line = simulation.sent, _Connection(host, port, trouble, wait=wait)
+
+    async def send(due: Due[Line]) -> bool:
+        for item in pbx.written(due):
+            if not await line.write(item.what.body, simulation.pace):
+                return False
+            sent.records += 1
+            sent.repeated += item.what.repeated
+            sent.broken += item.what.broken
+            simulation.settle(item)
+        return True
+
     try:
         if not await line.write(b"", simulation.pace):  # a real one connects before it has anything to say
             return
-        async for due in simulation.play(pbx.render):
-            for item in pbx.written(due):
-                if not await line.write(item.what.body, simulation.pace):
+        async with _controlled(simulation, pbx, ordering, send=send):
+            async for due in simulation.play(pbx.render):
+                if not await send(due):
                     return
-                sent.records += 1
-                sent.repeated += item.what.repeated
-                sent.broken += item.what.broken
-                simulation.settle(item)
     finally:
         sent.last_error = line.last_error
         await line.close()
+
+
+@asynccontextmanager
+async def _controlled(
+    simulation: Simulation, pbx: PBX, ordering: Ordering | None, *, send: Callable[[Due[Line]], Awaitable[object]]
+) -> AsyncIterator[None]:
+    """Take orders, where they are to be taken; at the end of the block the last ordered calls end."""
+    if ordering is None:
+        yield
+        return
+    at_root = replace(ordering, ready=lambda address: ordering.ready(address.removesuffix(PATH)))
+    ordered = Ordered(simulation, at_root, render=pbx.render, send=send)
+    async with taking_orders(ordered, PATH, CallControl(ordered).handle):
+        yield
 
 
 class _Connection:
@@ -56,11 +83,16 @@ class _Connection:
         self._host, self._port = host, port
         self._trouble = trouble
         self._try_again = wait  #: always, once there was a connection
+        self._turn = asyncio.Lock()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self.last_error = ""
 
     async def write(self, body: bytes, pace: Pace) -> bool:
         """Write `body`; False where that was impossible until the simulation was to finish."""
+        async with self._turn:
+            return await self._written(body, pace)
+
+    async def _written(self, body: bytes, pace: Pace) -> bool:
         while True:
             if self._streams is not None and self._streams[0].at_eof():
                 self._told(None)

@@ -38,6 +38,7 @@ COMPLETED: Final = 0.05  #: share of CDRs that come again with more fields
 COMPLETED_SECONDS: Final = 20  #: after the end of the call
 FORWARDED: Final = 0.15  #: share of direct, answered calls that an agent takes on a mobile phone
 CLICKED: Final = 0.4  #: share of the agents' calls that were started by a click
+SIP_CODE: Final = "SIPSIP"  #: begins the code of every extension of the account
 FORMATS: Final = (Format.JSON, Format.FORM, Format.XMLRPC)
 FORMAT_SHARES: Final = (70, 15, 15)
 
@@ -91,7 +92,8 @@ class Account:
             case Course.MENU:
                 told = [self._menu(call)]
             case Course.OUTBOUND:
-                told = [self._click(call) if self._chance.random() < CLICKED else self._outgoing(call)]
+                clicked = call.ordered is not None or self._chance.random() < CLICKED
+                told = [self._click(call) if clicked else self._outgoing(call)]
             case Course.INTERNAL | Course.CAMPAIGN:
                 return []
         if _is_blind(call):
@@ -282,11 +284,15 @@ class Account:
         return _told(call, [cdr], columns, people, at=call.ended_at, status=status)
 
     def _click(self, call: PlannedCall) -> _Told:
-        """A call that a click started: the agent's phone rings for a second, then the customer's. An agent who gives
-        up never picked up, so the customer is not dialled."""
+        """A call that a click started, or an order: the agent's phone rings for a second, then the customer's. An agent
+        who gives up never picked up, so the customer is not dialled."""
         agent, customer = given(call.caller), given(call.customer)
-        first, second = self._chance.choice(_CLICKS)
-        custom = {"var_case": f"C-{call.number}", "var_attempt": "1"}
+        custom: Mapping[str, str]
+        if call.ordered is not None:
+            (first, second), custom = _CLICKS[0], call.ordered
+        else:
+            first, second = self._chance.choice(_CLICKS)
+            custom = {"var_case": f"C-{call.number}", "var_attempt": "1"}
         rung = 1
         dialled_at = call.started_at + timedelta(seconds=rung)
         opened: dict[str, Any] = {"caller": call.line.dialled, "target": _code(agent), "CustomData": custom}
@@ -354,14 +360,14 @@ class Account:
             target=_code(transfer.to),
             duration=talk,
             dialtime=ring,
-            OriginalIvrUniqueID=_key(call),
+            OriginalIvrUniqueID=key_of(call),
             **_agent(transfer.to, side="targetextension"),
         )
-        cdr["ivruniqueid"] = f"{_key(call)}x"
+        cdr["ivruniqueid"] = f"{key_of(call)}x"
         columns: dict[str, Expected] = {
             "direction": Direction.INTERNAL,
             "external_number": None,
-            "linked_key": _key(call),
+            "linked_key": key_of(call),
             "started_at": to_second(transfer.at),
             "ring_seconds": ring,
             "answered_at": to_second(transfer.answered_at),
@@ -390,7 +396,7 @@ def _cdr(call: PlannedCall, kind: str, status: str, *, after: int = 0, **said: A
         "target": "",
         "time": int(call.started_at.timestamp()) + after,
         "duration": 0,
-        "ivruniqueid": _key(call),
+        "ivruniqueid": key_of(call),
         "type": kind,
         "status": status,
         "targetextension": "",
@@ -424,10 +430,10 @@ def _told(
         "state": State.ENDED,
         "disposition": Disposition.BUSY if status == "BUSY" else call.disposition,
         "started_at": to_second(call.started_at),
-        "linked_key": _key(call),
+        "linked_key": key_of(call),
         "external_number": None if customer is None else customer.e164,
     }
-    entry = Entry(system=SYSTEM, call_key=_key(call), columns={**common, **columns}, people=tuple(people))
+    entry = Entry(system=SYSTEM, call_key=key_of(call), columns={**common, **columns}, people=tuple(people))
     return _Told(at=at, cdrs=cdrs, entry=entry)
 
 
@@ -444,12 +450,13 @@ def _is_blind(call: PlannedCall) -> bool:
     return call.transfer is not None and call.transfer.kind is TransferKind.BLIND
 
 
-def _key(call: PlannedCall) -> str:
+def key_of(call: PlannedCall) -> str:
+    """The `ivruniqueid` of a call, in Click2Call's answer `CALLID`."""
     return f"{call.started_at:%Y%m%d%H%M%S%f}"[:17] + f"{call.number:08x}"
 
 
 def _code(agent: Agent) -> str:
-    return f"SIPSIP{agent.extension}"
+    return SIP_CODE + agent.extension
 
 
 def _agent(agent: Agent | None, *, side: str) -> dict[str, Any]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
 import aiohttp
 
+from cdrhub.sources.simulation.dialled import Ordered, Ordering, taking_orders
 from cdrhub.sources.simulation.ledger import Sent
 from cdrhub.sources.simulation.simulation import Due, Simulation
 from cdrhub.sources.voicenter.simulate.account import Account, Push
+from cdrhub.sources.voicenter.simulate.clicks import PATH, Click2Call
 
 SENDS: Final = 5  #: attempts at one push
 RESEND_SECONDS: Final = 1.0
@@ -35,8 +37,11 @@ async def simulate(
     url: str,
     connections: int = CONNECTIONS,
     resend_seconds: float = RESEND_SECONDS,
+    ordering: Ordering | None = None,
 ) -> None:
     """Push what the simulated centre makes to `url`, until it is over and every push was answered or given up.
+
+    With `ordering` Click2Call is there as long as the centre works, and calls that are ordered are pushed as well.
 
     A push counts as acknowledged once it is answered, also with "not understood": then the receiver keeps it. The
     entry of a call goes into the ledger whether its pushes were acknowledged or not.
@@ -49,13 +54,31 @@ async def simulate(
             tasks.create_task(_work(queue, client=client, url=url, sent=sent, resend_seconds=resend_seconds))
             for _ in range(connections)
         ]
-        async for due in simulation.play(account.render):
+
+        async def push(due: Due[Push]) -> None:
             await queue.put(due.what)
             _count(sent, due)
             simulation.settle(due)
+
+        async with _clicked(simulation, account, ordering, push=push):
+            async for due in simulation.play(account.render):
+                await push(due)
         await queue.join()
         for worker in workers:
             worker.cancel()
+
+
+@asynccontextmanager
+async def _clicked(
+    simulation: Simulation, account: Account, ordering: Ordering | None, *, push: Callable[[Due[Push]], Awaitable[None]]
+) -> AsyncIterator[None]:
+    """Take orders, where they are to be taken; at the end of the block the last ordered calls end."""
+    if ordering is None:
+        yield
+        return
+    ordered = Ordered(simulation, ordering, render=account.render, send=push)
+    async with taking_orders(ordered, PATH, Click2Call(ordered).handle):
+        yield
 
 
 def _count(sent: Sent, due: Due[Push]) -> None:

@@ -1,0 +1,35 @@
+"""A bell that one task waits for, at most for a time: news within the process, without a queue."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from cdrhub.store.engine import Database
+
+LOOK_SECONDS = 0.2  #: between two looks at what other hubs did
+LOOK_ALONE_SECONDS = 1.0  #: the same where there is no other hub, but commands of people
+
+
+class Bell:
+    """Rung by anybody, as often as they like. A ring before the wait is kept, so that what happens between looking and
+    waiting is not missed."""
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """There is news."""
+        self._rung.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Until it is rung, or for `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
+        self._rung.clear()
+
+
+def look_seconds(database: Database) -> float:
+    """How long to wait for a bell before looking without one: others that share the database ring none here."""
+    return LOOK_ALONE_SECONDS if database.kind == "sqlite" else LOOK_SECONDS

@@ -1,0 +1,101 @@
+"""One signed request to one endpoint, by Standard Webhooks: https://github.com/standard-webhooks/standard-webhooks.
+
+`webhook-id` is the event's id, the same at every attempt: the receiver's key for duplicates. `webhook-timestamp` is of
+this attempt. `webhook-signature` holds one signature for each secret, the newest first, so that secrets can be changed
+under load. Redirects are not followed, private addresses not connected to unless allowed, and of an answer no more is
+read than keeps the connection usable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, TCPConnector, hdrs
+
+from cdrhub import __version__
+from cdrhub.broadcast.health import Answer
+from cdrhub.private_addresses import PublicResolver, leads_inside
+from cdrhub.webhook_secrets import signer
+
+REQUEST_SECONDS = 20.0  #: until the answer is there (Standard Webhooks: 15 to 30 s)
+CONNECT_SECONDS = 10.0
+MAX_ANSWER_BYTES = 16_384  #: a longer answer costs its connection
+MAX_ERROR = 300  #: characters kept of why a request failed
+MEDIA_TYPE = "application/cloudevents+json; charset=utf-8"
+
+
+class Poster:
+    """The client of one endpoint: a slow one holds up its own connections only."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        secrets: Sequence[str],
+        allow_private: bool,
+        connections: int,
+        seconds: float = REQUEST_SECONDS,
+    ) -> None:
+        self._url = url
+        self._signers = [signer(secret) for secret in secrets]
+        self._inside = not allow_private and leads_inside(url)
+        self._session = ClientSession(
+            connector=TCPConnector(limit=connections, resolver=None if allow_private else PublicResolver()),
+            timeout=ClientTimeout(total=seconds, sock_connect=min(CONNECT_SECONDS, seconds)),
+            auto_decompress=False,
+            headers={hdrs.CONTENT_TYPE: MEDIA_TYPE, hdrs.USER_AGENT: f"cdrhub/{__version__}"},
+        )
+
+    async def post(self, body: bytes, *, event_id: str) -> Answer:
+        """Send `body`; what came back. Raises nothing that a network or a receiver can bring about."""
+        if self._inside:
+            return Answer(status=None, error="the address is private; `allow_private = true` permits it")
+        now = datetime.now(UTC)
+        text = body.decode()
+        headers = {
+            "webhook-id": event_id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": " ".join(one.sign(event_id, now, text) for one in self._signers),
+        }
+        try:
+            async with self._session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
+                await _finish(response)
+                return Answer(
+                    status=response.status,
+                    error="" if response.ok else f"HTTP {response.status} {response.reason or ''}"[:MAX_ERROR].strip(),
+                    retry_after=retry_after(response.headers.get(hdrs.RETRY_AFTER), now=datetime.now(UTC)),
+                )
+        except TimeoutError:
+            return Answer(status=None, error="no answer in time")
+        except (ClientError, OSError, ValueError) as error:
+            said = " ".join(str(error).split()) or type(error).__name__
+            return Answer(status=None, error=said[:MAX_ERROR])
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._session.close()
+        await asyncio.sleep(0)  # the transports say goodbye in the next turn of the loop
+
+
+async def _finish(response: ClientResponse) -> None:
+    """Read what little an answer holds, so that its connection can be used again."""
+    read = 0
+    while read <= MAX_ANSWER_BYTES and (piece := await response.content.read(MAX_ANSWER_BYTES)):
+        read += len(piece)
+
+
+def retry_after(value: str | None, *, now: datetime) -> timedelta | None:
+    """What a Retry-After header asks for (RFC 9110, 10.2.3): seconds or a date; None if it says neither."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return timedelta(seconds=min(int(text[:9]), 10**6))
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return max(moment.replace(tzinfo=moment.tzinfo or UTC) - now, timedelta(0))

@@ -1,0 +1,439 @@
+"""Delivers the log to one endpoint: in order per call, several calls at once, until it is taken.
+
+One worker per endpoint, with connections of its own: an endpoint that hangs or fails delays nobody else. A lease makes
+one hub at a time the one that delivers. Its cursor says up to where everything was taken, set aside or not wanted; it
+is written now and then, so that after a crash a few events are sent again, with the ids they had. While the endpoint
+fails only its oldest event is sent, by the schedule in `health.py`; the events wait in the log, which costs nothing.
+
+An event that the receiver refuses for itself (4xx) gets a row in `deliveries` and holds nothing up. Many of them in a
+row, with no other answer in between, are a failure of the endpoint: nobody changes a URL to lose a day's events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from cdrhub.broadcast import deliveries as rows
+from cdrhub.broadcast.bell import Bell
+from cdrhub.broadcast.deliveries import Delivery, DeliveryState
+from cdrhub.broadcast.endpoint import Endpoint
+from cdrhub.broadcast.events import Event
+from cdrhub.broadcast.health import Answer, EndpointState, Health, Verdict, after_failure, after_success
+from cdrhub.broadcast.log import EventLog
+from cdrhub.broadcast.posting import REQUEST_SECONDS, Poster
+from cdrhub.broadcast.render import event_id, rendered
+from cdrhub.errors import StoreUnavailable
+from cdrhub.metrics import Metrics
+from cdrhub.sometimes import Sometimes
+from cdrhub.store import leases
+from cdrhub.store.engine import Database
+from cdrhub.store.transaction import Transaction
+
+log = structlog.get_logger(__name__)
+
+LOOKAHEAD = 200  #: events read ahead, among which those that need not wait for another are found
+REFUSALS_IN_A_ROW = 20  #: after so many the endpoint is taken to fail
+TOUCHED_EVERY = timedelta(hours=1)  #: an idle endpoint's row says that somebody still delivers to it
+RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """How fast a worker works; tests make it shorter."""
+
+    lease_seconds: float = 60.0  #: half of it is more than a request may take
+    request_seconds: float = REQUEST_SECONDS
+    control_seconds: float = 1.0  #: until it is seen what people ask for
+    save_seconds: float = 0.5  #: between two writes of the cursor
+    at_once: int = 8  #: requests
+    landing_seconds: float = 5.0  #: that requests under way get for their answer when the worker stops
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Flight:
+    """One request under way. `attempt` is that of the endpoint when it left."""
+
+    event: Event
+    attempt: int
+    asked_again: Delivery | None = None
+
+
+class Worker:
+    """The deliveries of one endpoint, while this hub holds its lease."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        database: Database,
+        event_log: EventLog,
+        holder: str,
+        clock: Callable[[], datetime],
+        metrics: Metrics,
+        pace: Pace,
+    ) -> None:
+        self.endpoint = endpoint
+        self.health = Health()
+        self._database = database
+        self._log = event_log
+        self._holder = holder
+        self._clock = clock
+        self._metrics = metrics
+        self._pace = pace
+        self._bell = Bell()
+        self._stopping = False
+        self._sometimes = Sometimes()
+        self._lease: leases.Lease | None = None
+        self._waiting: deque[Event] = deque()
+        self._flights: dict[asyncio.Task[Answer], _Flight] = {}
+        self._read_to = 0
+        self._refusals = 0
+        self._outcomes: list[Delivery] = []
+        self._no_more: list[int] = []
+        self._saved: tuple[int, Health] = (0, self.health)
+        self._due: dict[str, float] = {}
+        self._touched: datetime | None = None
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Deliver until `stop`. Cancelled, it gives up what is under way; that is sent again."""
+        poster = Poster(
+            self.endpoint.url,
+            secrets=self.endpoint.secrets,
+            allow_private=self.endpoint.allow_private,
+            connections=self._pace.at_once,
+            seconds=self._pace.request_seconds,
+        )
+        self._log.readers.add(self._bell)
+        try:
+            while not self._stopping:
+                try:
+                    self._lease = await self._taken()
+                    if self._lease is None:
+                        await self._bell.wait(self._pace.control_seconds)
+                        continue
+                    await self._work(poster, self._lease)
+                except StoreUnavailable as error:
+                    if self._sometimes.now("away"):
+                        log.warning(
+                            "deliveries wait for the database",
+                            action="deliveries_wait",
+                            endpoint=self.endpoint.name,
+                            error=str(error),
+                        )
+                    await asyncio.sleep(RETRY_SECONDS)
+                except leases.LeaseLost:
+                    log.info("another hub delivers now", action="lease_lost", endpoint=self.endpoint.name)
+        finally:
+            self._log.readers.discard(self._bell)
+            await poster.close()
+
+    def stop(self) -> None:
+        """Begin nothing new; `run` ends when what is under way has its answer, or is given up."""
+        self._stopping = True
+        self._bell.ring()
+
+    async def _taken(self) -> leases.Lease | None:
+        name = f"webhook/{self.endpoint.name}"
+        return await leases.taken(self._database, name, holder=self._holder, life=self._pace.lease_seconds)
+
+    async def _work(self, poster: Poster, lease: leases.Lease) -> None:
+        """Deliver as long as the lease is held."""
+        await self._load(lease)
+        try:
+            while not self._stopping:
+                await self._keep_lease()
+                await self._look_at_orders(poster)
+                await self._refill()
+                self._launch(poster)
+                await self._bell.wait(self._seconds_to_wait())
+                self._harvest()
+                await self._save()
+        except asyncio.CancelledError:
+            await self._give_up()
+            raise
+        except BaseException:
+            await self._land()
+            raise
+        await self._land()
+
+    async def _land(self) -> None:
+        """Take the answers of what is under way, remember them, and let another hub go on. Requests without an answer
+        in time are given up, and their events sent again."""
+        if self._flights and self._lease_is_safe():
+            await asyncio.wait(self._flights, timeout=self._pace.landing_seconds)
+        self._harvest()
+        cursor = self.cursor
+        await self._give_up()
+        lease, self._lease = self._lease, None
+        if lease is None:
+            return
+        try:
+            await self._write(lease, cursor=cursor)
+            await leases.release(self._database, lease)
+        except (StoreUnavailable, leases.LeaseLost) as error:
+            log.info(
+                "the last deliveries are not noted and come again",
+                action="deliveries_not_noted",
+                endpoint=self.endpoint.name,
+                error=str(error),
+            )
+
+    async def _give_up(self) -> None:
+        flights = list(self._flights)
+        self._flights.clear()
+        for task in flights:
+            task.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
+
+    def _lease_is_safe(self) -> bool:
+        return self._lease is not None and self._lease.safe
+
+    async def _keep_lease(self) -> None:
+        assert self._lease is not None  # noqa: S101 - `_work` begins with one
+        if not self._lease.wants_renewal:
+            return
+        try:
+            renewed = await self._taken()
+        except StoreUnavailable:
+            if self._lease.safe:
+                return  # a database that is away for a moment need not stop what needs no database
+            raise
+        if renewed is None or renewed.fence != self._lease.fence:
+            raise leases.LeaseLost
+        self._lease = renewed
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def cursor(self) -> int:
+        """Up to where everything was taken, set aside or not wanted."""
+        open_positions = [one.event.position for one in self._flights.values() if one.asked_again is None]
+        if self._waiting:
+            open_positions.append(self._waiting[0].position)
+        return min(open_positions) - 1 if open_positions else self._read_to
+
+    async def _load(self, lease: leases.Lease) -> None:
+        async def work(tx: Transaction) -> rows.EndpointRow:
+            await leases.guard(tx.connection, lease)
+            return await rows.opened_endpoint(tx.connection, self.endpoint.name, now=self._clock())
+
+        row = await self._database.write(work)
+        self.health, self._read_to, self._touched = row.health, row.cursor, row.updated_at
+        self._waiting.clear()
+        self._outcomes.clear()
+        self._no_more.clear()
+        self._saved = (row.cursor, row.health)
+
+    async def _look_at_orders(self, poster: Poster) -> None:
+        """See now and then what people ask for: to try the endpoint at once, to send events again."""
+        if not self._is_time("orders", self._pace.control_seconds):
+            return
+        async with self._database.connect() as connection:
+            if self.health.state is not EndpointState.HEALTHY:
+                row = await rows.endpoint(connection, self.endpoint.name)
+                if row.health.state is EndpointState.HEALTHY:
+                    self.health, self._saved = row.health, (self._saved[0], row.health)
+                    log.info("tried at once, as asked for", action="webhook_asked", endpoint=self.endpoint.name)
+            if not self._may_ask_again():
+                return
+            limit = 1 if self.health.state is EndpointState.FAILING else self._pace.at_once
+            asked = await rows.listed(connection, self.endpoint.name, state=DeliveryState.RETRY, limit=limit)
+        if asked:
+            await self._send_asked(asked, poster)
+
+    def _may_ask_again(self) -> bool:
+        """One batch after the other, so that they stay in order; a failing endpoint's probe is its oldest event."""
+        if any(flight.asked_again is not None for flight in self._flights.values()) or not self._lease_is_safe():
+            return False
+        if self.health.state is EndpointState.HEALTHY:
+            return True
+        return self.health.may_try(self._clock()) and not self._waiting and not self._flights
+
+    async def _send_asked(self, asked: list[Delivery], poster: Poster) -> None:
+        found = {event.position: event for event in await self._log.at([one.position for one in asked])}
+        busy: set[str] = set()
+        for one in asked:
+            event = found.get(one.position)
+            if event is None or event not in self.endpoint.selection:
+                self._no_more.append(one.position)
+            elif busy.isdisjoint(event.lines):
+                self._send(poster, _Flight(event=event, attempt=self.health.attempt, asked_again=one))
+                busy |= event.lines
+            else:
+                break
+        self._due.pop("orders", None)  # the next batch as soon as this one is through
+
+    async def _refill(self) -> None:
+        """Read on in the log while there is room for more."""
+        while len(self._waiting) < LOOKAHEAD // 2 and self._read_to < self._log.newest:
+            found = await self._log.after(self._read_to, limit=LOOKAHEAD)
+            if not found:
+                return
+            missed = found[0].position - self._read_to - 1
+            if missed:
+                self._metrics.webhook_missed.labels(self.endpoint.name).inc(missed)
+                log.warning(
+                    "events were purged before they were delivered",
+                    action="events_missed",
+                    endpoint=self.endpoint.name,
+                    events=missed,
+                )
+            self._waiting.extend(event for event in found if event in self.endpoint.selection)
+            self._read_to = found[-1].position
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    def _launch(self, poster: Poster) -> None:
+        """Send what need not wait."""
+        if not self._lease_is_safe() or not self.health.may_try(self._clock()):
+            return
+        if self.health.state is EndpointState.FAILING:
+            if self._waiting and not self._flights:
+                self._send(poster, _Flight(event=self._waiting.popleft(), attempt=self.health.attempt))
+            return
+        room = self._pace.at_once - len(self._flights)
+        busy: set[str] = set().union(*(flight.event.lines for flight in self._flights.values()))
+        held: list[Event] = []
+        while room > 0 and self._waiting:
+            event = self._waiting.popleft()
+            if busy.isdisjoint(event.lines):
+                self._send(poster, _Flight(event=event, attempt=self.health.attempt))
+                room -= 1
+            else:
+                held.append(event)
+            busy |= event.lines
+        self._waiting.extendleft(reversed(held))
+
+    def _send(self, poster: Poster, flight: _Flight) -> None:
+        body = rendered(flight.event, veil=self.endpoint.veil)
+        task = asyncio.create_task(poster.post(body, event_id=event_id(flight.event)), name="webhook")
+        task.add_done_callback(lambda _: self._bell.ring())
+        self._flights[task] = flight
+
+    def _harvest(self) -> None:
+        """Take the answers that are there."""
+        back: list[Event] = []
+        for task in [task for task in self._flights if task.done()]:
+            flight = self._flights.pop(task)
+            answer = Answer(status=None, error="given up") if task.cancelled() else task.result()
+            if not self._answered(flight, answer) and flight.asked_again is None:
+                back.append(flight.event)
+        if back:
+            self._waiting = deque(sorted([*back, *self._waiting], key=lambda event: event.position))
+
+    def _answered(self, flight: _Flight, answer: Answer) -> bool:
+        """What follows from one answer; whether the event is done with."""
+        verdict = answer.verdict
+        self._metrics.webhook_requests.labels(self.endpoint.name, verdict.value).inc()
+        if verdict is Verdict.REFUSED:
+            self._refusals += 1
+            if self._refusals >= REFUSALS_IN_A_ROW:
+                verdict = Verdict.FAILED
+        else:
+            self._refusals = 0
+        if verdict in (Verdict.FAILED, Verdict.GONE):
+            self._has_failed(flight, answer)
+            return False
+        if flight.attempt == self.health.attempt:
+            self._has_answered(answer)
+        if verdict is Verdict.REFUSED or flight.asked_again is not None:
+            self._note(flight, answer, verdict)
+        return True
+
+    def _note(self, flight: _Flight, answer: Answer, verdict: Verdict) -> None:
+        before = flight.asked_again.attempts if flight.asked_again is not None else 0
+        state = DeliveryState.REFUSED if verdict is Verdict.REFUSED else DeliveryState.DELIVERED
+        self._outcomes.append(
+            Delivery(
+                endpoint=self.endpoint.name,
+                position=flight.event.position,
+                state=state,
+                attempts=before + 1,
+                last_status=answer.status,
+                last_error=answer.error,
+            )
+        )
+
+    def _has_answered(self, answer: Answer) -> None:
+        if self.health.state is EndpointState.FAILING:
+            log.info("a webhook takes events again", action="webhook_back", endpoint=self.endpoint.name)
+        self.health = after_success(self.health, answer)
+
+    def _has_failed(self, flight: _Flight, answer: Answer) -> None:
+        """Of several requests that failed together one counts."""
+        if flight.attempt != self.health.attempt or self.health.state is EndpointState.DISABLED:
+            return
+        first = self.health.state is EndpointState.HEALTHY
+        self.health = after_failure(self.health, answer, now=self._clock())
+        if self.health.state is EndpointState.DISABLED:
+            log.error(
+                "a webhook is disabled: mend its receiver, then `cdrhub deliveries retry`",
+                action="webhook_disabled",
+                endpoint=self.endpoint.name,
+                error=answer.error,
+            )
+        elif first:
+            log.warning("a webhook fails", action="webhook_failing", endpoint=self.endpoint.name, error=answer.error)
+
+    # -- remembering ---------------------------------------------------------------------------------------------------
+
+    async def _save(self) -> None:
+        """Write what changed: at once what people see, now and then how far it came."""
+        self._show()
+        cursor, health = self._saved
+        urgent = bool(self._outcomes or self._no_more) or health != self.health
+        moved = cursor != self.cursor and self._is_time("cursor", self._pace.save_seconds)
+        stale = self._touched is None or self._clock() - self._touched > TOUCHED_EVERY
+        if self._lease is not None and (urgent or moved or stale):
+            await self._write(self._lease, cursor=self.cursor)
+
+    async def _write(self, lease: leases.Lease, *, cursor: int) -> None:
+        health, now = self.health, self._clock()
+        outcomes, no_more = list(self._outcomes), list(self._no_more)
+
+        async def work(tx: Transaction) -> None:
+            await leases.guard(tx.connection, lease)
+            await rows.save_endpoint(tx.connection, self.endpoint.name, health=health, cursor=cursor, now=now)
+            if outcomes:
+                await rows.save_deliveries(tx.connection, outcomes, now=now)
+            if no_more:
+                await rows.forget_deliveries(tx.connection, self.endpoint.name, no_more)
+
+        await self._database.write(work)
+        del self._outcomes[: len(outcomes)], self._no_more[: len(no_more)]
+        self._saved, self._touched = (cursor, health), now
+
+    def _is_time(self, what: str, seconds: float) -> bool:
+        """Whether so many seconds passed since it was last time for `what`."""
+        now = time.monotonic()
+        if now < self._due.get(what, now):
+            return False
+        self._due[what] = now + seconds
+        return True
+
+    def _seconds_to_wait(self) -> float:
+        """Until there is something to do that nobody rings for."""
+        now = time.monotonic()
+        seconds = self._pace.control_seconds
+        if self._saved[0] != self.cursor:
+            seconds = min(seconds, self._due.get("cursor", now) - now)
+        if self.health.next_at is not None and self._waiting and not self._flights:
+            seconds = min(seconds, (self.health.next_at - self._clock()).total_seconds())
+        return max(seconds, 0.0)
+
+    def _show(self) -> None:
+        name, oldest = self.endpoint.name, self._waiting[0].stored_at if self._waiting else None
+        waited = (self._clock() - oldest).total_seconds() if oldest is not None else 0.0
+        self._metrics.webhook_waiting.labels(name).set(max(self._log.newest - self.cursor, 0))
+        self._metrics.webhook_oldest.labels(name).set(max(waited, 0.0))
+        for state in EndpointState:
+            self._metrics.webhook_state.labels(name, state.value).set(state is self.health.state)

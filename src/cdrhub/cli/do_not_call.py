@@ -1,0 +1,235 @@
+"""`cdrhub do-not-call`: the numbers that must not be called."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cdrhub.cli.database import Opened, opened
+from cdrhub.cli.failure import Exit, say
+from cdrhub.cli.moments import read_moment
+from cdrhub.cli.options import MAX_LIMIT, ConfigFile, FormatOption, ZoneOption, actor, loaded, zone
+from cdrhub.cli.output import Format, Listing, counted, show
+from cdrhub.cli.plain import plain
+from cdrhub.cli.redialling import PAGE, number_keys, one_source, orders_of, readings
+from cdrhub.cli.sheets import (
+    SHEET_SECONDS,
+    EncodingOption,
+    FileArgument,
+    refuse,
+    sheet_text,
+    stage,
+    stages,
+    tell_doubts,
+)
+from cdrhub.errors import CdrhubError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Sequence
+    from zoneinfo import ZoneInfo
+
+    from cdrhub.redial.orders import GivenVerdict, Orders
+    from cdrhub.store.transaction import Transaction
+
+COLUMNS = ("number", "tenant", "said_by", "checked_at", "until")
+
+_list = typer.Typer(
+    help="Numbers that must not be called, one list for each tenant. They hold at once, for what waits as well.",
+    no_args_is_help=True,
+    epilog="Examples: cdrhub do-not-call add '0803 910 0001' --source lagos · cdrhub do-not-call list · "
+    "cdrhub do-not-call import registry.csv --source lagos --said-by NDNC --until 2027-03-01",
+)
+
+ReadAsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--source", metavar="NAME", help="Read the numbers as this source does, for its tenant; default: the only one."
+    ),
+]
+NumbersArgument = Annotated[list[str], typer.Argument(metavar="NUMBER…", help="Numbers, in any spelling.")]
+SaidByOption = Annotated[
+    str | None, typer.Option("--said-by", metavar="TEXT", help="Who says so: a registry, a person; default: the user.")
+]
+UntilOption = Annotated[
+    str | None, typer.Option("--until", metavar="TIME", help="Until when, e.g. 2027-03-01; default: for ever.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    app.add_typer(_list, name="do-not-call")
+
+
+@_list.command(
+    "add",
+    epilog="Examples: cdrhub do-not-call add '0803 910 0001' · "
+    "cdrhub do-not-call add +2348039100001 --said-by 'the person' --until 2027-03-01",
+)
+def add(
+    numbers: NumbersArgument,
+    config: ConfigFile = None,
+    *,
+    source: ReadAsOption = None,
+    said_by: SaidByOption = None,
+    until: UntilOption = None,
+    timezone: ZoneOption = "UTC",
+) -> None:
+    """Put numbers on the list; one that is there already gets the new date and the new word of who says so."""
+    who, holds = _who(said_by), _until(until, zone(timezone))
+    settings = loaded(config)
+    read_as = one_source(settings, source)
+    from cdrhub.redial.orders import GivenVerdict  # noqa: PLC0415 - SQLAlchemy is not for --help
+
+    tenant = readings(settings)[read_as].tenant
+    given = [
+        GivenVerdict(number=number, tenant=tenant, region_of=read_as, source=who, until=holds) for number in numbers
+    ]
+    with opened(settings) as database:
+        database.run(orders_of(database, settings).forbid(given))
+    typer.echo(f"{counted(len(given), 'number')} must not be called{f' until {until}' if until else ''}")
+
+
+@_list.command(
+    "list", epilog="Examples: cdrhub do-not-call list · cdrhub do-not-call list --number '0803 910 0001' --format csv"
+)
+def list_numbers(
+    config: ConfigFile = None,
+    *,
+    number: Annotated[
+        str | None, typer.Option("--number", metavar="NUMBER", help="Only this number, in any spelling.")
+    ] = None,
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", metavar="NAME", help="Only the list of this tenant.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=MAX_LIMIT, help="At most this many, by number.")] = 1000,
+    form: FormatOption = Format.TABLE,
+    timezone: ZoneOption = "UTC",
+) -> None:
+    """List the numbers that must not be called, also those whose time is over."""
+    local = zone(timezone)
+    settings = loaded(config)
+    keys = number_keys(settings, number, source=None) if number is not None else None
+    with opened(settings) as database:
+        rows = database.each(_each(database, tenant=tenant, keys=keys, limit=limit))
+        count = show(Listing(columns=COLUMNS, rows=rows, empty="no number is on the list"), form=form, zone=local)
+    if count == limit and form is Format.TABLE:
+        say(f"these are the first {limit}; more with --limit")
+
+
+@_list.command("remove", epilog="Example: cdrhub do-not-call remove '0803 910 0001' --source lagos")
+def remove(numbers: NumbersArgument, config: ConfigFile = None, *, source: ReadAsOption = None) -> int:
+    """Take numbers off the list. Exit code 1: one of them was not on it."""
+    settings = loaded(config)
+    read_as = one_source(settings, source)
+    tenant = readings(settings)[read_as].tenant
+    absent = 0
+    with opened(settings) as database:
+        orders = orders_of(database, settings)
+        for number in numbers:
+            was = database.run(orders.permit(tenant=tenant, number=number, region_of=read_as))
+            typer.echo(plain(f"{number}: {'may be called again' if was else 'was not on the list'}"))
+            absent += not was
+    return Exit.DIFFERENT if absent else Exit.OK
+
+
+@_list.command(
+    "import",
+    epilog="Examples: cdrhub do-not-call import registry.csv --source lagos --said-by NDNC --until 2027-03-01 · "
+    "cut -f2 optouts.tsv > numbers.csv; cdrhub do-not-call import numbers.csv",
+)
+def import_numbers(
+    file: FileArgument,
+    config: ConfigFile = None,
+    *,
+    source: ReadAsOption = None,
+    said_by: SaidByOption = None,
+    until: UntilOption = None,
+    encoding: EncodingOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check the file.")] = False,
+    timezone: ZoneOption = "UTC",
+) -> None:
+    """Put the numbers of a CSV file on the list: all of them, or with one bad row none.
+
+    Columns: number (or phone), and as you like until and source, who says so; or numbers alone, without a header.
+    """
+    local = zone(timezone)
+    who, holds = _who(said_by), _until(until, local)
+    settings = loaded(config)
+    read_as = one_source(settings, source)
+    from cdrhub.redial.sheet import SheetUnreadable  # noqa: PLC0415
+    from cdrhub.redial.verdict_sheet import read_verdicts  # noqa: PLC0415
+
+    text = sheet_text(file, encoding=encoding)
+    with stages() as progress:
+        reading = stage(progress, f"reading {file.name}", text.count("\n"))
+        try:
+            sheet = read_verdicts(
+                text,
+                source=read_as,
+                reading=readings(settings)[read_as],
+                said_by=who,
+                until=holds,
+                read_until=lambda cell: read_moment(cell, zone=local, now=datetime.now(UTC)),
+                advance=reading.reached,
+            )
+        except SheetUnreadable as error:
+            raise CdrhubError(f"{file}: {error}") from error
+    refuse(file, sheet.problems, what="number")
+    tell_doubts(file, unused=sheet.unused, unsure=sheet.unsure, hint="")
+    if dry_run:
+        typer.echo(f"{plain(str(file))}: good, {counted(len(sheet.verdicts), 'number')}; nothing was imported")
+        return
+    with opened(settings, create=True, seconds=SHEET_SECONDS) as database:
+        _forbid(database, orders_of(database, settings), sheet.verdicts)
+    typer.echo(f"{counted(len(sheet.verdicts), 'number')} must not be called")
+
+
+def _forbid(database: Opened, orders: Orders, verdicts: Sequence[GivenVerdict]) -> None:
+    """All of them in one transaction."""
+    from cdrhub.redial.transaction import transact  # noqa: PLC0415
+
+    with stages() as progress:
+        writing = stage(progress, "writing", len(verdicts))
+
+        async def work(tx: Transaction) -> None:
+            for begin in range(0, len(verdicts), PAGE):
+                await orders.within(tx).forbid(verdicts[begin : begin + PAGE])
+                writing.reached(min(begin + PAGE, len(verdicts)))
+
+        database.run(transact(database.store.database, work))
+
+
+async def _each(
+    database: Opened, *, tenant: str | None, keys: Collection[str] | None, limit: int
+) -> AsyncIterator[dict[str, Any]]:
+    from cdrhub.redial.reading import verdicts  # noqa: PLC0415
+
+    after, left = None, limit
+    while left > 0:
+        async with database.store.database.connect() as connection:
+            page = await verdicts(connection, tenant=tenant, keys=keys, after=after, limit=min(PAGE, left))
+        for row in page:
+            yield {**row, "number": row["match_key"], "said_by": row["source"]}
+        left -= len(page)
+        if len(page) < PAGE:
+            return
+        after = (page[-1]["match_key"], page[-1]["tenant"])
+
+
+def _who(given: str | None) -> str:
+    who = given.strip() if given is not None else actor(None)
+    if not who or len(who) > 255 or not who.isprintable():
+        raise UsageError("--said-by: one line of 255 characters at most")
+    return who
+
+
+def _until(given: str | None, local: ZoneInfo) -> datetime | None:
+    if given is None:
+        return None
+    now = datetime.now(UTC)
+    moment = read_moment(given, zone=local, now=now)
+    if moment <= now:
+        raise UsageError(f"--until: {given} is over already")
+    return moment

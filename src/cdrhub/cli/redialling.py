@@ -1,0 +1,128 @@
+"""What the commands of redial share: whose tenant, which case, and orders under the configuration.
+
+Orders work on the database, beside the daemon: an attempt that they decide is dialled by its loop, which asks the rules
+once more, and knows what this process cannot see, whether each phone system is heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cdrhub.cli.calls import readings as number_readings
+from cdrhub.cli.options import known_source
+from cdrhub.errors import UsageError
+
+if TYPE_CHECKING:
+    from cdrhub.cli.database import Opened
+    from cdrhub.config import Config
+    from cdrhub.redial.orders import Orders
+    from cdrhub.redial.reading import CaseFilter
+    from cdrhub.redial.sheet import Reading
+
+PAGE = 500  #: rows read at a time
+
+CodeArgument = Annotated[str, typer.Argument(metavar="CODE", help="The case's code.")]
+TenantOption = Annotated[
+    str | None,
+    typer.Option("--tenant", metavar="NAME", help="Whose case, where several tenants have one of that code."),
+]
+AgentOption = Annotated[str | None, typer.Option("--agent", metavar="ID", help="Only cases of this agent.")]
+CampaignOption = Annotated[str | None, typer.Option("--campaign", metavar="NAME", help="Only cases of this campaign.")]
+
+
+def orders_of(database: Opened, config: Config) -> Orders:
+    """Orders under this configuration."""
+    from cdrhub.phone_systems import PhoneSystemsOfHub  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.redial.orders import Orders  # noqa: PLC0415
+
+    systems = PhoneSystemsOfHub(config=lambda: config, sees=lambda _source: True, clock_suspect=())
+    return Orders(
+        database=database.store.database,
+        settings=config.redial.settings(),
+        clock=lambda: datetime.now(UTC),
+        healthy=systems.healthy,
+        dialler=systems.dialler,
+        plan=systems.plan,
+    )
+
+
+def case_named(database: Opened, code: str, tenant: str | None) -> dict[str, Any]:
+    """The case of that code, with its numbers. NotFound, UsageError where several tenants have one."""
+    from cdrhub.redial import reading  # noqa: PLC0415
+    from cdrhub.redial.orders import AmbiguousCode  # noqa: PLC0415
+
+    async def look() -> dict[str, Any]:
+        async with database.store.database.connect() as connection:
+            return await reading.case_of(connection, code=code, tenant=tenant)
+
+    try:
+        return database.run(look())
+    except AmbiguousCode as error:
+        raise UsageError(f"{error} with --tenant NAME") from error
+
+
+def readings(config: Config) -> dict[str, Reading]:
+    """How each source reads numbers, and whose its cases are."""
+    from cdrhub.redial.sheet import Reading  # noqa: PLC0415
+
+    return {
+        name: Reading(
+            plan=config.settings(name).number_plan(),
+            tenant=config.sources[config.owner(name)].tenant,
+            into=source.into or "",
+        )
+        for name, source in config.sources.items()
+    }
+
+
+def one_source(config: Config, given: str | None) -> str:
+    """The source that is given, or the only one that there is. NotFound, UsageError."""
+    if given is not None:
+        known_source(config, given)
+        return given
+    if len(config.sources) == 1:
+        return next(iter(config.sources))
+    raise UsageError(f"which source's? give one with --source: there are {', '.join(config.sources) or 'none'}")
+
+
+def bounded(**texts: str | None) -> None:
+    """Texts fit their columns. UsageError."""
+    from cdrhub.model.update import MAX_TEXT  # noqa: PLC0415
+    from cdrhub.store.redial_tables import MAX_CODE  # noqa: PLC0415
+    from cdrhub.store.tables import MAX_DETAIL  # noqa: PLC0415
+
+    limits = {"reference": MAX_CODE, "why": MAX_DETAIL}
+    for name, text in texts.items():
+        if text is not None and (len(text) > limits.get(name, MAX_TEXT) or not text.isprintable()):
+            raise UsageError(f"--{name}: one line of {limits.get(name, MAX_TEXT)} characters at most")
+
+
+def number_keys(config: Config, number: str, *, source: str | None) -> set[str]:
+    """What a number may be called in cases: its E.164 to each source, and its digits."""
+    digits = "".join(character for character in number if character.isdigit())
+    return {*number_readings(config, number, source=source), digits}
+
+
+async def each_case(database: Opened, wanted: CaseFilter, *, limit: int) -> AsyncIterator[dict[str, Any]]:
+    """Cases page by page, so that a long list is never held whole."""
+    from cdrhub.redial.reading import listed  # noqa: PLC0415
+
+    before, left = None, limit
+    while left > 0:
+        async with database.store.database.connect() as connection:
+            page = await listed(connection, wanted, before=before, limit=min(PAGE, left))
+        for row in page:
+            yield row
+        left -= len(page)
+        if len(page) < PAGE:
+            return
+        before = page[-1]["id"]
+
+
+async def read_from(database: Opened, read: Any, *arguments: Any, **named: Any) -> Any:
+    async with database.store.database.connect() as connection:
+        return await read(connection, *arguments, **named)

@@ -1,0 +1,105 @@
+"""What the commands that import a CSV file share: its text, its problems, the progress bar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cdrhub.cli.failure import say
+from cdrhub.cli.output import counted
+from cdrhub.cli.plain import plain
+from cdrhub.errors import CdrhubError, UsageError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from cdrhub.redial.sheet import Problem
+
+MAX_FILE_BYTES = 256 * 1024**2  #: of a sheet, which is held as a whole
+MAX_NAMED = 20  #: doubts that are written out
+SHEET_SECONDS = 3600.0  #: that the one transaction of a sheet may take
+
+EncodingOption = Annotated[
+    str | None,
+    typer.Option("--encoding", metavar="NAME", help="Of a file that is not UTF-8, e.g. windows-1252, windows-1255."),
+]
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="CSV; - is standard input.")]
+
+
+def sheet_text(file: Path, *, encoding: str | None) -> str:
+    """The text of a CSV file, or of standard input. CdrhubError where it is none."""
+    from cdrhub.redial.sheet import SheetUnreadable, decoded  # noqa: PLC0415
+
+    if str(file) == "-":
+        raw = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+    else:
+        with file.open("rb") as stream:
+            raw = stream.read(MAX_FILE_BYTES + 1)
+    if len(raw) > MAX_FILE_BYTES:
+        raise UsageError(f"{file}: more than {MAX_FILE_BYTES // 1024**2} MiB: split it")
+    try:
+        return decoded(raw, encoding=encoding)
+    except SheetUnreadable as error:
+        raise CdrhubError(f"{file}: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """One part of a long work on the progress bar."""
+
+    progress: Progress
+    task: int
+
+    def reached(self, count: int) -> None:
+        """So much of it is done."""
+        from rich.progress import TaskID  # noqa: PLC0415
+
+        self.progress.update(TaskID(self.task), completed=count)
+
+
+@contextmanager
+def stages() -> Iterator[Progress]:
+    """A progress bar on a terminal, else nothing."""
+    from rich.console import Console  # noqa: PLC0415 - rich is not for --help
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+    ) as progress:
+        yield progress
+
+
+def stage(progress: Progress, name: str, total: int) -> Stage:
+    """Begin one part of the work."""
+    return Stage(progress=progress, task=progress.add_task(plain(name), total=total))
+
+
+def refuse(file: Path, problems: Sequence[Problem], *, what: str) -> None:
+    """Name every problem of a sheet and raise CdrhubError, if there is any."""
+    if not problems:
+        return
+    for problem in sorted(problems, key=lambda problem: problem.line):
+        say(f"{file}: {problem}")
+    raise CdrhubError(f"{file}: {counted(len(problems), 'problem')}: no {what} of it is imported; mend them and repeat")
+
+
+def tell_doubts(file: Path, *, unused: Sequence[str], unsure: Sequence[Problem], hint: str) -> None:
+    """Name what was left alone, and what was taken and may be wrong."""
+    if unused:
+        say(f"{file}: columns that are not used: {', '.join(unused)}{hint}")
+    for doubt in unsure[:MAX_NAMED]:
+        say(f"{file}: {doubt}; it is taken as it is")
+    if len(unsure) > MAX_NAMED:
+        say(f"{file}: and {len(unsure) - MAX_NAMED} more such numbers")

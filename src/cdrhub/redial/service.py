@@ -1,0 +1,430 @@
+"""Redial at work inside a hub: settled calls decided, attempts requested, deadlines kept, until it is stopped.
+
+Four loops, each with one step that is a transaction or two; none of them ends for an error. Decisions run in every
+mode, for they tell each call as well. A request runs as a task of its own, so that a dialler that hangs delays no
+other; its attempt was committed as requested before, and is never requested again.
+
+Stopping is graceful: nothing more is claimed, requests under way get their answer within the time that is left, and
+what has none then stays `requested` until a record, the vendor or its deadline tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import structlog
+
+from cdrhub.errors import StoreUnavailable
+from cdrhub.metrics import Metrics
+from cdrhub.model.dialling import Accepted, Answer, Refusal, Refused, Standing, Unseen
+from cdrhub.model.numbers import NumberPlan
+from cdrhub.redial.diallers import dialler_type
+from cdrhub.redial.dialling import Claimed, Dialling, Overdue
+from cdrhub.redial.engine import BATCH, Engine
+from cdrhub.redial.orders import Orders
+from cdrhub.redial.pace import Pace
+from cdrhub.redial.policy import Mode
+from cdrhub.redial.settings import Settings
+from cdrhub.sometimes import Sometimes
+from cdrhub.sources.dialler import Dialler, DiallerConfig
+from cdrhub.store.engine import Database, RacedError
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 0.25  #: between two looks for something to do
+DEADLINE_LOOK_SECONDS = 1.0
+FIRST_RETRY_SECONDS = 0.5
+LAST_RETRY_SECONDS = 15.0
+BUSY_DEPTH = 5_000  #: records in the journal above which decisions give way to ingestion
+BUSY_SECONDS = 1.0  #: between two batches of decisions then
+SET_ASIDE_SECONDS = 300.0  #: that a call waits about which deciding failed
+REQUEST_SECONDS = 150.0  #: after which an answer counts as unseen; a dialler has a limit of its own before
+ASK_SECONDS = 20.0  #: for a dialler to say what became of an order, or to drop a call
+LULL_SECONDS = 0.02  #: after being woken, so that one batch takes what several writers wrote
+REPEATS = (1.0, 5.0)  #: seconds before a request is repeated whose dialler knows repetitions
+
+
+class PhoneSystems(Protocol):
+    """What redial asks of the hub about a source."""
+
+    def healthy(self, source: str) -> bool:
+        """Whether the hub sees the phone system."""
+
+    def clock_suspect(self, source: str) -> bool:
+        """Whether its clock, or its zone, is known to be wrong."""
+
+    def dialler(self, source: str) -> str:
+        """The name of its dialler; empty where it has none."""
+
+    def speaks_live(self, source: str) -> bool:
+        """Whether it tells of calls while they live."""
+
+    def plan(self, source: str) -> NumberPlan:
+        """How its numbers read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Door:
+    """One dialler at work."""
+
+    config: DiallerConfig
+    dialler: Dialler
+    pace: Pace
+
+
+class Redial:
+    """Redial of one hub. `begin` and `stop` are called once, `take_over` on every reload."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        systems: PhoneSystems,
+        metrics: Metrics,
+        settings: Settings,
+        doors: Mapping[str, Door],
+        depth: Callable[[], int],
+        told: Callable[[], None],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`depth` says how many records wait in the journal; `told` is called when facts were committed."""
+        self._database = database
+        self._systems = systems
+        self._metrics = metrics
+        self._depth = depth
+        self._told = told
+        self._clock = clock
+        self._doors = dict(doors)
+        self._stopping = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._decided = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._requests: dict[str, asyncio.Task[None]] = {}
+        self._besides: set[asyncio.Task[None]] = set()
+        self._careful = 0
+        self._misconfigured: dict[str, str] = {}
+        self._sometimes = Sometimes()
+        self._use(settings, since=clock())
+
+    def _use(self, settings: Settings, *, since: datetime) -> None:
+        self._settings, self._since = settings, since
+        systems = self._systems
+        self._engine = Engine(
+            database=self._database,
+            settings=settings,
+            clock=self._clock,
+            healthy=systems.healthy,
+            clock_suspect=systems.clock_suspect,
+            dialler=systems.dialler,
+        )
+        self._dialling = Dialling(
+            database=self._database,
+            settings=settings,
+            clock=self._clock,
+            healthy=systems.healthy,
+            dialler=systems.dialler,
+            speaks_live=systems.speaks_live,
+            since=since,
+        )
+
+    # -- what the hub uses ---------------------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        """What it goes by at the moment."""
+        return self._settings
+
+    @property
+    def problems(self) -> list[str]:
+        """What a person should mend, without numbers or secrets."""
+        return [f"dialler {name}: {said}" for name, said in self._misconfigured.items()]
+
+    def orders(self) -> Orders:
+        """What people order, under the settings of the moment."""
+        return Orders(
+            database=self._database,
+            settings=self._settings,
+            clock=self._clock,
+            healthy=self._systems.healthy,
+            dialler=self._systems.dialler,
+            plan=self._systems.plan,
+        )
+
+    def wake(self) -> None:
+        """Something may have settled."""
+        self._settled.set()
+
+    def ordered(self) -> None:
+        """An attempt may have been decided by an order."""
+        self._decided.set()
+        self._told()
+
+    def begin(self) -> None:
+        """Start to work."""
+        self._tasks = [
+            asyncio.create_task(self._loop("decide", self._decide, self._settled, LOOK_SECONDS), name="redial decide"),
+            asyncio.create_task(self._loop("dial", self._dial, self._decided, LOOK_SECONDS), name="redial dial"),
+            asyncio.create_task(self._loop("due", self._due, None, LOOK_SECONDS), name="redial due"),
+            asyncio.create_task(
+                self._loop("deadline", self._deadlines, None, DEADLINE_LOOK_SECONDS), name="redial deadlines"
+            ),
+        ]
+
+    async def stop(self, *, seconds: float) -> None:
+        """Claim nothing more, and let requests under way have their answer for so long."""
+        self._stopping.set()
+        self._settled.set()
+        self._decided.set()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        if under_way := {*self._requests.values(), *self._besides}:  # the last claim may have begun some more meanwhile
+            await asyncio.wait(under_way, timeout=max(until - loop.time(), 0.0))
+        rest = [task for task in (*self._tasks, *under_way) if not task.done()]
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+        await asyncio.gather(*(door.dialler.close() for door in self._doors.values()))
+
+    def take_over(self, settings: Settings, doors: Mapping[str, Door]) -> None:
+        """Go by these settings and diallers from now on. `doors` holds the present ones where they did not change."""
+        begins = settings.mode is Mode.ON and self._settings.mode is not Mode.ON
+        gone = [door for name, door in self._doors.items() if doors.get(name) is not door]
+        self._doors = dict(doors)
+        self._misconfigured = {name: said for name, said in self._misconfigured.items() if name in doors}
+        self._use(settings, since=self._clock() if begins else self._since)
+        self._decided.set()
+        if gone:
+            self._aside(_close(gone, after=list(self._requests.values())), name="close diallers")
+
+    def doors(self, diallers: Mapping[str, DiallerConfig]) -> dict[str, Door]:
+        """A door for each dialler of a configuration, the present one where its table did not change. Raises
+        ConfigError."""
+        return open_doors(diallers, present=self._doors)
+
+    def _aside(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        """Do something beside the loops, which do not wait for it."""
+        task = asyncio.create_task(work, name=name)
+        self._besides.add(task)
+        task.add_done_callback(self._besides.discard)
+
+    # -- loops ---------------------------------------------------------------------------------------------------------
+
+    async def _loop(
+        self, name: str, step: Callable[[], Awaitable[float]], woken: asyncio.Event | None, seconds: float
+    ) -> None:
+        """Do one step after the other. A step says how long until the next one: 0 is at once."""
+        retry = FIRST_RETRY_SECONDS
+        while not self._stopping.is_set():
+            if woken is not None:
+                woken.clear()
+            try:
+                pause = await step()
+            except StoreUnavailable as error:
+                pause, retry = retry, min(retry * 2, LAST_RETRY_SECONDS)
+                if self._sometimes.now("database_away"):
+                    log.warning("redial waits for the database", action="redial_waits", error=str(error))
+            except RacedError:
+                pause = seconds
+            except Exception:
+                pause, retry = retry, min(retry * 2, LAST_RETRY_SECONDS)
+                self._metrics.redial_failures.labels(name).inc()
+                if self._sometimes.now(("failed", name)):
+                    log.exception("a step of redial failed", action="redial_failed", step=name)
+            else:
+                retry = FIRST_RETRY_SECONDS
+            await self._wait(pause, woken if pause == seconds else None)
+
+    async def _wait(self, seconds: float, woken: asyncio.Event | None) -> None:
+        if not seconds:
+            await asyncio.sleep(0)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await (woken or self._stopping).wait()
+                await asyncio.sleep(LULL_SECONDS)
+
+    async def _decide(self) -> float:
+        """One batch of settled calls; where that fails, one call at a time until the one that does it is set aside."""
+        try:
+            done = await self._engine.decide(at_most=1 if self._careful else BATCH)
+        except (StoreUnavailable, RacedError):
+            raise
+        except Exception:
+            if self._careful:
+                await self._engine.set_aside(seconds=SET_ASIDE_SECONDS)
+                self._careful -= 1
+            else:
+                self._careful = BATCH
+            raise
+        if self._careful:
+            self._careful = self._careful - 1 if done.more else 0
+        self._metrics.redial_settled.inc(done.settled)
+        for result, count in done.results.items():
+            self._metrics.redial_decisions.labels(result).inc(count)
+        waited = (self._clock() - done.oldest).total_seconds() if done.oldest is not None else 0.0
+        self._metrics.redial_lag.set(max(waited, 0.0))
+        if done.dial:
+            self._decided.set()
+        if done.settled:
+            self._told()
+        if self._depth() > BUSY_DEPTH:
+            return BUSY_SECONDS
+        return 0.0 if done.more else LOOK_SECONDS
+
+    async def _dial(self) -> float:
+        """Claim what may be requested now, and request it."""
+        if self._settings.mode is Mode.ON:
+            live = await self._dialling.live()
+            now = time.monotonic()
+            doors = self._doors  # a reload may put others in their place meanwhile
+            room = {
+                name: door.pace.room(now=now, free=door.config.max_live - live.get(name, 0))
+                for name, door in doors.items()
+            }
+            for name in doors:
+                self._metrics.redial_live.labels(name).set(live.get(name, 0))
+            for claimed in await self._dialling.claim(room=room):
+                self._begin_request(claimed, doors[claimed.dialler])
+        for unwanted in await self._dialling.unwanted(under_way=self._requests.keys()):
+            self._aside(self._hang_up(unwanted), name=f"hang up {unwanted.attempt_id}")
+        return LOOK_SECONDS
+
+    def _begin_request(self, claimed: Claimed, door: Door) -> None:
+        door.pace.took(1)
+        attempt_id = claimed.order.attempt_id
+        task = asyncio.create_task(self._request(claimed, door), name=f"dial {attempt_id}")
+        self._requests[attempt_id] = task
+        task.add_done_callback(lambda _: self._requests.pop(attempt_id, None))
+
+    async def _due(self) -> float:
+        """Decide about waiting cases whose time has come."""
+        oldest = await self._dialling.oldest_due()
+        waited = (self._clock() - oldest).total_seconds() if oldest is not None else 0.0
+        self._metrics.redial_oldest_due.set(max(waited, 0.0))
+        if oldest is not None:
+            if await self._dialling.due():
+                self._decided.set()
+            self._told()
+        return LOOK_SECONDS
+
+    async def _deadlines(self) -> float:
+        """Ask the vendors of attempts whose deadline passed."""
+        overdue = [one for one in await self._dialling.overdue() if one.attempt_id not in self._requests]
+        for standing, one in zip(await self._ask(overdue), overdue, strict=True):
+            if await self._dialling.standing(one.attempt_id, standing):
+                self._decided.set()
+        if overdue:
+            self._told()
+        return DEADLINE_LOOK_SECONDS
+
+    # -- diallers ------------------------------------------------------------------------------------------------------
+
+    async def _request(self, claimed: Claimed, door: Door) -> None:
+        """Send one request, and write its answer: as long as it takes, for the request has left."""
+        with self._metrics.redial_dial_seconds.labels(claimed.dialler).time():
+            answer = await self._answer(claimed, door)
+        self._metrics.redial_requests.labels(claimed.dialler, _word(answer)).inc()
+        self._look_at(claimed.dialler, answer)
+        retry = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                if await self._dialling.answered(claimed.order.attempt_id, answer):
+                    self._decided.set()
+                self._told()
+            except (StoreUnavailable, RacedError):
+                await asyncio.sleep(retry)
+                retry = min(retry * 2, LAST_RETRY_SECONDS)
+            else:
+                return
+
+    async def _answer(self, claimed: Claimed, door: Door) -> Answer:
+        for pause in (*REPEATS, None):
+            answer = await self._asked(claimed, door)
+            if pause is None or not isinstance(answer, Unseen) or not door.dialler.idempotent:
+                return answer
+            await asyncio.sleep(pause)
+        raise AssertionError("unreachable")
+
+    async def _asked(self, claimed: Claimed, door: Door) -> Answer:
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                return await door.dialler.dial(claimed.order)
+        except TimeoutError:
+            return Unseen(detail=f"no answer within {REQUEST_SECONDS:g} s")
+        except Exception as error:
+            if self._sometimes.now(("dialler", claimed.dialler)):
+                log.exception("a dialler failed", action="dialler_failed", dialler=claimed.dialler)
+            return Unseen(detail=f"the dialler failed: {type(error).__name__}")
+
+    def _look_at(self, dialler: str, answer: Answer) -> None:
+        if isinstance(answer, Refused) and answer.refusal is Refusal.CONFIGURATION:
+            self._misconfigured[dialler] = "refuses for its configuration: see redial_decisions"
+            if self._sometimes.now(("configuration", dialler)):
+                log.error("a dialler refuses for its configuration", action="dialler_configuration", dialler=dialler)
+        elif isinstance(answer, Accepted):
+            self._misconfigured.pop(dialler, None)
+
+    async def _ask(self, overdue: Sequence[Overdue]) -> list[Standing]:
+        return await asyncio.gather(*(self._standing(one) for one in overdue))
+
+    async def _standing(self, one: Overdue) -> Standing:
+        door = self._doors.get(one.dialler)
+        if door is None:
+            return Standing()
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                return await door.dialler.ask(attempt_id=one.attempt_id, vendor_ref=one.vendor_ref)
+        except Exception:
+            if self._sometimes.now(("ask", one.dialler)):
+                log.exception("a dialler did not say what became of an order", action="ask_failed", dialler=one.dialler)
+            return Standing()
+
+    async def _hang_up(self, one: Overdue) -> None:
+        door = self._doors.get(one.dialler)
+        if door is None:
+            return
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                await door.dialler.hang_up(attempt_id=one.attempt_id, vendor_ref=one.vendor_ref)
+        except Exception:
+            if self._sometimes.now(("hang_up", one.dialler)):
+                log.exception("a call could not be dropped", action="hang_up_failed", dialler=one.dialler)
+
+
+def open_doors(diallers: Mapping[str, DiallerConfig], *, present: Mapping[str, Door] | None = None) -> dict[str, Door]:
+    """A door for each dialler, the present one where its table is the same. Raises ConfigError."""
+    doors = {}
+    for name, config in diallers.items():
+        there = (present or {}).get(name)
+        if there is not None and there.config == config:
+            doors[name] = there
+        else:
+            dialler = dialler_type(config.type).build(name, config)
+            doors[name] = Door(config=config, dialler=dialler, pace=Pace(per_second=config.max_per_second))
+    return doors
+
+
+async def _close(doors: Sequence[Door], *, after: Sequence[asyncio.Task[None]]) -> None:
+    """Close diallers that the configuration has no longer; requests that are under way still need them."""
+    if after:
+        await asyncio.wait(after)
+    await asyncio.gather(*(door.dialler.close() for door in doors))
+
+
+def _word(answer: Answer) -> str:
+    """One word for what a dialler answered: `accepted`, `unseen`, or the class of a refusal."""
+    match answer:
+        case Accepted():
+            return "accepted"
+        case Unseen():
+            return "unseen"
+        case Refused(refusal=refusal):
+            return f"refused_{refusal}"

@@ -1,0 +1,146 @@
+"""The dialler `webhook`: an order is posted to a service of yours, which dials.
+
+Requests are signed by Standard Webhooks (https://www.standardwebhooks.com): `webhook-id` is the id of the attempt, so
+that a receiver which keeps the ids of a day dials nothing twice. With `idempotent = true` it promises that, and a
+request whose answer was not seen may be sent again.
+
+The answer is read as follows; docs/dialling.md has it for those who write a receiver.
+
+- 2xx: accepted, `{"vendor_ref": "…"}` if it has a name for the call;
+- `{"refusal": "agent" | "number" | "configuration" | "network", "detail": "…"}` with 200 or any 4xx: refused;
+- another 4xx: refused, configuration; 408, 425, 429 and 503: refused, network;
+- anything else, or no answer: unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, cast
+
+import orjson
+from pydantic import Field, SecretStr, field_validator
+from yarl import URL
+
+from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing
+from cdrhub.sources.dialler import Dialler, DiallerConfig, DiallerType
+from cdrhub.sources.dialling.answers import AnswerUnseen, answering, refuse_status, shown
+from cdrhub.sources.dialling.http import REQUEST_SECONDS, HttpAnswer, HttpClient, HttpUrl, RequestSeconds
+from cdrhub.sources.dialling.orders import reference_of
+from cdrhub.webhook_secrets import signer
+
+ORDER: Final = "redial.dial"  #: `type` of the request's body
+MAX_VENDOR_REF: Final = 128  #: characters
+
+
+class WebhookDiallerConfig(DiallerConfig):
+    """A dialler of type `webhook`."""
+
+    type: Literal["webhook"] = Field("webhook", description="What dials.")
+    url: HttpUrl = Field(repr=False, description="Where orders are posted.")
+    secret: SecretStr = Field(
+        description="What requests are signed with, by Standard Webhooks: `whsec_` and 24 to 64 bytes in base64."
+    )
+    idempotent: bool = Field(
+        False, description="The receiver dials nothing twice for one `webhook-id`: what was not seen may be repeated."
+    )
+    allow_private: bool = Field(False, description="Whether the URL may lead into a private network.")
+    request_seconds: RequestSeconds = Field(REQUEST_SECONDS, description="Seconds that one request may take.")
+
+    @field_validator("secret")
+    @classmethod
+    def _a_signing_secret(cls, secret: SecretStr) -> SecretStr:
+        signer(secret.get_secret_value())
+        return secret
+
+
+class WebhookDialler:
+    """One receiver of orders."""
+
+    def __init__(self, name: str, config: WebhookDiallerConfig) -> None:
+        self.idempotent = config.idempotent
+        self._url = URL(config.url)
+        self._webhook = signer(config.secret.get_secret_value())
+        self._http = HttpClient(
+            who=f"the dialler {name}", seconds=config.request_seconds, public_only=not config.allow_private
+        )
+
+    async def dial(self, order: DialOrder) -> Answer:
+        """Post the order (see `Dialler.dial`)."""
+        return await answering(self._dial(order))
+
+    async def ask(self, *, attempt_id: str, vendor_ref: str) -> Standing:  # noqa: ARG002 - of the protocol
+        """Nothing: a receiver tells of its calls by their records."""
+        return Standing()
+
+    async def hang_up(self, *, attempt_id: str, vendor_ref: str) -> None:
+        """Nothing: a receiver hears of a case that was reached by the broadcast."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._http.close()
+
+    async def _dial(self, order: DialOrder) -> Answer:
+        attempt = reference_of(order.attempt_id)
+        now = datetime.now(UTC)
+        body = rendered(order, at=now)
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": attempt,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": self._webhook.sign(attempt, now, body.decode()),
+        }
+        answer = await self._http.send("POST", self._url, body=body, headers=headers)
+        return answer_of(answer, who=self._http.who)
+
+
+def rendered(order: DialOrder, *, at: datetime) -> bytes:
+    """The body of a request: `type`, `timestamp` and `data`, as Standard Webhooks recommends."""
+    return orjson.dumps(
+        {
+            "type": ORDER,
+            "timestamp": at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "data": {
+                "attempt_id": order.attempt_id,
+                "case_code": order.case_code,
+                "source": order.source,
+                "number": order.number,
+                "agent": order.agent,
+                "reference": order.reference,
+                "campaign": order.campaign,
+                "metadata": dict(order.metadata),
+            },
+        },
+        default=str,
+    )
+
+
+def answer_of(answer: HttpAnswer, *, who: str) -> Answer:
+    """What a receiver's answer means. Raises OrderRefused, AnswerUnseen."""
+    told = _told(answer, who=who)
+    if "refusal" in told and (200 <= answer.status < 300 or 400 <= answer.status < 500):
+        word = told["refusal"]
+        if word not in tuple(Refusal):
+            raise AnswerUnseen(f"{who} refuses with a word that is not known: {shown(word)!r}")
+        return Refused(refusal=Refusal(word), detail=shown(told.get("detail") or f"{who} refuses"))
+    refuse_status(answer.status, who=who)
+    reference = told.get("vendor_ref")
+    if reference is not None and not isinstance(reference, str | int):
+        reference = None
+    return Accepted(vendor_ref="" if reference is None else shown(reference)[:MAX_VENDOR_REF])
+
+
+def _told(answer: HttpAnswer, *, who: str) -> Mapping[str, Any]:
+    """The JSON object of an answer; empty where it has none. A success needs no body to be understood, so that one
+    which is no JSON counts as none."""
+    try:
+        return answer.json(who=who)
+    except AnswerUnseen:
+        return {}
+
+
+def _build(name: str, config: Any) -> Dialler:
+    return WebhookDialler(name, cast("WebhookDiallerConfig", config))
+
+
+DIALLER: Final = DiallerType(name="webhook", config_model=WebhookDiallerConfig, build=_build)

@@ -1,0 +1,193 @@
+"""The settled calls of one transaction, and what deciding about them needs: their cases, locked, and what the rules must
+know. Read with a fixed number of queries, however many calls there are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Select, select, union
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cdrhub.model.disposition import Direction, Disposition
+from cdrhub.redial import cases as store
+from cdrhub.redial.carrying import REPORT
+from cdrhub.redial.decision import EndedCall, Result
+from cdrhub.redial.matching import EARLY, CallFacts
+from cdrhub.redial.model import Attempt, Case
+from cdrhub.redial.policy import Surroundings
+from cdrhub.redial.settings import Settings
+from cdrhub.redial.surroundings import Known, gather
+from cdrhub.store.redial_tables import attempts, redial_decisions
+from cdrhub.store.tables import records
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_DIGITS = re.compile(r"\D+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settled:
+    """A call that settled, as it stands in the database, locked."""
+
+    columns: Mapping[str, Any]
+    facts: CallFacts
+    ended: EndedCall
+
+    @property
+    def id(self) -> str:
+        return str(self.columns["id"])
+
+    @property
+    def tenant(self) -> str:
+        return str(self.columns["tenant"])
+
+    @property
+    def reached(self) -> bool:
+        return self.ended.reached
+
+
+@dataclass(slots=True)
+class Work:
+    """What one transaction works on."""
+
+    now: datetime
+    cases: dict[str, Case] = field(default_factory=dict)
+    by_number: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+    attempts: dict[str, tuple[str, Attempt]] = field(default_factory=dict)
+    """Attempt id → its case's id, the attempt."""
+    decided: dict[str, dict[str, Result]] = field(default_factory=lambda: defaultdict(dict))
+    """Call id → case id → what an earlier revision of the call decided last."""
+    reported: dict[str, Result] = field(default_factory=dict)
+    """Attempt id → what a person's report of it decided last."""
+    held: dict[str, datetime] = field(default_factory=dict)
+    """Call id → until when its decision waits for such a report."""
+    not_live: set[str] = field(default_factory=set)
+    """Ids of calls whose last record did not come while it happened: files read late, imports, recovered lists."""
+    known: Known | None = None
+
+    def around(self, case: Case) -> Surroundings:
+        """What the rules must know beside this case."""
+        assert self.known is not None  # noqa: S101  (gathered before anything is decided)
+        return self.known.around(case)
+
+
+def settled_call(columns: Mapping[str, Any], *, clock_suspect: bool) -> Settled:
+    """The settled call of a row of `calls`. `clock_suspect`: its source's clock is known to be wrong."""
+    outbound = columns["direction"] == Direction.OUTBOUND
+    side = "callee" if outbound else "caller"
+    raw = columns[f"{side}_number"] or columns["dialed_number"] if outbound else columns[f"{side}_number"]
+    keys = {columns["external_number"], columns[f"{side}_e164"], _DIGITS.sub("", raw or "")} - {None, ""}
+    text = orjson.dumps(columns["attributes"]).decode()  # custom fields may lie deep
+    references = [columns["call_key"], columns["linked_key"] or "", columns["contact_ref"] or ""]
+    return Settled(
+        columns=columns,
+        facts=CallFacts(
+            source=columns["source"],
+            direction=Direction(columns["direction"]),
+            started_at=columns["started_at"],
+            keys=frozenset(keys),
+            agents=frozenset({columns["agent_id"], columns["agent_extension"]} - {None, ""}),
+            references=[*references, *_UUID.findall(text)],
+        ),
+        ended=EndedCall(
+            disposition=Disposition(columns["disposition"] or Disposition.UNKNOWN),
+            direction=Direction(columns["direction"]),
+            ended_at=columns["ended_at"],
+            received_at=columns["last_received_at"],
+            live="end_inferred" not in columns["flags"],
+            clock_suspect=clock_suspect or "clock_suspect" in columns["flags"],
+        ),
+    )
+
+
+async def gathered(
+    connection: AsyncConnection,
+    settled: Sequence[Settled],
+    *,
+    now: datetime,
+    settings: Settings,
+    healthy: Callable[[str], bool],
+) -> Work:
+    """Lock the cases that these calls concern, and read what the rules must know. Nothing where they concern none."""
+    work = Work(now=now)
+    linked = await _attempts_of(connection, settled, settings=settings)
+    concerned = set(linked.values())
+    keys = {key for call in settled for key in call.facts.keys}
+    for key, case_id, tenant, _, _ in await store.of_numbers(connection, keys):
+        work.by_number[tenant, key].add(case_id)
+        concerned.add(case_id)
+    if not concerned:
+        return work
+    work.cases = await store.locked(connection, concerned)
+    # As they stand under the locks: what was seen before them may have changed since.
+    work.attempts = {
+        attempt.id: (case.id, attempt)
+        for case in work.cases.values()
+        for attempt in case.attempts
+        if attempt.id in linked
+    }
+    ids = [call.id for call in settled]
+    work.not_live = await _not_live(connection, ids)
+    await _decided_before(connection, work, ids)
+    work.known = await gather(
+        connection, list(work.cases.values()), now=now, shared_hold=settings.shared_hold, healthy=healthy
+    )
+    return work
+
+
+async def _attempts_of(
+    connection: AsyncConnection, settled: Iterable[Settled], *, settings: Settings
+) -> dict[str, str]:
+    """Attempt id → case id of every attempt that one of these calls may be. One that a call belongs to was committed
+    before its request left, and so before the call."""
+    settled = list(settled)
+    said = {text for call in settled for text in call.facts.references if text}
+    ids = {text.lower() for text in said if _UUID.fullmatch(text)}
+    ids |= {found.lower() for text in said for found in _UUID.findall(text)}
+    starts = [call.facts.started_at for call in settled if call.facts.started_at is not None]
+    wanted = [
+        attempts.c.id.in_(sorted(ids)),
+        attempts.c.vendor_ref.in_(sorted(said)),
+        attempts.c.call_id.in_([call.id for call in settled]),
+    ]
+    if starts:
+        wanted.append(
+            attempts.c.match_key.in_(sorted({key for call in settled for key in call.facts.keys}))
+            & attempts.c.requested_at.between(min(starts) - settings.match_start, max(starts) + EARLY)
+        )
+    parts: list[Select[Any]] = [select(attempts.c.id, attempts.c.case_id).where(condition) for condition in wanted]
+    return {attempt_id: case_id for attempt_id, case_id in await connection.execute(union(*parts))}
+
+
+async def _not_live(connection: AsyncConnection, ids: Sequence[str]) -> set[str]:
+    query = (
+        select(records.c.call_id, records.c.attributes)
+        .where(records.c.call_id.in_(ids))
+        .order_by(records.c.received_at, records.c.id)
+    )
+    last = {row.call_id: row.attributes for row in await connection.execute(query)}
+    return {call_id for call_id, attributes in last.items() if attributes.get("live") is False}
+
+
+async def _decided_before(connection: AsyncConnection, work: Work, ids: Sequence[str]) -> None:
+    """What earlier revisions of these calls decided, and what people reported of the cases' attempts."""
+    columns = redial_decisions.c
+    query = (
+        select(columns.id, columns.cause, columns.call_id, columns.case_id, columns.attempt_id, columns.result)
+        .where(
+            columns.case_id.in_(sorted(work.cases)),
+            (columns.cause == REPORT) | (columns.call_id.in_(ids) & (columns.result != Result.NOTHING)),
+        )
+        .order_by(columns.id)
+    )
+    for _, cause, call_id, case_id, attempt_id, result in await connection.execute(query):
+        if cause == REPORT:
+            work.reported[attempt_id] = Result(result)
+        else:
+            work.decided[call_id][case_id] = Result(result)

@@ -1,0 +1,69 @@
+"""Answers to an order to dial, raised where they are found and returned by `answering`.
+
+::
+
+    CdrhubError
+    ├── OrderRefused    no, and it is known: nothing was dialled
+    └── AnswerUnseen    the request may have arrived; what was answered is not known
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Final
+
+from cdrhub.errors import CdrhubError
+from cdrhub.model.dialling import Answer, Refusal, Refused, Unseen
+
+MAX_SHOWN: Final = 200  #: characters of a vendor's words in the detail of an answer
+
+_BUSY: Final = frozenset({408, 425, 429, 503})
+"""Statuses by which a server says that it has not worked on the request (RFC 9110, RFC 6585, RFC 8470)."""
+
+
+class OrderRefused(CdrhubError):
+    """The order was refused, or could not be sent."""
+
+    def __init__(self, refusal: Refusal, detail: str) -> None:
+        super().__init__(detail)
+        self.refusal = refusal
+
+
+class AnswerUnseen(CdrhubError):
+    """Nobody can say whether the order was taken."""
+
+
+async def answering(dialling: Awaitable[Answer]) -> Answer:
+    """What `dialling` returns, or the answer that it raises."""
+    try:
+        return await dialling
+    except OrderRefused as error:
+        return Refused(refusal=error.refusal, detail=str(error))
+    except AnswerUnseen as error:
+        return Unseen(detail=str(error))
+
+
+def refuse_status(status: int, *, who: str) -> None:
+    """Raise what an HTTP status other than success means for an order, where its body says no more.
+
+    503 and its like say that nothing was done; any other 5xx may come from a proxy that lost the answer of a server
+    which did dial. A redirect is not followed: the order was not taken there, and whether it is elsewhere is unknown
+    to this hub.
+    """
+    if 200 <= status < 300:
+        return
+    detail = f"{who} answered HTTP {status}"
+    if status in _BUSY:
+        raise OrderRefused(Refusal.NETWORK, detail)
+    if 300 <= status < 500:
+        raise OrderRefused(Refusal.CONFIGURATION, detail)
+    raise AnswerUnseen(detail)
+
+
+def shown(text: object, *, without: str = "") -> str:
+    """A vendor's words as they may be kept: one line of printable characters, MAX_SHOWN at most, and without the
+    secret `without` that a vendor may repeat."""
+    said = str(text)[: 4 * MAX_SHOWN]
+    if without:
+        said = said.replace(without, "…")
+    return "".join(letter if letter.isprintable() else " " for letter in said).strip()[:MAX_SHOWN]

@@ -1,0 +1,191 @@
+"""One HTTP request of which it is known whether it can have arrived.
+
+An order to dial must not be sent twice, so nothing here repeats: each request has a connection of its own, for a
+client that keeps connections sends an idempotent request again when an old one turns out dead (RFC 9112, 9.3.1).
+Redirects are not followed, answers are bounded, cookies and proxies of the environment are not used.
+
+Before the connection stands nothing has left: then the refusal is known. After it the answer is what was read, or
+unseen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Annotated, Any, Final, Literal
+
+import aiohttp
+import orjson
+from pydantic import AfterValidator, Field
+from yarl import URL
+
+from cdrhub.model.dialling import Refusal
+from cdrhub.private_addresses import PrivateAddress, PublicResolver, leads_inside
+from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, refuse_status, shown
+
+MAX_ANSWER_BYTES: Final = 65_536
+MAX_URL: Final = 2_048  #: characters
+REQUEST_SECONDS: Final = 15.0  #: from the first look-up of the name to the last byte of the answer
+
+
+def _an_http_url(text: str) -> str:
+    try:
+        url = URL(text)
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError("is not an http:// or https:// URL with a host")
+    if url.user is not None or url.password is not None:
+        raise ValueError("must not hold a user or a password")
+    if url.fragment:
+        raise ValueError("must not hold a fragment (#…)")
+    return text
+
+
+HttpUrl = Annotated[str, Field(max_length=MAX_URL), AfterValidator(_an_http_url)]
+"""A field that is an http or https URL without user, password and fragment."""
+
+RequestSeconds = Annotated[float, Field(ge=0.1, le=120)]
+"""A field that bounds one request."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HttpAnswer:
+    """An answer, read to its end."""
+
+    status: int
+    body: bytes
+    location: str | None = None
+
+    def json(self, *, who: str) -> Mapping[str, Any]:
+        """The JSON object that the body is. Raises AnswerUnseen."""
+        try:
+            found = orjson.loads(self.body)
+        except orjson.JSONDecodeError as error:
+            raise AnswerUnseen(f"{who} answered HTTP {self.status} and no JSON") from error
+        if not isinstance(found, dict):
+            raise AnswerUnseen(f"{who} answered HTTP {self.status} and JSON that is no object")
+        return found
+
+
+class HttpClient:
+    """Requests to one peer, which its answers call `who`. Made anywhere; used in one event loop, then closed.
+
+    `public_only` refuses every address that is not everybody's, also one that a name leads to.
+    """
+
+    def __init__(self, *, who: str, seconds: float = REQUEST_SECONDS, public_only: bool = False) -> None:
+        self.who = who
+        self._seconds = seconds
+        self._public_only = public_only
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(
+        self,
+        method: Literal["GET", "POST", "DELETE"],
+        url: URL,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> HttpAnswer:
+        """Send once and read the answer, whatever its status. Raises OrderRefused, AnswerUnseen."""
+        if self._public_only and leads_inside(str(url)):
+            raise OrderRefused(Refusal.CONFIGURATION, f"{self.who} is at a private address: see allow_private")
+        seen = SimpleNamespace(connected=False)
+        try:
+            async with (
+                asyncio.timeout(self._seconds),
+                self._client().request(
+                    method,
+                    url,
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                    trace_request_ctx=seen,
+                ) as response,
+            ):
+                content = await _read(response)
+                if content is None:
+                    raise AnswerUnseen(f"{self.who} answered more than {MAX_ANSWER_BYTES} bytes")
+                location = response.headers.get("Location")
+                return HttpAnswer(status=response.status, body=content, location=location)
+        except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
+            raise self._what_it_means(error, connected=seen.connected) from error
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _what_it_means(self, error: Exception, *, connected: bool) -> OrderRefused | AnswerUnseen:
+        why = f"no answer within {self._seconds:g} s" if isinstance(error, TimeoutError) else _spoken(error)
+        if connected:
+            return AnswerUnseen(f"{self.who}: {why}")
+        to_mend = isinstance(_cause(error), (PrivateAddress, ssl.SSLError, ssl.CertificateError))
+        return OrderRefused(Refusal.CONFIGURATION if to_mend else Refusal.NETWORK, f"{self.who}: {why}")
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            tracing = aiohttp.TraceConfig()
+            tracing.on_connection_create_start.append(_connecting)
+            tracing.on_connection_create_end.append(_connected)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    force_close=True, limit=0, resolver=PublicResolver() if self._public_only else None
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None),
+                trace_configs=[tracing],
+                auto_decompress=False,  # an answer that was compressed unasked is not read: it could unfold to anything
+                headers={"User-Agent": "cdrhub", "Accept-Encoding": "identity"},
+            )
+        return self._session
+
+
+async def _connecting(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
+    """aiohttp sends a GET again whose connection was lost, on a new one; the order may have arrived with the first."""
+    if context.trace_request_ctx.connected:
+        raise aiohttp.ServerDisconnectedError
+
+
+async def _connected(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
+    context.trace_request_ctx.connected = True
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes | None:
+    """The whole body; None if it is longer than MAX_ANSWER_BYTES."""
+    content = bytearray()
+    while chunk := await response.content.read(MAX_ANSWER_BYTES):
+        content += chunk
+        if len(content) > MAX_ANSWER_BYTES:
+            return None
+    return bytes(content)
+
+
+def _cause(error: Exception) -> BaseException:
+    """The error of the system or of TLS behind one of aiohttp's."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return error.certificate_error
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error
+    return error
+
+
+def _spoken(error: Exception) -> str:
+    """What happened, without the URL: it may hold a secret."""
+    cause = _cause(error)
+    if isinstance(cause, OSError) and cause.strerror:
+        return shown(cause.strerror)
+    if isinstance(cause, PrivateAddress):
+        return "its name leads to a private address: see allow_private"
+    return type(cause).__name__
+
+
+def success(answer: HttpAnswer, *, who: str) -> HttpAnswer:
+    """`answer`, if its status is a success. Raises OrderRefused, AnswerUnseen (`refuse_status`)."""
+    refuse_status(answer.status, who=who)
+    return answer

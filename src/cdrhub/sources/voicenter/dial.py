@@ -1,0 +1,155 @@
+"""The dialler `voicenter`: Click2Call rings the agent, then the number (https://www.voicenter.com/API/click-to-call).
+
+The answer's `CALLID` is the `ivruniqueid` of both CDRs of the call, and the attempt's id comes back in them as
+`var_cdrhub_attempt`: either finds the attempt, also when the answer was lost. Of the two CDRs that of the second leg
+tells what became of the number.
+
+A call is not hung up: `action=terminate` names the agent's telephone and no call, so it could end another conversation.
+Nor is Voicenter asked what became of a call: it sends a CDR again until the hub has acknowledged it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, Literal, cast
+
+import orjson
+from pydantic import Field, SecretStr
+from yarl import URL
+
+from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing
+from cdrhub.sources.dialler import Dialler, DiallerType
+from cdrhub.sources.dialling.answers import AnswerUnseen, answering, refuse_status, shown
+from cdrhub.sources.dialling.http import REQUEST_SECONDS, HttpAnswer, HttpClient, HttpUrl, RequestSeconds
+from cdrhub.sources.dialling.orders import NumberForm, PhoneDiallerConfig, agent_of, number_of, reference_of
+
+URL_OF_ALL: Final = "https://api.voicenter.com/ForwardDialer/click2call.aspx"
+REFERENCE: Final = "var_cdrhub_attempt"  #: one of ten `var_…` that come back in `CustomData`
+MAX_VENDOR_REF: Final = 128  #: characters
+
+_ACCEPTED: Final = 0
+_REFUSALS: Final[Mapping[int, tuple[Refusal, str]]] = {
+    1: (Refusal.CONFIGURATION, "the parameters are invalid"),
+    2: (Refusal.NETWORK, "application error"),
+    3: (Refusal.AGENT, "the agent's extension is offline"),
+    4: (Refusal.NUMBER, "the number, or the extension for Click2Call, is blocked"),
+}
+_MEMBER = re.compile(r"<name>\s*(\w+)\s*</name>\s*<value>\s*(?:<\w+>)?([^<]*)<")
+
+
+class VoicenterDiallerConfig(PhoneDiallerConfig):
+    """A dialler of type `voicenter`."""
+
+    type: Literal["voicenter"] = Field("voicenter", description="What dials.")
+    url: HttpUrl = Field(URL_OF_ALL, description="Where Click2Call is.")
+    code: SecretStr = Field(min_length=1, max_length=256, description="The account's code for the API.")
+    number_form: NumberForm = Field(
+        "digits",
+        description="How numbers are dialled: `digits` without the plus sign, as Voicenter wants them, `e164` with it, "
+        "`national` as people of `region` dial them.",
+    )
+    caller_id: str = Field(
+        "", pattern=r"^\+?[0-9]{0,20}$", description="The number that the customer sees; empty: the account's own."
+    )
+    agent_ring_seconds: int = Field(60, ge=5, le=120, description="Seconds that the agent's telephone may ring.")
+    ring_seconds: int = Field(60, ge=15, le=120, description="Seconds that the customer's telephone may ring.")
+    auto_answer: bool = Field(False, description="Whether the agent's telephone picks up by itself.")
+    record: bool | None = Field(None, description="Whether calls are recorded; left out: as the account is set up.")
+    request_seconds: RequestSeconds = Field(REQUEST_SECONDS, description="Seconds that one request may take.")
+
+
+class VoicenterDialler:
+    """Click2Call of one account."""
+
+    idempotent = False
+
+    def __init__(self, name: str, config: VoicenterDiallerConfig) -> None:
+        self._config = config
+        self._url = URL(config.url)
+        self._http = HttpClient(who=f"the dialler {name}", seconds=config.request_seconds)
+
+    async def dial(self, order: DialOrder) -> Answer:
+        """Ask for one call (see `Dialler.dial`)."""
+        return await answering(self._dial(order))
+
+    async def ask(self, *, attempt_id: str, vendor_ref: str) -> Standing:  # noqa: ARG002 - of the protocol
+        """Nothing: see the module's docstring."""
+        return Standing()
+
+    async def hang_up(self, *, attempt_id: str, vendor_ref: str) -> None:
+        """Nothing: see the module's docstring."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._http.close()
+
+    async def _dial(self, order: DialOrder) -> Answer:
+        body = orjson.dumps(request(order, self._config))
+        answer = await self._http.send("POST", self._url, body=body, headers={"Content-Type": "application/json"})
+        return answer_of(answer, who=self._http.who, code=self._config.code.get_secret_value())
+
+
+def request(order: DialOrder, config: VoicenterDiallerConfig) -> dict[str, Any]:
+    """The fields of a request. All of them go into its body, for URLs are logged. Raises OrderRefused."""
+    said: dict[str, Any] = {
+        "code": config.code.get_secret_value(),
+        "action": "call",
+        "format": "json",
+        "phone": agent_of(order),
+        "target": number_of(order, config),
+        "phonemaxdialtime": config.agent_ring_seconds,
+        "targetmaxdialtime": config.ring_seconds,
+        "checkphonedevicestate": "true",  # an agent who is offline is refused at once, and no leg is tried
+        REFERENCE: reference_of(order.attempt_id),
+    }
+    if config.caller_id:
+        said["targetcallerid"] = config.caller_id.removeprefix("+")
+    if config.auto_answer:
+        said["phoneautoanswer"] = "true"
+    if config.record is not None:
+        said["record"] = "true" if config.record else "false"
+    return said
+
+
+def answer_of(answer: HttpAnswer, *, who: str, code: str = "") -> Answer:
+    """What Voicenter's answer means; the account's `code` is kept out of it. Raises OrderRefused, AnswerUnseen.
+
+    An error code that is not documented is a refusal all the same, and for a person to look at.
+    """
+    if answer.status in (401, 403):
+        refuse_status(answer.status, who=who)
+    told = _told(answer)
+    number = _error_code(told)
+    if number is None:
+        refuse_status(answer.status, who=who)
+        raise AnswerUnseen(f"{who} answered without an ERRORCODE")
+    if number != _ACCEPTED:
+        refusal, meaning = _REFUSALS.get(number, (Refusal.CONFIGURATION, "an error code that is not documented"))
+        said = shown(told.get("ERRORMESSAGE", ""), without=code)
+        return Refused(refusal=refusal, detail=f"ERRORCODE {number}: {meaning}" + (f" ({said})" if said else ""))
+    refuse_status(answer.status, who=who)
+    return Accepted(vendor_ref=shown(told.get("CALLID") or "")[:MAX_VENDOR_REF])
+
+
+def _told(answer: HttpAnswer) -> Mapping[str, Any]:
+    """The fields of an answer by their names in capitals, also of one in XML, which Voicenter writes unless asked for
+    JSON; empty where it holds none."""
+    try:
+        found = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        found = dict(_MEMBER.findall(answer.body.decode("utf-8", "replace")))
+    return {str(name).upper(): value for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def _error_code(told: Mapping[str, Any]) -> int | None:
+    """ERRORCODE, a number or a text that is one."""
+    text = str(told.get("ERRORCODE", "")).strip()
+    return int(text) if re.fullmatch(r"-?[0-9]{1,6}", text) else None
+
+
+def _build(name: str, config: Any) -> Dialler:
+    return VoicenterDialler(name, cast("VoicenterDiallerConfig", config))
+
+
+DIALLER: Final = DiallerType(name="voicenter", config_model=VoicenterDiallerConfig, build=_build)

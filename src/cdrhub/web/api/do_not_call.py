@@ -1,0 +1,91 @@
+"""The do-not-call lists, one of each tenant."""
+
+from __future__ import annotations
+
+from cdrhub.config import Role
+from cdrhub.redial import reading
+from cdrhub.redial.orders import GivenVerdict
+from cdrhub.web.api.operation import Answer, Asked, Operation, Reading, Within, Writing, no_page
+from cdrhub.web.api.problems import Kind, Refused
+from cdrhub.web.api.shapes import VerdictGiven, VerdictNamed, VerdictPage, VerdictQuery, VerdictShown
+
+TAG = "Do not call"
+_BETWEEN = "/"  #: the number and the tenant of a row, in `next`; a number has none
+
+
+async def _listed(asked: Asked) -> Answer:
+    query: VerdictQuery = asked.query
+    after = None
+    if query.after is not None:
+        key, found, tenant = query.after.partition(_BETWEEN)
+        if not found or "\0" in query.after:
+            raise no_page(query.after)
+        after = (key, tenant)
+    keys = asked.readings(query.number) if query.number is not None else None
+    async with asked.served.store.database.connect() as connection:
+        rows = await reading.verdicts(connection, tenant=asked.tenant, keys=keys, after=after, limit=query.limit + 1)
+    shown = [VerdictShown.model_validate(row) for row in rows[: query.limit]]
+    last = f"{shown[-1].match_key}{_BETWEEN}{shown[-1].tenant}" if len(rows) > query.limit else None
+    return Answer(body=VerdictPage(numbers=shown, next=last))
+
+
+async def _forbidden(asked: Asked, within: Within) -> Answer:
+    given: VerdictGiven = asked.body
+    tenant = asked.tenant_of(given.read_as, pointer="/read_as")
+    await within.orders.forbid(
+        [
+            GivenVerdict(
+                number=given.number, tenant=tenant, region_of=given.read_as, source=given.source, until=given.until
+            )
+        ]
+    )
+    keys = asked.readings(given.number, source=given.read_as)
+    (row,) = await reading.verdicts(within.connection, tenant=tenant, keys=keys)
+    return Answer(body=VerdictShown.model_validate(row))
+
+
+async def _permitted(asked: Asked, within: Within) -> Answer:
+    named: VerdictNamed = asked.query
+    tenant = asked.tenant_of(named.read_as, pointer="?read_as")
+    if not await within.orders.permit(tenant=tenant, number=named.number, region_of=named.read_as):
+        raise Refused(Kind.NOT_FOUND, "the number is not on the list")
+    return Answer(status=204)
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    Reading(
+        name="listDoNotCall",
+        method="GET",
+        path="/do-not-call",
+        tag=TAG,
+        summary="List the numbers that must not be called",
+        role=Role.READ,
+        query=VerdictQuery,
+        answers={200: VerdictPage},
+        perform=_listed,
+    ),
+    Writing(
+        name="forbidNumber",
+        method="POST",
+        path="/do-not-call",
+        tag=TAG,
+        summary="Put a number on the list, or give it a new verdict",
+        role=Role.OPERATE,
+        body=VerdictGiven,
+        answers={200: VerdictShown},
+        problems=(Kind.NUMBER_UNUSABLE,),
+        perform=_forbidden,
+    ),
+    Writing(
+        name="permitNumber",
+        method="DELETE",
+        path="/do-not-call",
+        tag=TAG,
+        summary="Take a number off the list",
+        role=Role.ADMIN,
+        query=VerdictNamed,
+        answers={204: None},
+        problems=(Kind.NOT_FOUND, Kind.NUMBER_UNUSABLE),
+        perform=_permitted,
+    ),
+)

@@ -1,0 +1,233 @@
+"""From the wire to whoever is told: lines of a 3CX, the webhooks of the documentation's receivers, the live feed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from support.daemon import Daemon
+from support.receivers import SECRET, Reader, Receiver, node_receiver, python_receiver
+from support.servers import free_port
+
+TOKEN = "operator-0123456789abcdef"
+AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
+SECONDS = 60.0
+
+CONFIGURATION = f"""
+[[http.tokens]]
+name = "crm"
+token = "{TOKEN}"
+role = "operate"
+
+[redial]
+mode = "on"
+
+[redial.diallers.crm]
+type = "webhook"
+url = "http://127.0.0.1:{{dialler}}/dial"
+secret = "{SECRET}"
+allow_private = true
+
+[sources.lagos]
+type = "3cx"
+listen = "127.0.0.1:{{port}}"
+region = "NG"
+timezone = "UTC"
+settle_seconds = 0.5
+dialler = "crm"
+"""
+
+
+class Dialler:
+    """Takes orders to dial, and remembers them."""
+
+    def __init__(self) -> None:
+        self.orders: list[dict[str, Any]] = []
+
+    async def dial(self, request: web.Request) -> web.Response:
+        self.orders.append((await request.json())["data"])
+        return web.json_response({"vendor_ref": f"job-{len(self.orders)}"})
+
+
+@asynccontextmanager
+async def dialling(dialler: Dialler) -> AsyncGenerator[int]:
+    app = web.Application()
+    app.router.add_post("/dial", dialler.dial)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def line(number: int, *, agent: str = "114", dialled: str = "08039100000", answered: bool = True) -> bytes:
+    """A 3CX line of a call that has just ended, to `dialled`."""
+    end = datetime.now(UTC)
+    start, answer = end - timedelta(seconds=2), end - timedelta(seconds=1)
+    times = [f"{moment:%Y/%m/%d %H:%M:%S}" for moment in (start, answer, end)]
+    if not answered:
+        times[1] = ""
+    ended = "TerminatedByDst" if answered else "Failed_Cancelled"
+    return (
+        f"Call {number},00000172FF10D141_{number},{'00:00:01' if answered else ''},{','.join(times)},{ended},"
+        f"Ext.{agent},{dialled},{agent},10001,{dialled},,,,,,,,Chain: Ext.{agent};{dialled};\r\n"
+    ).encode()
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncGenerator[asyncio.StreamWriter]:
+    """The switch's connection."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield writer
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def send(port: int, lines: Sequence[bytes]) -> None:
+    async with connected(port) as switch:
+        switch.write(b"".join(lines))
+        await switch.drain()
+
+
+async def until(true: Callable[[], bool], *, daemon: Daemon) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not true():
+        assert time.monotonic() < deadline, daemon.log.read_text()[-4000:]
+        await asyncio.sleep(0.05)
+
+
+@pytest.fixture(params=[python_receiver, node_receiver], ids=["python", "node"])
+def receiver(request: pytest.FixtureRequest, tmp_path: Path) -> Receiver:
+    made: Receiver = request.param(tmp_path)
+    return made
+
+
+@asynccontextmanager
+async def at_work(daemon: Daemon, receiver: Receiver) -> AsyncGenerator[Reader]:
+    """The daemon, the receiver, and a reader of the live feed."""
+    await asyncio.to_thread(receiver.start)
+    await asyncio.to_thread(daemon.start)
+    reader = Reader(url=f"http://127.0.0.1:{daemon.http_port}/api/v1/events", headers=AUTHORIZED)
+    reading = asyncio.create_task(reader.read())
+    try:
+        yield reader
+        assert not reading.done()
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        daemon.kill()
+        receiver.kill()
+
+
+def ends(events: Sequence[dict[str, Any]]) -> Counter[tuple[str, str]]:
+    """How often each call's end was told, as which type."""
+    return Counter(
+        (event["data"]["call_key"], event["type"]) for event in events if event["type"] in ("call.ended", "call.hangup")
+    )
+
+
+def types(reader: Reader) -> set[str]:
+    return {event["type"] for _, event in reader.events}
+
+
+async def test_each_call_ends_once_for_everybody_whatever_is_restarted(tmp_path: Path, receiver: Receiver) -> None:
+    port = free_port()
+    daemon = Daemon(
+        tmp_path / "daemon",
+        database=f"sqlite:///{tmp_path / 'hub.db'}",
+        sources=CONFIGURATION.format(port=port, dialler=free_port()) + receiver.webhook("crm"),
+    )
+    lines = [line(number) for number in range(60)]
+    async with at_work(daemon, receiver) as reader:
+        await send(port, lines[:30])
+        await until(lambda: len(ends(receiver.read())) >= 10, daemon=daemon)
+        daemon.kill()
+        receiver.kill()
+        await asyncio.to_thread(daemon.start)
+        await send(port, lines[20:])  # the switch sends some again
+        await until(lambda: len(ends([event for _, event in reader.events])) == 60, daemon=daemon)
+        await asyncio.to_thread(receiver.start)
+        assert await asyncio.to_thread(daemon.stop) == 0
+        await asyncio.to_thread(daemon.start)
+        await until(lambda: len(ends(receiver.read())) == 60, daemon=daemon)
+        await send(port, lines[:5])
+        await send(port, [line(60)])
+        await until(lambda: len(ends(receiver.read())) == 61, daemon=daemon)
+        await until(lambda: len(ends([event for _, event in reader.events])) == 61, daemon=daemon)
+        assert await asyncio.to_thread(daemon.stop) == 0
+    received, read = receiver.read(), [event for _, event in reader.events]
+    assert set(ends(received).values()) == set(ends(read).values()) == {1}
+    positions = [position for position, _ in reader.events]
+    assert positions == list(range(1, len(positions) + 1))
+    assert {event for event, _ in reader.told} <= {"cut"}
+    assert [event["id"] for event in received] == list(dict.fromkeys(event["id"] for event in received))
+    by_id = {event["id"]: event for event in read}
+    assert all(by_id[event["id"]] == event for event in received if event["id"] in by_id)
+
+
+async def test_a_case_goes_on_and_ends_and_everybody_hears_of_it(tmp_path: Path, receiver: Receiver) -> None:
+    port, dialler = free_port(), Dialler()
+    async with dialling(dialler) as dialler_port:
+        daemon = Daemon(
+            tmp_path / "daemon",
+            database=f"sqlite:///{tmp_path / 'hub.db'}",
+            sources=CONFIGURATION.format(port=port, dialler=dialler_port)
+            + receiver.webhook("crm", types=["call.*", "case.*", "redial.*"]),
+        )
+        async with (
+            at_work(daemon, receiver) as reader,
+            aiohttp.ClientSession(headers=AUTHORIZED) as crm,
+            connected(port) as switch,
+        ):
+            await until(lambda: "source.recovered" in types(reader), daemon=daemon)
+            api = f"http://127.0.0.1:{daemon.http_port}/api/v1"
+            given = {
+                "code": "C-1",
+                "source": "lagos",
+                "agent": "114",
+                "numbers": [{"number": "08039100001"}, {"number": "08039100002"}],
+            }
+            async with crm.post(f"{api}/cases", json=given) as answer:
+                assert answer.status == 201, await answer.text()
+            async with crm.post(f"{api}/cases/C-1/dial", json={"reference": "media-9"}) as answer:
+                assert answer.status == 200, await answer.text()
+            for number, dialled in enumerate(("08039100001", "08039100002"), start=1):
+                await until(lambda number=number: len(dialler.orders) == number, daemon=daemon)  # type: ignore[misc]
+                await asyncio.sleep(1.1)  # the line tells seconds, and begins with the call
+                switch.write(line(number, dialled=dialled, answered=False))
+            await until(lambda: any(event["type"] == "case.exhausted" for event in receiver.read()), daemon=daemon)
+            await until(lambda: "case.exhausted" in types(reader), daemon=daemon)
+            assert await asyncio.to_thread(daemon.stop) == 0
+    told = [event for event in receiver.read() if event["data"].get("case_code") == "C-1"]
+    assert [event["type"] for event in told] == [
+        "redial.requested",
+        "call.hangup",
+        "redial.requested",
+        "call.ended",
+        "case.exhausted",
+    ]
+    assert set(ends(receiver.read()).values()) == {1}
+    for event in told:
+        known = event["data"]
+        assert known["reference"] == "media-9"
+        assert known["attempt_id"]
+        assert known["agent"] == "114"
+        assert known.keys() >= {"destination", "started_at", "answered_at", "ended_at", "disposition"}
+    assert [event["id"] for event in told] == [
+        event["id"] for _, event in reader.events if event["data"].get("case_code") == "C-1"
+    ]

@@ -1,0 +1,504 @@
+"""Redial under everything that can happen, in any order: orders, requests, answers, records, deadlines, crashes of
+either of two hubs between any two of its steps.
+
+Whatever happens: no case and no agent has two live attempts, no attempt is requested twice, no number is tried twice in
+a round or beyond its caps, each call is told once, and no case hangs: it is closed, live with a deadline, scheduled,
+visibly paused, or was never ordered. In the end, when nothing more comes, nothing is live.
+
+The transactions are the real ones on a real database (SQLite); the steps between them are the service's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from sqlalchemy import select
+
+from cdrhub.model.dialling import Accepted, Answer, Refusal, Refused, Standing, Unseen
+from cdrhub.model.disposition import Disposition
+from cdrhub.model.numbers import NumberPlan
+from cdrhub.redial.cases import attempt_of
+from cdrhub.redial.dialling import Claimed, Dialling
+from cdrhub.redial.engine import Engine
+from cdrhub.redial.model import CLOSED, Attempt, AttemptState, CaseState
+from cdrhub.redial.orders import GivenCase, GivenNumber, OrderError, Orders, Reported
+from cdrhub.redial.policy import HARD_STOP_PERIOD, HARD_STOP_REQUESTS, Mode, Policy
+from cdrhub.redial.settings import Settings
+from cdrhub.store import Store
+from cdrhub.store.redial_tables import attempts, cases
+from cdrhub.store.tables import outbox
+from support import ledger
+
+T = TypeVar("T")
+
+FIRST, SECOND, SHARED, FOURTH, FIFTH = (f"+23480391000{place:02}" for place in range(5))
+CASES = {
+    "C-1": ("101", (FIRST, SECOND, SHARED)),
+    "C-2": ("102", (SHARED, FOURTH)),  # has a number of C-1 as well
+    "C-3": ("101", (FIFTH,)),  # has the agent of C-1
+}
+POLICIES = (
+    Policy(),
+    Policy(number_cap=1, case_cap=3),
+    Policy(period_cap=2, period=timedelta(hours=1), cool_down={Disposition.BUSY: timedelta(minutes=5)}),
+    Policy(between_numbers=timedelta(minutes=2), contacted_cool_down=timedelta(hours=2)),
+)
+ENDS = (
+    Disposition.NO_ANSWER,
+    Disposition.BUSY,
+    Disposition.ANSWERED,
+    Disposition.NO_ANSWER,
+    Disposition.BUSY,
+    Disposition.NOT_DIALLED,
+    Disposition.ABANDONED,
+    Disposition.VOICEMAIL,
+)
+ANSWERS: tuple[Answer, ...] = (
+    Accepted(vendor_ref=""),
+    Accepted(vendor_ref="job"),
+    Unseen(detail="reset"),
+    *(Refused(refusal=refusal, detail="no") for refusal in Refusal),
+)
+GOING = (CaseState.OPEN, CaseState.DIALLING, CaseState.WAITING)
+STEPS = ("decide", "due", "claim", "send", "answer")
+SELDOM = st.sampled_from((False, False, False, True))
+END_ROUNDS = 60  #: of looking, until nothing may be live any more
+
+pick = st.integers(min_value=0, max_value=1_000)
+
+
+@dataclass
+class Hub:
+    """What one process holds in memory: lost when it dies."""
+
+    engine: Engine
+    dialling: Dialling
+    claimed: list[Claimed] = field(default_factory=list)
+    waiting: list[Claimed] = field(default_factory=list)
+
+
+class World(RuleBasedStateMachine):
+    """Two hubs, one database, a switch, and people."""
+
+    template: Path
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.folder = Path(tempfile.mkdtemp(prefix="redial"))
+        shutil.copy(self.template, self.folder / "cdrhub.db")
+        self.now = ledger.at(0)
+        self.blind = False
+        self.requested: Counter[str] = Counter()
+        self.moments: dict[str, list[datetime]] = {}
+        self.dialled: list[tuple[Claimed, datetime]] = []
+        self.records = 0
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do one step."""
+        return self.runner.run(work)
+
+    @initialize(policy=st.sampled_from(POLICIES), live=st.booleans(), wait=st.sampled_from((0, 0, 30)))
+    def begin(self, policy: Policy, live: bool, wait: int) -> None:
+        self.settings = Settings(
+            mode=Mode.ON, policy=policy, result_wait=timedelta(seconds=wait), shared_hold=timedelta(minutes=10)
+        )
+        self.live = live
+        self.store = Store.open(
+            f"sqlite:///{self.folder / 'cdrhub.db'}", redecode=ledger.decode, clock=lambda: self.now
+        )
+        self.orders = Orders(
+            database=self.store.database,
+            settings=self.settings,
+            clock=lambda: self.now,
+            healthy=self.healthy,
+            dialler=lambda _source: "crm",
+            plan=lambda _source: NumberPlan(region="NG"),
+        )
+        self.hubs = [self.hub(), self.hub()]
+        given = [
+            GivenCase(
+                code=code, source="lagos", agent=agent, numbers=[GivenNumber(number=number) for number in numbers]
+            )
+            for code, (agent, numbers) in CASES.items()
+        ]
+        self.run(self.orders.keep(given))
+        self.dial("C-1")
+
+    def healthy(self, _source: str) -> bool:
+        """Whether the phone system is seen."""
+        return not self.blind
+
+    def hub(self) -> Hub:
+        """A process that has just started."""
+        return Hub(
+            engine=Engine(
+                database=self.store.database,
+                settings=self.settings,
+                clock=lambda: self.now,
+                healthy=self.healthy,
+                clock_suspect=lambda _source: False,
+                dialler=lambda _source: "crm",
+            ),
+            dialling=Dialling(
+                database=self.store.database,
+                settings=self.settings,
+                clock=lambda: self.now,
+                healthy=self.healthy,
+                dialler=lambda _source: "crm",
+                speaks_live=lambda _source: self.live,
+            ),
+        )
+
+    def teardown(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        try:
+            self.until_nothing_goes_on()
+        finally:
+            self.run(self.store.close())
+            self.runner.close()
+            shutil.rmtree(self.folder)
+
+    # -- people --------------------------------------------------------------------------------------------------------
+
+    @rule(code=st.sampled_from(sorted(CASES)))
+    def dial(self, code: str) -> None:
+        self.order(self.orders.dial(tenant="", code=code))
+
+    @rule(code=st.sampled_from(sorted(CASES)), why=st.sampled_from(("stop", "resume", "not_reached")))
+    def stop_or_resume(self, code: str, why: str) -> None:
+        if why == "stop":
+            self.order(self.orders.stop(tenant="", code=code))
+        else:
+            self.order(self.orders.resume(tenant="", code=code, not_reached=why == "not_reached"))
+
+    @rule(which=pick, result=st.sampled_from(Reported))
+    def report(self, which: int, result: Reported) -> None:
+        later = self.now + timedelta(minutes=10)
+        if (chosen := self.chosen(which)) is not None:
+            attempt_id = chosen[0].order.attempt_id
+            self.order(self.orders.report(tenant="", attempt_id=attempt_id, result=result, at=later))
+
+    @rule(code=st.sampled_from(sorted(CASES)), which=pick)
+    def announce(self, code: str, which: int) -> None:
+        numbers = CASES[code][1]
+        self.order(self.orders.announce(tenant="", code=code, number=numbers[which % len(numbers)]))
+
+    @rule(paused=SELDOM)
+    def pause(self, paused: bool) -> None:
+        if paused:
+            self.run(self.orders.pause(scope="agent", name="101", actor="a person"))
+        else:
+            self.run(self.orders.unpause(scope="agent", name="101"))
+
+    def order(self, order: Coroutine[Any, Any, Any]) -> None:
+        """Give an order; it may be impossible at the moment."""
+        try:
+            self.run(order)
+        except OrderError:
+            return
+
+    # -- hubs ----------------------------------------------------------------------------------------------------------
+
+    def turn(self, which: bool, last: str, answer: Answer, dies: bool) -> None:
+        """A hub does its steps up to `last`, and may die after it."""
+        hub = self.hubs[which]
+        for step in STEPS[: STEPS.index(last) + 1]:
+            match step:
+                case "decide":
+                    self.run(hub.engine.decide())
+                case "due":
+                    self.run(hub.dialling.due())
+                case "claim":
+                    before = self.attempts()
+                    self.claimed(hub, before, self.run(hub.dialling.claim(room={"crm": 3})))
+                case "send":
+                    self.send(hub)
+                case "answer":
+                    self.answer(hub, answer)
+        if dies:
+            self.hubs[which] = self.hub()
+
+    @rule(which=st.booleans(), last=st.sampled_from(STEPS), answer=st.sampled_from(ANSWERS), dies=SELDOM)
+    def a_turn(self, which: bool, last: str, answer: Answer, dies: bool) -> None:
+        self.turn(which, last, answer, dies)
+
+    @rule(which=st.booleans(), answer=st.sampled_from(ANSWERS))
+    def a_whole_turn(self, which: bool, answer: Answer) -> None:
+        self.turn(which, STEPS[-1], answer, dies=False)
+
+    @rule()
+    def both_claim(self) -> None:
+        async def both() -> Any:
+            return await asyncio.gather(*(hub.dialling.claim(room={"crm": 3}) for hub in self.hubs))
+
+        before = self.attempts()
+        # Which of the two was faster must not matter to what follows: the run can be repeated then.
+        self.claimed(self.hubs[0], before, [one for claimed in self.run(both()) for one in claimed])
+
+    def claimed(self, hub: Hub, before: dict[str, list[tuple[str, Attempt]]], claimed: Sequence[Claimed]) -> None:
+        """A hub may request these."""
+        for one in sorted(claimed, key=lambda one: one.order.number):
+            self.assert_may_be_requested(one, before)
+            self.moments.setdefault(one.order.number, []).append(self.now)
+            hub.claimed.append(one)
+
+    def send(self, hub: Hub) -> None:
+        """Everything that was claimed leaves."""
+        for one in hub.claimed:
+            self.requested[one.order.attempt_id] += 1
+            self.dialled.append((one, self.now))
+        hub.waiting += hub.claimed
+        hub.claimed = []
+
+    def answer(self, hub: Hub, answer: Answer) -> None:
+        """The answer to the oldest request comes."""
+        if not hub.waiting:
+            return
+        attempt_id = hub.waiting.pop(0).order.attempt_id
+        if isinstance(answer, Accepted) and answer.vendor_ref:
+            answer = Accepted(vendor_ref=f"job {attempt_id}")
+        if isinstance(answer, Refused):  # what was refused is not dialled
+            self.dialled = [one for one in self.dialled if one[0].order.attempt_id != attempt_id]
+        self.run(hub.dialling.answered(attempt_id, answer))
+
+    @rule(
+        which=st.booleans(),
+        standing=st.sampled_from((Standing(), Standing(live=True), Standing(outcome=Disposition.NO_ANSWER))),
+    )
+    def deadlines(self, which: bool, standing: Standing) -> None:
+        dialling = self.hubs[which].dialling
+        for one in self.run(dialling.overdue()):
+            self.run(dialling.standing(one.attempt_id, standing))
+
+    # -- the world -----------------------------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from((1, 10, 10, 61, 61, 130, 700, 90_000)))
+    def pass_time(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @rule(blind=SELDOM)
+    def see(self, blind: bool) -> None:
+        self.blind = blind
+
+    @rule(disposition=st.sampled_from(ENDS), carried=st.booleans(), late=SELDOM)
+    def record(self, disposition: Disposition, carried: bool, late: bool) -> None:
+        """The record of the last call that was asked for."""
+        self.told(self.chosen(-1), disposition, carried=carried, live=not late)
+
+    @rule(which=pick, disposition=st.sampled_from(ENDS), carried=st.booleans())
+    def another_record(self, which: int, disposition: Disposition, carried: bool) -> None:
+        """Of any call that was asked for, it may be a second one."""
+        self.told(self.chosen(which), disposition, carried=carried, live=True)
+
+    def told(
+        self, chosen: tuple[Claimed, datetime] | None, disposition: Disposition, *, carried: bool, live: bool
+    ) -> None:
+        """The switch sends a record; it may carry our reference."""
+        if chosen is not None:
+            order = chosen[0].order
+            self.write(
+                f"call {order.attempt_id}",
+                number=order.number,
+                agent=order.agent,
+                disposition=disposition,
+                began=chosen[1],
+                attributes={"reference": order.attempt_id} if carried else {},
+                live=live,
+            )
+
+    @rule(which=pick, disposition=st.sampled_from(ENDS), inbound=st.booleans(), known=pick)
+    def another_call(self, which: int, disposition: Disposition, inbound: bool, known: int) -> None:
+        """An agent dials by hand, or a person calls back."""
+        agent, numbers = CASES[sorted(CASES)[known % len(CASES)]]
+        self.write(
+            f"other {self.records}",
+            number=numbers[which % len(numbers)],
+            agent=agent,
+            disposition=disposition,
+            began=self.now - timedelta(seconds=20),
+            attributes={},
+            direction="inbound" if inbound else "outbound",
+        )
+
+    def write(
+        self,
+        key: str,
+        *,
+        number: str,
+        agent: str,
+        disposition: Disposition,
+        began: datetime,
+        attributes: dict[str, str],
+        live: bool = True,
+        direction: str = "outbound",
+    ) -> None:
+        """A record of a call that has just ended."""
+        self.records += 1
+        side = "callee" if direction == "outbound" else "caller"
+        seconds = (self.now - ledger.START).total_seconds()
+        body = ledger.message(
+            key,
+            f"end {self.records}",
+            seconds=seconds,
+            values={
+                "state": "ended",
+                "direction": direction,
+                "disposition": disposition,
+                "started_at": (began - ledger.START).total_seconds(),
+                "ended_at": seconds,
+                f"{side}_number": number,
+                f"{side}_e164": number,
+                "external_number": number,
+                "agent_id": agent,
+            },
+            attributes=attributes | {"records": self.records},
+            final=True,
+        )
+        item = ledger.item(body, received=seconds)
+        item.record.attributes["live"] = live  # type: ignore[index]
+        self.run(self.store.write([item]))
+
+    def chosen(self, which: int) -> tuple[Claimed, datetime] | None:
+        """An order that reached the switch, if one did."""
+        return self.dialled[which % len(self.dialled)] if self.dialled else None
+
+    # -- what holds ----------------------------------------------------------------------------------------------------
+
+    def assert_may_be_requested(self, one: Claimed, before: dict[str, list[tuple[str, Attempt]]]) -> None:
+        """Whether the caps allow one more request on this number."""
+        order = one.order
+        policy = self.settings.policy
+        recent = [at for at in self.moments.get(order.number, ()) if at > self.now - HARD_STOP_PERIOD]
+        assert len(recent) < HARD_STOP_REQUESTS
+        mine = [attempt for _, attempt in before[order.case_code] if attempt.tried]
+        if policy.number_cap is not None:
+            assert sum(attempt.key == order.number for attempt in mine) < policy.number_cap
+        if policy.case_cap is not None:
+            assert len(mine) < policy.case_cap
+
+    def attempts(self) -> dict[str, list[tuple[str, Attempt]]]:
+        """Case code → (placed by, attempt), oldest first."""
+
+        async def read() -> dict[str, list[tuple[str, Attempt]]]:
+            found: dict[str, list[tuple[str, Attempt]]] = {code: [] for code in CASES}
+            async with self.store.database.connect() as connection:
+                codes = {row.id: row.code for row in await connection.execute(select(cases.c.id, cases.c.code))}
+                for row in await connection.execute(select(attempts).order_by(attempts.c.id)):
+                    found[codes[row.case_id]].append((row.placed_by, attempt_of(row)))
+            return found
+
+        return self.run(read())
+
+    @invariant()
+    def nobody_is_rung_twice(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        assert max(self.requested.values(), default=1) == 1
+        agents: Counter[str] = Counter()
+        for code, known in self.attempts().items():
+            live = [attempt for _, attempt in known if attempt.live]
+            assert len(live) <= 1, (code, live)
+            agents.update(attempt.agent for attempt in live)
+            tried = Counter(
+                (attempt.round, attempt.key) for placed_by, attempt in known if placed_by == "hub" and attempt.tried
+            )
+            assert max(tried.values(), default=1) == 1, (code, tried)
+        assert max(agents.values(), default=1) == 1, agents
+
+    @invariant()
+    def nothing_hangs(self) -> None:
+        if hasattr(self, "store"):
+            self.run(self.assert_nothing_hangs())
+
+    async def assert_nothing_hangs(self) -> None:
+        async with self.store.database.connect() as connection:
+            known = (await connection.execute(select(cases))).all()
+            live = {
+                row.live_case: row
+                for row in await connection.execute(select(attempts).where(attempts.c.live_case.is_not(None)))
+            }
+        for case in known:
+            attempt = live.get(case.id)
+            if attempt is not None:
+                assert case.state == CaseState.DIALLING, (case.code, case.state, attempt.state)
+                assert attempt.state == AttemptState.DECIDED or attempt.deadline_at is not None
+            elif case.state == CaseState.WAITING:
+                assert case.next_action_at is not None
+            elif case.state == CaseState.PAUSED:
+                assert case.state_reason
+            else:
+                assert case.state in CLOSED or case.round == 0, (case.code, case.state, case.round)
+
+    def until_nothing_goes_on(self) -> None:
+        """The last hub looks until nothing is left to do; both died before."""
+        hub = self.hub()
+        self.blind = False
+        self.run(self.orders.unpause(scope="agent", name="101"))
+        for _ in range(END_ROUNDS):
+            self.now += timedelta(hours=5)
+            self.run(hub.engine.decide())
+            self.run(hub.dialling.due())
+            self.run(hub.dialling.claim(room={"crm": 10}))
+            self.now += timedelta(hours=5)
+            for one in self.run(hub.dialling.overdue()):
+                self.run(hub.dialling.standing(one.attempt_id, Standing()))
+        self.nobody_is_rung_twice()
+        self.nothing_hangs()
+        self.run(self.assert_all_is_over())
+
+    async def assert_all_is_over(self) -> None:
+        async with self.store.database.connect() as connection:
+            going = (
+                await connection.execute(select(cases.c.code).where(cases.c.state.in_(GOING), cases.c.round > 0))
+            ).all()
+            live = (await connection.execute(select(attempts.c.id).where(attempts.c.live_case.is_not(None)))).all()
+            told = (await connection.execute(select(outbox.c.call_id, outbox.c.type))).all()
+        assert (going, live) == ([], [])
+        assert not [call for call, kind in told if kind == "call.settled"]
+        ends = Counter(call for call, kind in told if kind in ("call.hangup", "call.ended"))
+        assert set(ends.values()) <= {1}
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database, made once."""
+    file = tmp_path_factory.mktemp("template") / "cdrhub.db"
+
+    async def prepare() -> None:
+        store = Store.open(f"sqlite:///{file}")
+        await store.prepare()
+        await store.close()
+
+    asyncio.run(prepare())
+    return file
+
+
+@pytest.mark.parametrize(
+    ("examples", "steps"), [(40, 40), pytest.param(3_000, 80, marks=pytest.mark.soak)], ids=["short", "long"]
+)
+def test_any_order_of_events(template: Path, examples: int, steps: int) -> None:
+    World.template = template
+    run_state_machine_as_test(
+        World,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            derandomize=examples < 1_000,
+        ),
+    )
