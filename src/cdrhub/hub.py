@@ -35,6 +35,7 @@ from cdrhub.phone_systems import PhoneSystemsOfHub
 from cdrhub.pipeline import DATABASE_AWAY, Ownership, Pipeline
 from cdrhub.redial.orders import Orders
 from cdrhub.redial.service import Door, Redial, open_doors
+from cdrhub.reloading import addresses, changed, pushed_to, refuse_fixed
 from cdrhub.routes import Routes
 from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import Source, SourceConfig
@@ -137,7 +138,7 @@ class Hub:
         listeners = Listeners()
         async with contextlib.AsyncExitStack() as on_failure:
             on_failure.callback(listeners.close)
-            listeners.expect(_addresses(config))
+            listeners.expect(addresses(config))
             journal = await Journal.open(config.hub.data_dir, max_bytes=config.hub.journal_max_bytes)
             on_failure.push_async_callback(journal.close)
             decoders = Decoders()
@@ -198,6 +199,7 @@ class Hub:
         async with self._changing:
             failed = any(task.done() and not task.cancelled() for task in self._tasks)
             redial = asyncio.create_task(self.redial.stop(seconds=self.config.hub.shutdown_seconds))
+            broadcast = asyncio.create_task(self.broadcast.stop(seconds=BROADCAST_STOP_SECONDS))
             await asyncio.gather(*(_stop(running) for running in self._running.values()))
             self._running.clear()
             if self._prepared and not failed:
@@ -205,7 +207,7 @@ class Hub:
                     async with asyncio.timeout(self.config.hub.shutdown_seconds):
                         await self._pipeline.drain()
             await redial
-            await self.broadcast.stop(seconds=BROADCAST_STOP_SECONDS)
+            await broadcast
             await self._cancel_tasks()
             left = self._journal.stats.depth
             await self._journal.close(clean=not failed)
@@ -230,23 +232,23 @@ class Hub:
         Unchanged sources keep their connections. What cannot change in a running process is refused by name.
         """
         async with self._changing:
-            _refuse_fixed(self.config, config)
+            refuse_fixed(self.config, config)
             before = self.config
-            stays = {name for name in self._running if not _changed(name, before, config)}
+            stays = {name for name in self._running if not changed(name, before, config)}
             built = {name: source for name, source in _built(config).items() if name not in stays}
             doors = self.redial.doors(config.redial.diallers)
-            self._listeners.expect(_addresses(config))
+            self._listeners.expect(addresses(config))
             try:
                 for name in built:
                     await self._remember_settings(name, config)
             except CdrhubError:
-                self._listeners.expect(_addresses(before))
+                self._listeners.expect(addresses(before))
                 self._listeners.release_unused()
                 raise
             self.config = config
             self._pipeline.forget_ownership()
             gone = {name: self._running.pop(name) for name in self._running.keys() - stays}
-            for name in [name for name in gone if _pushed_to(name, before) == _pushed_to(name, config) is not None]:
+            for name in [name for name in gone if pushed_to(name, before) == pushed_to(name, config) is not None]:
                 self._start_source(name, built.pop(name))
                 await self._overlap(name)
             await asyncio.gather(*(_stop(running) for running in gone.values()))
@@ -416,7 +418,7 @@ class Hub:
                     log.warning(DATABASE_AWAY, action="database_away", error=str(error))
                 await asyncio.sleep(PREPARE_RETRY_SECONDS)
         self.broadcast.begin()
-        self.redial.begin()
+        self.redial.begin(sighted=lambda: all(self._sees(name) for name in self.config.sources))
         await self._pipeline.run(suspect=suspect)
 
     async def _retention(self) -> None:
@@ -503,38 +505,6 @@ def _built(config: Config) -> dict[str, Source]:
     return built
 
 
-def _refuse_fixed(before: Config, after: Config) -> None:
-    """Raise ConfigError where what cannot change in a running process differs."""
-    for key in ("hub", "database"):
-        if getattr(before, key) != getattr(after, key):
-            raise ConfigError(f"[{key}] cannot change while the daemon runs: restart it")
-    tokens = {"tokens": after.http.tokens}
-    if before.http.model_copy(update=tokens) != after.http:
-        raise ConfigError("[http] cannot change while the daemon runs, but for [[http.tokens]]: restart it")
-
-
-def _changed(name: str, old: Config, new: Config) -> bool:
-    """Whether a source is gone, or its table or its directory file changed."""
-    if name not in new.sources:
-        return True
-    return old.sources[name] != new.sources[name] or old.revision(name) != new.revision(name)
-
-
 async def _stop(running: _Running) -> None:
     await running.runner.stop()
     await running.task
-
-
-def _pushed_to(name: str, config: Config) -> str | None:
-    """The path at which records are pushed to this source, if they are."""
-    table = config.sources.get(name)
-    return table.ingest_path if table is not None else None
-
-
-def _addresses(config: Config) -> dict[str, str]:
-    """What the sources listen on: address → the key that says so."""
-    return {
-        address: f"sources.{name}.listen"
-        for name, source in config.sources.items()
-        for address in source.listen_addresses()
-    }

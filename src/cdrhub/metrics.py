@@ -157,6 +157,11 @@ class Metrics:
             if conflicts := counts.get("conflicts", 0):
                 self.conflicts.labels(source).inc(conflicts)
 
+    def forget_webhook(self, name: str) -> None:
+        """This hub does not deliver to that webhook any more, and knows nothing of its state."""
+        for gauge in (self.webhook_waiting, self.webhook_oldest, self.webhook_state):
+            gauge.remove_by_labels({"webhook": name})
+
     def text(self) -> bytes:
         """The exposition, as `GET /metrics` answers it."""
         return generate_latest(self.registry)

@@ -35,6 +35,8 @@ DATABASE_AWAY = (
     "the database is away: records wait in the journal; if its address or password is wrong, mend it and restart"
 )
 READ_BYTES = 8 * 1024 * 1024  #: of record bodies in one read of the journal
+FIRST_RECORDS = 50  #: in the first read after a start, twice as many in each further one: so a daemon that is killed
+#: again and again gets on, and is not taken for one that its first records kill
 DECODE_SLICE = 50  #: records decoded before other tasks get their turn
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 15.0
@@ -133,6 +135,7 @@ class Pipeline:
         """
         self._queues = [asyncio.Queue(maxsize=1) for _ in range(self._lanes)]
         at_once = self._batch_records * self._lanes
+        records = min(FIRST_RECORDS, at_once)
         one_by_one = at_once if suspect else 0
         if (named := self._journal.named) is not None:
             self._poison = range(named[0], named[1] + 1)
@@ -141,10 +144,11 @@ class Pipeline:
                 group.create_task(self._lane(queue))
             while True:
                 await self._journal.wait_beyond(self._read_to)
-                limit = 1 if one_by_one else at_once
+                limit = 1 if one_by_one else records
                 entries = await self._journal.read(after=self._read_to, limit=limit, max_bytes=READ_BYTES)
                 if not entries:
                     continue
+                records = min(2 * records, at_once)
                 self._read_to = entries[-1].seq
                 if one_by_one:
                     await self._journal.mark_in_flight(entries[0].seq, entries[0].seq)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -231,3 +234,58 @@ async def test_a_case_goes_on_and_ends_and_everybody_hears_of_it(tmp_path: Path,
     assert [event["id"] for event in told] == [
         event["id"] for _, event in reader.events if event["data"].get("case_code") == "C-1"
     ]
+
+
+def ask(daemon: Daemon, *arguments: str) -> str:
+    """What a command of the program says beside the daemon."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cdrhub", "deliveries", *arguments, "--config", str(daemon.config)],
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+async def test_what_was_refused_is_sent_again_and_so_is_a_range(tmp_path: Path) -> None:
+    port, receiver = free_port(), python_receiver(tmp_path)
+    receiver.secrets = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="  # it believes nobody
+    daemon = Daemon(
+        tmp_path / "daemon",
+        database=f"sqlite:///{tmp_path / 'hub.db'}",
+        sources=CONFIGURATION.format(port=port, dialler=free_port())
+        + receiver.webhook("crm", types=["call.ended", "call.hangup"]),
+    )
+
+    async def told(*arguments: str) -> str:
+        return await asyncio.to_thread(ask, daemon, *arguments)
+
+    async with at_work(daemon, receiver) as reader:
+        await send(port, [line(number) for number in range(3)])
+        await until(lambda: len(ends([event for _, event in reader.events])) == 3, daemon=daemon)
+        positions = [position for position, event in reader.events if event["type"] == "call.ended"]
+        deadline = time.monotonic() + SECONDS
+        while len(refused := json.loads(await told("list", "crm", "--format", "json"))) < 3:
+            assert time.monotonic() < deadline
+        assert [(one["position"], one["state"], one["last_status"]) for one in refused] == [
+            (position, "refused", 401) for position in positions
+        ]
+        receiver.kill()
+        receiver.secrets = f"whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= {SECRET}"
+        await asyncio.to_thread(receiver.start)
+        assert "1 refused event will be sent again" in await told("retry", "crm", str(positions[0]))
+        await until(lambda: len(receiver.read()) == 1, daemon=daemon)
+        assert "2 refused events will be sent again" in await told("retry", "crm", "--refused")
+        await until(lambda: len(receiver.read()) == 3, daemon=daemon)
+        shown = json.loads(await told("show", "crm", str(positions[1]), "--format", "json"))
+        assert shown["state"] == "delivered"
+        assert shown["event"] in receiver.read()
+        since = f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%dT%H:%M:%S}"
+        assert "3 events of positions" in await told("again", "crm", "--since", since)
+        while {one["state"] for one in json.loads(await told("list", "crm", "--format", "json"))} != {"delivered"}:
+            assert time.monotonic() < deadline
+        assert len(receiver.read()) == 3  # it knew them by their ids
+        (webhook,) = json.loads(await told("list", "--format", "json"))
+        assert (webhook["state"], webhook["refused"]) == ("healthy", 0)
+        assert await asyncio.to_thread(daemon.stop) == 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -36,8 +37,9 @@ PATH = "/ingest/voicenter/0123456789abcdef-secret"
 SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 NUMBERS = 3
 RINGS = 0.2  #: seconds until a call is over
-DEADLINE = 4  #: seconds until an order without a record is given up
-SECONDS = 90.0  #: for everything to be over
+DEADLINE = 15  #: seconds until an order without a record is given up
+MAX_LIVE = 4  #: orders that one kill can keep from leaving
+SECONDS_PER_CASE = 5.0  #: for everything to be over, on a machine that has other things to do
 
 REDIAL = f"""
 [redial]
@@ -49,7 +51,7 @@ type = "webhook"
 url = "http://127.0.0.1:{{port}}/dial"
 secret = "{SECRET}"
 allow_private = true
-max_live = 200
+max_live = {MAX_LIVE}
 max_per_second = 500
 
 [sources.vendor]
@@ -160,10 +162,10 @@ async def states(store: Store) -> Counter[tuple[str, str]]:
         return Counter((state, reason) for state, reason in rows)
 
 
-async def over(store: Store) -> None:
-    """Wait until no case goes on by itself."""
+async def over(store: Store, *, how_many: int) -> None:
+    """Wait until none of the cases goes on by itself."""
     going = {CaseState.OPEN, CaseState.DIALLING, CaseState.WAITING}
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(20 + SECONDS_PER_CASE * how_many):
         while any(state in going for state, _ in await states(store)):  # noqa: ASYNC110 - another process works
             await asyncio.sleep(0.2)
 
@@ -200,7 +202,7 @@ async def worked_through(tmp_path: Path, url: str, *, how_many: int, kills: int,
         await asyncio.to_thread(daemon.start)
         reviving = asyncio.create_task(revive())
         try:
-            await over(store)
+            await over(store, how_many=how_many)
             assert await asyncio.to_thread(daemon.stop) == 0
         finally:
             reviving.cancel()
@@ -218,7 +220,7 @@ async def worked_through(tmp_path: Path, url: str, *, how_many: int, kills: int,
             told = (await connection.execute(select(outbox.c.call_id, outbox.c.type))).all()
             linked = (await connection.execute(select(calls.c.attempt_id, calls.c.external_number))).all()
         assert unknown.isdisjoint(switch.dialled)
-        assert found["exhausted", ""] >= how_many - kills * 2
+        assert found["exhausted", ""] >= how_many - kills * MAX_LIVE
         assert {attempt for attempt, _ in linked} == set(switch.dialled)
         ends = Counter(call for call, kind in told if kind in ("call.hangup", "call.ended"))
         assert set(ends.values()) == {1}
@@ -229,6 +231,29 @@ async def worked_through(tmp_path: Path, url: str, *, how_many: int, kills: int,
 
 async def test_every_case_is_worked_through(sqlite_url: str, tmp_path: Path) -> None:
     await worked_through(tmp_path, sqlite_url, how_many=10, kills=0, seed=1)
+
+
+async def test_a_reload_turns_redial_on(sqlite_url: str, tmp_path: Path) -> None:
+    store = Store.open(sqlite_url)
+    await store.prepare()
+    await ordered(store, how_many=2)
+    async with exchange(1) as switch:
+        sources = REDIAL.format(port=switch.port)
+        daemon = Daemon(tmp_path / "daemon", database=sqlite_url, sources=sources.replace('"on"', '"observe"'))
+        switch.hub = f"http://127.0.0.1:{daemon.http_port}"
+        await asyncio.to_thread(daemon.start)
+        try:
+            await asyncio.sleep(1)  # four looks of the loop
+            assert not switch.dialled
+            daemon.config.write_text(daemon.config.read_text().replace('"observe"', '"on"'))
+            daemon.signal(signal.SIGHUP)
+            await over(store, how_many=2)
+            assert await asyncio.to_thread(daemon.stop) == 0
+        finally:
+            daemon.kill()
+    assert await states(store) == {("exhausted", ""): 2}
+    assert set(switch.numbers.values()) == {1}
+    await store.close()
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])

@@ -117,6 +117,11 @@ def test_the_demo_ends_by_itself_and_every_call_is_as_it_was_played(tmp_path: Pa
     rows = re.findall(r"^(\w+) +(\d+) +(\d+) +\d+ +\d+ +(\d+) +all as played *$", done.stdout, re.MULTILINE)
     assert [name for name, *_ in rows] == ["3cx", "voicenter", "freeswitch", "astercc", "enigma"]
     assert all(int(number) > 0 for _, *numbers in rows for number in numbers)
+    assert re.findall(r"^(C-\d+) +(\S+) ", done.stdout, re.MULTILINE)[-3:] == [
+        ("C-101", "paris"),
+        ("C-102", "tel-aviv"),
+        ("C-103", "shanghai"),
+    ]
     assert done.stderr == "cdrhub: every call is in the database as it was played\n"
     kept = (tmp_path / "kept.jsonl").read_text().splitlines()
     assert len(kept) >= sum(int(calls) for *_, calls in rows)

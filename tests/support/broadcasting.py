@@ -46,7 +46,11 @@ class Bench:
     def sequencer(self, holder: str = "one", *, lease_seconds: float = 2.0) -> Sequencer:
         """A hub's sequencer."""
         return Sequencer(
-            self.store.database, holder=holder, metrics=Metrics(), clock=self.clock, lease_seconds=lease_seconds
+            self.store.database,
+            holder=holder,
+            metrics=Metrics(),
+            clock=self.clock,
+            lease_seconds=lease_seconds,
         )
 
     @asynccontextmanager

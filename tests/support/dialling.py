@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
@@ -49,6 +49,7 @@ class Vendor:
     url: str = ""
     answer: bytes | None = None
     silent: bool = False
+    asked: Callable[[Request], Awaitable[None]] | None = None  #: done before the answer
     requests: list[Request] = field(default_factory=list)
 
     def says(self, body: bytes | str, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
@@ -70,7 +71,10 @@ async def vendor() -> AsyncIterator[Vendor]:
         assert task is not None
         tasks.add(task)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            found.requests.append(await _request(reader))
+            request = await _request(reader)
+            found.requests.append(request)
+            if found.asked is not None:
+                await found.asked(request)
             if found.silent:
                 await asyncio.Event().wait()
             if found.answer is not None:

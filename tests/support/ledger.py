@@ -159,6 +159,7 @@ def decode(got: RawRecord) -> Outcome:
             queue=said.get("queue"),
             sequence=said.get("sequence"),
             flags=tuple(said.get("flags", ())),
+            event_id=said.get("event_id"),
         )
     if "key" not in said:
         return Ignored(why="heartbeat") if "heartbeat" in said else DecodeError(Reason.MISSING_KEY, "key is missing")

@@ -70,7 +70,14 @@ def settings() -> str:
     return system("3cx").config_model.settings_model().model_dump_json()
 
 
-def made(journal: Journal, store: ScriptedStore, *, lanes: int = 2, metrics: Metrics | None = None) -> Pipeline:
+def made(
+    journal: Journal,
+    store: ScriptedStore,
+    *,
+    lanes: int = 2,
+    batch_records: int = 10,
+    metrics: Metrics | None = None,
+) -> Pipeline:
     decoders = Decoders()
     decoders.learn(Revision(revision=REVISION, source="pbx", system="3cx", settings=settings()))
 
@@ -88,7 +95,7 @@ def made(journal: Journal, store: ScriptedStore, *, lanes: int = 2, metrics: Met
         metrics=metrics or Metrics(),
         observer=observer,
         lanes=lanes,
-        batch_records=10,
+        batch_records=batch_records,
     )
 
 
@@ -120,6 +127,16 @@ async def test_everything_in_the_journal_is_written_once_and_in_lanes_by_call(jo
     assert len(keys) == len(set(keys)) == 57
     assert max(store.batches) <= 20
     assert journal.stats.depth == 0
+
+
+async def test_the_first_batches_after_a_start_are_small(journal: Journal) -> None:
+    """So that the checkpoint moves soon, also in a process that does not live long."""
+    store = ScriptedStore()
+    await journal.append([record(number) for number in range(1_000)])
+    pipeline = made(journal, store, lanes=1, batch_records=300)
+    async with running(pipeline):
+        await pipeline.drain()
+    assert store.batches == [50, 100, 200, 300, 300, 50]
 
 
 async def test_the_checkpoint_does_not_pass_what_a_slow_lane_still_holds(journal: Journal) -> None:

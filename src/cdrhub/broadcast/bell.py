@@ -22,12 +22,14 @@ class Bell:
         """There is news."""
         self._rung.set()
 
-    async def wait(self, seconds: float) -> None:
-        """Until it is rung, or for `seconds`."""
+    async def wait(self, seconds: float) -> bool:
+        """Until it is rung, or for `seconds`; whether it was."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._rung.wait()
+        rung = self._rung.is_set()
         self._rung.clear()
+        return rung
 
 
 def look_seconds(database: Database) -> float:

@@ -19,6 +19,7 @@ from sqlalchemy import Select, func, select
 
 from cdrhub.broadcast.bell import Bell, look_seconds
 from cdrhub.broadcast.events import Event
+from cdrhub.broadcast.rows import COLUMNS, event_of
 from cdrhub.errors import StoreUnavailable
 from cdrhub.sometimes import Sometimes
 from cdrhub.store.engine import Database
@@ -29,17 +30,6 @@ log = structlog.get_logger(__name__)
 AT_ONCE = 500  #: events of one query
 REMEMBERED = 2_000  #: newest events kept in memory; some 2 KB each
 RETRY_SECONDS = 1.0
-
-_COLUMNS = (
-    outbox.c.position,
-    outbox.c.call_id,
-    outbox.c.case_id,
-    outbox.c.source,
-    outbox.c.type,
-    outbox.c.revision,
-    outbox.c.due_at,
-    outbox.c.snapshot,
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,30 +47,49 @@ class EventLog:
         self._database = database
         self._recent: deque[Event] = deque(maxlen=REMEMBERED)
         self._sometimes = Sometimes()
+        self._missed = Bell()
         self.newest = 0
         self.readers: set[Bell] = set()  #: rung at every news
 
-    async def follow(self, numbered: Bell) -> None:
-        """Read what is new, until cancelled. `numbered` is rung when there is."""
+    def numbered(self, events: Sequence[Event]) -> None:
+        """This process gave these their place, in order. They need not be read if they follow what is known."""
+        if self.newest and events[0].position == self.newest + 1:
+            self._came(events)
+        else:
+            self._missed.ring()
+
+    async def follow(self) -> None:
+        """Read what others numbered, until cancelled."""
         while True:
             try:
                 if not self.newest:
-                    self._came((await self.reach()).newest)
-                while found := await self._from_database(self.newest, limit=AT_ONCE):
-                    self._recent.extend(found)
-                    self._came(found[-1].position)
+                    self.newest = (await self.reach()).newest
+                    self._ring()
+                await self._catch_up()
             except StoreUnavailable as error:
                 if self._sometimes.now("away"):
                     log.warning("the log waits for the database", action="log_waits", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                await numbered.wait(look_seconds(self._database))
+                await self._missed.wait(look_seconds(self._database))
 
-    def _came(self, newest: int) -> None:
-        if newest > self.newest:
-            self.newest = newest
-            for bell in self.readers:
-                bell.ring()
+    async def _catch_up(self) -> None:
+        found = await self._from_database(self.newest, limit=AT_ONCE)
+        while found:
+            self._came([event for event in found if event.position > self.newest])
+            if len(found) < AT_ONCE:
+                return
+            found = await self._from_database(self.newest, limit=AT_ONCE)
+
+    def _came(self, events: Sequence[Event]) -> None:
+        if events:
+            self._recent.extend(events)
+            self.newest = events[-1].position
+            self._ring()
+
+    def _ring(self) -> None:
+        for bell in self.readers:
+            bell.ring()
 
     async def after(self, position: int, *, limit: int = AT_ONCE) -> Sequence[Event]:
         """The events after `position`, in order, at most `limit`. Raises StoreUnavailable.
@@ -95,7 +104,7 @@ class EventLog:
 
     async def at(self, positions: Sequence[int]) -> Sequence[Event]:
         """The events at these positions, in order; those that were purged are left out. Raises StoreUnavailable."""
-        query = select(*_COLUMNS).where(outbox.c.position.in_(positions)).order_by(outbox.c.position)
+        query = select(*COLUMNS).where(outbox.c.position.in_(positions)).order_by(outbox.c.position)
         return await self._read(query)
 
     async def reach(self) -> Reach:
@@ -117,22 +126,10 @@ class EventLog:
         return Reach(oldest=oldest or 0, newest=newest or 0)
 
     async def _from_database(self, position: int, *, limit: int) -> list[Event]:
-        query = select(*_COLUMNS).where(outbox.c.position > position).order_by(outbox.c.position).limit(limit)
+        query = select(*COLUMNS).where(outbox.c.position > position).order_by(outbox.c.position).limit(limit)
         return await self._read(query)
 
     async def _read(self, query: Select[Any]) -> list[Event]:
         async with self._database.connect() as connection:
             rows = await connection.execute(query)
-            return [
-                Event(
-                    position=position,
-                    call_id=call_id,
-                    case_id=case_id,
-                    source=source,
-                    type=kind,
-                    revision=revision,
-                    stored_at=stored_at,
-                    snapshot=snapshot or {},
-                )
-                for position, call_id, case_id, source, kind, revision, stored_at, snapshot in rows
-            ]
+            return [event_of(row) for row in rows]

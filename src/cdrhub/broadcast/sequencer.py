@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 
 import structlog
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.broadcast.bell import Bell, look_seconds
+from cdrhub.broadcast.events import Event
+from cdrhub.broadcast.rows import COLUMNS, event_of
 from cdrhub.errors import StoreUnavailable
 from cdrhub.metrics import Metrics
 from cdrhub.sometimes import Sometimes
@@ -45,46 +48,59 @@ class Sequencer:
         holder: str,
         metrics: Metrics,
         clock: Callable[[], datetime],
+        numbered: Callable[[Sequence[Event]], None] = lambda _events: None,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
+        """`numbered` is told of the events that this hub gave their place, in order, when that was committed."""
         self._database = database
         self._holder = holder
         self._metrics = metrics
         self._clock = clock
         self._lease_seconds = lease_seconds
+        self._numbered = numbered
         self._lease: leases.Lease | None = None
+        self._last: int | None = None  #: the newest place, while nobody else can have given one
         self._sometimes = Sometimes()
         self.committed = Bell()  #: rung by whoever committed facts in this process
-        self.numbered = Bell()  #: rung when there are new positions
 
     async def run(self) -> None:
         """Work until cancelled."""
+        rung = False
         while True:
             try:
-                while await self.step():
-                    self.numbered.ring()
+                if rung or await self._anything():
+                    while await self.step() == AT_ONCE:
+                        pass
             except StoreUnavailable as error:
                 if self._sometimes.now("away"):
                     log.warning("events wait for the database", action="events_wait", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                await self.committed.wait(look_seconds(self._database))
+                rung = await self.committed.wait(look_seconds(self._database))
+
+    async def _anything(self) -> bool:
+        """Whether facts wait for their place. Costs no transaction that writes."""
+        async with self._database.connect() as connection:
+            return (await connection.execute(select(outbox.c.id).where(*_WAITING).limit(1))).first() is not None
 
     async def step(self) -> int:
         """Number some of the facts that wait; how many. 0 also where another hub does it. Raises StoreUnavailable."""
-        async with self._database.connect() as connection:
-            waiting = select(outbox.c.id).where(*_WAITING).limit(1)
-            if (await connection.execute(waiting)).first() is None:
-                return 0
+        last, self._last = self._last, None
         try:
-            numbered = await self._database.write(self._number)
+            events = await self._database.write(partial(self._number, last=last))
         except leases.LeaseLost:
             self._lease = None
             return 0
         except RefusedError:  # two hubs made the lease's row at the same moment
             return 0
-        self._metrics.events_numbered.inc(numbered)
-        return numbered
+        if events:
+            self._last = events[-1].position
+            self._metrics.events_numbered.inc(len(events))
+            self._metrics.event_lag.set(max((self._clock() - events[0].stored_at).total_seconds(), 0.0))
+            self._numbered(events)
+        elif self._lease is not None:
+            self._last = last
+        return len(events)
 
     async def stop(self) -> None:
         """Let another hub go on at once. Raises StoreUnavailable."""
@@ -92,24 +108,25 @@ class Sequencer:
         if lease is not None:
             await leases.release(self._database, lease)
 
-    async def _number(self, tx: Transaction) -> int:
+    async def _number(self, tx: Transaction, *, last: int | None) -> list[Event]:
         connection = tx.connection
-        if self._lease is None or not self._lease.safe or self._lease.wants_renewal:
+        if self._lease is None or self._lease.wants_renewal:
+            before = self._lease
             self._lease = await leases.take(connection, LEASE, holder=self._holder, life=self._lease_seconds)
             if self._lease is None:
-                return 0
+                return []
+            if before is None or before.fence != self._lease.fence:
+                last = None
         else:
             await leases.guard(connection, self._lease)
-        waiting = select(outbox.c.id, outbox.c.due_at).where(*_WAITING).order_by(outbox.c.id).limit(AT_ONCE)
+        waiting = select(outbox.c.id, *COLUMNS).where(*_WAITING).order_by(outbox.c.id).limit(AT_ONCE)
         rows = (await connection.execute(waiting)).all()
         if not rows:
-            return 0
-        waited = (self._clock() - rows[0].due_at).total_seconds()
-        self._metrics.event_lag.set(max(waited, 0.0))
-        # Retention keeps the newest one, so that this is the last that was ever given.
-        last = await connection.scalar(select(func.max(outbox.c.position))) or 0
+            return []
+        if last is None:  # retention keeps the newest one, so that this is the last that was ever given
+            last = await connection.scalar(select(func.max(outbox.c.position))) or 0
         await _give(connection, [row.id for row in rows], first=last + 1)
-        return len(rows)
+        return [event_of(row, position=place) for place, row in enumerate(rows, start=last + 1)]
 
 
 async def _give(connection: AsyncConnection, ids: Sequence[int], *, first: int) -> None:

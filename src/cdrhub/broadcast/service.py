@@ -55,11 +55,13 @@ class Broadcast:
         self._endpoints = list(endpoints)
         self._pace = pace or Pace()
         self._clock = clock
-        self._sequencer = Sequencer(database, holder=holder, metrics=metrics, clock=clock)
+        self.events = EventLog(database)
+        self._sequencer = Sequencer(
+            database, holder=holder, metrics=metrics, clock=clock, numbered=self.events.numbered
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._running: dict[str, _Running] = {}
         self._leaving: set[asyncio.Task[None]] = set()
-        self.events = EventLog(database)
 
     def wake(self) -> None:
         """Somebody committed facts."""
@@ -81,7 +83,7 @@ class Broadcast:
         """Start to work; the database was reached."""
         self._tasks = [
             self._keep("sequencer", self._sequencer.run),
-            self._keep("log", lambda: self.events.follow(self._sequencer.numbered)),
+            self._keep("log", self.events.follow),
         ]
         for endpoint in self._endpoints:
             self._start(endpoint)

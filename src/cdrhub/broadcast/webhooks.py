@@ -38,7 +38,7 @@ from cdrhub.store.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
-LOOKAHEAD = 200  #: events read ahead, among which those that need not wait for another are found
+LOOKAHEAD = 400  #: events read ahead, among which those that need not wait for another are found
 REFUSALS_IN_A_ROW = 20  #: after so many the endpoint is taken to fail
 TOUCHED_EVERY = timedelta(hours=1)  #: an idle endpoint's row says that somebody still delivers to it
 RETRY_SECONDS = 1.0
@@ -88,6 +88,7 @@ class Worker:
         self._metrics = metrics
         self._pace = pace
         self._bell = Bell()
+        self._halt = Bell()
         self._stopping = False
         self._sometimes = Sometimes()
         self._lease: leases.Lease | None = None
@@ -118,7 +119,7 @@ class Worker:
                 try:
                     self._lease = await self._taken()
                     if self._lease is None:
-                        await self._bell.wait(self._pace.control_seconds)
+                        await self._halt.wait(self._pace.control_seconds)
                         continue
                     await self._work(poster, self._lease)
                 except StoreUnavailable as error:
@@ -129,7 +130,7 @@ class Worker:
                             endpoint=self.endpoint.name,
                             error=str(error),
                         )
-                    await asyncio.sleep(RETRY_SECONDS)
+                    await self._halt.wait(RETRY_SECONDS)
                 except leases.LeaseLost:
                     log.info("another hub delivers now", action="lease_lost", endpoint=self.endpoint.name)
         finally:
@@ -140,6 +141,7 @@ class Worker:
         """Begin nothing new; `run` ends when what is under way has its answer, or is given up."""
         self._stopping = True
         self._bell.ring()
+        self._halt.ring()
 
     async def _taken(self) -> leases.Lease | None:
         name = f"webhook/{self.endpoint.name}"
@@ -163,16 +165,21 @@ class Worker:
         except BaseException:
             await self._land()
             raise
-        await self._land()
+        else:
+            await self._land()
+        finally:
+            self._metrics.forget_webhook(self.endpoint.name)
 
     async def _land(self) -> None:
         """Take the answers of what is under way, remember them, and let another hub go on. Requests without an answer
         in time are given up, and their events sent again."""
-        if self._flights and self._lease_is_safe():
-            await asyncio.wait(self._flights, timeout=self._pace.landing_seconds)
-        self._harvest()
-        cursor = self.cursor
-        await self._give_up()
+        try:
+            if self._flights and self._lease_is_safe():
+                await asyncio.wait(self._flights, timeout=self._pace.landing_seconds)
+            self._harvest()
+            cursor = self.cursor
+        finally:
+            await self._give_up()
         lease, self._lease = self._lease, None
         if lease is None:
             return

@@ -52,6 +52,9 @@ def replay(
     until: UntilOption = None,
     source: SourceOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    announce: Annotated[
+        bool, typer.Option("--announce", help="Tell webhooks and the live feed which calls changed.")
+    ] = False,
     with_config: Annotated[
         WithConfig,
         typer.Option("--with-config", help="The settings under which the records came, or those of today."),
@@ -64,7 +67,10 @@ def replay(
     --since and --until are of the time at which the records were received. Records are read with the settings under
     which they came, so that a later change of field order or zone cannot shift old columns; --with-config current
     is the explicit exception. A call that is left without records is withdrawn: kept, hidden, and it says what
-    replaced it. Nobody is told of anything, and a replay of what was just replayed changes nothing.
+    replaced it. A replay of what was just replayed changes nothing.
+
+    Nobody is told of anything unless --announce; with --dry-run it says how many events there would be. Nothing is
+    dialled either way.
     """
     if since is None and until is None and source is None:
         raise UsageError("say which: --since, --until or --source (everything: --since 1970-01-01)")
@@ -73,10 +79,12 @@ def replay(
     settings = loaded(config)
     if source is not None:
         known_source(settings, source)
-    from cdrhub.store.agent_replay import replay_states  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.redial.retelling import retell  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.store.agent_replay import replay_states  # noqa: PLC0415
     from cdrhub.store.replay import replay as replayed  # noqa: PLC0415
 
     found: Counter[str] = Counter()
+    events: Counter[str] = Counter()
     with opened(settings) as database, _progress() as progress:
         if not dry_run:
             database.run(database.reader.remember(database.store))
@@ -88,22 +96,35 @@ def replay(
             until=when.until,
             source=source,
             dry_run=dry_run,
+            announce=retell if announce else None,
             progress=progress,
         )
         states = replay_states(
             database.store, reread=reread, since=when.since, until=when.until, source=source, dry_run=dry_run
         )
-        rows = _rows(chain(database.each(folded), database.each(states)), found)
+        rows = _rows(chain(database.each(folded), database.each(states)), found, events)
         show(Listing(columns=COLUMNS, brief=BRIEF, rows=rows, empty="nothing differs"), form=form, zone=local)
     if found:
         counts = ", ".join(f"{found[word]} {word}" for word in ORDER if found[word])
-        say(f"{'would be ' if dry_run else ''}{counts}")
+        told = f"; {_events(events, dry_run=dry_run)}" if announce else ""
+        say(f"{'would be ' if dry_run else ''}{counts}{told}")
 
 
-def _rows(differences: Iterable[Difference], found: Counter[str]) -> Iterator[Mapping[str, Any]]:
-    """One row for each field; counts the calls in `found`."""
+def _events(events: Counter[str], *, dry_run: bool) -> str:
+    """How many events tell of it, of which types."""
+    count = events.total()
+    said = f"{count} event{'' if count == 1 else 's'}{' would be' if dry_run else ''} told"
+    return f"{said}: {', '.join(f'{events[kind]} {kind}' for kind in sorted(events))}" if events else said
+
+
+def _rows(
+    differences: Iterable[Difference], found: Counter[str], events: Counter[str]
+) -> Iterator[Mapping[str, Any]]:
+    """One row for each field; counts the calls in `found`, and what is told in `events`."""
     for difference in differences:
         found[difference.what] += 1
+        if difference.event is not None:
+            events[difference.event] += 1
         for column, (before, after) in difference.fields.items():
             yield {
                 "what": difference.what,

@@ -189,7 +189,10 @@ class RetentionConfig(Table):
         90, ge=0, le=36_500, description="Days after which the bodies of records are emptied; 0 keeps them for ever."
     )
     facts_days: int = Field(
-        30, ge=0, le=36_500, description="Days after which told facts are purged; 0 keeps them for ever."
+        30,
+        ge=0,
+        le=36_500,
+        description="Days after which told facts are purged, unless a webhook waits for them; 0 keeps them.",
     )
 
 

@@ -64,3 +64,4 @@ class AgentState:
     queue: str | None = None  #: where it holds for one queue only
     sequence: int | None = None  #: the vendor's own order, for what has the same time
     flags: tuple[str, ...] = ()  #: sorted, as in calls.flags
+    event_id: str | None = None  #: the vendor's id of the event, whatever its encoding; None: the record is the event

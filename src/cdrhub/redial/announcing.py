@@ -2,8 +2,9 @@
 
 Each call gives exactly one of `call.hangup` (its case goes on by itself) and `call.ended`, ever. What changes
 afterwards is told as `call.corrected`, which names the public columns that changed; nothing is told where none did, so
-that a duplicate record or a repetition raises no event. `calls.announced` remembers: which of the two it was, and a
-print of every public column.
+that a duplicate record or a repetition raises no event. A call that was withdrawn and is one again is corrected in its
+`state`. `calls.announced` remembers: which of the two it was, a print of every public column, and whether it was told as
+withdrawn.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Announcement:
     """One fact to be told, and what `calls.announced` becomes."""
 
     type: str
-    announced: Mapping[str, Any]
+    announced: Mapping[str, Any] | None
     changed: tuple[str, ...] = ()
 
 
@@ -84,7 +85,12 @@ def announcement(
         kind = HANGUP if goes_on else ENDED
         return Announcement(type=kind, announced={"end": kind, **told})
     before = _read(announced)
-    changed = tuple(name for name, now, then in zip(PUBLIC, prints, before, strict=False) if now != then)
+    back = announced.get("withdrawn", False)
+    changed = tuple(
+        name
+        for name, now, then in zip(PUBLIC, prints, before, strict=False)
+        if now != then or (back and name == "state")
+    )
     if not changed:
         return None
     return Announcement(type=CORRECTED, announced={"end": announced["end"], **told}, changed=changed)

@@ -17,7 +17,7 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.redial import cases as store
-from cdrhub.redial.announcing import Announcement
+from cdrhub.redial.announcing import WITHDRAWN, Announcement
 from cdrhub.redial.decision import Decision, Result, with_attempt
 from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number
 from cdrhub.redial.policy import Mode
@@ -75,6 +75,8 @@ class Told:
         snapshot |= _case_fields(case, attempt, destination=columns["external_number"])
         if said.changed:
             snapshot["changed"] = list(said.changed)
+        if said.type == WITHDRAWN:
+            snapshot["replaced_by"] = columns["replaced_by"]
         self.rows.append(
             {
                 "call_id": columns["id"],

@@ -274,8 +274,12 @@ class Dialling:
         told = Told(now=now)
         known = await gather(connection, [case], now=now, shared_hold=self._settings.shared_hold, healthy=self._healthy)
         if standing.outcome is not None:
+            # The vendor does not say when it ended: it may have been soon after the request.
             ended = EndedCall(
-                disposition=standing.outcome, direction=Direction.OUTBOUND, ended_at=None, received_at=now
+                disposition=standing.outcome,
+                direction=Direction.OUTBOUND,
+                ended_at=None,
+                received_at=attempt.requested_at or now,
             )
             decision = after_call(
                 case,

@@ -27,6 +27,7 @@ from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, PlacedBy
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.transaction import transact
+from cdrhub.redial.work import Settled, Work, gathered, settled_call
 from cdrhub.store.engine import Database
 from cdrhub.store.outbox import SETTLED
 from cdrhub.store.redial_tables import attempts, cases

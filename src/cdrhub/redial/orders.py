@@ -144,9 +144,7 @@ def read_numbers(given: Sequence[GivenNumber], plan: NumberPlan) -> tuple[Number
         key, e164 = (one.known.key, one.known.e164) if one.known is not None else _read(text, plan)
         if any(number.key == key for number in numbers):
             continue
-        numbers.append(
-            Number(position=len(numbers) + 1, number=text, key=key, e164=e164, label=one.label[:MAX_CODE])
-        )
+        numbers.append(Number(position=len(numbers) + 1, number=text, key=key, e164=e164, label=one.label[:MAX_CODE]))
     if len(numbers) > MAX_NUMBERS:
         raise NumberUnusable(f"a case has {MAX_NUMBERS} numbers at most, not {len(numbers)}")
     return tuple(numbers)

@@ -27,6 +27,7 @@ from cdrhub.store.redial_tables import (
 
 PAGE = 100
 MAX_ATTEMPTS = 500  #: of one case, the newest
+CASES_AT_ONCE = 20  #: for more, PostgreSQL reads the whole of a table that it has not analysed yet
 
 RowOf = dict[str, Any]
 """All columns of a row by name; times aware, UTC."""
@@ -115,7 +116,7 @@ async def decisions_of(connection: AsyncConnection, case_id: str, *, after: int 
     """The decisions about a case in the order in which they were taken, those after the decision of that id; each with
     the `number` of its attempt."""
     query = (
-        select(redial_decisions, attempts.c.number)
+        select(redial_decisions, attempts.c.number, attempts.c.detail.label("answer"))
         .outerjoin(attempts, attempts.c.id == redial_decisions.c.attempt_id)
         .where(redial_decisions.c.case_id == case_id, redial_decisions.c.id > after)
         .order_by(redial_decisions.c.id)
@@ -125,9 +126,10 @@ async def decisions_of(connection: AsyncConnection, case_id: str, *, after: int 
 
 
 async def last_decisions_of(connection: AsyncConnection, case_id: str, *, limit: int = PAGE) -> list[RowOf]:
-    """The newest decisions about a case, the oldest of them first; each with the `number` of its attempt."""
+    """The newest decisions about a case, the oldest of them first; each with the `number` of its attempt
+    and the dialler's `answer` to it, if it was worth a word."""
     query = (
-        select(redial_decisions, attempts.c.number)
+        select(redial_decisions, attempts.c.number, attempts.c.detail.label("answer"))
         .outerjoin(attempts, attempts.c.id == redial_decisions.c.attempt_id)
         .where(redial_decisions.c.case_id == case_id)
         .order_by(redial_decisions.c.id.desc())
@@ -189,11 +191,9 @@ async def pauses(connection: AsyncConnection) -> list[RowOf]:
 
 async def _with_numbers(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     numbers: dict[str, list[RowOf]] = defaultdict(list)
-    query = (
-        select(case_numbers)
-        .where(case_numbers.c.case_id.in_([row["id"] for row in rows]))
-        .order_by(case_numbers.c.position)
-    )
-    for number in await connection.execute(query):
-        numbers[number.case_id].append(dict(number._mapping))
+    for begin in range(0, len(rows), CASES_AT_ONCE):
+        ids = [row["id"] for row in rows[begin : begin + CASES_AT_ONCE]]
+        query = select(case_numbers).where(case_numbers.c.case_id.in_(ids)).order_by(case_numbers.c.position)
+        for number in await connection.execute(query):
+            numbers[number.case_id].append(dict(number._mapping))
     return [{**row, "numbers": numbers[row["id"]]} for row in rows]

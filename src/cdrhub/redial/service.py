@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 0.25  #: between two looks for something to do
 DEADLINE_LOOK_SECONDS = 1.0
+FIRST_SIGHT_SECONDS = 5.0  #: that phone systems have to connect before anything is decided without them
+SIGHT_LOOK_SECONDS = 0.05
 FIRST_RETRY_SECONDS = 0.5
 LAST_RETRY_SECONDS = 15.0
 BUSY_DEPTH = 5_000  #: records in the journal above which decisions give way to ingestion
@@ -165,8 +167,10 @@ class Redial:
         self._decided.set()
         self._told()
 
-    def begin(self) -> None:
-        """Start to work."""
+    def begin(self, *, sighted: Callable[[], bool] = lambda: True) -> None:
+        """Start to work, when `sighted` says that every phone system is seen, or a while later: what is decided before
+        a system had its time to connect would wait for half a minute, for nobody sees it."""
+        self._sighted = sighted
         self._tasks = [
             asyncio.create_task(self._loop("decide", self._decide, self._settled, LOOK_SECONDS), name="redial decide"),
             asyncio.create_task(self._loop("dial", self._dial, self._decided, LOOK_SECONDS), name="redial dial"),
@@ -222,6 +226,9 @@ class Redial:
     ) -> None:
         """Do one step after the other. A step says how long until the next one: 0 is at once."""
         retry = FIRST_RETRY_SECONDS
+        until = time.monotonic() + FIRST_SIGHT_SECONDS
+        while not self._sighted() and time.monotonic() < until and not self._stopping.is_set():
+            await self._wait(SIGHT_LOOK_SECONDS, None)
         while not self._stopping.is_set():
             if woken is not None:
                 woken.clear()

@@ -15,7 +15,7 @@ from cdrhub.redial.decision import Decision
 _RULES: Mapping[str, str] = {
     "abandoned_by_us": "the customer answered and none of our agents was there",
     "agent_busy": "the agent is busy with another call",
-    "agent_retry": "the agent was not available, which does not count as tried",
+    "agent_retry": "the agent failed and the number was not tried",
     "agents_own_call": "the agent dialled by hand: that counts as tried and leads to no other number",
     "answered_elsewhere": "the person was reached by another call",
     "attempt_live": "an attempt of this case is still under way, and its end will decide",
@@ -34,7 +34,7 @@ _RULES: Mapping[str, str] = {
     "earlier_round": "the call belongs to an earlier round of the case",
     "first_untried": "it is the first number not yet tried in this round that no rule objects to",
     "hard_stop": "the number was requested too often within 24 hours",
-    "network_retry": "the network did not carry the request, which does not count as tried",
+    "network_retry": "the network failed and the number was not tried",
     "no_dialler": "the source has no dialler in the configuration",
     "no_number": "the case has no number",
     "none_left": "no number is left in this round",
@@ -65,6 +65,13 @@ _REASONS: Mapping[str, str] = {
     "no_dialler": "the source names no dialler in the configuration",
     "observed": "the mode is observe, in which nothing is dialled",
     "redial_off": "redial is off",
+}
+
+_REFUSALS: Mapping[str, str] = {
+    "agent": "the agent was not available",
+    "number": "the number cannot be reached",
+    "configuration": "its configuration is wrong",
+    "network": "the network carried nothing",
 }
 
 _SAYS_IT_ALL = frozenset({"agent_busy", "number_in_call", "source_unhealthy"})
@@ -116,6 +123,8 @@ def inputs_in_words(decision: Mapping[str, Any], *, zone: tzinfo = UTC) -> str:
     said += [f"{word} {_spoken(inputs[name], zone)}" for name, word in _BESIDE.items() if inputs.get(name)]
     if inputs.get("live") is False:
         said.append("not told while it happened")
+    if decision["cause"] in ("deadline", "refusal") and decision.get("answer") not in (None, "", decision["detail"]):
+        said.append(f"the dialler's answer: {decision['answer']}")
     return ", ".join(said)
 
 
@@ -132,7 +141,8 @@ def _happened(decision: Mapping[str, Any], inputs: Mapping[str, Any], zone: tzin
         case "due":
             return "the time to dial had come"
         case "refusal":
-            return f"the dialler refused the attempt{of} ({inputs.get('refusal') or 'for a reason it did not give'})"
+            refusal = str(inputs.get("refusal") or "")
+            return f"the dialler refused the attempt{of} ({_REFUSALS.get(refusal, refusal or 'it did not say why')})"
         case "deadline":
             outcome = inputs.get("outcome")
             said = f", and the phone system says {outcome}" if outcome else ""

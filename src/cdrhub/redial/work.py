@@ -1,5 +1,5 @@
-"""The settled calls of one transaction, and what deciding about them needs: their cases, locked, and what the rules must
-know. Read with a fixed number of queries, however many calls there are.
+"""The settled calls of one transaction, and what deciding about them needs: their cases, locked, and what the rules
+must know. Read with a fixed number of queries, however many calls there are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Select, select, union
+from sqlalchemy import ColumnElement, Select, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition
@@ -151,7 +151,7 @@ async def _attempts_of(
     ids = {text.lower() for text in said if _UUID.fullmatch(text)}
     ids |= {found.lower() for text in said for found in _UUID.findall(text)}
     starts = [call.facts.started_at for call in settled if call.facts.started_at is not None]
-    wanted = [
+    wanted: list[ColumnElement[bool]] = [
         attempts.c.id.in_(sorted(ids)),
         attempts.c.vendor_ref.in_(sorted(said)),
         attempts.c.call_id.in_([call.id for call in settled]),
@@ -162,7 +162,7 @@ async def _attempts_of(
             & attempts.c.requested_at.between(min(starts) - settings.match_start, max(starts) + EARLY)
         )
     parts: list[Select[Any]] = [select(attempts.c.id, attempts.c.case_id).where(condition) for condition in wanted]
-    return {attempt_id: case_id for attempt_id, case_id in await connection.execute(union(*parts))}
+    return {row.id: row.case_id for row in await connection.execute(union(*parts))}
 
 
 async def _not_live(connection: AsyncConnection, ids: Sequence[str]) -> set[str]:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.agent import AgentKind, AgentState, AgentWord
-from cdrhub.model.update import MAX_TEXT, MAX_TIME, MIN_TIME, clean_text
+from cdrhub.model.update import MAX_TEXT, MAX_TIME, MIN_TIME, bounded_key, clean_text
 
 MAX_SEQUENCE_DIGITS = 18  #: fits the 64 bits of its column
 
@@ -22,6 +22,7 @@ def agent_state(
     reason: str | None = None,
     queue: str | None = None,
     sequence: str | None = None,
+    event_id: str | None = None,
     flags: set[str] | None = None,
 ) -> AgentState:
     """The state that the vendor's `word` stands for in `words`, an unknown one flagged `unmapped_word`.
@@ -51,6 +52,7 @@ def agent_state(
         queue=_text(queue, said),
         sequence=_number(sequence),
         flags=tuple(sorted(said)),
+        event_id=bounded_key(event_id) if event_id is not None else None,
     )
 
 

@@ -16,13 +16,20 @@ from sqlalchemy import delete, or_, select, update
 
 from cdrhub.model.agent import AgentState
 from cdrhub.model.record import INFERENCE
-from cdrhub.store.agent_states import AGENT_STATE_COLUMNS, AgentStateRow, add_states, known_states, state_row
+from cdrhub.store.agent_states import (
+    AGENT_STATE_COLUMNS,
+    AgentStateRow,
+    add_states,
+    known_states,
+    message_digest,
+    state_row,
+)
 from cdrhub.store.batch import Item, Reread
 from cdrhub.store.replay import Difference, relabel, what_became
 from cdrhub.store.rows import APPLIED, SUSPENDED
 from cdrhub.store.store import Store
 from cdrhub.store.tables import agent_states, records
-from cdrhub.store.transaction import StoredRecord, Transaction
+from cdrhub.store.transaction import RecordKey, StoredRecord, Transaction
 
 RECORDS_AT_ONCE = 500
 
@@ -75,11 +82,11 @@ async def _some(ids: Sequence[int], tx: Transaction, *, reread: Reread, dry_run:
         for one in stored
         if one.record is not None and one.state == APPLIED and one.call_id is None
     ]
-    known = await known_states(tx, ((item.owner, item.record.digest) for _, item in read))
+    known = await known_states(tx, (key for _, item in read for key in _keys(item)))
     differences: list[Difference] = []
     states: list[tuple[StoredRecord, Item]] = []
     for one, item in read:
-        row = known.get((item.owner, item.record.digest))
+        row = next((known[key] for key in _keys(item) if key in known), None)
         if isinstance(item.outcome, AgentState):
             states.append((one, item))
             if fields := _changes(one, item, item.outcome, row):
@@ -92,6 +99,14 @@ async def _some(ids: Sequence[int], tx: Transaction, *, reread: Reread, dry_run:
         await add_states(tx, (item for _, item in states), expect_new=False)
         await relabel(tx, states)
     return differences
+
+
+def _keys(item: Item) -> tuple[RecordKey, ...]:
+    """Where the row of a record is; where one was, if the record says nothing of an agent any more."""
+    if isinstance(item.outcome, AgentState):
+        return ((item.owner, message_digest(item.record, item.outcome.event_id)),)
+    record = item.record
+    return ((item.owner, message_digest(record, record.event_id)), (item.owner, record.digest))
 
 
 def _difference(what: str, item: Item, fields: dict[str, tuple[Any, Any]]) -> Difference:

@@ -1,8 +1,9 @@
 """States of agents in the database: one row for each message that tells one, written with its record.
 
-A row is keyed by the digest of its record and by the source whose agents they are, so that the same message over two
-ways (two hubs, a live feed and a file) is one row. The insertion of the records decides what is new; only a source
-that is joined `into` another one can bring a message that is there already under another record.
+A row is keyed by its message and by the source whose agents they are, so that the same message over two ways (two hubs,
+a live feed and a file) is one row. The message is the vendor's event, where that has an id and can be written in two
+ways, else the record. The insertion of the records decides what is new; only a source that is joined `into` another
+one, or an event in another encoding, can bring a message that is there already under another record.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, cast
 from sqlalchemy import select
 
 from cdrhub.model.agent import AgentState
+from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.store.batch import Item
 from cdrhub.store.rows import Row, json_list
 from cdrhub.store.tables import agent_states
@@ -38,12 +40,17 @@ AgentStateRow = Mapping[str, Any]
 """All columns of an agent's state by name; times aware, UTC."""
 
 
+def message_digest(record: RawRecord, event_id: str | None) -> bytes:
+    """What tells a message from all others of its source: the digest of its event's id, else of its record."""
+    return record.digest if event_id is None else digest_of(event_id.encode("utf-8", "surrogatepass"))
+
+
 def state_row(item: Item, state: AgentState) -> Row:
     """The row of AGENT_STATE_COLUMNS; `item` is the record that says so."""
     record = item.record
     return (
         item.owner,
-        record.digest,
+        message_digest(record, state.event_id),
         item.tenant,
         state.agent_id,
         state.at or record.received_at,
@@ -67,7 +74,8 @@ async def add_states(tx: Transaction, items: Iterable[Item], *, expect_new: bool
     rows: dict[RecordKey, Row] = {}
     for item in items:
         if isinstance(item.outcome, AgentState):
-            rows[item.owner, item.record.digest] = state_row(item, item.outcome)
+            row = state_row(item, item.outcome)
+            rows[row[0], row[1]] = row
     if not rows:
         return
     if not expect_new:

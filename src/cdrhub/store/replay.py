@@ -1,8 +1,12 @@
 """Replay: calls folded anew from their stored records, with a decoder or settings that may differ from then.
 
 It works on the union of old and new calls: a record may move to another call; a call that is left without records is
-*withdrawn* and says what replaced it. Attached columns (id, case, attempt, what was announced) stay. Nobody is told,
-and nothing is decided. Calls whose records retention has emptied are left as they are.
+*withdrawn* and says what replaced it. Attached columns (id, case, attempt, what was announced) stay. Calls whose records
+retention has emptied are left as they are.
+
+Nothing is decided, for no `call.settled` is ever written here; and nobody is told, unless the caller gives an `Announce`,
+which writes public facts into the same transaction. A call that waits for its own decision goes on waiting for it: the
+engine decides about it, and tells of it, as it would have without the replay.
 
 A dry run writes nothing and finds the same differences; a replay of what was just replayed finds none.
 """
@@ -10,13 +14,14 @@ A dry run writes nothing and finds the same differences; a replay of what was ju
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.errors import DecodeError, Reason, StoreError
 from cdrhub.model.call import Call
@@ -24,6 +29,7 @@ from cdrhub.model.disposition import State
 from cdrhub.model.update import CallUpdate, Ignored
 from cdrhub.store.batch import Item, Outcome, Reread
 from cdrhub.store.engine import RacedError
+from cdrhub.store.outbox import SETTLED
 from cdrhub.store.rows import (
     APPLIED,
     FOLDED_COLUMNS,
@@ -37,7 +43,7 @@ from cdrhub.store.rows import (
     storable_detail,
 )
 from cdrhub.store.store import Store
-from cdrhub.store.tables import call_legs, calls, records, unopened
+from cdrhub.store.tables import call_legs, calls, outbox, records, unopened
 from cdrhub.store.transaction import CallKey, StoredRecord, Transaction
 from cdrhub.store.write import fold_call, new_call_id
 
@@ -51,13 +57,35 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
     """What replaying changed of one call: each field's old and new value. `what` is changed, created, withdrawn or
-    suspended (one of its records is not understood any more)."""
+    suspended (one of its records is not understood any more). `event` is the type of the event that tells of it, None
+    where nobody is told."""
 
     what: str
     source: str
     call_key: str
     call_id: str
     fields: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    event: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Altered:
+    """A call with columns that changed, or that was made or withdrawn; none that waits for its decision."""
+
+    columns: Mapping[str, Any]
+    """Its row as it now stands; in a dry run as it would, and of a call that would be made only what is folded."""
+    before: str | None  #: its state until now, None if it is new
+
+
+class Announce(Protocol):
+    """Tells of calls, in the transaction that changed them, which holds their locks; in a dry run it only says what it
+    would tell."""
+
+    async def __call__(
+        self, connection: AsyncConnection, altered: Sequence[Altered], *, now: datetime, dry_run: bool
+    ) -> Mapping[str, str]:
+        """The types of the events by the ids of the calls."""
+        ...
 
 
 @dataclass(slots=True)
@@ -100,9 +128,11 @@ async def replay(
     until: datetime | None = None,
     source: str | None = None,
     dry_run: bool = False,
+    announce: Announce | None = None,
     progress: Progress | None = None,
 ) -> AsyncIterator[Difference]:
-    """Fold anew every call with a record received in [since, until) from `source`, and yield what that changed.
+    """Fold anew every call with a record received in [since, until) from `source`, and yield what that changed; tell of
+    it by `announce`.
 
     Without `dry_run` what is yielded is committed. Raises StoreUnavailable; running it again goes on where it stopped.
     """
@@ -119,7 +149,7 @@ async def replay(
     last: str | None = None
     while call_ids := await _next_calls(store, chosen, last):
         last = call_ids[-1]
-        for difference in await _some(store, call_ids, reread=reread, dry_run=dry_run):
+        for difference in await _some(store, call_ids, reread=reread, dry_run=dry_run, announce=announce):
             name = (difference.what, (difference.source, difference.call_key))
             if name not in told:
                 told.add(name)
@@ -142,11 +172,13 @@ async def _next_calls(store: Store, chosen: Sequence[ColumnElement[bool]], last:
         return (await connection.scalars(query.limit(CALLS_AT_ONCE))).all()
 
 
-async def _some(store: Store, call_ids: Sequence[str], *, reread: Reread, dry_run: bool) -> list[Difference]:
+async def _some(
+    store: Store, call_ids: Sequence[str], *, reread: Reread, dry_run: bool, announce: Announce | None
+) -> list[Difference]:
     for _ in range(RACES):
         try:
             differences = await store.database.write(
-                partial(_in_transaction, call_ids, reread=reread, dry_run=dry_run, store=store)
+                partial(_in_transaction, call_ids, reread=reread, dry_run=dry_run, announce=announce, store=store)
             )
         except RacedError:
             continue
@@ -157,7 +189,13 @@ async def _some(store: Store, call_ids: Sequence[str], *, reread: Reread, dry_ru
 
 
 async def _in_transaction(
-    call_ids: Sequence[str], tx: Transaction, *, reread: Reread, dry_run: bool, store: Store
+    call_ids: Sequence[str],
+    tx: Transaction,
+    *,
+    reread: Reread,
+    dry_run: bool,
+    announce: Announce | None,
+    store: Store,
 ) -> list[Difference]:
     union = await _gather(tx, call_ids, reread=reread)
     by_key: dict[CallKey, list[StoredRecord]] = {}
@@ -177,6 +215,9 @@ async def _in_transaction(
         await plan.refold(tx, key, its, union, old.get(key))
     await plan.withdraw(tx, old, by_key, union)
     await plan.set_aside(tx, lost, union)
+    waiting = await plan.keep_waiting(tx)
+    if announce is not None:
+        await plan.announce(tx, announce, waiting)
     return plan.differences
 
 
@@ -205,6 +246,18 @@ async def _gather(tx: Transaction, call_ids: Sequence[str], *, reread: Reread) -
     return union
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What a call turns into: its row until now (None if it is new), and the columns that differ."""
+
+    old: Mapping[str, Any] | None
+    columns: Mapping[str, Any]
+
+    @property
+    def state(self) -> str:
+        return str(self.columns["state"] if "state" in self.columns or self.old is None else self.old["state"])
+
+
 @dataclass(slots=True)
 class _Plan:
     """Writes the new calls, and notes how they differ from the old ones."""
@@ -212,6 +265,7 @@ class _Plan:
     now: datetime
     dry_run: bool
     differences: list[Difference] = field(default_factory=list)
+    turns: dict[str, _Turn] = field(default_factory=dict)  #: calls by id whose rows are written, or would be
 
     async def refold(
         self,
@@ -233,6 +287,8 @@ class _Plan:
         call_id = new_call_id() if old is None else str(old["id"])
         moved = [record for record in its if record.call_id != call_id]
         fields = await self._compare(tx, call, old)
+        if moved or fields:
+            self.turns[call_id] = _Turn(old, _turned(call, fields, new=old is None))
         if self.dry_run:
             self._tell("created" if old is None else "changed", key, call_id, fields)
             return
@@ -290,6 +346,7 @@ class _Plan:
                 continue
             heir = new_ids.get(heirs[call_id]) if call_id in heirs else None
             self._tell("withdrawn", key, call_id, {"state": (row["state"], State.WITHDRAWN.value)})
+            self.turns[call_id] = _Turn(row, {"state": State.WITHDRAWN.value})
             if not self.dry_run:
                 await tx.connection.execute(
                     update(calls)
@@ -320,6 +377,45 @@ class _Plan:
                     .where(records.c.id == record.id)
                     .values(state=state, reason=reason, detail=detail, call_id=None)
                 )
+
+    async def keep_waiting(self, tx: Transaction) -> set[str]:
+        """Calls of the written ones that ended and wait for their decision; their facts follow them to their new
+        revision, without which they would be those of a call that has changed since, and never be decided."""
+        old = {call_id: turn.old for call_id, turn in self.turns.items() if turn.state == State.ENDED}
+        ids = [call_id for call_id, row in old.items() if row is not None]
+        waiting: dict[int, str] = {}
+        for begin in range(0, len(ids), CALLS_AT_ONCE):
+            query = select(outbox.c.id, outbox.c.call_id, outbox.c.revision).where(
+                outbox.c.type == SETTLED, outbox.c.call_id.in_(ids[begin : begin + CALLS_AT_ONCE])
+            )
+            for fact_id, call_id, revision in await tx.connection.execute(query):
+                row = old[call_id]
+                if row is not None and row["revision"] == revision:
+                    waiting[fact_id] = call_id
+        if waiting and not self.dry_run:
+            follow = update(outbox).where(outbox.c.id.in_(sorted(waiting)))
+            await tx.connection.execute(follow.values(revision=outbox.c.revision + 1))
+        return set(waiting.values())
+
+    async def announce(self, tx: Transaction, announce: Announce, waiting: set[str]) -> None:
+        """Tell of the calls that differ; what was told of them before is read under their locks."""
+        ids = [call_id for call_id, turn in self.turns.items() if turn.columns and call_id not in waiting]
+        if not ids:
+            return
+        rows = await tx.call_rows(ids)
+        altered = []
+        for call_id in ids:
+            turn = self.turns[call_id]
+            columns = rows.get(call_id) or {"id": call_id, "announced": None}
+            altered.append(
+                Altered(
+                    columns={**columns, **turn.columns} if self.dry_run else columns,
+                    before=None if turn.old is None else turn.old["state"],
+                )
+            )
+        events = dict(await announce(tx.connection, altered, now=self.now, dry_run=self.dry_run))
+        # Of a call's differences its own is the first: those of records that were set aside come after it.
+        self.differences = [replace(one, event=events.pop(one.call_id, None)) for one in self.differences]
 
     async def _compare(self, tx: Transaction, call: Call, old: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
         """The fields that differ, legs included."""
@@ -364,6 +460,11 @@ def what_became(outcome: Outcome, otherwise: str) -> tuple[str, str | None, str 
     if isinstance(outcome, Ignored):
         return IGNORED, None, None
     return SUSPENDED, Reason.BAD_VALUE.value, otherwise
+
+
+def _turned(call: Call, fields: Mapping[str, tuple[Any, Any]], *, new: bool) -> dict[str, Any]:
+    """The columns of `calls` that differ; all that are folded where the call is new."""
+    return {name: getattr(call, name) for name in FOLDED_COLUMNS if new or name in fields}
 
 
 def _comparable(call: Call) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from cdrhub.model.agent import AgentState
 from cdrhub.model.call import Call, Leg
 from cdrhub.store.batch import Item
 from cdrhub.store.tables import MAX_DETAIL
@@ -125,12 +126,15 @@ def record_row(
     item: Item, call_id: str | None, *, state: str = APPLIED, reason: str | None = None, detail: str | None = None
 ) -> Row:
     """The row of `records`."""
-    record = item.record
+    record, outcome = item.record, item.outcome
+    event_id = record.event_id
+    if event_id is None and isinstance(outcome, AgentState):
+        event_id = outcome.event_id  # by which replay finds the state again
     return (
         record.source,
         record.digest,
         record.received_at,
-        record.event_id,
+        event_id,
         record.content_type,
         record.body,
         json_object(record.attributes),

@@ -31,7 +31,7 @@ QUIET = "source.quiet"
 SUSPENDED = "record.suspended"
 
 NAMED_RECORDS = 20  #: of one fact, by their numbers
-LOOKED_BACK = 20  #: stretches among which the begin of a blind time is looked for
+LOOKED_BACK = 200  #: stretches among which the begin of a blind time is looked for; a restart makes two
 _UNSEEN = ("blind", "quiet")
 
 

@@ -26,6 +26,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     UniqueConstraint,
+    and_,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -200,7 +201,7 @@ agent_states = Table(
     Column("sequence", BigInteger(), nullable=True),
     Column("flags", Json(), nullable=False),
     Column("received_at", UtcDateTime(), nullable=False),
-    Column("digest", digest(DIGEST_BYTES), nullable=False),  # of the record
+    Column("digest", digest(DIGEST_BYTES), nullable=False),  # of the message: agent_states.message_digest
     PrimaryKeyConstraint("id"),
     UniqueConstraint("digest", "source"),
     Index(None, "at", "id"),
@@ -258,4 +259,12 @@ Index(
     outbox.c.due_at,
     postgresql_where=outbox.c.type == "call.settled",
     sqlite_where=outbox.c.type == "call.settled",
+)
+_UNNUMBERED = and_(outbox.c.position.is_(None), outbox.c.type != "call.settled")
+Index(
+    "ix_outbox_unnumbered",  # few, also while a million settled calls wait to be decided
+    outbox.c.position,
+    outbox.c.type,
+    postgresql_where=_UNNUMBERED,
+    sqlite_where=_UNNUMBERED,
 )

@@ -98,6 +98,6 @@ def make_app(
     app.router.add_get("/readyz", guarded(Role.READ, readyz))
     app.router.add_get("/metrics", guarded(Role.READ, exposition))
     if feed is not None:
-        app.router.add_get(live.PATH, feed.handle)
+        app.router.add_get(live.PATH, feed.handle, allow_head=False)
         app.on_shutdown.append(feed.close)
     return app

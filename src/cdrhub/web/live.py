@@ -82,7 +82,7 @@ class _Cut(Exception):
 
 
 class LiveFeed:
-    """All readers of one hub. `guard` is asked at every request and heartbeat, for a reload may change the tokens."""
+    """All readers of one hub. `guard` is asked again and again, for a reload may change the tokens."""
 
     def __init__(
         self,
@@ -176,7 +176,7 @@ class LiveFeed:
         await reader.write(f"retry: {READER_RETRY_SECONDS * 1000}\nid: {position}\n\n".encode())
         if begin.reset:
             await reader.write(reset(begin.reset, position=position))
-        bell = Bell()
+        bell, looked = Bell(), time.monotonic()
         self._log.readers.add(bell)
         try:
             while True:
@@ -188,9 +188,11 @@ class LiveFeed:
                 position = found[-1].position if found else position
                 if self._stopping:
                     raise _Cut("stopping")
-                if reader.wants_heartbeat:
+                if time.monotonic() >= looked + self._limits.heartbeat_seconds:
                     if asker(reader.request, self._guard()) != holder:
                         raise _Cut("token")
+                    looked = time.monotonic()
+                if reader.wants_heartbeat:
                     # The id spares whoever comes back all that was not for it.
                     await reader.write(f": heartbeat\nid: {position}\n\n".encode())
                 if not found:

@@ -116,6 +116,7 @@ async def test_what_is_no_number_is_refused(api: Client, number: str) -> None:
         "/cases?agent=a&agent=b",
         "/cases?order=code",
         "/cases?number=%00",
+        "/cases?tenant=%00",
         "/cases/C-1/decisions?after=-1",
         "/cases/C-1/decisions?after=99999999999999999999",
         "/cases/C-1/decisions?after=%D9%A1",

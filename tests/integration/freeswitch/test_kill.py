@@ -102,6 +102,7 @@ async def test_killed_again_and_again(request: pytest.FixtureRequest, tmp_path: 
             talking.cancel()
             await asyncio.wait({talking})
             durable |= set(said.keys)
+            await asyncio.to_thread(daemon.drained)  # a stop does not wait for ever
             assert await asyncio.to_thread(daemon.stop) == 0
         finally:
             talking.cancel()

@@ -139,3 +139,14 @@ async def test_a_paused_case_goes_on_with_the_next_number(bench: Any, not_reache
     await bench.orders().resume(tenant="", code="C-1", not_reached=not_reached)
     first = ("ended", "no_answer") if not_reached else ("unknown", None)
     assert await bench.attempts(case_id) == [(FIRST, *first), (SECOND, "decided", None)]
+
+
+async def test_what_a_vendor_says_long_after_the_request_dials_nobody(bench: Any) -> None:
+    case_id = await decided(bench)
+    await bench.claim()
+    attempt_id = await bench.live_attempt(case_id)
+    bench.pass_time(bench.settings.timing.max_age.total_seconds() + 1)
+    assert not await bench.dialling().standing(attempt_id, Standing(outcome=Disposition.NO_ANSWER))
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer")]
+    row = await bench.of_case(case_id)
+    assert (row["state"], row["state_reason"]) == ("paused", "late")

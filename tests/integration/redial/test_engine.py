@@ -209,3 +209,26 @@ async def test_an_end_that_was_only_inferred_dials_nobody(bench: Any) -> None:
     await bench.call("k1", ended_at=None, flags=["end_inferred"])
     await bench.decide()
     assert (await bench.of_case(case_id))["state_reason"] == "late"
+
+
+async def test_what_is_told_of_a_case_says_how_its_call_ended(bench: Any) -> None:
+    case_id = await bench.case("C-1", "+2348039100001", "+2348039100002")
+    await bench.accepted(case_id)
+    await bench.call("k1", disposition="busy")
+    await bench.decide()
+    async with bench.store.database.connect() as connection:
+        query = select(outbox.c.type, outbox.c.snapshot).where(outbox.c.case_id == case_id).order_by(outbox.c.id)
+        (hangup, ended), (requested, next_one) = (await connection.execute(query)).all()
+    assert (hangup, ended["disposition"], requested) == ("call.hangup", "busy", "redial.requested")
+    assert "disposition" not in next_one  # the new attempt has no call yet
+    await bench.orders().stop(tenant="", code="C-1")
+    other = await bench.case("C-2", "+2348039100003")
+    await bench.accepted(other, "+2348039100003")
+    await bench.call("k2", "+2348039100003", disposition="busy")
+    await bench.decide()
+    async with bench.store.database.connect() as connection:
+        query = select(outbox.c.snapshot).where(outbox.c.case_id == other, outbox.c.type == "case.exhausted")
+        exhausted = await connection.scalar(query)
+    assert exhausted["disposition"] == "busy"
+    assert exhausted["ended_at"] == ledger.at(95).isoformat()
+    assert exhausted["answered_at"] is None

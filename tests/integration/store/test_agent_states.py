@@ -148,6 +148,26 @@ async def test_the_same_message_of_a_source_that_is_joined_into_another(store: S
     assert {row["source"] for row in states} == {"lagos"}
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_one_event_in_two_encodings_is_one_row(store: Store, *, at_once: bool) -> None:
+    """Also where a file brings the other one, which knows no id of the event before it is decoded."""
+    live = item(of_agent("7001", "waiting", seconds=1, event_id="core/1"))
+    filed = item(of_agent("7001", "waiting", seconds=1, event_id="core/1", encoding="json"))
+    filed = replace(filed, record=replace(filed.record, event_id=None))
+    batches = [[live, filed]] if at_once else [[live], [filed]]
+    for batch in [*batches, *batches]:
+        await store.write(batch)
+    await store.write([item(of_agent("7001", "waiting", seconds=1, event_id="core/2"))])
+    assert await count(store, agent_states) == 2
+    assert sorted(row["event_id"] for row in await rows(store, records)) == ["core/1", "core/1", "core/2"]
+
+    assert {one.what for one in await differences(replay_states(store, reread=tired))} == {"changed"}
+    assert {row["state"] for row in await rows(store, agent_states)} == {"idle"}
+    withdrawn = replay_states(store, reread=lambda got: stating(got, Ignored(why="agent_setting")))
+    assert {one.what for one in await differences(withdrawn)} == {"withdrawn"}
+    assert await count(store, agent_states) == 0
+
+
 async def test_the_same_message_of_two_sources_is_two(store: Store) -> None:
     await store.write(
         [item(of_agent("7001", "waiting", seconds=1)), item(of_agent("7001", "waiting", seconds=1), source="abuja")]

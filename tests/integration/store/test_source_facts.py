@@ -44,6 +44,16 @@ async def test_a_blind_time_is_told_once_though_it_has_two_reasons(store: Store)
     )
 
 
+async def test_a_blind_time_that_outlives_many_restarts_has_its_begin(store: Store) -> None:
+    await store.write([covered(begins("connected", 0))])
+    for restart in range(40):
+        await store.write([covered(begins("blind", 60 + 2 * restart)), covered(begins("blind", 61 + 2 * restart))])
+    await store.write([covered(begins("connected", 900))])
+    (blind, _), (recovered, said) = await told(store)
+    assert (blind, recovered) == (BLIND, RECOVERED)
+    assert (said["since"], said["until"]) == (at(60).isoformat(), at(900).isoformat())
+
+
 async def test_the_same_in_one_batch_in_any_order(store: Store) -> None:
     spans = [begins("blind", 60), stretch("connected", 0, 60), begins("connected", 0), begins("idle", 91)]
     await store.write([covered(span) for span in reversed(spans)])

@@ -22,6 +22,7 @@ from cdrhub.errors import Reason
 from cdrhub.metrics import _RESULTS, Metrics
 from cdrhub.model.agent import AgentKind, AgentWord
 from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
+from cdrhub.redial.carrying import NO_DIALLER, OBSERVED, REDIAL_OFF
 from cdrhub.sources.registry import names
 from cdrhub.store import Store
 from cdrhub.store.tables import METADATA
@@ -122,6 +123,15 @@ def test_every_source_event_has_its_row() -> None:
 
 def test_every_reason_has_its_row_and_every_row_its_reason() -> None:
     assert rows(section(page("suspense.md"), "Reasons")) == {reason.value for reason in Reason}
+
+
+def test_every_rule_of_redial_and_every_reason_of_a_pause_is_told() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src/cdrhub/redial").glob("*.py"))
+    told = page("redial.md")
+    rules = set(_CODE.findall(section(told, "Rules")))
+    assert set(re.findall(r'rule="(\w+)"', sources)) - rules == set()
+    paused = set(re.findall(r'result=Result\.PAUSED,[^)]*?reason="(\w+)"', sources))
+    assert (paused | {OBSERVED, REDIAL_OFF, NO_DIALLER}) - rows(section(told, "Why a case is paused")) == set()
 
 
 @pytest.mark.parametrize(

@@ -285,6 +285,20 @@ async def test_a_token_that_is_taken_away_ends_its_feed() -> None:
         assert served.metric("cdrhub_live_cuts_total", reason="token") == 1
 
 
+async def test_so_does_one_that_always_has_something_to_read() -> None:
+    token = Token(name="one", token="1" * 20, role=Role.READ, tenant=None)
+    limits = Limits(heartbeat_seconds=0.2)
+    async with serving(tokens=[token], limits=limits) as served, served.reader(token="1" * 20) as blocks:
+        await blocks.next()
+        served.tokens[0] = Token(name="one", token="1" * 20, role=Role.READ, tenant="another")
+        async with asyncio.timeout(20):
+            event = ""
+            while not event:
+                served.log.add()
+                _, event, said = await blocks.told()
+        assert (event, said) == ("cut", {"reason": "token"})
+
+
 async def test_readers_are_limited_and_a_place_becomes_free() -> None:
     async with serving(limits=Limits(readers=3, readers_of_one=2, heartbeat_seconds=0.1)) as served:
         async with served.reader() as first:

@@ -28,7 +28,7 @@ from cdrhub.cli.redialling import (
 )
 from cdrhub.cli.sheets import stage, stages
 from cdrhub.errors import CdrhubError, UsageError
-from cdrhub.redial.model import CaseState
+from cdrhub.redial.model import CLOSED, CaseState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -160,9 +160,12 @@ def stop(
         for case in chosen:
             database.run(orders.stop(tenant=case["tenant"], code=case["code"], why=why.strip()))
             said = "it is cancelled"
-            if case["state"] == CaseState.DIALLING:
-                said += "; a call that is under way already is not dropped"
-                said += "" if not settings.redial.hangup_superseded else " unless the phone system can do so"
+            if case["state"] in CLOSED:
+                said = f"nothing changed: it was {case['state']} already"
+            elif case["state"] == CaseState.DIALLING and settings.redial.hangup_superseded:
+                said += "; a call that is under way is dropped where the phone system can do that"
+            elif case["state"] == CaseState.DIALLING:
+                said += "; a call that is under way goes on"
             typer.echo(plain(f"{case['code']}: {said}"))
 
 

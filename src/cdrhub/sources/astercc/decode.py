@@ -131,7 +131,10 @@ class _Event:
             at=self.at,
             # The number of an event rises as long as the server runs; sessions are told apart all the same.
             sequence=Sequence(core="astercc", number=int(number)) if numbered else None,
-            event_id=f"{session}/{number}"[:255] if numbered else None,
+            # With what it says beside it: a server that numbers badly must not make one event of two.
+            event_id=bounded_key("/".join((session, number, self.source, self.event, self.field("uniqueid"))))
+            if numbered
+            else None,
             authority=self._authority(),
             opens=self._opens(),
         )

@@ -1,7 +1,7 @@
 """One HTTP request of which it is known whether it can have arrived.
 
-An order to dial must not be sent twice, so nothing here repeats: each request has a connection of its own, for a
-client that keeps connections sends an idempotent request again when an old one turns out dead (RFC 9112, 9.3.1).
+An order to dial must not be sent twice, so nothing here repeats: each request has a connection of its own, and no
+second one, for HTTP clients send an idempotent request again when a connection turns out dead (RFC 9112, 9.3.1).
 Redirects are not followed, answers are bounded, cookies and proxies of the environment are not used.
 
 Before the connection stands nothing has left: then the refusal is known. After it the answer is what was read, or
@@ -24,7 +24,7 @@ from yarl import URL
 
 from cdrhub.model.dialling import Refusal
 from cdrhub.private_addresses import PrivateAddress, PublicResolver, leads_inside
-from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, refuse_status, shown
+from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, shown
 
 MAX_ANSWER_BYTES: Final = 65_536
 MAX_URL: Final = 2_048  #: characters
@@ -183,9 +183,3 @@ def _spoken(error: Exception) -> str:
     if isinstance(cause, PrivateAddress):
         return "its name leads to a private address: see allow_private"
     return type(cause).__name__
-
-
-def success(answer: HttpAnswer, *, who: str) -> HttpAnswer:
-    """`answer`, if its status is a success. Raises OrderRefused, AnswerUnseen (`refuse_status`)."""
-    refuse_status(answer.status, who=who)
-    return answer

@@ -46,8 +46,9 @@ ACTIONS: Mapping[str, tuple[AgentKind, str, Mapping[str, AgentWord], str | None]
 }
 
 
-def read_agent_state(action: str, headers: Headers) -> AgentState:
-    """What an event of ACTIONS says of its agent. Raises DecodeError without CC-Agent or the header with the word."""
+def read_agent_state(action: str, headers: Headers, *, event_id: str | None) -> AgentState:
+    """What an event of ACTIONS says of its agent; the same event as plain text and as JSON has one `event_id`. Raises
+    DecodeError without CC-Agent or the header with the word."""
     kind, header, words, reason = ACTIONS[action]
     get = headers.get
     return agent_state(
@@ -59,6 +60,7 @@ def read_agent_state(action: str, headers: Headers) -> AgentState:
         reason=reason,
         queue=get("CC-Queue"),
         sequence=get("Event-Sequence"),
+        event_id=event_id,
     )
 
 

@@ -59,7 +59,7 @@ def _event(headers: Headers, record: RawRecord, plan: NumberPlan, *, queue_only:
             return Ignored(why="other_event")
         action = headers.get("CC-Action")
         if action is not None and action in agents.ACTIONS:
-            return agents.read_agent_state(action, headers)
+            return agents.read_agent_state(action, headers, event_id=event_id_of(headers))
         if action not in callcenter.ACTIONS:
             return _of_no_call(action)
         session = headers.get("CC-Member-Session-UUID")

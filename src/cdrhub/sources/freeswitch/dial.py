@@ -25,7 +25,7 @@ from cdrhub.sources.freeswitch.esl.errors import CommandFailed, CommandRefused, 
 from cdrhub.sources.freeswitch.esl.jobs import Jobs
 
 RESULT_SECONDS: Final = 5.0
-MAX_ANSWER_SECONDS: Final = 50  #: a request as a whole is given a minute
+MAX_ANSWER_SECONDS: Final = 40  #: a request as a whole is given a minute
 
 _ENDPOINT = re.compile(r"[A-Za-z0-9_./:@;=~-]*")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")

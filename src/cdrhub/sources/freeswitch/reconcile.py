@@ -60,7 +60,7 @@ class Commands(Protocol):
 @immutable
 class Seen:
     """What the switch knows at one moment. `alive` and `gone` are the channels that it was asked about, `open_before`
-    the keys of the calls that were open when it listed the members."""
+    the keys of the calls that were open before it was asked: one of these that is not open any more was not missed."""
 
     members: tuple[Member, ...] = ()
     channels: tuple[ListedChannel, ...] = ()
@@ -233,10 +233,10 @@ async def reconcile(
     cannot; what was journaled until then stands."""
     switch = _Asked(commands, intake)
     heard_before = heard.so_far()
+    open_before = frozenset(call.call_key for call in await intake.open_calls())
     agents = await switch.agents()
     members = await switch.members()
     await switch.list_channels()
-    open_before = frozenset(call.call_key for call in await intake.open_calls())
     suspects = await intake.open_calls(silent_for=SILENCE)
     await switch.ask_for([call.call_key for call in suspects])
     await switch.ask_for([member.session_uuid for member in members if member.state in IN_QUEUE])

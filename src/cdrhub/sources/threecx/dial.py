@@ -271,7 +271,7 @@ class MakeCallDialler:
         number, agent = number_of(order, self._config), agent_of(order)
         who = self._http.who
         if (pin := self._config.pins.get(agent)) is None:
-            raise OrderRefused(Refusal.CONFIGURATION, f"{who} has no PIN of the agent's extension in `pins`")
+            raise OrderRefused(Refusal.AGENT, f"{who} has no PIN of the agent's extension in `pins`")
         said = {"func": "make_call", "from": agent, "to": number, "pin": pin.get_secret_value()}
         answer = await self._http.send("GET", self._url.joinpath(*MAKE_CALL_PATH.split("/")).with_query(said))
         if answer.status in (301, 302) and (path := self._session_path(answer)) is not None:

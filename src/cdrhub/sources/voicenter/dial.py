@@ -4,14 +4,17 @@ The answer's `CALLID` is the `ivruniqueid` of both CDRs of the call, and the att
 `var_cdrhub_attempt`: either finds the attempt, also when the answer was lost. Of the two CDRs that of the second leg
 tells what became of the number.
 
-A call is not hung up: `action=terminate` names the agent's telephone and no call, so it could end another conversation.
-Nor is Voicenter asked what became of a call: it sends a CDR again until the hub has acknowledged it.
+What became of a call whose CDRs never came the Call Log is asked (call_log.py). A call is not hung up:
+`action=terminate` names the agent's telephone and no call, so it could end another conversation.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, cast
 
 import orjson
@@ -20,11 +23,14 @@ from yarl import URL
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing
 from cdrhub.sources.dialler import Dialler, DiallerType
-from cdrhub.sources.dialling.answers import AnswerUnseen, answering, refuse_status, shown
+from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, answering, refuse_status, shown
 from cdrhub.sources.dialling.http import REQUEST_SECONDS, HttpAnswer, HttpClient, HttpUrl, RequestSeconds
 from cdrhub.sources.dialling.orders import NumberForm, PhoneDiallerConfig, agent_of, number_of, reference_of
+from cdrhub.sources.voicenter.call_log import question, standing_of
 
 URL_OF_ALL: Final = "https://api.voicenter.com/ForwardDialer/click2call.aspx"
+CALL_LOG: Final = "https://api.voicenter.com/hub/cdr/"
+ASKED_EVERY: Final = 5.0  #: seconds between two questions to the Call Log, as Voicenter wants it
 REFERENCE: Final = "var_cdrhub_attempt"  #: one of ten `var_…` that come back in `CustomData`
 MAX_VENDOR_REF: Final = 128  #: characters
 
@@ -33,8 +39,10 @@ _REFUSALS: Final[Mapping[int, tuple[Refusal, str]]] = {
     1: (Refusal.CONFIGURATION, "the parameters are invalid"),
     2: (Refusal.NETWORK, "application error"),
     3: (Refusal.AGENT, "the agent's extension is offline"),
-    4: (Refusal.NUMBER, "the number, or the extension for Click2Call, is blocked"),
+    4: (Refusal.NUMBER, "blocked"),
 }
+_BLOCKED: Final = 4
+_OF_THE_EXTENSION = re.compile(r"extension", re.IGNORECASE)
 _MEMBER = re.compile(r"<name>\s*(\w+)\s*</name>\s*<value>\s*(?:<\w+>)?([^<]*)<")
 
 
@@ -44,6 +52,7 @@ class VoicenterDiallerConfig(PhoneDiallerConfig):
     type: Literal["voicenter"] = Field("voicenter", description="What dials.")
     url: HttpUrl = Field(URL_OF_ALL, description="Where Click2Call is.")
     code: SecretStr = Field(min_length=1, max_length=256, description="The account's code for the API.")
+    call_log_url: HttpUrl = Field(CALL_LOG, description="Where the Call Log is.")
     number_form: NumberForm = Field(
         "digits",
         description="How numbers are dialled: `digits` without the plus sign, as Voicenter wants them, `e164` with it, "
@@ -64,18 +73,32 @@ class VoicenterDialler:
 
     idempotent = False
 
-    def __init__(self, name: str, config: VoicenterDiallerConfig) -> None:
+    def __init__(self, name: str, config: VoicenterDiallerConfig, *, asked_every: float = ASKED_EVERY) -> None:
         self._config = config
-        self._url = URL(config.url)
+        self._url, self._call_log = URL(config.url), URL(config.call_log_url)
         self._http = HttpClient(who=f"the dialler {name}", seconds=config.request_seconds)
+        self._asking = asyncio.Lock()
+        self._asked_every, self._ask_at = asked_every, 0.0
 
     async def dial(self, order: DialOrder) -> Answer:
         """Ask for one call (see `Dialler.dial`)."""
         return await answering(self._dial(order))
 
     async def ask(self, *, attempt_id: str, vendor_ref: str) -> Standing:  # noqa: ARG002 - of the protocol
-        """Nothing: see the module's docstring."""
-        return Standing()
+        """What the Call Log says of the call `vendor_ref`; nothing of one whose id was not seen. One question after the
+        other, `asked_every` seconds apart: who loses patience meanwhile knows nothing."""
+        if not vendor_ref:
+            return Standing()
+        async with self._asking:
+            await asyncio.sleep(self._ask_at - time.monotonic())
+            self._ask_at = time.monotonic() + self._asked_every
+            asked = question(vendor_ref, code=self._config.code.get_secret_value(), now=datetime.now(UTC))
+            try:
+                answer = await self._posted(self._call_log, asked)
+                refuse_status(answer.status, who=self._http.who)
+                return standing_of(answer.json(who=self._http.who), vendor_ref)
+            except (OrderRefused, AnswerUnseen):
+                return Standing()
 
     async def hang_up(self, *, attempt_id: str, vendor_ref: str) -> None:
         """Nothing: see the module's docstring."""
@@ -85,9 +108,12 @@ class VoicenterDialler:
         await self._http.close()
 
     async def _dial(self, order: DialOrder) -> Answer:
-        body = orjson.dumps(request(order, self._config))
-        answer = await self._http.send("POST", self._url, body=body, headers={"Content-Type": "application/json"})
+        answer = await self._posted(self._url, request(order, self._config))
         return answer_of(answer, who=self._http.who, code=self._config.code.get_secret_value())
+
+    async def _posted(self, url: URL, said: Mapping[str, Any]) -> HttpAnswer:
+        headers = {"Content-Type": "application/json"}
+        return await self._http.send("POST", url, body=orjson.dumps(said), headers=headers)
 
 
 def request(order: DialOrder, config: VoicenterDiallerConfig) -> dict[str, Any]:
@@ -127,6 +153,8 @@ def answer_of(answer: HttpAnswer, *, who: str, code: str = "") -> Answer:
     if number != _ACCEPTED:
         refusal, meaning = _REFUSALS.get(number, (Refusal.CONFIGURATION, "an error code that is not documented"))
         said = shown(told.get("ERRORMESSAGE", ""), without=code)
+        if number == _BLOCKED and _OF_THE_EXTENSION.search(said):
+            refusal = Refusal.AGENT  # documented of extensions, seen of numbers: the case's numbers are not used up
         return Refused(refusal=refusal, detail=f"ERRORCODE {number}: {meaning}" + (f" ({said})" if said else ""))
     refuse_status(answer.status, who=who)
     return Accepted(vendor_ref=shown(told.get("CALLID") or "")[:MAX_VENDOR_REF])

@@ -25,6 +25,7 @@ from cdrhub.sources.base import SourceConfig
 from cdrhub.sources.transports.request_body import Ending, receive
 from cdrhub.store import Store
 from cdrhub.web.api.problems import Kind, Place, Refused, invalid
+from cdrhub.web.api.texts import Name
 from cdrhub.web.auth import ON_LOOPBACK, Holder
 
 MAX_BODY = 1024**2  #: bytes of a request's body
@@ -61,8 +62,8 @@ class Query(BaseModel):
 class OfTenant(Query):
     """The tenant that is meant."""
 
-    tenant: str | None = Field(
-        None, max_length=64, description="Which tenant, for a token that sees several; its own for all others."
+    tenant: Name | None = Field(
+        None, description="Which tenant, for a token that sees several; its own for all others."
     )
 
 

@@ -80,6 +80,37 @@ def test_an_agents_phone_opens_no_outgoing_call() -> None:
     assert call.started_at == datetime(2026, 3, 9, 2, 0, 7, tzinfo=UTC)
 
 
+def test_an_ordered_call_that_the_agent_did_not_pick_up_is_told_and_was_not_dialled() -> None:
+    rang = event("AGENT", "ringing", 0, userdata="order-7")
+    gave_up = event("AGENT", "hangup", 30, userdata="order-7")
+    assert [updated(body).opens for body in (rang, gave_up)] == [False, True]
+    call = call_of(rang, gave_up)
+    assert (call.state, call.disposition, call.contact_ref) == (State.ENDED, Disposition.NOT_DIALLED, "order-7")
+    assert (call.external_number, call.duration_seconds, call.talk_seconds) == (None, 30, 0)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"hangupfirst": "AGENT"}, {"userdata": ""}, {"calltype": "dialin"}, {"event": "answer"}],
+    ids=["he had picked up", "nobody ordered it", "it came in", "he picks up"],
+)
+def test_other_events_of_an_agents_phone_end_no_ordered_call(changed: dict[str, str]) -> None:
+    update = updated(event("AGENT", "hangup", 30, **{"userdata": "order-7"} | changed))
+    outgoing = changed.get("calltype") != "dialin"
+    assert update.opens != outgoing
+    assert ("state" in update.values) == ("hangupfirst" in changed)
+
+
+def test_a_customer_of_whom_is_told_later_was_dialled_after_all() -> None:
+    call = call_of(
+        event("AGENT", "ringing", 0, userdata="order-7"),
+        event("AGENT", "hangup", 30, userdata="order-7"),
+        event("CALLEE", "ringing", 5, userdata="order-7"),
+        event("CALLEE", "hangup", 30, userdata="order-7"),
+    )
+    assert (call.disposition, call.ring_seconds) == (Disposition.NO_ANSWER, 25)
+
+
 @pytest.mark.parametrize(
     ("words", "disposition"),
     [
@@ -174,6 +205,20 @@ def test_a_consultation_is_a_leg() -> None:
     (leg,) = [leg for leg in call.legs if leg.role == Role.CONSULT]
     assert leg.number == "6103"
     assert (call.agent_id, call.talk_seconds) == ("7001", 60)
+
+
+@pytest.mark.parametrize("session", ["aaaa0000000000000000000000000009", "s" * 400])
+def test_a_server_that_numbers_every_event_alike_loses_none(session: str) -> None:
+    bodies = [
+        event("AGENT", "ringing", 0, sessionid=session, agentno="7001", uniqueid="u1"),
+        event("AGENT", "answer", 2, sessionid=session, agentno="7001", uniqueid="u1"),
+        event("CALLEE", "ringing", 3, sessionid=session, uniqueid="u2"),
+        event("CALLEE", "answer", 8, sessionid=session, uniqueid="u2"),
+        event("CALLEE", "hangup", 28, sessionid=session, uniqueid="u2", hangupfirst="CALLEE"),
+    ]
+    alike = [body.rstrip(b"&") + b"&eventid=0&" for body in bodies]
+    assert call_of(*alike) == call_of(*bodies)
+    assert (call_of(*alike).talk_seconds, len(call_of(*alike).legs)) == (20, 2)
 
 
 def test_unknown_words_are_kept_and_flagged() -> None:

@@ -189,6 +189,29 @@ async def test_nobody_there_is_the_network() -> None:
     assert answer.refusal is Refusal.NETWORK
 
 
+async def test_orders_at_once_do_not_wait_for_each_others_failures() -> None:
+    async def stalled(connection: Connection) -> None:
+        await asyncio.sleep(0.2)
+        await connection.reset()
+
+    async with EventSocketServer(script=stalled) as server, dialler_to(server.port) as dialler:
+        answers = await asyncio.gather(*(dialler.dial(ORDER) for _ in range(5)))
+        assert server.connections == 1
+    assert {answer.refusal for answer in answers if isinstance(answer, Refused)} == {Refusal.NETWORK}
+    assert all(isinstance(answer, Refused) for answer in answers)
+
+
+async def test_a_dialler_is_closed_while_it_connects() -> None:
+    async with EventSocketServer(script=lambda connection: connection.gone()) as server:
+        dialler = FreeSwitchDialler("callcentre", config_of(server.port))
+        dialling = asyncio.create_task(dialler.dial(ORDER))
+        await until(lambda: server.connections)
+        dialling.cancel()
+        await dialler.close()
+        with pytest.raises(asyncio.CancelledError):
+            await dialling
+
+
 async def test_a_wrong_password_is_the_configuration_and_is_not_repeated_to_anybody() -> None:
     async with EventSocketServer() as server, dialler_to(server.port, password="hunter2-secret") as dialler:
         answer = await dialler.dial(ORDER)

@@ -311,9 +311,9 @@ async def test_a_pin_writes_no_link() -> None:
     assert peer.asked[0][1].endswith("to=%2B972541234567&pin=1%26to%3D666%23")
 
 
-async def test_an_extension_without_a_pin_is_the_configuration() -> None:
+async def test_an_extension_without_a_pin_is_not_available() -> None:
     async with pbx() as peer, dialler_to(peer.url, api="make_call") as dialler:
-        assert refusal_of(await dialler.dial(order(agent="102"))) is Refusal.CONFIGURATION
+        assert refusal_of(await dialler.dial(order(agent="102"))) is Refusal.AGENT
         assert peer.asked == []
 
 

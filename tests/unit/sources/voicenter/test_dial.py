@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -9,7 +10,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing, Unseen
-from cdrhub.sources.voicenter.dial import DIALLER, VoicenterDiallerConfig
+from cdrhub.model.disposition import Disposition
+from cdrhub.sources.voicenter.dial import DIALLER, VoicenterDialler, VoicenterDiallerConfig
 from support.dialling import ATTEMPT, Vendor, order, vendor
 from support.servers import free_port
 
@@ -101,6 +103,20 @@ async def test_an_error_code_is_a_no_whatever_the_status(number: object, refusal
     assert CODE not in answer.detail
 
 
+@pytest.mark.parametrize(
+    ("text", "refusal"),
+    [
+        ("Extension blocked for Click2Call", Refusal.AGENT),
+        ("Number is blocked", Refusal.NUMBER),
+        ("", Refusal.NUMBER),
+    ],
+)
+async def test_an_extension_that_is_blocked_uses_no_number_up(text: str, refusal: Refusal) -> None:
+    answer = await answered(error(4, text))
+    assert isinstance(answer, Refused)
+    assert answer.refusal is refusal
+
+
 @pytest.mark.parametrize("status", [401, 403])
 async def test_an_address_that_is_not_on_the_accounts_list(status: int) -> None:
     answer = await answered(error(0), status=status)
@@ -150,10 +166,69 @@ async def test_what_cannot_be_dialled_is_refused_before_anything_is_sent(
     assert (answer.refusal, peer.requests) == (refusal, [])
 
 
-async def test_nothing_is_known_of_a_call_afterwards_and_none_is_cut() -> None:
+async def stands(body: object, *, status: int = 200, call_id: str = "a1") -> tuple[Standing, Vendor]:
+    """What the dialler says of a call after this answer of the Call Log."""
+    async with vendor() as peer:
+        peer.says(orjson.dumps(body), status=status)
+        dialler = VoicenterDialler("click2call", config(call_log_url=f"{peer.url}/hub/cdr/"), asked_every=0.01)
+        standing = await dialler.ask(attempt_id=ATTEMPT, vendor_ref=call_id)
+        assert standing == await dialler.ask(attempt_id=ATTEMPT, vendor_ref=call_id)
+        await dialler.close()
+    return standing, peer
+
+
+def leg(number: int, status: str, *, call_id: str = "a1") -> dict[str, object]:
+    return {"CallID": call_id, "CdrType": number, "Type": f"Click2Call leg{number - 8}", "DialStatus": status}
+
+
+@pytest.mark.parametrize(
+    ("rows", "outcome"),
+    [
+        ([leg(9, "ANSWER"), leg(10, "NOANSWER")], Disposition.NO_ANSWER),
+        ([leg(10, "ANSWER"), leg(9, "ANSWER")], Disposition.ANSWERED),
+        ([leg(10, "Busy")], Disposition.BUSY),
+        ([leg(10, "NOTCALLED"), leg(9, "NOANSWER")], Disposition.NOT_DIALLED),
+        ([leg(9, "NOANSWER")], Disposition.NOT_DIALLED),
+        ([{"callid": "a1", "type": "Click2Call leg2", "dialstatus": "CANCEL"}], Disposition.CANCELLED),
+        ([leg(9, "ANSWER")], None),
+        ([leg(10, "A NEW WORD")], None),
+        ([leg(10, "BUSY", call_id="a2"), {"CallID": "a1", "CdrType": 4, "DialStatus": "BUSY"}, "row"], None),
+        ([], None),
+    ],
+)
+async def test_the_call_log_knows_what_became_of_a_call(rows: list[object], outcome: Disposition | None) -> None:
+    standing, peer = await stands({"ERROR_NUMBER": 0, "CDR_LIST": rows})
+    assert standing == Standing(outcome=outcome)
+    asked = orjson.loads(peer.requests[0].body)
+    assert peer.requests[0].target == "/hub/cdr/"
+    assert (asked["code"], asked["search"]["callID"], asked["search"]["cdrTypes"]) == (CODE, "a1", [9, 10])
+    begun, until = (datetime.fromisoformat(asked["search"][name] + "Z") for name in ("fromdate", "todate"))
+    assert begun < datetime.now(UTC) - timedelta(hours=24) < datetime.now(UTC) < until
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"ERROR_NUMBER": 1}, 403),
+        ({"ERROR_NUMBER": 2, "CDR_LIST": None}, 200),
+        ([], 200),
+        ({"CDR_LIST": 5}, 200),
+        ({}, 500),
+    ],
+)
+async def test_a_call_log_that_does_not_answer_knows_nothing(body: object, status: int) -> None:
+    standing, _ = await stands(body, status=status)
+    assert standing == Standing()
+
+
+async def test_a_call_without_an_id_is_not_asked_about() -> None:
+    standing, peer = await stands({"CDR_LIST": [leg(10, "BUSY", call_id="")]}, call_id="")
+    assert (standing, peer.requests) == (Standing(), [])
+
+
+async def test_no_call_is_cut() -> None:
     async with vendor() as peer:
         dialler = DIALLER.build("click2call", config(url=peer.url))
-        assert await dialler.ask(attempt_id=ATTEMPT, vendor_ref="a1") == Standing()
         await dialler.hang_up(attempt_id=ATTEMPT, vendor_ref="a1")
         await dialler.close()
     assert peer.requests == []

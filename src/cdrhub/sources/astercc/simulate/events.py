@@ -113,7 +113,9 @@ class Team:
             return ()
         story = self._incoming if call.direction is Direction.INBOUND else self._outgoing
         events, entry, desk = story(call, call.customer)
-        pushed = self._pushed(events, self._common(call, call.customer, session=entry.call_key))
+        common = self._common(call, call.customer, session=entry.call_key)
+        # Of an ordered call nothing is late: the next one is ordered by what was told of it so far.
+        pushed = self._pushed(events, common, late=0.0 if call.ordered is not None else LATE)
         last = max(range(len(pushed)), key=lambda place: (pushed[place].at, place))
         pushed[last] = replace(pushed[last], entry=entry)
         if desk is not None:
@@ -331,8 +333,8 @@ class Team:
         reference = _reference(call)
         return said | ({USERDATA: reference} if reference else {})
 
-    def _pushed(self, events: Iterable[_Event], common: Mapping[str, str]) -> list[Due[Push]]:
-        """Each event as it arrives: some late, some twice."""
+    def _pushed(self, events: Iterable[_Event], common: Mapping[str, str], *, late: float) -> list[Due[Push]]:
+        """Each event as it arrives: a share of them late, some twice."""
         chance = self._chance
         pushed = []
         for place, event in enumerate(sorted(events, key=lambda event: event.at)):
@@ -349,8 +351,8 @@ class Team:
             if event.first:
                 said["hangupfirst"] = event.first
             body = _written(said)
-            late = chance.randint(1, LATE_SECONDS) if chance.random() < LATE else 0
-            at = event.at + timedelta(seconds=late)
+            delay = chance.randint(1, LATE_SECONDS) if chance.random() < late else 0
+            at = event.at + timedelta(seconds=delay)
             pushed.append(Due(at=at, what=Push(body=body)))
             if chance.random() < REPEATED:
                 again = Push(body=body, repeated=True)

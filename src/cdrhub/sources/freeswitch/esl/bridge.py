@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 START_SECONDS = 60.0  #: for everything until the subscription stands; each step has a shorter limit of its own
 STOP_SECONDS = 5.0  #: that the thread has to end; it needs one second if the switch is silent
+TURN_SECONDS = 10.0  #: until a command must have been sent; one that was not by then is taken back
 JOIN_SECONDS = 1.0  #: for a thread that has done its last act
 WATCHDOG_SECONDS = 25.0  #: beyond the idle time after which the thread itself would have given up
 
@@ -144,7 +145,7 @@ class Bridge:
         `timeout` (seconds) begins when it is sent.
 
         Raises CommandRefused for a command with a line break, CommandFailed for an answer `-ERR …`, NotSent where
-        there is no link to send it on, NotConnected when it was sent and not answered: then the switch may have
+        it could not be sent, NotConnected when it was sent and not answered: then the switch may have
         carried it out all the same. It is never sent twice.
         """
         return successful(await self._ask(api_line(command), timeout))
@@ -161,9 +162,14 @@ class Bridge:
                 raise NotSent("there is no link to the switch")
             self._waiting.add(answer)
             self._link.post(self._link.command, line, timeout, answer)
+        waiting = asyncio.wrap_future(answer)
         try:
-            return await asyncio.wrap_future(answer)
+            await asyncio.wait({waiting}, timeout=TURN_SECONDS)
+            if answer.cancel():
+                raise NotSent(f"the switch was not ready for a command within {TURN_SECONDS:g} s")
+            return await waiting
         finally:
+            waiting.cancel()
             with self._lock:
                 self._waiting.discard(answer)
 

@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 SUBSCRIPTION = "event plain HEARTBEAT BACKGROUND_JOB"  #: a heartbeat tells that the switch lives
 IDLE_SECONDS = 65.0  #: without a byte until it counts as dead: a little more than three heartbeats
+LINK_SECONDS = 15.0  #: until the link must stand
 GROUP_EVENTS = 128  #: events that are looked at together
 
 
@@ -32,7 +33,7 @@ class Jobs:
         self._port = port
         self._password = password
         self._idle_seconds = idle_seconds
-        self._linking = asyncio.Lock()
+        self._linking: asyncio.Task[Bridge] | None = None
         self._bridge: Bridge | None = None
         self._listening: set[asyncio.Task[None]] = set()
         self._results: dict[str, asyncio.Future[str | NotConnected]] = {}
@@ -64,34 +65,51 @@ class Jobs:
 
     async def close(self) -> None:
         """Let go of the switch; jobs under way go on there."""
-        async with self._linking:
-            bridge = self._bridge
-            if bridge is not None:
-                await bridge.stop()
-            await asyncio.gather(*self._listening)
+        if self._linking is not None:
+            self._linking.cancel()
+            await asyncio.gather(self._linking, return_exceptions=True)
+        if self._bridge is not None:
+            await self._bridge.stop()
+        await asyncio.gather(*self._listening)
 
     async def _linked(self) -> Bridge:
-        async with self._linking:
-            if self._bridge is None:
-                bridge = Bridge(
-                    host=self._host,
-                    port=self._port,
-                    password=self._password,
-                    subscription=SUBSCRIPTION,
-                    idle_seconds=self._idle_seconds,
-                )
-                try:
-                    await bridge.start()
-                except BaseException as error:
-                    await bridge.stop()
-                    if isinstance(error, NotConnected):
-                        raise NotSent(str(error)) from error
-                    raise
-                self._bridge = bridge
-                listening = asyncio.create_task(self._listen(bridge), name=f"esl {self._host} jobs")
-                self._listening.add(listening)
-                listening.add_done_callback(self._listening.discard)
+        """The bridge; who asks while it is being made shares what comes of it, so that nobody waits for the failures of
+        others one after the other."""
+        if self._bridge is not None:
             return self._bridge
+        if self._linking is None:
+            self._linking = asyncio.create_task(self._link(), name=f"esl {self._host} link")
+            self._linking.add_done_callback(self._is_linked)
+        return await asyncio.shield(self._linking)
+
+    def _is_linked(self, linking: asyncio.Task[Bridge]) -> None:
+        self._linking = None
+        if not linking.cancelled():
+            linking.exception()  # whoever waited for it was told, if anybody still does
+
+    async def _link(self) -> Bridge:
+        bridge = Bridge(
+            host=self._host,
+            port=self._port,
+            password=self._password,
+            subscription=SUBSCRIPTION,
+            idle_seconds=self._idle_seconds,
+        )
+        try:
+            async with asyncio.timeout(LINK_SECONDS):
+                await bridge.start()
+        except BaseException as error:
+            await bridge.stop()
+            if isinstance(error, TimeoutError):
+                raise NotSent(f"there is no link to the switch after {LINK_SECONDS:g} s") from error
+            if isinstance(error, NotConnected):
+                raise NotSent(str(error)) from error
+            raise
+        self._bridge = bridge
+        listening = asyncio.create_task(self._listen(bridge), name=f"esl {self._host} jobs")
+        self._listening.add(listening)
+        listening.add_done_callback(self._listening.discard)
+        return bridge
 
     async def _listen(self, bridge: Bridge) -> None:
         """Hand over results until the link is lost; then whoever waits for one is told so."""

@@ -119,15 +119,16 @@ class Link:
             self._space.wait(SPACE_SECONDS)
 
     def _answer(self, line: str, timeout: float, answer: Future[str]) -> None:
-        if not answer.set_running_or_notify_cancel():
-            return  # whoever asked has gone before it was sent
         try:
             with self._turn:
+                if not answer.set_running_or_notify_cancel():
+                    return  # whoever asked has gone before it was sent
                 reply = self._commanding().send(line, timeout=timeout)
         except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
             answer.set_exception(error)
         except BaseException:  # the greenlet is being killed
-            answer.set_exception(NotConnected("stopped"))
+            if answer.running() or answer.set_running_or_notify_cancel():
+                answer.set_exception(NotConnected("stopped"))
             raise
         else:
             answer.set_result(reply.data)

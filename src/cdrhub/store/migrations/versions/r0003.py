@@ -201,3 +201,11 @@ def upgrade() -> None:
         postgresql_where=sa.text("type = 'call.settled'"),
         sqlite_where=sa.text("type = 'call.settled'"),
     )
+    op.create_index(
+        "ix_outbox_unnumbered",
+        "outbox",
+        ["position", "type"],
+        unique=False,
+        postgresql_where=sa.text("position IS NULL AND type != 'call.settled'"),
+        sqlite_where=sa.text("position IS NULL AND type != 'call.settled'"),
+    )

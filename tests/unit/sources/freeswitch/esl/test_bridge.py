@@ -15,7 +15,7 @@ import pytest
 from cdrhub.errors import NotConnected
 from cdrhub.sources.freeswitch.esl.bridge import Bridge
 from cdrhub.sources.freeswitch.esl.errors import CommandFailed, CommandRefused
-from support.esl import PASSWORD, Connection, EventSocketServer
+from support.esl import PASSWORD, Connection, EventSocketServer, response
 from support.intake import until
 
 CYCLES = 30
@@ -47,6 +47,38 @@ async def test_events_and_commands() -> None:
     assert server.commands[0] == SUBSCRIPTION
     assert server.commands[1:4] == ["api status", "bgapi originate user/1 2\nJob-UUID: b1-2", "api nonsense"]
     assert server.connections == 2
+
+
+async def test_a_command_that_nobody_waits_for_any_more_is_not_sent() -> None:
+    asked, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(connection: Connection) -> None:
+        if server.connections == 1:
+            await server.behave(connection)
+            return
+        await connection.authenticate()
+        while command := await connection.command():
+            server.commands.append(command)
+            asked.set()
+            await goes_on.wait()
+            await connection.send(response("done"))
+
+    server = EventSocketServer(script=slow)
+    async with server:
+        bridge = bridge_to(server.port)
+        await bridge.start()
+        first = asyncio.create_task(bridge.api("first"))
+        await asked.wait()
+        second = asyncio.create_task(bridge.api("second"))
+        await asyncio.sleep(0.05)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        goes_on.set()
+        assert await first == "done"
+        assert await bridge.api("third") == "done"
+        assert await bridge.stop()
+    assert server.commands[1:3] == ["api first", "api third"]
 
 
 async def test_the_connection_for_commands_is_made_for_the_first_one_and_again_when_it_is_gone() -> None:

@@ -1,0 +1,66 @@
+"""Tells of the calls that a replay changed, as the engine tells of those that settle, and decides nothing.
+
+It is not the engine, on purpose: public facts are written in the replay's own transaction, cases and attempts are only
+read, and no `call.settled` is written, which is the only thing that the engine takes. So old calls that are read anew
+can be told to everybody, and make nobody's telephone ring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cdrhub.model.disposition import State
+from cdrhub.redial import cases as store
+from cdrhub.redial.announcing import WITHDRAWN, Announcement, announcement
+from cdrhub.redial.carrying import Told
+from cdrhub.redial.model import Attempt, Case
+from cdrhub.store.replay import Altered
+from cdrhub.store.tables import calls
+
+_LIVING = frozenset({State.QUEUED, State.RINGING, State.ANSWERED})
+
+
+async def retell(
+    connection: AsyncConnection, altered: Sequence[Altered], *, now: datetime, dry_run: bool
+) -> dict[str, str]:
+    """Write what is to be told of these calls, whose locks the transaction holds; the types of the events by the ids
+    of the calls. A dry run writes nothing."""
+    news = [(one.columns, said) for one in altered if (said := _said(one)) is not None]
+    if news and not dry_run:
+        await _write(connection, news, now=now)
+    return {columns["id"]: said.type for columns, said in news}
+
+
+def _said(one: Altered) -> Announcement | None:
+    """What is told of a call. Of one that lives, nothing: its end will be told."""
+    state, announced = one.columns["state"], one.columns["announced"]
+    if announced is None and state == State.WITHDRAWN:
+        # Its end was never told; its beginning was, if it had not ended.
+        return Announcement(type=WITHDRAWN, announced=None) if one.before in _LIVING else None
+    if announced is None and state != State.ENDED:
+        return None
+    return announcement(one.columns, announced=announced, goes_on=False)
+
+
+async def _write(
+    connection: AsyncConnection, news: Sequence[tuple[Mapping[str, Any], Announcement]], *, now: datetime
+) -> None:
+    cases = await store.read(connection, {columns["case_id"] for columns, _ in news} - {None})
+    told = Told(now=now)
+    for columns, said in news:
+        case = cases.get(columns["case_id"])
+        told.call(said, columns, case=case, attempt=_attempt(case, columns["attempt_id"]))
+    await told.write(connection)
+    remember = update(calls).where(calls.c.id == bindparam("call")).values(announced=bindparam("said"))
+    await connection.execute(remember, [{"call": columns["id"], "said": said.announced} for columns, said in news])
+
+
+def _attempt(case: Case | None, attempt_id: str | None) -> Attempt | None:
+    if case is None:
+        return None
+    return next((attempt for attempt in case.attempts if attempt.id == attempt_id), None)

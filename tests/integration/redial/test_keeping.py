@@ -1,0 +1,149 @@
+"""Cases kept and numbers forbidden by the hundred, cases resumed over time, and what is read back, on every engine."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from cdrhub.redial import reading
+from cdrhub.redial.orders import GivenCase, GivenNumber, GivenVerdict, NoSuchCase, NumberUnusable
+from cdrhub.redial.outlook import outlook
+from cdrhub.redial.transaction import transact
+from cdrhub.store.redial_tables import cases, do_not_call
+from cdrhub.store.transaction import Transaction
+
+FIRST, SECOND, THIRD = "+2348039100001", "+2348039100002", "+2348039100003"
+
+
+def given(code: str, *numbers: str, **values: Any) -> GivenCase:
+    return GivenCase(code=code, source="lagos", numbers=[GivenNumber(number=number) for number in numbers], **values)
+
+
+async def case_of(bench: Any, code: str, tenant: str | None = "") -> dict[str, Any]:
+    async with bench.store.database.connect() as connection:
+        return await reading.case_of(connection, code=code, tenant=tenant)
+
+
+async def test_many_cases_are_made_and_changed_in_few_statements(bench: Any) -> None:
+    many = [given(f"C-{count}", f"0803{count:07d}", metadata={"count": count}) for count in range(1_200)]
+    assert await bench.orders().keep(many) == (1_200, 0)
+    before = await case_of(bench, "C-700")
+    again = [given(one.code, "08039100001", "08039100002", agent="7", metadata={"a": None}) for one in many[600:]]
+    assert await bench.orders().keep([*again, given("new", FIRST)]) == (1, 600)
+    after = await case_of(bench, "C-700")
+    assert (after["id"], after["agent"], after["metadata"], after["revision"]) == (before["id"], "7", {"a": None}, 2)
+    assert [number["match_key"] for number in after["numbers"]] == [FIRST, SECOND]
+    assert [number["match_key"] for number in (await case_of(bench, "C-0"))["numbers"]] == ["+2348030000000"]
+
+
+async def test_codes_that_differ_only_in_case_or_space_are_two(bench: Any) -> None:
+    assert await bench.orders().keep([given("c-1", FIRST), given("C-1", FIRST), given("C-1 ", FIRST)]) == (3, 0)
+
+
+async def test_one_bad_case_and_none_is_kept(bench: Any) -> None:
+    with pytest.raises(NumberUnusable):
+        await bench.orders().keep([given("C-1", FIRST), given("C-2", "hello")])
+    with pytest.raises(NoSuchCase):
+        await case_of(bench, "C-1")
+
+
+async def test_parts_of_one_transaction_are_kept_together_or_not(bench: Any) -> None:
+    async def work(tx: Transaction) -> None:
+        await bench.orders().within(tx).keep([given("C-1", FIRST)])
+        await bench.orders().within(tx).keep([given("C-2", "hello")])
+
+    with pytest.raises(NumberUnusable):
+        await transact(bench.store.database, work)
+    with pytest.raises(NoSuchCase):
+        await case_of(bench, "C-1")
+
+
+async def test_the_last_word_on_a_number_stands(bench: Any) -> None:
+    until = bench.clock.now + timedelta(days=15)
+    many = [GivenVerdict(number=f"0803{count:07d}", region_of="lagos", source="registry") for count in range(700)]
+    await bench.orders().forbid([*many, GivenVerdict(number=FIRST, source="registry")])
+    await bench.orders().forbid(
+        [
+            GivenVerdict(number=FIRST, source="ade"),
+            GivenVerdict(number="0803 910 0001", source="bola", until=until),
+            GivenVerdict(number=FIRST, tenant="other", source="registry"),
+        ]
+    )
+    async with bench.store.database.connect() as connection:
+        rows = (await connection.execute(select(do_not_call).where(do_not_call.c.match_key == FIRST))).all()
+        listed = await reading.verdicts(connection, tenant="", limit=1_000)
+    assert sorted((row.tenant, row.source, row.until) for row in rows) == [
+        ("", "bola", until),
+        ("other", "registry", None),
+    ]
+    assert len(listed) == 701
+
+
+async def test_resumed_cases_ring_one_after_the_other(bench: Any) -> None:
+    for count, agent in enumerate(("1", "2", "3")):
+        await bench.case(f"C-{count}", f"+23480391000{count:02d}", agent=agent, state="paused", state_reason="late")
+    begin = bench.clock.now
+    for count in range(3):
+        decision = await bench.orders().resume(tenant="", code=f"C-{count}", at=begin + timedelta(seconds=6) * count)
+        assert (decision.result, decision.rule) == (("scheduled", "spread") if count else ("next", "first_untried"))
+    assert await bench.claim() == ["+2348039100000"]
+    bench.pass_time(6)
+    await bench.dialling().due()
+    assert await bench.claim() == ["+2348039100001"]
+    bench.pass_time(6)
+    await bench.dialling().due()
+    assert await bench.claim() == ["+2348039100002"]
+
+
+async def test_a_time_apart_does_not_bring_a_later_one_forward(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, state="paused", state_reason="late")
+    await bench.orders().forbid([GivenVerdict(number=FIRST, until=bench.clock.now + timedelta(hours=2))])
+    decision = await bench.orders().resume(tenant="", code="C-1", at=bench.clock.now + timedelta(seconds=6))
+    assert decision.rule == "do_not_call"
+    assert (await bench.of_case(case_id))["next_action_at"] == bench.clock.now + timedelta(hours=2)
+
+
+async def test_a_decision_keeps_what_its_sentence_needs(bench: Any) -> None:
+    await bench.case("C-1", FIRST, SECOND, round=0)
+    await bench.orders().forbid([GivenVerdict(number=FIRST, source="ade")])
+    await bench.orders().dial(tenant="", code="C-1", reference="media-7")
+    case = await case_of(bench, "C-1")
+    async with bench.store.database.connect() as connection:
+        (row,) = await reading.last_decisions_of(connection, case["id"])
+        _, numbers = await outlook(connection, case["id"], settings=bench.settings, now=bench.clock.now)
+    assert row["inputs"] == {"agent": "102", "reference": "media-7", "next_number": SECOND}
+    assert row["detail"] == f"not {FIRST}: do_not_call"
+    first, second = numbers
+    assert first.objection is not None
+    assert (first.last, first.tried, first.objection.rule) == (None, False, "do_not_call")
+    assert second.last is not None
+    assert (second.last.state, second.tried, second.objection) == ("decided", False, None)
+
+
+async def test_the_newest_decisions_come_in_their_order(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    await bench.orders().stop(tenant="", code="C-1", why="paid")
+    await bench.orders().dial(tenant="", code="C-1")
+    async with bench.store.database.connect() as connection:
+        rows = await reading.last_decisions_of(connection, case_id, limit=2)
+    assert [(row["cause"], row["detail"]) for row in rows] == [("stop", "paid"), ("order", "")]
+
+
+async def test_how_many_stand_where(bench: Any) -> None:
+    await bench.case("C-1", FIRST, state="paused", state_reason="late")
+    await bench.case("C-2", SECOND, state="paused", state_reason="late")
+    await bench.accepted(await bench.case("C-3", THIRD))
+    async with bench.store.database.connect() as connection:
+        tally = await reading.tally(connection)
+        (live,) = await reading.live_attempts(connection)
+        total = (await connection.execute(select(cases.c.id))).all()
+    assert len(total) == 3
+    assert [(row["state"], row["state_reason"], row["count"]) for row in tally] == [
+        ("dialling", "", 1),
+        ("paused", "late", 2),
+    ]
+    assert (live["dialler"], live["state"], live["count"]) == ("crm", "accepted", 1)

@@ -1,0 +1,369 @@
+"""Redial at work: its loops, its diallers, its stop and its reload, on each database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+
+from cdrhub.metrics import Metrics
+from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing, Unseen
+from cdrhub.model.disposition import Disposition
+from cdrhub.model.numbers import NumberPlan
+from cdrhub.redial.pace import Pace
+from cdrhub.redial.policy import Mode
+from cdrhub.redial.service import Door, Redial
+from cdrhub.sources.dialler import DiallerConfig
+from cdrhub.store.redial_tables import attempts
+from cdrhub.store.tables import calls
+from support import ledger
+from support.intake import until
+
+FIRST, SECOND, THIRD = "+2348039100001", "+2348039100002", "+2348039100003"
+
+
+@dataclass
+class Switch:
+    """A dialler that answers as it is told, and notes what it was asked."""
+
+    answer: Answer = field(default_factory=Accepted)
+    stands: Standing = field(default_factory=Standing)
+    idempotent: bool = False
+    hangs: asyncio.Event | None = None  #: nothing is answered before
+    dialled: list[DialOrder] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    hung_up: list[str] = field(default_factory=list)
+    closed: bool = False
+
+    async def dial(self, order: DialOrder) -> Answer:
+        """Place one call."""
+        self.dialled.append(order)
+        if self.hangs is not None:
+            await self.hangs.wait()
+        return self.answer
+
+    async def ask(self, *, attempt_id: str, vendor_ref: str) -> Standing:  # noqa: ARG002 - of the protocol
+        """What became of it."""
+        self.asked.append(attempt_id)
+        return self.stands
+
+    async def hang_up(self, *, attempt_id: str, vendor_ref: str) -> None:  # noqa: ARG002 - of the protocol
+        """Drop it."""
+        self.hung_up.append(attempt_id)
+
+    async def close(self) -> None:
+        """Let go."""
+        self.closed = True
+
+
+class Systems:
+    """Phone systems that are seen, each with the dialler crm unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.diallers: dict[str, str] = {}
+
+    def healthy(self, source: str) -> bool:  # noqa: ARG002 - of the protocol
+        return True
+
+    def clock_suspect(self, source: str) -> bool:  # noqa: ARG002 - of the protocol
+        return False
+
+    def dialler(self, source: str) -> str:
+        return self.diallers.get(source, "crm")
+
+    def speaks_live(self, source: str) -> bool:  # noqa: ARG002 - of the protocol
+        return True
+
+    def plan(self, source: str) -> NumberPlan:  # noqa: ARG002 - of the protocol
+        return NumberPlan(region="NG")
+
+
+def door(switch: Switch, *, max_live: int = 10, max_per_second: float = 100.0) -> Door:
+    """The way to a switch."""
+    config = DiallerConfig(type="scripted", max_live=max_live, max_per_second=max_per_second)
+    return Door(config=config, dialler=switch, pace=Pace(per_second=max_per_second))
+
+
+@dataclass
+class Working:
+    """Redial at work, and what it told its metrics."""
+
+    redial: Redial
+    metrics: Metrics
+
+    def total(self, name: str, **labels: str) -> float:
+        """The value of one series."""
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@asynccontextmanager
+async def working(
+    bench: Any,
+    doors: Mapping[str, Door],
+    *,
+    systems: Systems | None = None,
+    depth: Callable[[], int] = lambda: 0,
+    sighted: Callable[[], bool] = lambda: True,
+) -> AsyncGenerator[Working]:
+    """Redial over the bench's database and clock, stopped at the end."""
+    metrics = Metrics()
+    redial = Redial(
+        database=bench.store.database,
+        systems=systems or Systems(),
+        metrics=metrics,
+        settings=bench.settings,
+        doors=doors,
+        depth=depth,
+        told=lambda: None,
+        clock=lambda: bench.clock.now,
+    )
+    redial.begin(sighted=sighted)
+    try:
+        yield Working(redial, metrics)
+    finally:
+        await redial.stop(seconds=5)
+
+
+async def ordered(bench: Any, working: Working, code: str = "C-1", *numbers: str, **values: Any) -> str:
+    """A case that is ordered to be dialled."""
+    case_id: str = await bench.case(code, *numbers, round=0, **values)
+    await working.redial.orders().dial(tenant="", code=code, reference="media-7")
+    working.redial.ordered()
+    return case_id
+
+
+async def become(bench: Any, case_id: str, *wanted: tuple[str, str, str | None]) -> None:
+    """Wait until the case's attempts are these."""
+    async with asyncio.timeout(20):
+        while (found := await bench.attempts(case_id)) != list(wanted):  # noqa: ASYNC110 - the loops work beside
+            await asyncio.sleep(0.02)
+    assert found == list(wanted)
+
+
+async def test_a_case_is_worked_through_to_its_last_number(bench: Any) -> None:
+    switch = Switch()
+    async with working(bench, {"crm": door(switch)}) as at_work:
+        case_id = await ordered(bench, at_work, "C-1", FIRST, SECOND)
+        await become(bench, case_id, (FIRST, "accepted", None))
+        assert switch.dialled[0].reference == "media-7"
+        await bench.call(switch.dialled[0].attempt_id, FIRST, received=111, ended_at=110.0)
+        at_work.redial.wake()
+        await become(bench, case_id, (FIRST, "ended", "no_answer"), (SECOND, "accepted", None))
+        await bench.call(switch.dialled[1].attempt_id, SECOND, received=111, ended_at=110.0)
+        at_work.redial.wake()
+        await become(bench, case_id, (FIRST, "ended", "no_answer"), (SECOND, "ended", "no_answer"))
+        await until(lambda: at_work.total("cdrhub_settled_calls_total") == 2, "both calls are decided")
+        assert at_work.total("cdrhub_redial_requests_total", dialler="crm", answer="accepted") == 2
+        assert at_work.total("cdrhub_redial_decisions_total", result="exhausted") == 1
+    assert (await bench.of_case(case_id))["state"] == "exhausted"
+    assert switch.closed
+
+
+async def test_a_dialler_that_hangs_delays_no_other(bench: Any) -> None:
+    slow, quick = Switch(hangs=asyncio.Event()), Switch()
+    systems = Systems()
+    systems.diallers["abuja"] = "quick"
+    async with working(bench, {"crm": door(slow), "quick": door(quick)}, systems=systems) as at_work:
+        first = await ordered(bench, at_work, "C-1", FIRST)
+        await until(lambda: slow.dialled, "the slow dialler is asked")
+        second = await ordered(bench, at_work, "C-2", SECOND, source="abuja")
+        await become(bench, second, (SECOND, "accepted", None))
+        assert await bench.attempts(first) == [(FIRST, "requested", None)]
+        assert slow.hangs is not None
+        slow.hangs.set()
+        await become(bench, first, (FIRST, "accepted", None))
+
+
+async def test_what_is_requested_at_a_stop_gets_its_answer(bench: Any) -> None:
+    switch = Switch(hangs=asyncio.Event())
+    async with working(bench, {"crm": door(switch)}) as at_work:
+        case_id = await ordered(bench, at_work)
+        await until(lambda: switch.dialled, "the dialler is asked")
+        stopping = asyncio.create_task(at_work.redial.stop(seconds=20))
+        await asyncio.sleep(0)
+        assert switch.hangs is not None
+        switch.hangs.set()
+        await stopping
+    assert await bench.attempts(case_id) == [(FIRST, "accepted", None)]
+
+
+async def test_what_has_no_answer_by_then_stays_requested_and_is_never_repeated(bench: Any) -> None:
+    switch = Switch(hangs=asyncio.Event())
+    async with working(bench, {"crm": door(switch)}) as at_work:
+        case_id = await ordered(bench, at_work)
+        await until(lambda: switch.dialled, "the dialler is asked")
+        await at_work.redial.stop(seconds=0.05)
+    assert await bench.attempts(case_id) == [(FIRST, "requested", None)]
+    again = Switch()
+    async with working(bench, {"crm": door(again)}) as at_work:
+        bench.pass_time(121)  # beyond the first sign: the vendor is asked, and knows nothing
+        await become(bench, case_id, (FIRST, "unknown", None))
+    assert again.dialled == []
+    assert len(again.asked) == 1
+    assert (await bench.of_case(case_id))["state_reason"] == "attempt_unknown"
+
+
+async def test_an_unseen_answer_is_repeated_only_where_repetitions_are_known(bench: Any) -> None:
+    once, twice = Switch(answer=Unseen(detail="reset")), Switch(answer=Unseen(detail="reset"), idempotent=True)
+    systems = Systems()
+    systems.diallers["abuja"] = "twice"
+    async with working(bench, {"crm": door(once), "twice": door(twice)}, systems=systems) as at_work:
+        first = await ordered(bench, at_work, "C-1", FIRST)
+        second = await ordered(bench, at_work, "C-2", SECOND, source="abuja")
+        await until(lambda: len(twice.dialled) > 1, "the request is repeated")
+        twice.answer = Accepted()
+        await become(bench, second, (SECOND, "accepted", None))
+    assert len(once.dialled) == 1
+    assert {order.attempt_id for order in twice.dialled} == {twice.dialled[0].attempt_id}
+    assert await bench.attempts(first) == [(FIRST, "requested", None)]
+
+
+async def test_no_more_than_max_live_are_asked_for(bench: Any) -> None:
+    switch = Switch()
+    async with working(bench, {"crm": door(switch, max_live=2)}) as at_work:
+        for place in range(5):
+            await ordered(bench, at_work, f"C-{place}", f"+23480391000{place:02}", agent=f"{200 + place}")
+        await until(lambda: len(switch.dialled) == 2, "two are asked for")
+        await asyncio.sleep(0.6)  # two more looks of the loop
+        assert len(switch.dialled) == 2
+        await bench.call(switch.dialled[0].attempt_id, switch.dialled[0].number, agent_id="200", received=111)
+        at_work.redial.wake()
+        await until(lambda: len(switch.dialled) == 3, "the third follows the end of one")
+
+
+async def test_a_superseded_call_is_dropped_once(bench: Any) -> None:
+    bench.settings = replace(bench.settings, hangup_superseded=True)
+    switch = Switch()
+    async with working(bench, {"crm": door(switch)}) as at_work:
+        case_id = await ordered(bench, at_work, "C-1", FIRST, SECOND)
+        await become(bench, case_id, (FIRST, "accepted", None))
+        await bench.call("they call back", SECOND, disposition="answered", direction="inbound", agent_id="300",
+                         caller_number=SECOND, caller_e164=SECOND, ended_at=112.0, received=112)  # fmt: skip
+        at_work.redial.wake()
+        await until(lambda: switch.hung_up, "the other call is dropped")
+        await asyncio.sleep(0.6)
+        assert switch.hung_up == [switch.dialled[0].attempt_id]
+    assert await bench.attempts(case_id) == [(FIRST, "superseded", None)]
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+
+
+async def test_the_vendors_word_at_a_deadline_goes_on_with_the_next_number(bench: Any) -> None:
+    switch = Switch(stands=Standing(outcome=Disposition.BUSY))
+    async with working(bench, {"crm": door(switch)}) as at_work:
+        case_id = await ordered(bench, at_work, "C-1", FIRST, SECOND)
+        await become(bench, case_id, (FIRST, "accepted", None))
+        bench.pass_time(121)
+        await become(bench, case_id, (FIRST, "ended", "busy"), (SECOND, "accepted", None))
+
+
+async def test_a_reload_takes_over_mode_and_diallers(bench: Any) -> None:
+    before, after = Switch(), Switch()
+    async with working(bench, {"crm": door(before)}) as at_work:
+        at_work.redial.take_over(replace(bench.settings, mode=Mode.OBSERVE), {"crm": door(after)})
+        await until(lambda: before.closed, "the dialler that is gone is closed")
+        bench.settings = replace(bench.settings, mode=Mode.ON)
+        case_id = await bench.case("C-1", FIRST, round=0)
+        await bench.orders().dial(tenant="", code="C-1")
+        await asyncio.sleep(0.6)
+        assert await bench.attempts(case_id) == [(FIRST, "decided", None)]
+        at_work.redial.take_over(bench.settings, at_work.redial.doors({}) | {"crm": door(after)})
+        await become(bench, case_id, (FIRST, "accepted", None))
+    assert before.dialled == []
+
+
+async def test_what_was_decided_long_before_redial_was_on_dials_nobody(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    bench.pass_time(bench.settings.timing.max_age.total_seconds() + 1)
+    switch = Switch()
+    async with working(bench, {"crm": door(switch)}):
+        await become(bench, case_id, (FIRST, "cancelled", None))
+    assert (await bench.of_case(case_id))["state_reason"] == "late"
+    assert switch.dialled == []
+
+
+async def test_a_dialler_that_is_not_there_any_more_pauses_its_cases(bench: Any) -> None:
+    switch = Switch()
+    async with working(bench, {"other": door(switch)}) as at_work:
+        case_id = await ordered(bench, at_work)
+        await become(bench, case_id, (FIRST, "cancelled", None))
+    assert (await bench.of_case(case_id))["state_reason"] == "no_dialler"
+
+
+async def test_a_dialler_that_refuses_for_its_configuration_is_a_problem_until_it_accepts(bench: Any) -> None:
+    switch = Switch(answer=Refused(refusal=Refusal.CONFIGURATION, detail="no such account"))
+    async with working(bench, {"crm": door(switch)}) as at_work:
+        await ordered(bench, at_work)
+        await until(lambda: at_work.redial.problems, "it is a problem")
+        assert "crm" in at_work.redial.problems[0]
+        switch.answer = Accepted()
+        await ordered(bench, at_work, "C-2", SECOND, agent="300")
+        await until(lambda: not at_work.redial.problems, "it is mended")
+
+
+async def test_a_call_that_cannot_be_decided_holds_up_no_other(bench: Any) -> None:
+    await bench.case("C-9")
+    await bench.call("broken", SECOND)
+    await bench.call("sound", THIRD)
+    async with bench.store.database.connect(writing=True) as connection:
+        await connection.execute(update(calls).where(calls.c.call_key == "broken").values(disposition="no such word"))
+    async with working(bench, {}) as at_work:
+        async with asyncio.timeout(20):
+            while "call.ended" not in await bench.told():  # noqa: ASYNC110 - the loops work beside
+                await asyncio.sleep(0.05)
+        assert at_work.total("cdrhub_redial_failures_total", step="decide") >= 1
+    assert Counter(await bench.told()) == {"call.ended": 1}
+
+
+async def test_decisions_give_way_to_a_full_journal(bench: Any) -> None:
+    for place in range(3):
+        await bench.call(f"k{place}", SECOND)
+    depth = 1_000_000
+    async with working(bench, {}, depth=lambda: depth) as at_work:
+        await until(lambda: at_work.total("cdrhub_settled_calls_total") == 3, "they are decided all the same")
+        await bench.call("later", SECOND)
+        at_work.redial.wake()
+        await asyncio.sleep(0.3)
+        assert at_work.total("cdrhub_settled_calls_total") == 3  # BUSY_SECONDS have not passed
+        await until(lambda: at_work.total("cdrhub_settled_calls_total") == 4, "then it is")
+
+
+async def test_an_order_is_asked_for_within_the_pace(bench: Any) -> None:
+    switch = Switch()
+    async with working(bench, {"crm": door(switch, max_per_second=1.0)}) as at_work:
+        for place in range(3):
+            await ordered(bench, at_work, f"C-{place}", f"+23480391000{place:02}", agent=f"{200 + place}")
+        await until(lambda: switch.dialled, "the first is asked for")
+        assert len(switch.dialled) == 1
+        await until(lambda: len(switch.dialled) == 2, "the second follows")
+    async with bench.store.database.connect() as connection:
+        states = Counter((await connection.scalars(select(attempts.c.state))).all())
+    assert states == {"accepted": 2, "decided": 1}
+
+
+async def test_waiting_cases_are_dialled_when_they_are_due(bench: Any) -> None:
+    switch = Switch(answer=Refused(refusal=Refusal.AGENT, detail="not registered"))
+    async with working(bench, {"crm": door(switch)}) as at_work:
+        case_id = await ordered(bench, at_work)
+        await become(bench, case_id, (FIRST, "refused", None))
+        row = await bench.of_case(case_id)
+        assert (row["state"], row["next_action_at"]) == ("waiting", bench.clock.now + timedelta(seconds=60))
+        switch.answer = Accepted()
+        bench.clock.now = ledger.at(110) + timedelta(seconds=61)
+        await become(bench, case_id, (FIRST, "refused", None), (FIRST, "accepted", None))
+
+
+async def test_nothing_is_decided_before_the_phone_systems_had_time_to_connect(bench: Any) -> None:
+    switch, connected = Switch(), asyncio.Event()
+    async with working(bench, {"crm": door(switch)}, sighted=connected.is_set) as at_work:
+        case_id = await ordered(bench, at_work)
+        await asyncio.sleep(0.5)
+        assert await bench.attempts(case_id) == [(FIRST, "decided", None)]
+        connected.set()
+        await become(bench, case_id, (FIRST, "accepted", None))

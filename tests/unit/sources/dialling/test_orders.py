@@ -1,0 +1,86 @@
+"""The only door through which a number or an agent gets into a command or a request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from cdrhub.model.dialling import Refusal
+from cdrhub.sources.dialling.answers import OrderRefused
+from cdrhub.sources.dialling.orders import PhoneDiallerConfig, agent_of, number_of, reference_of
+from support.dialling import ATTEMPT, order
+
+
+def refusal_of(reading: Callable[[], str]) -> Refusal | str:
+    """What `reading` gives, or the class of its refusal."""
+    try:
+        return reading()
+    except OrderRefused as refused:
+        return refused.refusal
+
+
+HOSTILE = st.text(alphabet="+0123456789*#abzAZ._-@:/&=?%{},' \"\r\n\t\0;|$`\\<>()[]é٣", max_size=40)
+
+
+def config(**said: Any) -> PhoneDiallerConfig:
+    return PhoneDiallerConfig(**{"type": "any"} | said)
+
+
+@pytest.mark.parametrize(
+    ("said", "number", "dialled"),
+    [
+        ({}, "+33612345678", "+33612345678"),
+        ({"number_form": "digits"}, "+33612345678", "33612345678"),
+        ({"number_form": "national", "region": "FR"}, "+33612345678", "0612345678"),
+        ({"number_form": "national", "region": "FR"}, "+442079460958", "00442079460958"),
+        ({"number_form": "national", "region": "NG"}, "+2348031234567", "08031234567"),
+        ({"number_form": "national", "region": "FR"}, "*80", "*80"),
+        ({"prefix": "9"}, "+33612345678", "9+33612345678"),
+        ({"prefix": "9", "number_form": "digits"}, "118", "9118"),
+    ],
+)
+def test_a_number_as_it_is_dialled(said: dict[str, Any], number: str, dialled: str) -> None:
+    assert number_of(order(number=number), config(**said)) == dialled
+
+
+FORMS = [config(), config(number_form="digits"), config(number_form="national", region="FR")]
+
+
+@given(HOSTILE, st.sampled_from(FORMS))
+def test_a_number_holds_nothing_but_what_is_dialled(text: str, form: PhoneDiallerConfig) -> None:
+    dialled = refusal_of(lambda: number_of(order(number=text), form))
+    assert dialled is Refusal.NUMBER or re.fullmatch(r"\+?[0-9*#]{1,32}", dialled, re.ASCII)
+
+
+@given(HOSTILE)
+def test_an_agent_is_a_plain_name(text: str) -> None:
+    agent = refusal_of(lambda: agent_of(order(agent=text)))
+    assert agent is Refusal.AGENT or (agent == text and re.fullmatch(r"[A-Za-z0-9._-]{1,64}", agent, re.ASCII))
+
+
+@given(HOSTILE)
+def test_a_reference_is_an_id(text: str) -> None:
+    reference = refusal_of(lambda: reference_of(text))
+    assert reference is Refusal.CONFIGURATION or re.fullmatch(r"[A-Za-z0-9-]{1,64}", reference, re.ASCII)
+    assert reference_of(ATTEMPT) == ATTEMPT
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"number_form": "national"}, "region"),
+        ({"prefix": "9,"}, "prefix"),
+        ({"prefix": "123456789"}, "prefix"),
+        ({"max_live": 0}, "max_live"),
+        ({"max_per_second": 0}, "max_per_second"),
+    ],
+)
+def test_settings_that_cannot_be(said: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        config(**said)
