@@ -334,7 +334,7 @@ class Hub:
     def _wrote(self) -> None:
         """A batch was committed."""
         self.redial.wake()
-        self.broadcast.wake()
+        self.broadcast.wake_soon()
 
     def _sees(self, name: str) -> bool:
         running = self._running.get(name)

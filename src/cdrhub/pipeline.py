@@ -137,6 +137,8 @@ class Pipeline:
         at_once = self._batch_records * self._lanes
         records = min(FIRST_RECORDS, at_once)
         one_by_one = at_once if suspect else 0
+        if suspect:
+            log.warning("several starts ended with the same records in hand: one by one now", action="one_by_one")
         if (named := self._journal.named) is not None:
             self._poison = range(named[0], named[1] + 1)
         async with asyncio.TaskGroup() as group:

@@ -15,7 +15,20 @@ from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))  # RFC 6052, RFC 8215
+_IPV4_AT_THE_END = (
+    IPv6Network("64:ff9b::/96"),  # NAT64, RFC 6052
+    IPv6Network("64:ff9b:1::/48"),  # RFC 8215
+    IPv6Network("::/96"),  # IPv4-compatible, RFC 4291 2.5.5.1
+    IPv6Network("::ffff:0:0:0/96"),  # IPv4-translated, RFC 2765
+)
+_ISATAP = (0x00005EFE, 0x02005EFE)  #: the upper half of an interface's identifier (RFC 5214, 6.1)
+_NOBODYS = (
+    IPv6Network("fec0::/10"),  # site-local, RFC 3879: no more, but still routed inside
+    IPv6Network("5f00::/16"),  # segment routing, RFC 9602
+    IPv6Network("3fff::/20"),  # documentation, RFC 9637
+    IPv6Network("100:0:0:1::/64"),  # dummy, RFC 9780
+)
+"""What the registries took out and Python's own tables do not know."""
 
 
 class PrivateAddress(OSError):
@@ -25,12 +38,14 @@ class PrivateAddress(OSError):
 def is_public(address: str) -> bool:
     """Whether `address` (an IP literal) is reachable for everybody on the internet, by the registries of RFC 6890.
 
-    IPv4 addresses inside IPv6 ones (mapped, 6to4, Teredo, NAT64) count as what they lead to. What is no address is not
-    public.
+    IPv4 addresses inside IPv6 ones (mapped, compatible, translated, 6to4, Teredo, NAT64, ISATAP) count as what they lead
+    to. What is no address is not public.
     """
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
+        return False
+    if any(parsed in network for network in _NOBODYS):
         return False
     return all(one.is_global and not one.is_multicast for one in (parsed, *_inside(parsed)))
 
@@ -40,7 +55,7 @@ def _inside(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
     if isinstance(address, IPv4Address):
         return []
     found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if any(address in network for network in _NAT64):
+    if any(address in network for network in _IPV4_AT_THE_END) or (int(address) >> 32) & 0xFFFFFFFF in _ISATAP:
         found.append(IPv4Address(int(address) & 0xFFFFFFFF))
     return [one for one in found if one is not None]
 

@@ -236,16 +236,17 @@ async def test_a_case_goes_on_and_ends_and_everybody_hears_of_it(tmp_path: Path,
     ]
 
 
+def beside(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command of the program beside the daemon."""
+    command = [sys.executable, "-m", "cdrhub", *arguments, "--config", str(daemon.config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 def ask(daemon: Daemon, *arguments: str) -> str:
-    """What a command of the program says beside the daemon."""
-    done = subprocess.run(
-        [sys.executable, "-m", "cdrhub", "deliveries", *arguments, "--config", str(daemon.config)],
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode()
+    """What `cdrhub deliveries` says."""
+    return beside(daemon, "deliveries", *arguments).stdout
 
 
 async def test_what_was_refused_is_sent_again_and_so_is_a_range(tmp_path: Path) -> None:
@@ -289,3 +290,72 @@ async def test_what_was_refused_is_sent_again_and_so_is_a_range(tmp_path: Path) 
         (webhook,) = json.loads(await told("list", "--format", "json"))
         assert (webhook["state"], webhook["refused"]) == ("healthy", 0)
         assert await asyncio.to_thread(daemon.stop) == 0
+
+
+async def test_a_replay_is_told_where_it_is_asked_for_and_dials_nobody(tmp_path: Path) -> None:
+    """A 3CX whose zone is wrong by an hour, while a case waits for the call that it has just told."""
+    port, dialler, receiver = free_port(), Dialler(), python_receiver(tmp_path)
+    async with dialling(dialler) as dialler_port:
+        daemon = Daemon(
+            tmp_path / "daemon",
+            database=f"sqlite:///{tmp_path / 'hub.db'}",
+            sources=CONFIGURATION.format(port=port, dialler=dialler_port).replace('"UTC"', '"Africa/Lagos"')
+            + receiver.webhook("crm", types=["call.*", "case.*", "redial.*"]),
+        )
+
+        def configured(before: str, after: str) -> None:
+            text = daemon.config.read_text()
+            assert before in text
+            daemon.config.write_text(text.replace(before, after))
+
+        async def replay(*arguments: str) -> str:
+            current = ("replay", "--source", "lagos", "--with-config", "current", *arguments)
+            return (await asyncio.to_thread(beside, daemon, *current)).stderr
+
+        def of(kind: str) -> list[dict[str, Any]]:
+            return [event for event in receiver.read() if event["type"] == kind]
+
+        async with (
+            at_work(daemon, receiver) as reader,
+            aiohttp.ClientSession(headers=AUTHORIZED) as crm,
+            connected(port) as switch,
+        ):
+            await until(lambda: "source.recovered" in types(reader), daemon=daemon)
+            api = f"http://127.0.0.1:{daemon.http_port}/api/v1"
+            numbers = [{"number": "08039100001"}, {"number": "08039100002"}]
+            given = {"code": "C-1", "source": "lagos", "agent": "114", "numbers": numbers}
+            async with crm.post(f"{api}/cases", json=given) as answer:
+                assert answer.status == 201, await answer.text()
+            async with crm.post(f"{api}/cases/C-1/dial", json={}) as answer:
+                assert answer.status == 200, await answer.text()
+            await until(lambda: len(dialler.orders) == 1, daemon=daemon)
+            switch.write(line(1, dialled="08039100001", answered=False) + line(2))
+            await until(lambda: len(of("call.ended")) == 2, daemon=daemon)
+            before = [event["type"] for event in receiver.read()]
+
+            configured('"Africa/Lagos"', '"UTC"')
+            assert await replay("--dry-run") == "cdrhub: would be 2 changed\n"
+            assert await replay("--dry-run", "--announce") == (
+                "cdrhub: would be 2 changed; 2 events would be told: 2 call.corrected\n"
+            )
+            assert await replay("--announce") == "cdrhub: 2 changed; 2 events told: 2 call.corrected\n"
+            await until(lambda: len(of("call.corrected")) == 2, daemon=daemon)
+            assert [event["data"]["changed"] for event in sorted(of("call.corrected"), key=call_key)] == [
+                ["started_at", "ended_at"],
+                ["started_at", "answered_at", "ended_at"],
+            ]
+            assert await replay("--announce") == ""
+
+            configured('region = "NG"', 'region = "NG"\nfields = ["historyid", "callid"]')
+            said = "2 withdrawn, 2 suspended; 2 events told: 2 call.withdrawn"
+            assert await replay("--announce") == f"cdrhub: {said}\n"
+            await until(lambda: len(of("call.withdrawn")) == 2, daemon=daemon)
+            await asyncio.sleep(1.5)  # a decision would follow its call by half a second
+            assert await asyncio.to_thread(daemon.stop) == 0
+    assert len(dialler.orders) == 1
+    assert [event["type"] for event in receiver.read()] == [*before, *["call.corrected"] * 2, *["call.withdrawn"] * 2]
+
+
+def call_key(event: dict[str, Any]) -> str:
+    """Which call it is of."""
+    return str(event["data"]["call_key"])

@@ -33,8 +33,9 @@ from cdrhub.redial.cases import attempt_of
 from cdrhub.redial.dialling import Claimed, Dialling
 from cdrhub.redial.engine import Engine
 from cdrhub.redial.model import CLOSED, Attempt, AttemptState, CaseState
-from cdrhub.redial.orders import GivenCase, GivenNumber, OrderError, Orders, Reported
+from cdrhub.redial.orders import GivenCase, GivenNumber, OrderError, Orders
 from cdrhub.redial.policy import HARD_STOP_PERIOD, HARD_STOP_REQUESTS, Mode, Policy
+from cdrhub.redial.reports import Reported
 from cdrhub.redial.settings import Settings
 from cdrhub.store import Store
 from cdrhub.store.redial_tables import attempts, cases
@@ -73,6 +74,7 @@ ANSWERS: tuple[Answer, ...] = (
 )
 GOING = (CaseState.OPEN, CaseState.DIALLING, CaseState.WAITING)
 STEPS = ("decide", "due", "claim", "send", "answer")
+steps = st.sampled_from(("decide", "send", "send", "answer", "answer"))
 SELDOM = st.sampled_from((False, False, False, True))
 END_ROUNDS = 60  #: of looking, until nothing may be live any more
 
@@ -137,6 +139,7 @@ class World(RuleBasedStateMachine):
         ]
         self.run(self.orders.keep(given))
         self.dial("C-1")
+        self.turn(False, last="send", answer=ANSWERS[0], dies=False)
 
     def healthy(self, _source: str) -> bool:
         """Whether the phone system is seen."""
@@ -178,6 +181,11 @@ class World(RuleBasedStateMachine):
     @rule(code=st.sampled_from(sorted(CASES)))
     def dial(self, code: str) -> None:
         self.order(self.orders.dial(tenant="", code=code))
+
+    @rule(code=st.sampled_from(sorted(CASES)), hub=st.booleans(), last=steps)
+    def dial_at_once(self, code: str, hub: bool, last: str) -> None:
+        self.dial(code)
+        self.turn(hub, last, ANSWERS[0], dies=False)
 
     @rule(code=st.sampled_from(sorted(CASES)), why=st.sampled_from(("stop", "resume", "not_reached")))
     def stop_or_resume(self, code: str, why: str) -> None:
@@ -297,10 +305,11 @@ class World(RuleBasedStateMachine):
     def see(self, blind: bool) -> None:
         self.blind = blind
 
-    @rule(disposition=st.sampled_from(ENDS), carried=st.booleans(), late=SELDOM)
-    def record(self, disposition: Disposition, carried: bool, late: bool) -> None:
-        """The record of the last call that was asked for."""
+    @rule(disposition=st.sampled_from(ENDS), carried=st.booleans(), late=SELDOM, hub=st.booleans(), last=steps)
+    def record(self, disposition: Disposition, carried: bool, late: bool, hub: bool, last: str) -> None:
+        """The record of the last call that was asked for; a hub takes it up at once."""
         self.told(self.chosen(-1), disposition, carried=carried, live=not late)
+        self.turn(hub, last, ANSWERS[0], dies=False)
 
     @rule(which=pick, disposition=st.sampled_from(ENDS), carried=st.booleans())
     def another_record(self, which: int, disposition: Disposition, carried: bool) -> None:

@@ -7,13 +7,13 @@ the order in which they appear, for those of the real code differ from run to ru
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import insert
 
 from cdrhub.broadcast.log import EventLog
 from cdrhub.broadcast.render import rendered
@@ -25,14 +25,16 @@ from cdrhub.model.dialling import Accepted, Answer, Refusal, Refused, Standing, 
 from cdrhub.model.inference import Coverage, CoverageState, coverage_inference, encode_inference
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.model.record import RawRecord, digest_of
+from cdrhub.model.update import CallUpdate
 from cdrhub.redial.dialling import Dialling
 from cdrhub.redial.engine import Engine
 from cdrhub.redial.orders import GivenCase, GivenNumber, Orders
 from cdrhub.redial.policy import Mode
+from cdrhub.redial.retelling import retell
 from cdrhub.redial.settings import Settings
 from cdrhub.store import Store
-from cdrhub.store.outbox import SETTLED
-from cdrhub.store.tables import calls, outbox
+from cdrhub.store.batch import Item
+from cdrhub.store.replay import replay
 
 INFERENCE = "application/vnd.cdrhub.inference+json"
 BEGIN = datetime(2026, 3, 9, 9, 0, tzinfo=UTC)
@@ -154,6 +156,19 @@ class Day:
         while (await engine.decide()).more:
             pass
 
+    async def replay(self, keys: Mapping[str, str]) -> None:
+        """Old records are read anew, of which these are of other calls now; and everybody is told."""
+
+        def reread(record: RawRecord) -> Item:
+            item = self.reader.item(record)
+            said = item.outcome
+            if not isinstance(said, CallUpdate):
+                return item
+            return replace(item, outcome=replace(said, call_key=keys.get(said.call_key, said.call_key)))
+
+        async for _ in replay(self.store, reread=reread, source="lagos", announce=retell):
+            pass
+
     async def case(self, code: str, *numbers: str) -> None:
         """A case, ordered to be dialled."""
         given = [GivenNumber(number=number) for number in numbers]
@@ -219,14 +234,8 @@ async def _happens(day: Day) -> None:
     attempt = await day.answered(Unseen(detail="no answer in time"))
     day.wait(121)
     await day.dialling.standing(attempt, Standing())
-    # What `replay` does to a call whose records prove to be of another one.
-    async with day.store.database.connect(writing=True) as connection:
-        gone = calls.update().where(calls.c.call_key.like("%4720%")).values(state="withdrawn", revision=9)
-        await connection.execute(gone)
-        row = (await connection.execute(calls.select().where(calls.c.call_key.like("%4720%")))).one()
-        fact = {"call_id": row.id, "source": row.source, "type": SETTLED, "revision": 9, "due_at": day.now}
-        await connection.execute(insert(outbox).values(fact))
-    await day.decide()
+    # A corrected decoder: the record of a call proves to be of another one.
+    await day.replay({"4720/00000172FF10D141_4720": "4720/00000172FF10D142_4720"})
 
 
 async def examples(folder: Path) -> dict[str, dict[str, Any]]:

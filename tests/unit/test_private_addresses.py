@@ -18,6 +18,7 @@ from cdrhub.private_addresses import PrivateAddress, PublicResolver, is_public, 
         "2606:4700:4700::1111",
         "::ffff:1.1.1.1",  # IPv4-mapped
         "2002:0101:0101::1",  # 6to4 of 1.1.1.1
+        "2600::5efe:1.1.1.1",  # ISATAP
     ],
 )
 def test_addresses_of_everybody(address: str) -> None:
@@ -48,6 +49,15 @@ def test_addresses_of_everybody(address: str) -> None:
         "64:ff9b::a00:1",  # NAT64 of 10.0.0.1
         "64:ff9b:1::7f00:1",
         "2001:0:1:2:3:4:80ff:fffe",  # Teredo of 127.0.0.1
+        "::127.0.0.1",  # IPv4-compatible
+        "::a9fe:a9fe",
+        "::ffff:0:127.0.0.1",  # IPv4-translated
+        "2600::5efe:10.0.0.1",  # ISATAP
+        "2600::200:5efe:10.0.0.1",
+        "fec0::1",  # site-local
+        "5f00::1",
+        "3fff::1",
+        "100:0:0:1::1",
         "crm.example",
         "",
     ],

@@ -25,6 +25,7 @@ from cdrhub.store.engine import Database
 log = structlog.get_logger(__name__)
 
 RESTART_SECONDS = 5.0  #: until a part that failed is begun again
+SOON_SECONDS = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,10 +63,21 @@ class Broadcast:
         self._tasks: list[asyncio.Task[None]] = []
         self._running: dict[str, _Running] = {}
         self._leaving: set[asyncio.Task[None]] = set()
+        self._soon: asyncio.TimerHandle | None = None
 
     def wake(self) -> None:
         """Somebody committed facts."""
         self._sequencer.committed.ring()
+
+    def wake_soon(self) -> None:
+        """Somebody committed what may hold facts. It is looked at in a moment, with what others commit until then: most
+        batches of records hold none, and a look costs as much as a batch."""
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(SOON_SECONDS, self._is_soon)
+
+    def _is_soon(self) -> None:
+        self._soon = None
+        self.wake()
 
     @property
     def problems(self) -> list[str]:
@@ -90,6 +102,8 @@ class Broadcast:
 
     async def stop(self, *, seconds: float) -> None:
         """Send nothing more; requests under way get their answer for so long, or come again."""
+        if self._soon is not None:
+            self._soon.cancel()
         for running in self._running.values():
             running.worker.stop()
         workers = [running.task for running in self._running.values()] + list(self._leaving)

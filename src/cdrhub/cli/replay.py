@@ -117,9 +117,7 @@ def _events(events: Counter[str], *, dry_run: bool) -> str:
     return f"{said}: {', '.join(f'{events[kind]} {kind}' for kind in sorted(events))}" if events else said
 
 
-def _rows(
-    differences: Iterable[Difference], found: Counter[str], events: Counter[str]
-) -> Iterator[Mapping[str, Any]]:
+def _rows(differences: Iterable[Difference], found: Counter[str], events: Counter[str]) -> Iterator[Mapping[str, Any]]:
     """One row for each field; counts the calls in `found`, and what is told in `events`."""
     for difference in differences:
         found[difference.what] += 1

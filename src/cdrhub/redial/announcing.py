@@ -2,9 +2,9 @@
 
 Each call gives exactly one of `call.hangup` (its case goes on by itself) and `call.ended`, ever. What changes
 afterwards is told as `call.corrected`, which names the public columns that changed; nothing is told where none did, so
-that a duplicate record or a repetition raises no event. A call that was withdrawn and is one again is corrected in its
-`state`. `calls.announced` remembers: which of the two it was, a print of every public column, and whether it was told as
-withdrawn.
+that a duplicate record or a repetition raises no event. One that was told as withdrawn and is a call again is corrected
+in its `state`. `calls.announced` remembers: which of the two it was, a print of every public column, and whether it was
+told as withdrawn.
 """
 
 from __future__ import annotations

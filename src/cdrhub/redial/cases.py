@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.dialling import Refusal
 from cdrhub.model.disposition import Disposition
+from cdrhub.model.update import bounded_key
 from cdrhub.redial.decision import Decision
 from cdrhub.redial.model import CLOSED, LIVE, Attempt, AttemptState, Case, CaseState, Number, PlacedBy
 from cdrhub.store.redial_tables import attempts, case_numbers, cases, redial_decisions
@@ -44,7 +45,7 @@ def new_id() -> str:
 
 def live_agent(source: str, agent: str) -> str | None:
     """What `attempts.live_agent` holds of a live attempt; None where the agent is not known."""
-    return f"{source}/{agent}" if agent else None
+    return bounded_key(f"{source}/{agent}") if agent else None
 
 
 async def locked(connection: AsyncConnection, ids: Collection[str]) -> dict[str, Case]:

@@ -3,12 +3,15 @@
 By the reference that the vendor carries back; else by source, agent, number and the moment at which the call *started*,
 so that a long call matches as well as a short one. An outbound call of a case's agent to one of its numbers outside of
 every attempt is the agent's own.
+
+Two systems may carry one call, a trunk in front of a switch: any of them may say that the person was reached, only the
+attempt's own source that they were not.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,6 +20,7 @@ from cdrhub.redial.model import Attempt, AttemptState
 
 EARLY = timedelta(seconds=30)  #: a call may seem to start before its request: two clocks
 LATE = timedelta(seconds=180)  #: `match_start_seconds` by default
+VENDOR_REF_LATE = timedelta(days=1)  #: a vendor's own numbers begin again: what it called an order holds so long
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _OVER = frozenset({AttemptState.CANCELLED, AttemptState.REFUSED, AttemptState.DECIDED})
@@ -33,24 +37,41 @@ class CallFacts:
     keys: frozenset[str]  #: of the outside number: E.164 and bare digits
     agents: frozenset[str]  #: agent_id and agent_extension, without empty ones
     references: Sequence[str] = ()  #: texts in which the vendor may carry our reference: keys, custom fields
+    reached: bool = False  #: a person on the customer's side answered
 
 
 def by_reference(call: CallFacts, attempts: Iterable[Attempt]) -> Attempt | None:
-    """The attempt whose id or whose vendor's own id the call carries."""
+    """The attempt whose id, or whose vendor's own id, the call carries. A call that came in is no attempt, whatever it
+    carries: a transfer, or a call back, may keep the variables of the call before it."""
+    if call.direction is Direction.INBOUND:
+        return None
     said = {text.lower() for text in call.references if text}
     said |= {found.lower() for text in call.references for found in _UUID.findall(text)}
-    for attempt in attempts:
-        if attempt.id.lower() in said or (attempt.vendor_ref and attempt.vendor_ref.lower() in said):
-            return attempt
-    return None
+    return next((attempt for attempt in attempts if _names(call, said, attempt)), None)
+
+
+def _names(call: CallFacts, said: Collection[str], attempt: Attempt) -> bool:
+    if attempt.id.lower() in said:
+        return call.reached or attempt.source == call.source
+    if not attempt.vendor_ref or attempt.vendor_ref.lower() not in said or attempt.source != call.source:
+        return False
+    asked, started_at = attempt.requested_at, call.started_at
+    return asked is None or started_at is None or asked - EARLY <= started_at <= asked + VENDOR_REF_LATE
 
 
 def by_window(call: CallFacts, attempts: Iterable[Attempt], *, late: timedelta = LATE) -> Attempt | None:
-    """The attempt that the call's source, agent, number and start fit; the one asked for last before it started."""
-    if call.direction is not Direction.OUTBOUND or call.started_at is None:
+    """The attempt that the call's source, agent, number and start fit: the one asked for last before it started; where
+    all were asked for after it, for clocks differ, the first."""
+    started_at = call.started_at
+    if call.direction is not Direction.OUTBOUND or started_at is None:
         return None
-    fitting = [attempt for attempt in attempts if _fits(call, call.started_at, attempt, late=late)]
-    return max(fitting, key=lambda attempt: (attempt.requested_at or call.started_at, attempt.id), default=None)
+    fitting = [
+        (attempt.requested_at, attempt.id, attempt)
+        for attempt in attempts
+        if attempt.requested_at is not None and _fits(call, started_at, attempt, late=late)
+    ]
+    before = [one for one in fitting if one[0] <= started_at]
+    return max(before)[2] if before else min(fitting)[2] if fitting else None
 
 
 def _fits(call: CallFacts, started_at: datetime, attempt: Attempt, *, late: timedelta) -> bool:

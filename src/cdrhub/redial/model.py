@@ -160,7 +160,7 @@ class Case:
         """How often in a row, up to now, the agent failed an attempt on this number in the present round."""
         count = 0
         for attempt in reversed(self.of_round()):
-            if attempt.key != key or attempt.live:
+            if attempt.key != key or attempt.live or attempt.state is AttemptState.CANCELLED:
                 continue
             if attempt.refusal is not Refusal.AGENT and attempt.outcome is not Disposition.NOT_DIALLED:
                 break

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 from functools import partial
 from typing import Any, TypeVar
 from unicodedata import category, normalize
@@ -28,6 +27,7 @@ from cdrhub.redial.carrying import REPORT, Carrier, Told
 from cdrhub.redial.decision import Decision, Result, next_number, with_attempt
 from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number, PlacedBy
 from cdrhub.redial.policy import Mode
+from cdrhub.redial.reports import CALL_BACK, NOT_DIALLED, OUTCOMES, Reported, number_of, what_hinders
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.surroundings import gather
 from cdrhub.redial.transaction import transact
@@ -70,21 +70,6 @@ class RedialOff(OrderError):
 
 class NumberUnusable(OrderError):
     """A text is no telephone number."""
-
-
-class Reported(StrEnum):
-    """What a person reports of an attempt."""
-
-    CONTACTED = "contacted"
-    WRONG_PARTY = "wrong_party"
-    VOICEMAIL = "voicemail"
-    CALLBACK = "callback"
-    DO_NOT_CALL = "do_not_call"
-    REFUSED = "refused"
-
-
-_OUTCOMES = {Reported.VOICEMAIL: Disposition.VOICEMAIL, Reported.WRONG_PARTY: Disposition.UNKNOWN}
-"""What a report makes of an attempt's outcome; after all others the person was spoken to, or the record stands."""
 
 
 _FRESH: Mapping[str, Any] = {
@@ -323,15 +308,22 @@ class Orders:
         return decision
 
     async def announce(self, *, tenant: str, code: str, number: str, agent: str = "", reference: str = "") -> str:
-        """A CRM dials by itself and says so; the id of the attempt. Raises NoSuchCase, CaseBusy, NumberUnusable."""
+        """A CRM dials by itself and says so; the id of the attempt. Of a case that was reached or is exhausted it opens
+        a new round; one that was stopped stays so.
+
+        Raises NoSuchCase, CaseBusy, NumberUnusable, OrderError where the case was stopped.
+        """
 
         async def work(tx: Transaction) -> str:
             connection, now = tx.connection, self._clock()
             case = await self._locked(tx, tenant, code)
             if case.live_attempt is not None:
                 raise CaseBusy(f"case {code!r} has a live attempt")
+            if case.state is CaseState.CANCELLED:
+                raise OrderError(f"case {code!r} was stopped: an order to dial it opens it again")
             read = self._number(number, region_of=case.source)
-            case = replace(case, agent=agent or case.agent, round=max(case.round, 1))
+            round_ = case.round + 1 if case.closed else max(case.round, 1)
+            case = replace(case, agent=agent or case.agent, round=round_)
             agent_key = store.live_agent(case.source, case.agent)
             holder = select(attempts.c.id).where(attempts.c.live_agent == agent_key)
             if agent_key is not None and (await connection.execute(holder)).first() is not None:
@@ -349,6 +341,16 @@ class Orders:
             )
             change = store.CaseChange(id=case.id, state=CaseState.DIALLING, round=case.round)
             await store.change(connection, [change], now=now)
+            await store.record_decision(
+                connection,
+                case,
+                Decision(result=Result.NOTHING, rule="announced"),
+                cause="announcement",
+                mode=self._settings.mode,
+                inputs={"agent": case.agent, "reference": reference},
+                now=now,
+                attempt_id=attempt_id,
+            )
             return attempt_id
 
         return await self._write(work)
@@ -412,8 +414,9 @@ class Orders:
             attempt = next((one for one in case.attempts if one.id == attempt_id), None) if case is not None else None
             if case is None or attempt is None:
                 raise NoSuchAttempt(f"there is no attempt {attempt_id!r}")
+            hinders = what_hinders(case, attempt, result)
             case, attempt = await self._with_report(connection, case, attempt, result, now=now)
-            decision = await self._after_report(tx, case, attempt, result, at=at, now=now)
+            decision = hinders or await self._after_report(tx, case, attempt, result, at=at, now=now)
             await self._decided(
                 tx,
                 case,
@@ -422,7 +425,7 @@ class Orders:
                 attempt=attempt,
                 inputs={"result": result, "attempt": attempt_id},
                 # A call-back is a new start: what was tried before it may be tried again.
-                round_=case.round + 1 if result is Reported.CALLBACK else None,
+                round_=case.round + 1 if decision.rule == CALL_BACK else None,
             )
             return decision
 
@@ -433,9 +436,9 @@ class Orders:
     ) -> tuple[Case, Attempt]:
         """The attempt is over, whatever its record will say; what is reported decides how. A settled call that waits
         for the report waits no longer."""
-        if attempt.state is AttemptState.DECIDED:
-            raise OrderError(f"attempt {attempt.id!r} was not dialled yet")
-        outcome = _OUTCOMES.get(result) or attempt.outcome or Disposition.ANSWERED
+        if attempt.state in NOT_DIALLED:
+            raise OrderError(f"attempt {attempt.id!r} is {attempt.state}: it was not dialled")
+        outcome = OUTCOMES.get(result) or attempt.outcome or Disposition.ANSWERED
         state = AttemptState.ENDED if attempt.live else attempt.state
         at = attempt.ended_at or now
         await store.settle_attempt(connection, attempt, state=state, outcome=outcome, at=at)
@@ -454,15 +457,14 @@ class Orders:
         match result:
             case Reported.CONTACTED | Reported.REFUSED:
                 return Decision(result=Result.CONTACTED, rule="reported", detail=result)
-            case Reported.DO_NOT_CALL:
-                if number is not None:
-                    row = self._verdict(tenant=case.tenant, number=number, source="agent", until=None)
-                    await _forbid(connection, tenant=case.tenant, rows=[row])
+            case Reported.DO_NOT_CALL:  # also a number that the case has no longer
+                row = self._verdict(tenant=case.tenant, number=number or number_of(attempt), source="agent", until=None)
+                await _forbid(connection, tenant=case.tenant, rows=[row])
                 return Decision(result=Result.CANCELLED, rule="reported", reason="do_not_call", detail=result)
             case Reported.CALLBACK:
                 if at is None or at <= now or number is None:
                     raise OrderError("a call-back needs a time that is still to come: `at`")
-                return Decision(result=Result.SCHEDULED, rule="callback", number=number, due_at=at)
+                return Decision(result=Result.SCHEDULED, rule=CALL_BACK, number=number, due_at=at)
             case Reported.WRONG_PARTY | Reported.VOICEMAIL:
                 going = replace(case, state=CaseState.OPEN)
                 known = await self._known(connection, going, now)

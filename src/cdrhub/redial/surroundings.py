@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from cdrhub.redial.cases import live_agent
 from cdrhub.redial.model import Case
 from cdrhub.redial.policy import HARD_STOP_PERIOD, Surroundings
 from cdrhub.store.open_calls import OPEN_STATES
@@ -39,7 +40,8 @@ class Known:
         """The surroundings of one case."""
         keys = {number.key for number in case.numbers}
         asked = {key: self.requests.get((case.tenant, key), []) for key in keys}
-        holder = self.live_agents.get(f"{case.source}/{case.agent}")
+        agent = live_agent(case.source, case.agent)
+        holder = self.live_agents.get(agent) if agent is not None else None
         return Surroundings(
             now=self.now,
             requests={key: [at for _, at, _ in rows] for key, rows in asked.items()},
@@ -58,8 +60,9 @@ class Known:
 
     def took(self, case: Case) -> None:
         """This transaction gave the case's agent an attempt: no other case may have them in it as well."""
-        if case.live_attempt is not None and case.agent:
-            self.live_agents[f"{case.source}/{case.agent}"] = case.id
+        agent = live_agent(case.source, case.agent)
+        if case.live_attempt is not None and agent is not None:
+            self.live_agents[agent] = case.id
 
     def requested(self, case: Case, key: str) -> None:
         """This transaction requests a number for this case: no other case may have it in it as well."""
@@ -105,7 +108,7 @@ async def gather(
     for tenant, number, source, agent_id, extension in await connection.execute(living):
         known.in_call.add((tenant, number))
         known.agents_in_call |= {(source, agent) for agent in (agent_id, extension) if agent}
-    busy = {f"{case.source}/{case.agent}" for case in cases if case.agent}
+    busy = {key for case in cases if (key := live_agent(case.source, case.agent)) is not None}
     holders = select(attempts.c.live_agent, attempts.c.case_id).where(attempts.c.live_agent.in_(busy))
     known.live_agents = {row.live_agent: row.case_id for row in await connection.execute(holders)}
     known.pauses = {

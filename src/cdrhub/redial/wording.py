@@ -17,6 +17,7 @@ _RULES: Mapping[str, str] = {
     "agent_busy": "the agent is busy with another call",
     "agent_retry": "the agent failed and the number was not tried",
     "agents_own_call": "the agent dialled by hand: that counts as tried and leads to no other number",
+    "announced": "the end of that call decides",
     "answered_elsewhere": "the person was reached by another call",
     "attempt_live": "an attempt of this case is still under way, and its end will decide",
     "callback": "the person asked to be called back",
@@ -51,6 +52,7 @@ _RULES: Mapping[str, str] = {
     "spread": "the cases that are resumed with it are spread over time",
     "stopped": "somebody stopped it",
     "superseded": "the person had been reached by another call",
+    "went_on": "the case went on after that attempt",
 }
 
 _REASONS: Mapping[str, str] = {
@@ -138,6 +140,8 @@ def _happened(decision: Mapping[str, Any], inputs: Mapping[str, Any], zone: tzin
             return f"{which} call{of} ended{ended} as {inputs.get('disposition') or 'unknown'}"
         case "order":
             return f"an order to dial came{' for agent ' + inputs['agent'] if inputs.get('agent') else ''}"
+        case "announcement":
+            return f"somebody else dials{' ' + number if number else ''} and said so"
         case "due":
             return "the time to dial had come"
         case "refusal":

@@ -84,7 +84,8 @@ def settled_call(columns: Mapping[str, Any], *, clock_suspect: bool) -> Settled:
     raw = columns[f"{side}_number"] or columns["dialed_number"] if outbound else columns[f"{side}_number"]
     keys = {columns["external_number"], columns[f"{side}_e164"], _DIGITS.sub("", raw or "")} - {None, ""}
     text = orjson.dumps(columns["attributes"]).decode()  # custom fields may lie deep
-    references = [columns["call_key"], columns["linked_key"] or "", columns["contact_ref"] or ""]
+    # Not `linked_key`: it names the call that this one was transferred from, whose end this is not.
+    references = [columns["call_key"], columns["contact_ref"] or ""]
     return Settled(
         columns=columns,
         facts=CallFacts(
@@ -94,6 +95,7 @@ def settled_call(columns: Mapping[str, Any], *, clock_suspect: bool) -> Settled:
             keys=frozenset(keys),
             agents=frozenset({columns["agent_id"], columns["agent_extension"]} - {None, ""}),
             references=[*references, *_UUID.findall(text)],
+            reached=columns["disposition"] == Disposition.ANSWERED,
         ),
         ended=EndedCall(
             disposition=Disposition(columns["disposition"] or Disposition.UNKNOWN),

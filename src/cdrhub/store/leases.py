@@ -70,8 +70,9 @@ async def take(connection: AsyncConnection, name: str, *, holder: str, life: flo
     """Take the lease or renew it for `life` seconds, in this write transaction; None while another hub holds it.
 
     `holder` must be another one for every process that runs at the same time; one that died leaves its lease to its
-    successor of the same name. The row stays locked until the transaction ends. Two hubs that
-    take a lease which nobody ever held race for its row: the loser meets RefusedError.
+    successor of the same name. Every hub takes one lease for the same `life`: none is held for longer than that from
+    now on. The row stays locked until the transaction ends. Two hubs that take a lease which nobody ever held race for
+    its row: the loser meets RefusedError.
     """
     taken = time.monotonic()
     row = (await connection.execute(select(leases).where(leases.c.name == name).with_for_update())).one_or_none()
@@ -81,6 +82,10 @@ async def take(connection: AsyncConnection, name: str, *, holder: str, life: flo
         fence = 1
         await connection.execute(insert(leases).values(name=name, holder=holder, fence=fence, until=until))
     elif row.holder != holder and row.until > now:
+        if row.until > until:
+            # The database's clock was set back: a holder that lives renews the lease anyway, a dead one would keep it
+            # for as long as the clock was ahead.
+            await connection.execute(update(leases).where(leases.c.name == name).values(until=until))
         return None
     else:
         fence = row.fence if row.holder == holder else row.fence + 1

@@ -18,6 +18,7 @@ from functools import cache
 from typing import Any, cast
 
 import asyncpg
+import orjson
 from sqlalchemy import URL, Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -162,6 +163,8 @@ def engine(url: URL, *, writer: bool, connections: int, seconds: float) -> Async
         max_overflow=0,
         pool_pre_ping=not writer,
         hide_parameters=True,
+        # JSONB keeps 1e30 as 31 digits; Python's own reader makes a whole number of them that nothing here can write.
+        json_deserializer=orjson.loads,
     )
 
 

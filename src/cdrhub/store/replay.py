@@ -1,12 +1,12 @@
 """Replay: calls folded anew from their stored records, with a decoder or settings that may differ from then.
 
 It works on the union of old and new calls: a record may move to another call; a call that is left without records is
-*withdrawn* and says what replaced it. Attached columns (id, case, attempt, what was announced) stay. Calls whose records
-retention has emptied are left as they are.
+*withdrawn* and says what replaced it. Attached columns (id, case, attempt, what was announced) stay. Calls whose
+records retention has emptied are left as they are.
 
-Nothing is decided, for no `call.settled` is ever written here; and nobody is told, unless the caller gives an `Announce`,
-which writes public facts into the same transaction. A call that waits for its own decision goes on waiting for it: the
-engine decides about it, and tells of it, as it would have without the replay.
+Nothing is decided, for no `call.settled` is ever written here; and nobody is told, unless the caller gives an
+`Announce`, which writes public facts into the same transaction. A call that waits for its own decision goes on waiting
+for it: the engine decides about it, and tells of it, as it would have without the replay.
 
 A dry run writes nothing and finds the same differences; a replay of what was just replayed finds none.
 """

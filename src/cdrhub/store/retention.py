@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Protocol
 
 from sqlalchemy import delete, func, or_, select, update
@@ -21,6 +22,7 @@ from cdrhub.store.tables import outbox, record_audit, records, unopened
 
 AT_ONCE = 1_000  #: rows in one transaction
 GONE_AFTER = timedelta(days=7)  #: that nobody delivered to a webhook; its events are kept no longer
+CLOCK_AHEAD = timedelta(days=1)  #: a fact from further in the future says nothing of its age: some clock was wrong
 
 _TO_EMPTY = (
     records.c.state != SUSPENDED,
@@ -118,8 +120,13 @@ class Retention:
         return done.rowcount
 
     async def _purge_facts(self, *, before: datetime, now: datetime) -> int:
-        """Purge facts that were told: of those in line the oldest, up to where every receiver that is still delivered
-        to has come. The newest one stays, for the next position follows from it."""
+        """Purge facts that were told: from the oldest position up to the first that is not old yet, so that the log has
+        no holes whatever the clocks said, and up to where every receiver that is still delivered to has come. The
+        newest one stays, for the next position follows from it."""
+
+        def is_old(due_at: datetime) -> bool:
+            return due_at < before or due_at > now + CLOCK_AHEAD
+
         purged = 0
         while True:
             async with self._database.connect(writing=True) as connection:
@@ -138,7 +145,7 @@ class Retention:
                         .limit(AT_ONCE)
                     )
                 ).all()
-                old = [row.position for row in window if row.due_at < before]
+                old = [row.position for row in takewhile(lambda row: is_old(row.due_at), window)]
                 if old:
                     await connection.execute(delete(outbox).where(outbox.c.position.in_(old)))
                     await connection.execute(delete(deliveries).where(deliveries.c.position.in_(old)))

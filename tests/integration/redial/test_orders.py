@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from cdrhub.redial.orders import CaseBusy, GivenCase, GivenNumber, NoSuchCase, NumberUnusable, OrderError, Reported
+from cdrhub.redial.orders import CaseBusy, GivenCase, GivenNumber, NoSuchCase, NumberUnusable, OrderError
+from cdrhub.redial.reports import Reported
 
 FIRST, SECOND = "+2348039100001", "+2348039100002"
 
@@ -119,6 +120,74 @@ async def test_who_must_not_be_called_is_not_called_again(bench: Any) -> None:
     await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.DO_NOT_CALL)
     await bench.orders().dial(tenant="", code="C-1")
     assert await bench.claim() == [SECOND]
+
+
+async def requested(bench: Any) -> tuple[str, str]:
+    """A case whose first number the dialler was asked for; the case, the attempt."""
+    case_id = await bench.case("C-1", FIRST, SECOND, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    assert await bench.claim() == [FIRST]
+    return case_id, await bench.live_attempt(case_id)
+
+
+@pytest.mark.parametrize("result", [Reported.VOICEMAIL, Reported.WRONG_PARTY])
+async def test_a_report_does_not_open_what_was_stopped(bench: Any, result: Reported) -> None:
+    case_id, attempt_id = await requested(bench)
+    await bench.orders().stop(tenant="", code="C-1", why="paid")
+    await bench.orders().report(tenant="", attempt_id=attempt_id, result=result)
+    assert (await bench.of_case(case_id))["state"] == "cancelled"
+    assert await bench.claim() == []
+    assert (await bench.decisions())[-1] == ("nothing", "case_closed")
+
+
+async def test_a_report_does_not_dial_who_was_reached_elsewhere(bench: Any) -> None:
+    case_id, attempt_id = await requested(bench)
+    bench.pass_time(30)
+    said = {"direction": "inbound", "caller_number": FIRST, "caller_e164": FIRST, "agent_id": "105"}
+    await bench.call("in1", disposition="answered", started_at=115.0, ended_at=135.0, received=138, **said)
+    await bench.decide()
+    await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.VOICEMAIL)
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+    assert await bench.claim() == []
+
+
+async def test_a_number_that_its_case_has_no_longer_is_forbidden_too(bench: Any) -> None:
+    _, attempt_id = await requested(bench)
+    await bench.orders().keep([given("C-1", SECOND)])
+    await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.DO_NOT_CALL)
+    await bench.orders().keep([given("C-2", FIRST, agent="103")])
+    decision = await bench.orders().dial(tenant="", code="C-2")
+    assert (decision.result, decision.detail) == ("exhausted", "do_not_call: on the do-not-call list")
+
+
+async def test_nothing_is_reported_of_what_was_not_dialled(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    attempt_id = await bench.live_attempt(case_id)
+    await bench.orders().stop(tenant="", code="C-1")
+    with pytest.raises(OrderError, match="was not dialled"):
+        await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.VOICEMAIL)
+
+
+async def test_an_announcement_is_explained_and_opens_nothing_that_was_stopped(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    attempt_id = await bench.orders().announce(tenant="", code="C-1", number=FIRST)
+    assert await bench.decisions() == [("nothing", "announced")]
+    await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.CONTACTED)
+    await bench.orders().announce(tenant="", code="C-1", number=FIRST)
+    assert (await bench.of_case(case_id))["round"] == 2
+    await bench.orders().stop(tenant="", code="C-1")
+    with pytest.raises(OrderError, match="was stopped"):
+        await bench.orders().announce(tenant="", code="C-1", number=FIRST)
+
+
+async def test_an_agent_of_any_length_has_one_attempt(bench: Any) -> None:
+    agent = "ä" * 255
+    await bench.orders().keep([given("C-1", FIRST, agent=agent), given("C-2", SECOND, agent=agent)])
+    await bench.orders().dial(tenant="", code="C-1")
+    assert await bench.claim() == [FIRST]
+    decision = await bench.orders().dial(tenant="", code="C-2")
+    assert (decision.result, decision.rule) == ("scheduled", "agent_busy")
 
 
 @pytest.mark.parametrize("scope", [("all", ""), ("source", "lagos"), ("agent", "102")])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cdrhub.model.disposition import Direction
-from cdrhub.redial.matching import EARLY, LATE, CallFacts, by_reference, by_window
+from cdrhub.redial.matching import EARLY, LATE, VENDOR_REF_LATE, CallFacts, by_reference, by_window
 from cdrhub.redial.model import AttemptState
 from support.redial import FIRST, NOON, SECOND, attempt
 
@@ -39,6 +39,32 @@ def test_our_id_is_found_wherever_the_vendor_carries_it(reference: str) -> None:
 def test_the_vendors_own_id_is_a_reference() -> None:
     ours = attempt(vendor_ref="20180902030302a0c")
     assert by_reference(call(references=["20180902030302A0C"]), [ours]) is ours
+
+
+@pytest.mark.parametrize(("reached", "matches"), [(True, True), (False, False)])
+def test_another_source_tells_only_that_the_person_was_reached(reached: bool, matches: bool) -> None:
+    elsewhere = call(source="trunk", references=[OUR_ID], reached=reached)
+    assert (by_reference(elsewhere, [attempt(id=OUR_ID)]) is not None) is matches
+
+
+def test_a_call_that_came_in_is_no_attempt_whatever_it_carries() -> None:
+    assert by_reference(call(direction=Direction.INBOUND, references=[OUR_ID]), [attempt(id=OUR_ID)]) is None
+
+
+@pytest.mark.parametrize(
+    ("other", "matches"),
+    [
+        ({}, True),
+        ({"source": "trunk", "reached": True}, False),
+        ({"started_at": None}, True),
+        ({"started_at": ASKED + VENDOR_REF_LATE}, True),
+        ({"started_at": ASKED + VENDOR_REF_LATE + timedelta(seconds=1)}, False),
+        ({"started_at": ASKED - EARLY - timedelta(seconds=1)}, False),
+    ],
+    ids=["same source", "another source", "no start", "a day later", "later", "before"],
+)
+def test_a_vendors_own_id_is_of_its_source_and_its_day(other: dict[str, Any], matches: bool) -> None:
+    assert (by_reference(call(references=["7"], **other), [attempt(vendor_ref="7")]) is not None) is matches
 
 
 def test_an_attempt_without_a_vendors_id_matches_no_empty_reference() -> None:
@@ -93,3 +119,11 @@ def test_of_two_that_fit_it_is_the_later_one() -> None:
     earlier = attempt(requested_at=ASKED - timedelta(minutes=2))
     later = attempt(requested_at=ASKED)
     assert by_window(call(), [later, earlier]) is later
+
+
+def test_of_two_that_fit_it_is_one_that_was_asked_for_before_the_call_began() -> None:
+    earlier = attempt(requested_at=ASKED - timedelta(seconds=10))
+    later = attempt(requested_at=ASKED + timedelta(seconds=10))
+    assert by_window(call(), [later, earlier]) is earlier
+    latest = attempt(requested_at=ASKED + timedelta(seconds=20))
+    assert by_window(call(), [latest, later]) is later
