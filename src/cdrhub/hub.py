@@ -113,6 +113,7 @@ class Hub:
             settings=config.redial.settings(),
             doors=doors,
             depth=lambda: journal.stats.depth,
+            oldest=lambda: journal.stats.oldest_received_at,
             told=self.broadcast.wake,
         )
         self._pipeline = Pipeline(

@@ -37,6 +37,7 @@ DATABASE_AWAY = (
 READ_BYTES = 8 * 1024 * 1024  #: of record bodies in one read of the journal
 FIRST_RECORDS = 50  #: in the first read after a start, twice as many in each further one: so a daemon that is killed
 #: again and again gets on, and is not taken for one that its first records kill
+SUSPECT_RECORDS = 7 * FIRST_RECORDS  #: three reads: what may be in hand before the first record is in the database
 DECODE_SLICE = 50  #: records decoded before other tasks get their turn
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 15.0
@@ -129,14 +130,14 @@ class Pipeline:
     async def run(self, *, suspect: bool = False) -> None:
         """Work until cancelled.
 
-        With `suspect` the first batch goes record by record, each marked in the journal before it is decoded: several
-        starts before this one died while that batch was in flight. The mark at which several more of them ended names
+        With `suspect` the first records go one by one, each marked in the journal before it is decoded: several
+        starts before this one died while they were in flight. The mark at which several more of them ended names
         the record that did it; it is suspended without being decoded again.
         """
         self._queues = [asyncio.Queue(maxsize=1) for _ in range(self._lanes)]
         at_once = self._batch_records * self._lanes
         records = min(FIRST_RECORDS, at_once)
-        one_by_one = at_once if suspect else 0
+        one_by_one = min(SUSPECT_RECORDS, at_once) if suspect else 0
         if suspect:
             log.warning("several starts ended with the same records in hand: one by one now", action="one_by_one")
         if (named := self._journal.named) is not None:

@@ -452,6 +452,10 @@ def test_a_replay_with_the_settings_of_today_shows_each_field_first(imported: Pa
     current = ("replay", "--source", "lagos", "--with-config", "current", "--format", "ndjson")
     dry = cdrhub(*current, "--dry-run", folder=imported)
     assert dry.stderr == "cdrhub: would be 2 changed\n"
+    announced = cdrhub(*current, "--dry-run", "--announce", folder=imported)
+    # No daemon has decided about them yet: it tells of them then.
+    assert announced.stderr == "cdrhub: would be 2 changed; 0 events would be told\n"
+    assert announced.stdout == dry.stdout
     changes = [(row["column"], row["before"], row["after"]) for row in map(json.loads, dry.stdout.splitlines())]
     assert ("started_at", "2020-06-29T07:53:11+00:00", "2020-06-29T06:53:11+00:00") in changes
     assert rows("calls", "--agent", "114", folder=imported)[0]["started_at"] == "2020-06-29T07:53:11+00:00"

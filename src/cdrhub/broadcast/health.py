@@ -22,6 +22,7 @@ SCHEDULE = tuple(
     timedelta(seconds=seconds) for seconds in (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 )
 MAX_RETRY_AFTER = timedelta(hours=24)  #: a receiver that asks for more is asked after that
+NEVER_SO_LATE = max(*SCHEDULE, MAX_RETRY_AFTER) + timedelta(hours=1)  #: a time beyond that was set by a wrong clock
 
 
 class EndpointState(StrEnum):
@@ -79,8 +80,10 @@ class Health:
     last_error: str = ""
 
     def may_try(self, now: datetime) -> bool:
-        """Whether something may be sent now."""
-        return self.state is not EndpointState.DISABLED and (self.next_at is None or self.next_at <= now)
+        """Whether something may be sent now. A clock that was ahead when the time was set makes nobody wait for it."""
+        if self.state is EndpointState.DISABLED:
+            return False
+        return self.next_at is None or not now < self.next_at <= now + NEVER_SO_LATE
 
 
 def after_success(health: Health, answer: Answer) -> Health:

@@ -2,8 +2,8 @@
 
 `webhook-id` is the event's id, the same at every attempt: the receiver's key for duplicates. `webhook-timestamp` is of
 this attempt. `webhook-signature` holds one signature for each secret, the newest first, so that secrets can be changed
-under load. Redirects are not followed, private addresses not connected to unless allowed, and of an answer no more is
-read than keeps the connection usable.
+under load. Redirects are not followed, private addresses not connected to unless allowed, cookies not kept. The status
+is the answer: of what follows it no more is read than keeps the connection usable.
 """
 
 from __future__ import annotations
@@ -13,7 +13,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, TCPConnector, hdrs
+from aiohttp import (
+    ClientConnectionError,
+    ClientError,
+    ClientResponse,
+    ClientResponseError,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    TCPConnector,
+    hdrs,
+)
 
 from cdrhub import __version__
 from cdrhub.broadcast.health import Answer
@@ -22,6 +32,7 @@ from cdrhub.webhook_secrets import signer
 
 REQUEST_SECONDS = 20.0  #: until the answer is there (Standard Webhooks: 15 to 30 s)
 CONNECT_SECONDS = 10.0
+FINISH_SECONDS = 1.0  #: for the rest of an answer whose status is there
 MAX_ANSWER_BYTES = 16_384  #: a longer answer costs its connection
 MAX_ERROR = 300  #: characters kept of why a request failed
 MEDIA_TYPE = "application/cloudevents+json; charset=utf-8"
@@ -44,6 +55,7 @@ class Poster:
         self._inside = not allow_private and leads_inside(url)
         self._session = ClientSession(
             connector=TCPConnector(limit=connections, resolver=None if allow_private else PublicResolver()),
+            cookie_jar=DummyCookieJar(),
             timeout=ClientTimeout(total=seconds, sock_connect=min(CONNECT_SECONDS, seconds)),
             auto_decompress=False,
             headers={hdrs.CONTENT_TYPE: MEDIA_TYPE, hdrs.USER_AGENT: f"cdrhub/{__version__}"},
@@ -65,14 +77,13 @@ class Poster:
                 await _finish(response)
                 return Answer(
                     status=response.status,
-                    error="" if response.ok else f"HTTP {response.status} {response.reason or ''}"[:MAX_ERROR].strip(),
+                    error="" if response.ok else _one_line(f"HTTP {response.status} {response.reason or ''}"),
                     retry_after=retry_after(response.headers.get(hdrs.RETRY_AFTER), now=datetime.now(UTC)),
                 )
         except TimeoutError:
             return Answer(status=None, error="no answer in time")
         except (ClientError, OSError, ValueError) as error:
-            said = " ".join(str(error).split()) or type(error).__name__
-            return Answer(status=None, error=said[:MAX_ERROR])
+            return Answer(status=None, error=_spoken(error))
 
     async def close(self) -> None:
         """Close its connections."""
@@ -81,10 +92,27 @@ class Poster:
 
 
 async def _finish(response: ClientResponse) -> None:
-    """Read what little an answer holds, so that its connection can be used again."""
+    """Read what little an answer holds, so that its connection can be used again. One that is longer, does not end soon
+    or breaks off costs the connection, and nothing else."""
     read = 0
-    while read <= MAX_ANSWER_BYTES and (piece := await response.content.read(MAX_ANSWER_BYTES)):
-        read += len(piece)
+    try:
+        async with asyncio.timeout(FINISH_SECONDS):
+            while read <= MAX_ANSWER_BYTES and (piece := await response.content.read(MAX_ANSWER_BYTES)):
+                read += len(piece)
+    except (TimeoutError, ClientError, OSError):
+        response.close()
+
+
+def _spoken(error: Exception) -> str:
+    """What happened, without the URL: its path or its query may hold a secret."""
+    if isinstance(error, OSError | ClientConnectionError):
+        return _one_line(str(error)) or type(error).__name__
+    return "its answer is no HTTP" if isinstance(error, ClientResponseError) else type(error).__name__
+
+
+def _one_line(text: str) -> str:
+    """What a receiver may have written, as it can be kept and shown."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:MAX_ERROR].strip()
 
 
 def retry_after(value: str | None, *, now: datetime) -> timedelta | None:

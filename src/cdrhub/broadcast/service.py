@@ -25,6 +25,7 @@ from cdrhub.store.engine import Database
 log = structlog.get_logger(__name__)
 
 RESTART_SECONDS = 5.0  #: until a part that failed is begun again
+HAND_OVER_SECONDS = 2.0  #: for telling the others, through the database, that this hub numbers no more
 SOON_SECONDS = 0.05
 
 
@@ -114,9 +115,10 @@ class Broadcast:
             task.cancel()
         await asyncio.gather(*workers, *self._tasks, return_exceptions=True)
         try:
-            await self._sequencer.stop()
-        except StoreUnavailable as error:
-            log.info("another hub numbers events after a while", action="lease_not_released", error=str(error))
+            async with asyncio.timeout(HAND_OVER_SECONDS):
+                await self._sequencer.stop()
+        except (StoreUnavailable, TimeoutError) as error:
+            log.info("another hub numbers events after a while", action="lease_not_released", error=str(error) or "no answer")
 
     def take_over(self, endpoints: Sequence[Endpoint]) -> None:
         """Deliver to these from now on. Workers whose endpoint is the same go on."""
@@ -124,19 +126,20 @@ class Broadcast:
         if not self._tasks:
             return  # not begun yet
         wanted = {endpoint.name: endpoint for endpoint in endpoints}
-        before: dict[str, asyncio.Task[None]] = {}
         for name, running in list(self._running.items()):
             if wanted.get(name) != running.worker.endpoint:
                 running.worker.stop()
-                before[name] = running.task
                 self._leaving.add(running.task)
                 running.task.add_done_callback(self._leaving.discard)
                 del self._running[name]
         for endpoint in endpoints:
             if endpoint.name not in self._running:
-                self._start(endpoint, after=before.get(endpoint.name))
+                self._start(endpoint)
 
-    def _start(self, endpoint: Endpoint, *, after: asyncio.Task[None] | None = None) -> None:
+    def _start(self, endpoint: Endpoint) -> None:
+        part = f"webhook {endpoint.name}"
+        # Two workers of one hub hold the same lease: one that was told to stop, by this reload or an earlier one, ends.
+        before = [task for task in self._leaving if task.get_name() == part]
         worker = Worker(
             endpoint,
             database=self._database,
@@ -148,11 +151,11 @@ class Broadcast:
         )
 
         async def run() -> None:
-            if after is not None:
-                await asyncio.wait([after])  # two workers of one hub hold the same lease
+            if before:
+                await asyncio.wait(before)
             await worker.run()
 
-        self._running[endpoint.name] = _Running(worker=worker, task=self._keep(f"webhook {endpoint.name}", run))
+        self._running[endpoint.name] = _Running(worker=worker, task=self._keep(part, run))
 
     def _keep(self, part: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Run a part, again where it fails; it ends when it says so."""

@@ -159,11 +159,11 @@ class Worker:
                 await self._bell.wait(self._seconds_to_wait())
                 self._harvest()
                 await self._save()
-        except asyncio.CancelledError:
-            await self._give_up()
-            raise
-        except BaseException:
+        except (StoreUnavailable, leases.LeaseLost):
             await self._land()
+            raise
+        except BaseException:  # in the middle of anything: nothing is noted, and what was under way comes again
+            await self._give_up()
             raise
         else:
             await self._land()
@@ -321,8 +321,18 @@ class Worker:
         self._waiting.extendleft(reversed(held))
 
     def _send(self, poster: Poster, flight: _Flight) -> None:
-        body = rendered(flight.event, veil=self.endpoint.veil)
-        task = asyncio.create_task(poster.post(body, event_id=event_id(flight.event)), name="webhook")
+        try:
+            body, its_id = rendered(flight.event, veil=self.endpoint.veil), event_id(flight.event)
+        except Exception as error:
+            log.exception(
+                "an event cannot be written and is set aside",
+                action="event_unwritable",
+                endpoint=self.endpoint.name,
+                position=flight.event.position,
+            )
+            self._note(flight, Answer(status=None, error=f"cannot be written: {type(error).__name__}"), Verdict.REFUSED)
+            return
+        task = asyncio.create_task(poster.post(body, event_id=its_id), name="webhook")
         task.add_done_callback(lambda _: self._bell.ring())
         self._flights[task] = flight
 
@@ -331,11 +341,20 @@ class Worker:
         back: list[Event] = []
         for task in [task for task in self._flights if task.done()]:
             flight = self._flights.pop(task)
-            answer = Answer(status=None, error="given up") if task.cancelled() else task.result()
-            if not self._answered(flight, answer) and flight.asked_again is None:
+            if not self._answered(flight, self._answer_of(task)) and flight.asked_again is None:
                 back.append(flight.event)
         if back:
             self._waiting = deque(sorted([*back, *self._waiting], key=lambda event: event.position))
+
+    def _answer_of(self, task: asyncio.Task[Answer]) -> Answer:
+        """What came back; a request that failed here is one that failed, and its event comes again."""
+        if task.cancelled():
+            return Answer(status=None, error="given up")
+        error = task.exception()
+        if error is None:
+            return task.result()
+        log.error("a request failed here", action="request_failed", endpoint=self.endpoint.name, exc_info=error)
+        return Answer(status=None, error=f"failed here: {type(error).__name__}")
 
     def _answered(self, flight: _Flight, answer: Answer) -> bool:
         """What follows from one answer; whether the event is done with."""

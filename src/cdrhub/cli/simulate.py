@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MAX_RATE = 5_000.0  #: calls a second: more than that no centre with six-digit extensions makes
 MAX_SPEED = 100_000.0
-WARMING_CALLS = 30_000  #: at most, that are planned only to have the centre in full swing at the start
+WARMING_CALLS = 10_000  #: at most, that are planned only to have the centre in full swing at the start
 DAY_BEGINS = 8  #: o'clock, UTC, of the simulated day of --day
 PASSWORD_VARIABLE = "CDRHUB_SIMULATE_PASSWORD"  # noqa: S105 - the name of a variable
 DEFAULT_PASSWORD = "ClueCon"  # noqa: S105 - that of every FreeSWITCH that nobody set up
@@ -347,8 +347,15 @@ def _played(simulation: Simulation, seconds: float | None, work: Callable[[], Aw
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
+        def over() -> None:
+            late, simulation.planning_seconds = simulation.planning_seconds, 0.0
+            if late:
+                loop.call_later(late, over)
+            else:
+                simulation.pace.finish()
+
         if seconds is not None:
-            loop.call_later(seconds, simulation.pace.finish)
+            loop.call_later(seconds, over)
         await task
 
     with contextlib.suppress(asyncio.CancelledError), simulation.ledger:

@@ -96,6 +96,12 @@ def announcement(
     return Announcement(type=CORRECTED, announced={"end": announced["end"], **told}, changed=changed)
 
 
+def is_news(columns: Mapping[str, Any]) -> bool:
+    """Whether what became of the call is told for the first time: a recording that comes an hour later is not."""
+    said = announcement(columns, announced=columns["announced"], goes_on=False)
+    return columns["announced"] is None or (said is not None and "disposition" in said.changed)
+
+
 def _prints(columns: Mapping[str, Any]) -> list[bytes]:
     return [_print(columns[name]) for name in PUBLIC]
 

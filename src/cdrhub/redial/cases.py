@@ -24,6 +24,8 @@ from cdrhub.redial.model import CLOSED, LIVE, Attempt, AttemptState, Case, CaseS
 from cdrhub.store.redial_tables import attempts, case_numbers, cases, redial_decisions
 
 AT_ONCE = 500  #: keys in one statement
+NO_RESULT: Mapping[str, Any] = {"last_disposition": None, "last_attempt_at": None}
+"""The columns of the last result of a number that was not tried."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,9 +136,23 @@ def attempt_of(row: Row[Any]) -> Attempt:
         outcome=Disposition(row.outcome) if row.outcome else None,
         refusal=Refusal(row.refusal) if row.refusal else None,
         requested_at=row.requested_at,
+        deadline_at=row.deadline_at,
         ended_at=row.ended_at,
         call_id=row.call_id,
     )
+
+
+async def last_results(connection: AsyncConnection, ids: Collection[str]) -> dict[tuple[str, str], dict[str, Any]]:
+    """(case id, match_key) → the columns of the last result, of the numbers of these cases that have one."""
+    found = {}
+    for part in _parts(sorted(ids)):
+        query = select(case_numbers).where(
+            case_numbers.c.case_id.in_(part), case_numbers.c.last_attempt_at.is_not(None)
+        )
+        for row in await connection.execute(query):
+            columns = {"last_disposition": row.last_disposition, "last_attempt_at": row.last_attempt_at}
+            found[row.case_id, row.match_key] = columns
+    return found
 
 
 async def of_numbers(connection: AsyncConnection, keys: Collection[str]) -> list[tuple[str, str, str, str, str]]:
@@ -223,7 +239,7 @@ async def settle_attempt(
     call_id: str | None = None,
     at: datetime,
 ) -> None:
-    """An attempt is over: its unique keys are free for the next one."""
+    """An attempt is over: its unique keys are free for the next one, and its number knows its last result."""
     values: dict[str, Any] = {"state": state, "ended_at": at}
     if outcome is not None:
         values["outcome"] = outcome
@@ -232,6 +248,10 @@ async def settle_attempt(
     if state not in LIVE:
         values |= {"live_case": None, "live_agent": None}
     await connection.execute(update(attempts).where(attempts.c.id == attempt.id).values(values))
+    if outcome is not None:
+        of_case = select(attempts.c.case_id).where(attempts.c.id == attempt.id).scalar_subquery()
+        mine = update(case_numbers).where(case_numbers.c.case_id == of_case, case_numbers.c.match_key == attempt.key)
+        await connection.execute(mine.values(last_disposition=outcome, last_attempt_at=at))
 
 
 async def record_decision(

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from cdrhub.model.dialling import Refusal
 from cdrhub.model.disposition import Direction, Disposition
-from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number
+from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number, PlacedBy
 from cdrhub.redial.policy import Objection, Policy, Surroundings, objection
 
 FUTURE_TOLERANCE = timedelta(seconds=60)  #: an end later than its own receipt by more is a wrong clock
@@ -96,9 +96,11 @@ def after_call(
     around: Surroundings,
     before: Result | None = None,
     reported: bool = False,
+    another: bool = False,
 ) -> Decision:
     """The call of `attempt` settled. `before` is what an earlier revision of the same call decided, if one did;
-    `reported`: a person has said what became of the attempt, and knows better than its record.
+    `reported`: a person has said what became of the attempt, and knows better than its record; `another`: the attempt
+    was another call already. One attempt, one decision: after it a call can tell only that the person was reached.
 
     `case` is as it stands with the attempt still in the state it had; what follows from its end is worked out here.
     """
@@ -111,7 +113,7 @@ def after_call(
             return Decision(result=Result.NOTHING, rule="case_closed", detail=f"the case is {case.state}")
         return Decision(result=Result.CONTACTED, rule="reached")
     if before is not None:
-        if before is Result.CONTACTED:
+        if before is Result.CONTACTED and attempt.round == case.round:
             return Decision(
                 result=Result.PAUSED, rule="contradiction", reason="contradiction", detail="it was told as reached"
             )
@@ -121,6 +123,8 @@ def after_call(
     if attempt.state is AttemptState.REFUSED and call.disposition is Disposition.NOT_DIALLED:
         return Decision(result=Result.NOTHING, rule="refused_before", detail="the dialler told it before its record")
     case = with_end(case, attempt, outcome=call.disposition, at=call.ended_at or call.received_at)
+    if another:
+        return Decision(result=Result.NOTHING, rule="decided_before", detail="by another call of the attempt")
     if case.state is CaseState.PAUSED:
         return Decision(result=Result.NOTHING, rule="case_paused", detail=case.state_reason)
     if attempt.state is AttemptState.SUPERSEDED:
@@ -129,6 +133,10 @@ def after_call(
         return Decision(result=Result.NOTHING, rule="earlier_round", detail=f"round {attempt.round} of {case.round}")
     if case.live_attempt is not None:
         return _attempt_live(case)
+    if attempt.state is AttemptState.UNKNOWN or (attempt.state is AttemptState.ENDED and attempt.outcome is not None):
+        return Decision(result=Result.NOTHING, rule="decided_before", detail=f"the attempt was {attempt.state}")
+    if _went_on(case, attempt):
+        return Decision(result=Result.NOTHING, rule="went_on")
     age = call.age(around.now)
     if age is None or age > timing.max_age:
         detail = "it did not come live" if age is None else f"{int(age.total_seconds())} s old"
@@ -235,6 +243,17 @@ def with_attempt(case: Case, changed: Attempt) -> Case:
     others = [attempt for attempt in case.attempts if attempt.id != changed.id]
     at = next((place for place, attempt in enumerate(case.attempts) if attempt.id == changed.id), len(others))
     return replace(case, attempts=(*others[:at], changed, *others[at:]))
+
+
+def _went_on(case: Case, attempt: Attempt) -> bool:
+    """Whether another attempt of the round followed, and was made."""
+    place = next(place for place, one in enumerate(case.attempts) if one.id == attempt.id)
+    return any(
+        one.round == attempt.round
+        and one.placed_by is not PlacedBy.AGENT
+        and one.state is not AttemptState.CANCELLED
+        for one in case.attempts[place + 1 :]
+    )
 
 
 def _attempt_live(case: Case) -> Decision:

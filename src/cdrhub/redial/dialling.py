@@ -9,7 +9,6 @@ Between decision and claim the world may have changed, so the rules are asked on
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,26 +16,27 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Select, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refused, Standing, Unseen
 from cdrhub.model.disposition import Direction
 from cdrhub.redial import cases as store
 from cdrhub.redial.carrying import NO_DIALLER, Carrier, Told
 from cdrhub.redial.decision import Decision, EndedCall, Result, after_call, after_refusal, when_due, with_attempt
+from cdrhub.redial.in_call import in_call
 from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState
 from cdrhub.redial.policy import Mode, objection
 from cdrhub.redial.settings import Settings
-from cdrhub.redial.surroundings import gather
+from cdrhub.redial.surroundings import Known, gather
 from cdrhub.redial.transaction import transact
 from cdrhub.store.engine import Database
-from cdrhub.store.open_calls import OPEN_STATES
 from cdrhub.store.redial_tables import attempts, cases
-from cdrhub.store.tables import calls
 from cdrhub.store.transaction import Transaction
 
 AT_ONCE = 100  #: attempts, or cases, in one transaction
 ASK_AGAIN = timedelta(seconds=60)  #: until a call that is live is asked about again
 HANG_UP_WITHIN = timedelta(seconds=60)  #: after which a superseded call is left alone: somebody may be talking
+DROPPED = "the dialler is asked to drop its call"  #: `attempts.detail` of a superseded one, once
 _ASKED = (AttemptState.REQUESTED, AttemptState.ACCEPTED)
 
 
@@ -71,10 +71,11 @@ class Dialling:
         speaks_live: Callable[[str], bool],
         since: datetime | None = None,
     ) -> None:
-        """`since`: from when on this hub dials. What was decided long before it is old news."""
+        """`since`: from when on this hub dials. What was decided, or due, long before it is old news."""
         self._database = database
         self._settings = settings
         self._since = since
+        self._looked_at: datetime | None = None
         self._clock = clock
         self._healthy = healthy
         self._speaks_live = speaks_live
@@ -95,28 +96,22 @@ class Dialling:
     async def _anything_to_claim(self, room: Mapping[str, int]) -> bool:
         """Whether a transaction that writes is worth its locks."""
         async with self._database.connect() as connection:
-            return (await connection.execute(_claimable(room).limit(1))).first() is not None
+            for query in _claimable(room):
+                if (await connection.execute(query.limit(1))).first() is not None:
+                    return True
+        return False
 
     async def _claim(self, tx: Transaction, *, room: Mapping[str, int]) -> Sequence[Claimed]:
         connection, now = tx.connection, self._clock()
-        left = Counter(dict(room))
         wanted: dict[str, str] = {}
-        for attempt_id, case_id, dialler in await connection.execute(_claimable(room).limit(AT_ONCE)):
-            if dialler not in room or left[dialler] > 0:
-                left[dialler] -= 1
-                wanted[attempt_id] = case_id
+        for query in _claimable(room):
+            wanted |= {row.id: row.case_id for row in await connection.execute(query)}
         if not wanted:
             return ()
         locked = await store.locked(connection, set(wanted.values()))
         # Two hubs may have claimed two cases of one number: the second sees the request of the first.
         await store.numbers_locked(connection, {number.key for case in locked.values() for number in case.numbers})
-        known = await gather(
-            connection,
-            list(locked.values()),
-            now=now,
-            shared_hold=self._settings.shared_hold,
-            healthy=self._healthy,
-        )
+        known = await self._known(connection, list(locked.values()), now)
         told = Told(now=now)
         claimed = []
         for attempt_id, case_id in wanted.items():
@@ -129,19 +124,12 @@ class Dialling:
             found = objection(case, number, self._settings.policy, known.around(case)) if number is not None else None
             stale = self._too_late(row.decided_at)
             if number is None or found is not None or stale or row.dialler not in room:
-                await store.settle_attempt(connection, attempt, state=AttemptState.CANCELLED, at=now)
-                case = with_attempt(case, replace(attempt, state=AttemptState.CANCELLED))
+                decision = None
                 if row.dialler not in room:
                     decision = Decision(result=Result.PAUSED, rule="no_dialler", reason=NO_DIALLER, detail=row.dialler)
                 elif stale:
                     decision = Decision(result=Result.PAUSED, rule="old_news", reason="late", detail="decided long ago")
-                else:
-                    decision = when_due(case, attempt.key, policy=self._settings.policy, around=known.around(case))
-                known.took(
-                    await self._carrier.carry_out(
-                        connection, case, decision, told, cause="due", inputs={}, attempt=attempt
-                    )
-                )
+                await self._drop(connection, case, attempt, known, told, decision=decision)
                 continue
             known.requested(case, attempt.key)
             patience = self._settings.first_sign if self._speaks_live(row.source) else self._settings.attempt_timeout
@@ -168,9 +156,29 @@ class Dialling:
         await told.write(connection)
         return claimed
 
-    def _too_late(self, decided_at: datetime) -> bool:
-        """Whether a decision waited for a hub that dials, and not just for room: it is old news then."""
-        return self._since is not None and decided_at < self._since - self._settings.timing.max_age
+    async def _drop(
+        self,
+        connection: AsyncConnection,
+        case: Case,
+        attempt: Attempt,
+        known: Known,
+        told: Told,
+        *,
+        decision: Decision | None = None,
+    ) -> None:
+        """A decided attempt does not leave. What follows is `decision`, or what the rules say now."""
+        await store.settle_attempt(connection, attempt, state=AttemptState.CANCELLED, at=told.now)
+        case = with_attempt(case, replace(attempt, state=AttemptState.CANCELLED))
+        if decision is None:
+            decision = when_due(case, attempt.key, policy=self._settings.policy, around=known.around(case))
+        known.took(
+            await self._carrier.carry_out(connection, case, decision, told, cause="due", inputs={}, attempt=attempt)
+        )
+
+    def _too_late(self, moment: datetime) -> bool:
+        """Whether what was to be done at this moment waited for a hub that dials, and not just for room or its turn: it
+        is old news then."""
+        return self._since is not None and moment < self._since - self._settings.timing.max_age
 
     async def live(self) -> Mapping[str, int]:
         """How many attempts of each dialler are requested or accepted."""
@@ -210,9 +218,7 @@ class Dialling:
             case Refused(refusal=refusal, detail=detail):
                 if attempt.state is not AttemptState.REQUESTED:
                     return False
-                known = await gather(
-                    connection, [case], now=now, shared_hold=self._settings.shared_hold, healthy=self._healthy
-                )
+                known = await self._known(connection, [case], now)
                 decision = after_refusal(
                     case,
                     attempt,
@@ -256,8 +262,8 @@ class Dialling:
     async def standing(self, attempt_id: str, standing: Standing) -> bool:
         """Write what the vendor said of an overdue attempt; whether an attempt was decided by it.
 
-        A call of it that some source shows is as good as the vendor's word. Where nobody knows, the attempt is unknown,
-        its case waits for a person, and nothing is dialled.
+        A call of it that some source shows, or one that ended and is about to be decided, is as good as the vendor's
+        word. Where nobody knows, the attempt is unknown, its case waits for a person, and nothing is dialled.
         """
         return await transact(self._database, partial(self._stands, attempt_id=attempt_id, standing=standing))
 
@@ -267,12 +273,13 @@ class Dialling:
         attempt = _of_case(case, attempt_id)
         if case is None or attempt is None or attempt.state not in _ASKED:
             return False
-        if standing.live or await self._is_seen(tx, case, attempt):
+        seen = await in_call(connection, keys=[attempt.key], now=now)
+        if standing.live or (case.tenant, attempt.key) in seen.numbers:
             later = update(attempts).where(attempts.c.id == attempt_id).values(deadline_at=now + ASK_AGAIN)
             await connection.execute(later)
             return False
         told = Told(now=now)
-        known = await gather(connection, [case], now=now, shared_hold=self._settings.shared_hold, healthy=self._healthy)
+        known = await self._known(connection, [case], now)
         if standing.outcome is not None:
             # The vendor does not say when it ended: it may have been soon after the request.
             ended = EndedCall(
@@ -310,27 +317,48 @@ class Dialling:
         await told.write(connection)
         return told.dial
 
-    async def _is_seen(self, tx: Transaction, case: Case, attempt: Attempt) -> bool:
-        """Whether a call of this number is going on."""
-        query = select(calls.c.id).where(
-            calls.c.external_number == attempt.key, calls.c.tenant == case.tenant, calls.c.state.in_(OPEN_STATES)
-        )
-        return (await tx.connection.execute(query.limit(1))).first() is not None
-
     # -- what is due ---------------------------------------------------------------------------------------------------
 
     async def due(self) -> int:
-        """Decide about waiting cases whose time has come; how many there were. Nothing is due while redial is off."""
-        if self._settings.mode is Mode.OFF or await self.oldest_due() is None:
+        """Decide about waiting cases whose time has come, and in the modes that dial nothing about attempts that had
+        been decided before; how many there were."""
+        if await self.oldest_due() is None:
             return 0
-        return await transact(self._database, self._due)
+        withdrawn = await transact(self._database, self._withdraw) if self._settings.mode is not Mode.ON else 0
+        return withdrawn + (await transact(self._database, self._due) if self._settings.mode is not Mode.OFF else 0)
 
     async def oldest_due(self) -> datetime | None:
-        """Since when a waiting case is due, if one is."""
+        """Since when a waiting case is due, if one is, or in the modes that dial nothing an attempt that was decided.
+
+        No waiting case is due while redial is off. After a time in which nobody could ask, for the database was away,
+        the hub dials as if it had just begun.
+        """
+        now, queries = self._clock(), []
+        if self._settings.mode is not Mode.OFF:
+            queries.append(select(func.min(cases.c.next_action_at)).where(cases.c.next_action_at <= now))
+        if self._settings.mode is not Mode.ON:
+            queries.append(select(func.min(attempts.c.decided_at)).where(attempts.c.state == AttemptState.DECIDED))
         async with self._database.connect() as connection:
-            query = select(func.min(cases.c.next_action_at)).where(cases.c.next_action_at <= self._clock())
-            found: datetime | None = await connection.scalar(query)
-            return found
+            found = [moment for query in queries if (moment := await connection.scalar(query)) is not None]
+        if self._looked_at is not None and now - self._looked_at > self._settings.timing.max_age:
+            self._since = now
+        self._looked_at = now
+        return min(found, default=None)
+
+    async def _withdraw(self, tx: Transaction) -> int:
+        """Attempts that were decided in the mode `on` do not leave in another one: their cases pause, and say so."""
+        connection, now = tx.connection, self._clock()
+        wanted = {row.id: row.case_id for row in await connection.execute(_decided().limit(AT_ONCE))}
+        locked = await store.locked(connection, set(wanted.values()))
+        known = await self._known(connection, list(locked.values()), now)
+        told = Told(now=now)
+        for attempt_id, case_id in wanted.items():
+            case = locked.get(case_id)
+            attempt = _of_case(case, attempt_id)
+            if case is not None and attempt is not None and attempt.state is AttemptState.DECIDED:
+                await self._drop(connection, case, attempt, known, told)
+        await told.write(connection)
+        return len(wanted)
 
     async def _due(self, tx: Transaction) -> int:
         connection, now = tx.connection, self._clock()
@@ -344,18 +372,15 @@ class Dialling:
         if not waiting:
             return 0
         locked = await store.locked(connection, waiting)
-        known = await gather(
-            connection,
-            list(locked.values()),
-            now=now,
-            shared_hold=self._settings.shared_hold,
-            healthy=self._healthy,
-        )
+        known = await self._known(connection, list(locked.values()), now)
         told = Told(now=now)
         for case in locked.values():
             if case.state is not CaseState.WAITING or case.next_action_at is None or case.next_action_at > now:
                 continue
-            decision = when_due(case, waiting[case.id], policy=self._settings.policy, around=known.around(case))
+            if self._too_late(case.next_action_at):
+                decision = Decision(result=Result.PAUSED, rule="old_news", reason="late", detail="it was due long ago")
+            else:
+                decision = when_due(case, waiting[case.id], policy=self._settings.policy, around=known.around(case))
             if _as_before(case, decision, key=waiting[case.id]):
                 later = update(cases).where(cases.c.id == case.id).values(next_action_at=decision.due_at)
                 await connection.execute(later)
@@ -378,6 +403,7 @@ class Dialling:
             attempts.c.state == AttemptState.SUPERSEDED,
             attempts.c.deadline_at > self._clock(),
             attempts.c.ended_at > self._clock() - HANG_UP_WITHIN,
+            attempts.c.detail != DROPPED,
         )
         async with self._database.connect() as connection:
             found = [row for row in await connection.execute(query.limit(AT_ONCE)) if row.id not in under_way]
@@ -387,12 +413,16 @@ class Dialling:
         async def take(tx: Transaction) -> list[Overdue]:
             taken = []
             for attempt_id, vendor_ref, dialler in found:
-                mine = update(attempts).where(attempts.c.id == attempt_id, attempts.c.deadline_at.is_not(None))
-                if (await tx.connection.execute(mine.values(deadline_at=None))).rowcount:
+                mine = update(attempts).where(attempts.c.id == attempt_id, attempts.c.detail != DROPPED)
+                if (await tx.connection.execute(mine.values(detail=DROPPED))).rowcount:
                     taken.append(Overdue(attempt_id=attempt_id, vendor_ref=vendor_ref, dialler=dialler))
             return taken
 
         return await self._database.write(take)
+
+    async def _known(self, connection: AsyncConnection, about: Sequence[Case], now: datetime) -> Known:
+        hold = self._settings.shared_hold
+        return await gather(connection, about, now=now, shared_hold=hold, healthy=self._healthy)
 
     async def _case_of(self, tx: Transaction, attempt_id: str) -> Case | None:
         """The case of an attempt, locked."""
@@ -403,14 +433,20 @@ class Dialling:
         return (await store.locked(tx.connection, [case_id])).get(case_id)
 
 
-def _claimable(room: Mapping[str, int]) -> Select[Any]:
-    """Decided attempts of diallers with room, and of those that are not there any more."""
-    full = sorted(dialler for dialler, left in room.items() if left <= 0)
-    return (
-        select(attempts.c.id, attempts.c.case_id, attempts.c.dialler)
-        .where(attempts.c.state == AttemptState.DECIDED, attempts.c.dialler.not_in(full))
-        .order_by(attempts.c.id)
-    )
+def _claimable(room: Mapping[str, int]) -> list[Select[Any]]:
+    """Decided attempts, oldest first: as many of each dialler as it has room for, so that none waits behind another's,
+    and those of diallers that are not there any more."""
+    of_diallers = [
+        _decided().where(attempts.c.dialler == dialler).limit(min(left, AT_ONCE))
+        for dialler, left in room.items()
+        if left > 0
+    ]
+    return [*of_diallers, _decided().where(attempts.c.dialler.not_in(sorted(room))).limit(AT_ONCE)]
+
+
+def _decided() -> Select[Any]:
+    query = select(attempts.c.id, attempts.c.case_id).where(attempts.c.state == AttemptState.DECIDED)
+    return query.order_by(attempts.c.id)
 
 
 def _as_before(case: Case, decision: Decision, *, key: str) -> bool:

@@ -7,7 +7,6 @@ function (decision.py) of what the transaction read; here it is only carried out
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -19,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition
 from cdrhub.redial import cases as store
-from cdrhub.redial.announcing import announcement
+from cdrhub.redial.announcing import announcement, is_news
 from cdrhub.redial.carrying import Carrier, Told
 from cdrhub.redial.decision import GOES_ON, Decision, Result, after_call, with_attempt, with_end
 from cdrhub.redial.matching import by_reference, by_window
@@ -35,9 +34,9 @@ from cdrhub.store.tables import calls, outbox
 from cdrhub.store.transaction import Transaction
 
 BATCH = 200  #: settled calls in one transaction
+WENT_ON = frozenset({"refused_before", "decided_before", "went_on"})
+"""Rules of a call about which nothing is decided, for something else told the end of its attempt before."""
 AFTER_HOLD = timedelta(seconds=60)  #: that an attempt's deadline lies behind the wait for a report
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-_DIGITS = re.compile(r"\D+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,12 +167,14 @@ class Engine:
         if case is not None:
             decision = await self._decide_case(connection, work, call, case=case, attempt=attempt, told=told)
             goes_on = (
-                decision.goes_on
+                (decision.goes_on and work.cases[case.id].state is not CaseState.PAUSED)  # for want of a dialler
                 or (attempt is not None and work.reported.get(attempt.id) in GOES_ON)
-                or (decision.rule == "refused_before" and case.state in (CaseState.WAITING, CaseState.DIALLING))
+                or (decision.rule in WENT_ON and case.state in (CaseState.WAITING, CaseState.DIALLING))
             )
-        elif call.reached and (pending := self._pending_of_number(work, call)) and _is_news(columns):
+        elif call.reached and (pending := self._pending_of_number(work, call)) and is_news(columns):
             await self._cancel_elsewhere(connection, work, call, pending, told)
+        elif not call.reached:
+            await self._contradict(connection, work, call, told)
         said = announcement(columns, announced=columns["announced"], goes_on=goes_on)
         case_id = case.id if case is not None else columns["case_id"]
         attempt_id = attempt.id if attempt is not None else columns["attempt_id"]
@@ -186,19 +187,18 @@ class Engine:
         return {"call": call.id, "announced": announced, "case_id": case_id, "attempt_id": attempt_id}
 
     def _matched(self, work: Work, call: Settled) -> tuple[Attempt | None, Case | None]:
-        """The attempt that this call was, and its case; else the case of an agent's own call."""
-        mine = [
-            (attempt, case)
-            for case_id, attempt in work.attempts.values()
-            if (case := work.cases[case_id]).tenant == call.tenant and attempt.call_id in (None, call.id)
-        ]
-        linked = [attempt for attempt, _ in mine if attempt.call_id == call.id]
-        free = [attempt for attempt, _ in mine]
-        attempt = (
-            next(iter(linked), None)
-            or by_reference(call.facts, free)
-            or by_window(call.facts, free, late=self.settings.match_start)
-        )
+        """The attempt that this call was, and its case; else the case of an agent's own call.
+
+        A call that carries the reference of an attempt that was another call is one more call of it. One that only fits
+        the window of such an attempt is none of any.
+        """
+        mine = [attempt for case_id, attempt in work.attempts.values() if work.cases[case_id].tenant == call.tenant]
+        linked = next((attempt for attempt in mine if attempt.call_id == call.id), None)
+        free = [attempt for attempt in mine if attempt.call_id is None]
+        attempt = linked or by_reference(call.facts, free) or by_reference(call.facts, mine)
+        if attempt is None:
+            nearest = by_window(call.facts, mine, late=self.settings.match_start)
+            attempt = nearest if nearest in free else None
         if attempt is not None:
             return attempt, work.cases[work.attempts[attempt.id][0]]
         if call.facts.direction is Direction.OUTBOUND and call.columns["case_id"] is None:
@@ -214,7 +214,7 @@ class Engine:
     def _waits_until(self, work: Work, call: Settled, attempt: Attempt) -> datetime | None:
         """Until when a person may still report what became of this attempt, before anything follows from its end."""
         wait = self.settings.result_wait
-        if not wait or not attempt.live or call.ended.disposition is Disposition.NOT_DIALLED:
+        if not wait or not attempt.live or _is_another(call, attempt) or call.ended.disposition is Disposition.NOT_DIALLED:
             return None
         until = call.ended.received_at + wait
         return until if until > work.now and attempt.id not in work.reported else None
@@ -224,6 +224,7 @@ class Engine:
     ) -> None:
         """Let the decision wait; the attempt stays live, and its deadline is not before."""
         work.held[call.id] = until
+        work.attempts[attempt.id] = (work.attempts[attempt.id][0], replace(attempt, call_id=call.id))
         await connection.execute(
             update(attempts).where(attempts.c.id == attempt.id).values(call_id=call.id, deadline_at=until + AFTER_HOLD)
         )
@@ -257,22 +258,20 @@ class Engine:
             around=work.around(case),
             before=work.decided[call.id].get(case.id),
             reported=attempt.id in work.reported,
+            another=_is_another(call, attempt),
         )
         if manual and decision.result is not Result.CONTACTED and not self.settings.manual_calls_redial:
             decision = Decision(result=Result.NOTHING, rule="agents_own_call", detail=call.ended.disposition)
-        # What a person reported stays: they know better than the record.
-        said = attempt.outcome if attempt.id in work.reported else None
-        outcome = said or call.ended.disposition
-        await store.settle_attempt(
-            connection,
-            attempt,
-            state=AttemptState.SUPERSEDED if attempt.state is AttemptState.SUPERSEDED else AttemptState.ENDED,
-            outcome=outcome,
-            call_id=call.id,
-            at=over,
-        )
-        work.attempts[attempt.id] = (case.id, replace(attempt, call_id=call.id))
-        case = with_end(case, attempt, outcome=outcome, at=over)
+        if not _is_another(call, attempt) or call.reached or attempt.outcome is Disposition.NOT_DIALLED:
+            # What a person reported stays: they know better than the record.
+            said = attempt.outcome if attempt.id in work.reported else None
+            outcome = said or call.ended.disposition
+            case = with_end(case, replace(attempt, call_id=call.id), outcome=outcome, at=over)
+            attempt = next(one for one in case.attempts if one.id == attempt.id)
+            await store.settle_attempt(
+                connection, attempt, state=attempt.state, outcome=outcome, call_id=call.id, at=over
+            )
+            work.attempts[attempt.id] = (case.id, attempt)
         work.cases[case.id] = await self.carrier.carry_out(
             connection,
             case,
@@ -359,6 +358,29 @@ class Engine:
                 inputs=_inputs(call),
             )
 
+    async def _contradict(self, connection: AsyncConnection, work: Work, call: Settled, told: Told) -> None:
+        """A call of no attempt had reached a person, and now it did not: the case that it made contacted waits for a
+        person. Not one that another call has reached since."""
+        for case_id, before in work.decided[call.id].items():
+            case = work.cases.get(case_id)
+            if before is not Result.CONTACTED or case is None or case.state is not CaseState.CONTACTED:
+                continue
+            if any(attempt.outcome is Disposition.ANSWERED for attempt in case.of_round()):
+                continue
+            decision = Decision(
+                result=Result.PAUSED, rule="contradiction", reason="contradiction", detail="it was told as reached"
+            )
+            work.cases[case.id] = await self.carrier.carry_out(
+                connection,
+                case,
+                decision,
+                told,
+                cause="call",
+                call=(call.id, call.columns["revision"]),
+                attempt=None,
+                inputs=_inputs(call),
+            )
+
 
 def _due(now: datetime, *, at_most: int, lock: bool = True) -> Select[Any]:
     query = (
@@ -370,10 +392,9 @@ def _due(now: datetime, *, at_most: int, lock: bool = True) -> Select[Any]:
     return query.with_for_update(skip_locked=True) if lock else query
 
 
-def _is_news(columns: Mapping[str, Any]) -> bool:
-    """Whether what became of the call is told for the first time: a recording that comes an hour later is not."""
-    said = announcement(columns, announced=columns["announced"], goes_on=False)
-    return columns["announced"] is None or (said is not None and "disposition" in said.changed)
+def _is_another(call: Settled, attempt: Attempt) -> bool:
+    """Whether the attempt was another call already."""
+    return attempt.call_id not in (None, call.id)
 
 
 def _attach(example: Mapping[str, Any]) -> Update:

@@ -60,18 +60,17 @@ def _names(call: CallFacts, said: Collection[str], attempt: Attempt) -> bool:
 
 
 def by_window(call: CallFacts, attempts: Iterable[Attempt], *, late: timedelta = LATE) -> Attempt | None:
-    """The attempt that the call's source, agent, number and start fit: the one asked for last before it started; where
-    all were asked for after it, for clocks differ, the first."""
+    """The attempt that the call's source, agent, number and start fit: the one asked for nearest to its start, for a
+    phone system's clock is another one and often tells whole seconds."""
     started_at = call.started_at
     if call.direction is not Direction.OUTBOUND or started_at is None:
         return None
     fitting = [
-        (attempt.requested_at, attempt.id, attempt)
+        (abs(started_at - attempt.requested_at), attempt.requested_at, attempt.id, attempt)
         for attempt in attempts
         if attempt.requested_at is not None and _fits(call, started_at, attempt, late=late)
     ]
-    before = [one for one in fitting if one[0] <= started_at]
-    return max(before)[2] if before else min(fitting)[2] if fitting else None
+    return min(fitting)[-1] if fitting else None
 
 
 def _fits(call: CallFacts, started_at: datetime, attempt: Attempt, *, late: timedelta) -> bool:

@@ -50,6 +50,10 @@ LIVE = frozenset({AttemptState.DECIDED, AttemptState.REQUESTED, AttemptState.ACC
 """At most one attempt of a case, and one of an agent, is in one of these: unique columns of the table see to it."""
 
 
+ASKED = frozenset({AttemptState.REQUESTED, AttemptState.ACCEPTED, AttemptState.SUPERSEDED})
+"""States in which a request has left that may be, or become, a call."""
+
+
 class PlacedBy(StrEnum):
     """Who ordered an attempt."""
 
@@ -86,6 +90,7 @@ class Attempt:
     outcome: Disposition | None = None
     refusal: Refusal | None = None
     requested_at: datetime | None = None
+    deadline_at: datetime | None = None
     ended_at: datetime | None = None
     call_id: str | None = None  #: the call that it was
 
@@ -93,6 +98,12 @@ class Attempt:
     def live(self) -> bool:
         """Whether it may still become, or is, a call."""
         return self.state in LIVE
+
+    def may_ring(self, now: datetime) -> bool:
+        """Whether its request left and nobody saw its call end: somebody's telephone may ring until its deadline."""
+        if self.state not in ASKED or self.call_id is not None:
+            return False
+        return self.deadline_at is not None and self.deadline_at > now
 
     @property
     def tried(self) -> bool:

@@ -219,6 +219,7 @@ class Orders:
         known: Mapping[str, str],
     ) -> None:
         now = self._clock()
+        last = await store.last_results(connection, known.values())
         new, old, numbers = [], [], []
         for one, its in given:
             values = {
@@ -246,6 +247,7 @@ class Orders:
                     "e164": number.e164,
                     "label": number.label,
                     "do_not_call": False,
+                    **last.get((case_id, number.key), store.NO_RESULT),
                 }
                 for number in its
             ]

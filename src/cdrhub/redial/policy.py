@@ -96,7 +96,8 @@ class Surroundings:
     held: Mapping[str, datetime] = field(default_factory=dict)
     """Number key → until when it is held because it was dialled for another case."""
     in_call: frozenset[str] = frozenset()  #: keys that some source shows queued, ringing or answered
-    agent_busy: bool = False  #: the agent has a live attempt of another case, or is in a call
+    requested: frozenset[str] = frozenset()  #: keys that were requested for another case and may ring
+    agent_busy: bool = False  #: the agent has an attempt of another case that may ring, or is in a call
     source_healthy: bool = True
     paused_by: str = ""  #: the scope that a person paused: "all", "source lagos", "campaign x", "agent 101"
 
@@ -218,6 +219,16 @@ def number_in_call(case: Case, _number: Number, _policy: Policy, around: Surroun
     return Objection(rule="number_in_call", until=around.now + NUMBER_IN_CALL_LOOK, detail="they are in a call now")
 
 
+def number_requested(case: Case, _number: Number, _policy: Policy, around: Surroundings) -> Objection | None:
+    """A person of whom any number was requested is left alone until that call was seen to end, or its deadline passed:
+    it may ring unseen, also when its attempt was superseded or its case stopped meanwhile."""
+    keys = {number.key for number in case.numbers}
+    if not keys & around.requested and not any(attempt.may_ring(around.now) for attempt in case.attempts):
+        return None
+    until = around.now + NUMBER_IN_CALL_LOOK
+    return Objection(rule="number_requested", until=until, detail="nobody saw the end of a call that was requested")
+
+
 def shared_number(_case: Case, number: Number, _policy: Policy, around: Surroundings) -> Objection | None:
     """A number that was just dialled for another case is held."""
     until = around.held.get(number.key)
@@ -257,6 +268,7 @@ RULES: Sequence[Rule] = (
     cool_down,
     calling_window,
     number_in_call,
+    number_requested,
     shared_number,
     agent_busy,
     source_unhealthy,

@@ -13,9 +13,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
@@ -48,6 +49,8 @@ BUSY_SECONDS = 1.0  #: between two batches of decisions then
 SET_ASIDE_SECONDS = 300.0  #: that a call waits about which deciding failed
 REQUEST_SECONDS = 150.0  #: after which an answer counts as unseen; a dialler has a limit of its own before
 ASK_SECONDS = 20.0  #: for a dialler to say what became of an order, or to drop a call
+ASK_AT_ONCE = 3  #: overdue attempts of one dialler in one look: a vendor may answer a question every few seconds only
+BEHIND = timedelta(seconds=5)  #: age of a record that waits for the database, beyond which the hub does not know enough
 LULL_SECONDS = 0.02  #: after being woken, so that one batch takes what several writers wrote
 REPEATS = (1.0, 5.0)  #: seconds before a request is repeated whose dialler knows repetitions
 
@@ -93,13 +96,16 @@ class Redial:
         doors: Mapping[str, Door],
         depth: Callable[[], int],
         told: Callable[[], None],
+        oldest: Callable[[], datetime | None] = lambda: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`depth` says how many records wait in the journal; `told` is called when facts were committed."""
+        """`depth` says how many records wait in the journal, `oldest` when the first of them was received; `told` is
+        called when facts were committed."""
         self._database = database
         self._systems = systems
         self._metrics = metrics
         self._depth = depth
+        self._oldest = oldest
         self._told = told
         self._clock = clock
         self._doors = dict(doors)
@@ -145,7 +151,8 @@ class Redial:
     @property
     def problems(self) -> list[str]:
         """What a person should mend, without numbers or secrets."""
-        return [f"dialler {name}: {said}" for name, said in self._misconfigured.items()]
+        waits = ["redial waits: records in the journal are not in the database yet"] if self._behind() else []
+        return waits + [f"dialler {name}: {said}" for name, said in self._misconfigured.items()]
 
     def orders(self) -> Orders:
         """What people order, under the settings of the moment."""
@@ -288,7 +295,7 @@ class Redial:
 
     async def _dial(self) -> float:
         """Claim what may be requested now, and request it."""
-        if self._settings.mode is Mode.ON:
+        if self._settings.mode is Mode.ON and not self._behind():
             live = await self._dialling.live()
             now = time.monotonic()
             doors = self._doors  # a reload may put others in their place meanwhile
@@ -316,7 +323,7 @@ class Redial:
         oldest = await self._dialling.oldest_due()
         waited = (self._clock() - oldest).total_seconds() if oldest is not None else 0.0
         self._metrics.redial_oldest_due.set(max(waited, 0.0))
-        if oldest is not None:
+        if oldest is not None and not self._behind():
             if await self._dialling.due():
                 self._decided.set()
             self._told()
@@ -324,13 +331,26 @@ class Redial:
 
     async def _deadlines(self) -> float:
         """Ask the vendors of attempts whose deadline passed."""
-        overdue = [one for one in await self._dialling.overdue() if one.attempt_id not in self._requests]
+        if self._behind():
+            return DEADLINE_LOOK_SECONDS
+        asked: Counter[str] = Counter()
+        overdue = []
+        for one in await self._dialling.overdue():
+            if one.attempt_id not in self._requests and asked[one.dialler] < ASK_AT_ONCE:
+                asked[one.dialler] += 1
+                overdue.append(one)
         for standing, one in zip(await self._ask(overdue), overdue, strict=True):
             if await self._dialling.standing(one.attempt_id, standing):
                 self._decided.set()
         if overdue:
             self._told()
         return DEADLINE_LOOK_SECONDS
+
+    def _behind(self) -> bool:
+        """Whether records wait so long that nobody knows what happened meanwhile: after an outage of the database, or a
+        start with a full journal, one of them may say that the person was reached."""
+        oldest = self._oldest()
+        return oldest is not None and self._clock() - oldest > BEHIND
 
     # -- diallers ------------------------------------------------------------------------------------------------------
 
@@ -349,6 +369,10 @@ class Redial:
             except (StoreUnavailable, RacedError):
                 await asyncio.sleep(retry)
                 retry = min(retry * 2, LAST_RETRY_SECONDS)
+            except Exception:  # as if it had not been seen: the record, the vendor or the deadline tells
+                self._metrics.redial_failures.labels("answer").inc()
+                log.exception("an answer could not be written", action="redial_failed", step="answer")
+                return
             else:
                 return
 

@@ -7,17 +7,26 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cdrhub.redial.cases import live_agent
-from cdrhub.redial.model import Case
+from cdrhub.redial.cases import attempt_of, live_agent
+from cdrhub.redial.in_call import InCall, in_call
+from cdrhub.redial.model import AttemptState, Case
 from cdrhub.redial.policy import HARD_STOP_PERIOD, Surroundings
-from cdrhub.store.open_calls import OPEN_STATES
 from cdrhub.store.redial_tables import attempts, do_not_call, redial_pauses
-from cdrhub.store.tables import calls
 
 Tenant = str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """A request on a number, of whatever case."""
+
+    case_id: str
+    at: datetime
+    ended_at: datetime | None = None
+    may_ring: bool = True  #: nobody saw its call end
 
 
 @dataclass(slots=True)
@@ -27,12 +36,11 @@ class Known:
     now: datetime
     shared_hold: timedelta
     healthy: Callable[[str], bool]
-    requests: dict[tuple[Tenant, str], list[tuple[str, datetime, datetime | None]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    requests: dict[tuple[Tenant, str], list[Request]] = field(default_factory=lambda: defaultdict(list))
     verdicts: dict[tuple[Tenant, str], datetime | None] = field(default_factory=dict)
-    in_call: set[tuple[Tenant, str]] = field(default_factory=set)
-    agents_in_call: set[tuple[str, str]] = field(default_factory=set)
+    in_call: InCall = field(default_factory=InCall)
+    ringing_agents: set[tuple[str, str]] = field(default_factory=set)
+    """(source, agent) of superseded attempts that may ring: their unique key is free."""
     live_agents: dict[str, str] = field(default_factory=dict)
     pauses: set[tuple[str, str]] = field(default_factory=set)
 
@@ -40,20 +48,19 @@ class Known:
         """The surroundings of one case."""
         keys = {number.key for number in case.numbers}
         asked = {key: self.requests.get((case.tenant, key), []) for key in keys}
-        agent = live_agent(case.source, case.agent)
-        holder = self.live_agents.get(agent) if agent is not None else None
+        others = {key: [one for one in rows if one.case_id != case.id] for key, rows in asked.items()}
         return Surroundings(
             now=self.now,
-            requests={key: [at for _, at, _ in rows] for key, rows in asked.items()},
+            requests={key: [one.at for one in rows] for key, rows in asked.items()},
             do_not_call={key: self.verdicts[case.tenant, key] for key in keys if (case.tenant, key) in self.verdicts},
             held={
-                key: max(until)
-                for key, rows in asked.items()
-                if (until := [(end or at) + self.shared_hold for other, at, end in rows if other != case.id])
+                key: max((one.ended_at or one.at) + self.shared_hold for one in rows)
+                for key, rows in others.items()
+                if rows
             },
-            in_call=frozenset(key for key in keys if (case.tenant, key) in self.in_call),
-            agent_busy=bool(case.agent)
-            and ((case.source, case.agent) in self.agents_in_call or (holder is not None and holder != case.id)),
+            in_call=frozenset(key for key in keys if (case.tenant, key) in self.in_call.numbers),
+            requested=frozenset(key for key, rows in others.items() if any(one.may_ring for one in rows)),
+            agent_busy=self._agent_busy(case),
             source_healthy=self.healthy(case.source),
             paused_by=self._paused_by(case),
         )
@@ -66,7 +73,15 @@ class Known:
 
     def requested(self, case: Case, key: str) -> None:
         """This transaction requests a number for this case: no other case may have it in it as well."""
-        self.requests[case.tenant, key].append((case.id, self.now, None))
+        self.requests[case.tenant, key].append(Request(case_id=case.id, at=self.now))
+
+    def _agent_busy(self, case: Case) -> bool:
+        key = live_agent(case.source, case.agent)
+        if key is None:
+            return False
+        agent = (case.source, case.agent)
+        busy = agent in self.in_call.agents or agent in self.ringing_agents
+        return busy or self.live_agents.get(key, case.id) != case.id
 
     def _paused_by(self, case: Case) -> str:
         scopes = (("all", ""), ("source", case.source), ("campaign", case.campaign), ("agent", case.agent))
@@ -81,33 +96,35 @@ async def gather(
     now: datetime,
     shared_hold: timedelta,
     healthy: Callable[[str], bool],
+    decided: Collection[str] = (),
 ) -> Known:
-    """Read what the rules must know of these cases. `healthy` says whether a source sees its phone system."""
+    """Read what the rules must know of these cases. `healthy` says whether a source sees its phone system; `decided`
+    are the ids of the calls about which this transaction decides."""
     known = Known(now=now, shared_hold=shared_hold, healthy=healthy)
     if not cases:
         return known
     keys = sorted({number.key for case in cases for number in case.numbers})
     tenants = {case.tenant for case in cases}
     since = now - max(HARD_STOP_PERIOD, shared_hold)
-    asked = select(
-        attempts.c.tenant, attempts.c.match_key, attempts.c.case_id, attempts.c.requested_at, attempts.c.ended_at
-    ).where(attempts.c.match_key.in_(keys), attempts.c.requested_at > since)
-    for tenant, key, case_id, requested, ended in await connection.execute(asked):
-        known.requests[tenant, key].append((case_id, requested, ended))
+    asked = select(attempts).where(attempts.c.match_key.in_(keys), attempts.c.requested_at > since)
+    for row in await connection.execute(asked):
+        may_ring = attempt_of(row).may_ring(now)
+        known.requests[row.tenant, row.match_key].append(
+            Request(case_id=row.case_id, at=row.requested_at, ended_at=row.ended_at, may_ring=may_ring)
+        )
     verdicts = select(do_not_call.c.tenant, do_not_call.c.match_key, do_not_call.c.until).where(
         do_not_call.c.match_key.in_(keys), do_not_call.c.tenant.in_(tenants)
     )
     known.verdicts = {(tenant, key): until for tenant, key, until in await connection.execute(verdicts)}
     agents = sorted({case.agent for case in cases if case.agent})
-    living = select(
-        calls.c.tenant, calls.c.external_number, calls.c.source, calls.c.agent_id, calls.c.agent_extension
-    ).where(
-        calls.c.state.in_(OPEN_STATES),
-        or_(calls.c.external_number.in_(keys), calls.c.agent_id.in_(agents), calls.c.agent_extension.in_(agents)),
+    known.in_call = await in_call(connection, keys=keys, agents=agents, now=now, decided=decided)
+    ringing = select(attempts.c.source, attempts.c.agent).where(
+        attempts.c.state == AttemptState.SUPERSEDED,
+        attempts.c.deadline_at > now,
+        attempts.c.call_id.is_(None),
+        attempts.c.agent.in_(agents),
     )
-    for tenant, number, source, agent_id, extension in await connection.execute(living):
-        known.in_call.add((tenant, number))
-        known.agents_in_call |= {(source, agent) for agent in (agent_id, extension) if agent}
+    known.ringing_agents = {(source, agent) for source, agent in await connection.execute(ringing)}
     busy = {key for case in cases if (key := live_agent(case.source, case.agent)) is not None}
     holders = select(attempts.c.live_agent, attempts.c.case_id).where(attempts.c.live_agent.in_(busy))
     known.live_agents = {row.live_agent: row.case_id for row in await connection.execute(holders)}

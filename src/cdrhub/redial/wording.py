@@ -41,6 +41,7 @@ _RULES: Mapping[str, str] = {
     "none_left": "no number is left in this round",
     "number_cap": "the number has had as many attempts as it may have",
     "number_in_call": "the person is in a call at this moment",
+    "number_requested": "a call to the person was requested and nobody saw its end",
     "old_news": "the call ended too long ago for the next number to ring now",
     "period_cap": "the case has had as many attempts as it may have within the period",
     "reached": "a person answered",

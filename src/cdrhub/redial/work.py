@@ -19,6 +19,7 @@ from cdrhub.model.disposition import Direction, Disposition
 from cdrhub.redial import cases as store
 from cdrhub.redial.carrying import REPORT
 from cdrhub.redial.decision import EndedCall, Result
+from cdrhub.redial.in_call import number_keys
 from cdrhub.redial.matching import EARLY, CallFacts
 from cdrhub.redial.model import Attempt, Case
 from cdrhub.redial.policy import Surroundings
@@ -28,7 +29,6 @@ from cdrhub.store.redial_tables import attempts, redial_decisions
 from cdrhub.store.tables import records
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-_DIGITS = re.compile(r"\D+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,10 +79,6 @@ class Work:
 
 def settled_call(columns: Mapping[str, Any], *, clock_suspect: bool) -> Settled:
     """The settled call of a row of `calls`. `clock_suspect`: its source's clock is known to be wrong."""
-    outbound = columns["direction"] == Direction.OUTBOUND
-    side = "callee" if outbound else "caller"
-    raw = columns[f"{side}_number"] or columns["dialed_number"] if outbound else columns[f"{side}_number"]
-    keys = {columns["external_number"], columns[f"{side}_e164"], _DIGITS.sub("", raw or "")} - {None, ""}
     text = orjson.dumps(columns["attributes"]).decode()  # custom fields may lie deep
     # Not `linked_key`: it names the call that this one was transferred from, whose end this is not.
     references = [columns["call_key"], columns["contact_ref"] or ""]
@@ -92,7 +88,7 @@ def settled_call(columns: Mapping[str, Any], *, clock_suspect: bool) -> Settled:
             source=columns["source"],
             direction=Direction(columns["direction"]),
             started_at=columns["started_at"],
-            keys=frozenset(keys),
+            keys=number_keys(columns),
             agents=frozenset({columns["agent_id"], columns["agent_extension"]} - {None, ""}),
             references=[*references, *_UUID.findall(text)],
             reached=columns["disposition"] == Disposition.ANSWERED,
@@ -124,6 +120,7 @@ async def gathered(
     for key, case_id, tenant, _, _ in await store.of_numbers(connection, keys):
         work.by_number[tenant, key].add(case_id)
         concerned.add(case_id)
+    concerned |= await _contacted_by(connection, [call.id for call in settled if call.columns["announced"] is not None])
     if not concerned:
         return work
     work.cases = await store.locked(connection, concerned)
@@ -138,7 +135,12 @@ async def gathered(
     work.not_live = await _not_live(connection, ids)
     await _decided_before(connection, work, ids)
     work.known = await gather(
-        connection, list(work.cases.values()), now=now, shared_hold=settings.shared_hold, healthy=healthy
+        connection,
+        list(work.cases.values()),
+        now=now,
+        shared_hold=settings.shared_hold,
+        healthy=healthy,
+        decided=ids,
     )
     return work
 
@@ -165,6 +167,15 @@ async def _attempts_of(
         )
     parts: list[Select[Any]] = [select(attempts.c.id, attempts.c.case_id).where(condition) for condition in wanted]
     return {row.id: row.case_id for row in await connection.execute(union(*parts))}
+
+
+async def _contacted_by(connection: AsyncConnection, ids: Sequence[str]) -> set[str]:
+    """The cases that earlier revisions of these calls, which were told before, made contacted."""
+    if not ids:
+        return set()
+    columns = redial_decisions.c
+    query = select(columns.case_id).where(columns.call_id.in_(ids), columns.result == Result.CONTACTED)
+    return set((await connection.execute(query)).scalars())
 
 
 async def _not_live(connection: AsyncConnection, ids: Sequence[str]) -> set[str]:

@@ -34,11 +34,14 @@ from cdrhub.store.transaction import (
     by_source,
     known_call,
 )
-from cdrhub.store.trouble import NO_SUCH_VALUE, Trouble, driver_error, unique_violation
+from cdrhub.store.trouble import IDLE_SECONDS, NO_SUCH_VALUE, Trouble, driver_error, unique_violation
 
 CONNECT_SECONDS = 10.0
 
+# A hub that is suspended in the middle of a transaction holds its locks, that of a lease among them: no other hub could
+# go on for as long as it sleeps. So the server ends a transaction that says nothing for so long.
 _SETTINGS = (
+    f"SET idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000:d}; "
     "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; "
     "SET default_transaction_isolation = 'read committed'"
 )

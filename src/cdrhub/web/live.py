@@ -203,10 +203,17 @@ class LiveFeed:
     def _framed(self, event: Event) -> bytes:
         known = self._frames.get(event.position)
         if known is None:
-            known = self._frames[event.position] = frame(event)
+            known = self._frames[event.position] = self._frame(event)
             if len(self._frames) > REMEMBERED_FRAMES:
                 del self._frames[next(iter(self._frames))]
         return known
+
+    def _frame(self, event: Event) -> bytes:
+        try:
+            return frame(event)
+        except Exception:
+            log.exception("an event cannot be written", action="event_unwritable", position=event.position)
+            return reset("unwritable", position=event.position)
 
     async def _after(self, position: int) -> Sequence[Event]:
         if self._stopping or position >= self._log.newest:
@@ -280,7 +287,7 @@ def frame(event: Event) -> bytes:
 
 
 def reset(reason: str, *, position: int) -> bytes:
-    """Why a reader may have missed events (`purged`, `unknown`), and after which position it goes on."""
+    """Why a reader may have missed events (`purged`, `unknown`, `unwritable`), and after which position it goes on."""
     said = orjson.dumps({"reason": reason, "position": position})
     return b"id: %d\nevent: reset\ndata: %b\n\n" % (position, said)
 

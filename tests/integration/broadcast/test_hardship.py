@@ -3,10 +3,19 @@ come and go."""
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from cdrhub.broadcast.deliveries import DeliveryState
+from cdrhub.broadcast.service import Broadcast
+from cdrhub.metrics import Metrics
+from cdrhub.store import Store
 from support.broadcast import receiving
-from support.broadcasting import Bench, crm, until
+from support.broadcasting import PACE, Bench, crm, until
+from support.proxy import Proxy
+
+STOP_SECONDS = 40.0  #: less than a statement may take, more than connections need to be given up
 
 
 async def test_a_number_beyond_64_bits_is_told_like_any_other(bench: Bench) -> None:
@@ -27,6 +36,41 @@ async def test_an_event_that_cannot_be_written_is_set_aside_and_takes_no_other_a
         await bench.tell((1, 1), (1, 2), (1, 3), (2, 1))
         await bench.tell((1, 4), call_id="n" * 36)
         await bench.tell((1, 5), (2, 2))
-        await until(lambda: len(receiver.taken) >= 6, seconds=12)
+        await until(lambda: len(receiver.taken) >= 6)
         assert receiver.in_order()
-        print(await bench.deliveries(), hub.problems, await bench.endpoint())
+        assert len({one.id for one in receiver.asked}) == len(receiver.asked)
+        assert hub.problems == []
+    rows = [(row.position, row.state, row.last_error) for row in await bench.deliveries()]
+    assert rows == [(5, DeliveryState.REFUSED, "cannot be written: ValueError")]
+    assert (await bench.endpoint()).cursor == 7
+
+
+async def test_a_webhook_that_is_taken_out_and_put_in_again_has_one_worker(bench: Bench) -> None:
+    """The first still waits for an answer when the second could begin: each event would be sent by both."""
+    await bench.known()
+    async with receiving(answer=None) as receiver, bench.hub(crm(receiver)) as hub:
+        await bench.tell((1, 1), (2, 1))
+        await until(lambda: len(receiver.asked) == 2)
+        hub.take_over([])
+        hub.take_over([crm(receiver)])
+        await asyncio.sleep(PACE.landing_seconds / 2)
+        assert len(receiver.asked) == 2
+        receiver.answer = lambda _received: 204
+        await until(lambda: len(receiver.taken) >= 2)
+
+
+async def test_a_stop_waits_for_no_database_that_is_silent(bench: Bench) -> None:
+    if bench.store.database.kind == "sqlite":
+        pytest.skip("a file answers")
+    url = bench.store.database.url
+    async with Proxy((url.host or "", url.port or 0)) as proxy, receiving() as receiver:
+        far = Store.open(url.set(port=proxy.port).render_as_string(hide_password=False), connections=4)
+        broadcast = Broadcast(database=far.database, metrics=Metrics(), holder="far", endpoints=[crm(receiver)])
+        broadcast.begin()
+        await bench.tell((1, 1))
+        broadcast.wake()
+        await until(lambda: broadcast.events.newest == 1)
+        proxy.go_deaf()
+        async with asyncio.timeout(STOP_SECONDS):
+            await broadcast.stop(seconds=0.5)
+        await far.close()

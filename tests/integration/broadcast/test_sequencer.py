@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import insert, select, update
@@ -154,3 +155,17 @@ async def test_a_lease_that_was_given_back_by_its_former_holder_stays(bench: Ben
     assert second is not None
     await leases.release(database, first)
     assert await leases.taken(database, "x", holder="third", life=60) is None
+
+
+async def test_a_clock_that_is_set_back_keeps_a_dead_holder_no_longer_than_its_life(bench: Bench) -> None:
+    database = bench.store.database
+    dead = await leases.taken(database, "x", holder="dead", life=0.2)
+    async with database.connect(writing=True) as connection:
+        now = await leases.database_now(connection)
+        await connection.execute(update(lease_rows).values(until=now + timedelta(hours=1)))
+    assert await leases.taken(database, "x", holder="other", life=0.2) is None
+    await asyncio.sleep(0.25)
+    other = await leases.taken(database, "x", holder="other", life=0.2)
+    assert dead is not None
+    assert other is not None
+    assert other.fence > dead.fence

@@ -77,6 +77,7 @@ async def test_observe_explains_and_dials_nothing(bench: Any) -> None:
     assert await bench.decisions() == [("next", "first_untried")]
     row = await bench.of_case(case_id)
     assert (row["state"], row["state_reason"]) == ("paused", "observed")
+    assert await bench.told() == ["call.ended", "case.paused"]
 
 
 async def test_an_answer_elsewhere_cancels_what_is_pending(bench: Any) -> None:

@@ -14,6 +14,7 @@ from cdrhub.redial.outlook import outlook
 from cdrhub.redial.transaction import transact
 from cdrhub.store.redial_tables import cases, do_not_call
 from cdrhub.store.transaction import Transaction
+from support import ledger
 
 FIRST, SECOND, THIRD = "+2348039100001", "+2348039100002", "+2348039100003"
 
@@ -37,6 +38,18 @@ async def test_many_cases_are_made_and_changed_in_few_statements(bench: Any) -> 
     assert (after["id"], after["agent"], after["metadata"], after["revision"]) == (before["id"], "7", {"a": None}, 2)
     assert [number["match_key"] for number in after["numbers"]] == [FIRST, SECOND]
     assert [number["match_key"] for number in (await case_of(bench, "C-0"))["numbers"]] == ["+2348030000000"]
+
+
+async def test_a_number_keeps_its_last_result(bench: Any) -> None:
+    case_id = await bench.case("C-1")
+    await bench.accepted(case_id)
+    await bench.call("k1", disposition="busy")
+    await bench.decide()
+    await bench.orders().keep([given("C-1", SECOND, "0803 910 0001")])
+    numbers = {number["match_key"]: number for number in (await case_of(bench, "C-1"))["numbers"]}
+    first, second = numbers[FIRST], numbers[SECOND]
+    assert (first["last_disposition"], first["last_attempt_at"], first["position"]) == ("busy", ledger.at(95), 2)
+    assert (second["last_disposition"], second["last_attempt_at"]) == (None, None)
 
 
 async def test_codes_that_differ_only_in_case_or_space_are_two(bench: Any) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select, update
@@ -38,6 +38,7 @@ class Switch:
     hangs: asyncio.Event | None = None  #: nothing is answered before
     dialled: list[DialOrder] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    thinks: asyncio.Event | None = None  #: no question is answered before
     hung_up: list[str] = field(default_factory=list)
     closed: bool = False
 
@@ -51,6 +52,8 @@ class Switch:
     async def ask(self, *, attempt_id: str, vendor_ref: str) -> Standing:  # noqa: ARG002 - of the protocol
         """What became of it."""
         self.asked.append(attempt_id)
+        if self.thinks is not None:
+            await self.thinks.wait()
         return self.stands
 
     async def hang_up(self, *, attempt_id: str, vendor_ref: str) -> None:  # noqa: ARG002 - of the protocol
@@ -109,6 +112,7 @@ async def working(
     *,
     systems: Systems | None = None,
     depth: Callable[[], int] = lambda: 0,
+    oldest: Callable[[], datetime | None] = lambda: None,
     sighted: Callable[[], bool] = lambda: True,
 ) -> AsyncGenerator[Working]:
     """Redial over the bench's database and clock, stopped at the end."""
@@ -120,6 +124,7 @@ async def working(
         settings=bench.settings,
         doors=doors,
         depth=depth,
+        oldest=oldest,
         told=lambda: None,
         clock=lambda: bench.clock.now,
     )
@@ -367,3 +372,46 @@ async def test_nothing_is_decided_before_the_phone_systems_had_time_to_connect(b
         assert await bench.attempts(case_id) == [(FIRST, "decided", None)]
         connected.set()
         await become(bench, case_id, (FIRST, "accepted", None))
+
+
+async def test_a_hub_that_does_not_know_the_present_dials_nobody(bench: Any) -> None:
+    """What waits in its journal may say that the person was reached."""
+    switch = Switch()
+    waiting: list[datetime] = [bench.clock.now - timedelta(seconds=6)]
+    async with working(bench, {"crm": door(switch)}, oldest=lambda: waiting[0] if waiting else None) as at_work:
+        due = await bench.case("C-2", SECOND, agent="103", state="waiting", next_action_at=bench.clock.now)
+        case_id = await ordered(bench, at_work, "C-1", FIRST)
+        await asyncio.sleep(0.6)
+        assert switch.dialled == []
+        assert (await bench.of_case(due))["state"] == "waiting"
+        assert at_work.redial.problems == ["redial waits: records in the journal are not in the database yet"]
+        waiting.clear()
+        await become(bench, case_id, (FIRST, "accepted", None))
+        await become(bench, due, (SECOND, "accepted", None))
+        assert at_work.redial.problems == []
+        waiting.append(bench.clock.now)
+        bench.pass_time(121)
+        await asyncio.sleep(1.2)
+        assert switch.asked == []
+        assert await bench.attempts(case_id) == [(FIRST, "accepted", None)]
+
+
+async def test_a_vendor_is_asked_of_a_few_attempts_at_a_time(bench: Any) -> None:
+    answers = asyncio.Event()
+    switch = Switch(thinks=answers)
+    numbers = [f"+23480391000{place:02}" for place in range(5)]
+    async with working(bench, {"crm": door(switch)}) as at_work:
+        ids = [
+            await ordered(bench, at_work, f"C-{number}", number, agent=f"2{place}")
+            for place, number in enumerate(numbers)
+        ]
+        for case_id, number in zip(ids, numbers, strict=True):
+            await become(bench, case_id, (number, "accepted", None))
+        bench.pass_time(121)
+        await until(lambda: len(switch.asked) == 3, "three are asked about")
+        await asyncio.sleep(0.1)
+        assert len(switch.asked) == 3
+        answers.set()
+        for case_id, number in zip(ids, numbers, strict=True):
+            await become(bench, case_id, (number, "unknown", None))
+    assert len(switch.asked) == 5

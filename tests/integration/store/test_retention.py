@@ -120,6 +120,24 @@ async def test_many_facts_are_purged_in_steps_with_what_is_remembered_of_them(st
     assert [row["position"] for row in await rows(store, deliveries)] == [2_501]
 
 
+async def test_the_log_has_no_holes_whatever_the_clocks_of_hubs_said(store: Store) -> None:
+    """A reader that goes on at 3 would not learn that 4 is missing, were 5 purged and 3 not."""
+    await told(store, 1, 2)
+    await told(store, 3, at_second=29.5 * DAY)  # a hub whose clock is ahead of the next one's
+    await told(store, 4, 5, 6)
+    assert (await store.apply_retention(Limits(facts_days=1), now=at(30 * DAY))).facts == 2
+    assert await places(store) == [3, 4, 5, 6]
+    assert (await store.apply_retention(Limits(facts_days=1), now=at(31 * DAY))).facts == 3
+
+
+async def test_a_fact_from_the_future_does_not_keep_the_log_for_ever(store: Store) -> None:
+    await told(store, 1)
+    await told(store, 2, at_second=10_000 * DAY)
+    await told(store, 3, 4)
+    assert (await store.apply_retention(Limits(facts_days=1), now=at(30 * DAY))).facts == 3
+    assert await places(store) == [4]
+
+
 @pytest.mark.parametrize("remembered", [0, 1000])
 async def test_late_records_fill_what_is_empty(store_url: str, store: Store, remembered: int) -> None:
     writer = Store.open(store_url, redecode=store.writer.redecode, remembered=remembered)

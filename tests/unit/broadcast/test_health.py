@@ -98,3 +98,10 @@ def test_one_success_makes_it_healthy_and_the_schedule_begins_anew() -> None:
 )
 def test_what_an_answer_says(status: int | None, verdict: Verdict) -> None:
     assert Answer(status=status).verdict is verdict
+
+
+@pytest.mark.parametrize(("ahead", "may"), [(timedelta(hours=24), False), (timedelta(hours=26), True)])
+def test_a_time_that_a_wrong_clock_set_is_not_waited_for(ahead: timedelta, may: bool) -> None:
+    """A machine that starts with its clock years ahead would not try the endpoint for years."""
+    health = Health(state=EndpointState.FAILING, attempt=1, failing_since=NOON, next_at=NOON + ahead)
+    assert health.may_try(NOON) is may

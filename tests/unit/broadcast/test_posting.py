@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
 from aiohttp import web
 
 from cdrhub.broadcast.health import Verdict
-from cdrhub.broadcast.posting import Poster, retry_after
+from cdrhub.broadcast.posting import FINISH_SECONDS, Poster, retry_after
 from cdrhub.broadcast.render import event_id, rendered
-from support.broadcast import NOON, OTHER_SECRET, SECRET, event, receiving
+from support.broadcast import NOON, OTHER_SECRET, SECRET, Received, event, receiving
 from support.servers import free_port
 
 
@@ -76,6 +79,93 @@ async def test_an_answer_without_end_is_not_read_to_its_end() -> None:
         second = await client.post(rendered(event(2)), event_id=event_id(event(2)))
         await client.close()
     assert [first.verdict, second.verdict] == [Verdict.DELIVERED] * 2
+
+
+@asynccontextmanager
+async def scripted(answer: bytes, *, drip: bytes = b"", ends: bool = True) -> AsyncIterator[str]:
+    """The URL of a peer that answers these bytes to anything, and then `drip` again and again, or hangs up."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            while not ends:
+                writer.write(drip)
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the hub has hung up
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook/S3CRET-PATH?key=S3CRET-QUERY"
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "drip", "ends"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"a", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab", b"", True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"", True),
+    ],
+    ids=["chunks-for-ever", "a-byte-at-a-time", "cut", "broken-chunk"],
+)
+async def test_the_status_is_the_answer_whatever_becomes_of_the_body(answer: bytes, drip: bytes, ends: bool) -> None:
+    """Else a receiver that took the event would get it ten times, and be disabled after three days."""
+    async with scripted(answer, drip=drip, ends=ends) as url:
+        client = poster(url, seconds=FINISH_SECONDS * 10)
+        got = await client.post(rendered(event()), event_id=event_id(event()))
+        await client.close()
+    assert (got.status, got.verdict, got.error) == (200, Verdict.DELIVERED, "")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nno header\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"",
+    ],
+    ids=["header", "long-header", "ssh", "nothing"],
+)
+async def test_what_went_wrong_is_told_without_the_url(answer: bytes) -> None:
+    async with scripted(answer) as url:
+        client = poster(url)
+        got = await client.post(rendered(event()), event_id=event_id(event()))
+        await client.close()
+    assert (got.status, got.verdict) == (None, Verdict.FAILED)
+    assert got.error
+    assert "S3CRET" not in got.error
+
+
+async def test_the_words_of_a_receiver_steer_no_terminal() -> None:
+    async with scripted(b"HTTP/1.1 500 \x1b[31mred \xe9\r\nContent-Length: 0\r\n\r\n") as url:
+        client = poster(url)
+        got = await client.post(rendered(event()), event_id=event_id(event()))
+        await client.close()
+    assert got.status == 500
+    assert got.error.isprintable()
+
+
+async def test_cookies_are_not_kept() -> None:
+    """A receiver could make every request to it longer than the one before."""
+
+    def biscuits(_received: Received) -> web.Response:
+        return web.Response(status=204, headers={"Set-Cookie": "a=b"})
+
+    async with receiving(answer=biscuits) as receiver:
+        client = poster(receiver.url.replace("127.0.0.1", "localhost"))
+        for number in (1, 2):
+            await client.post(rendered(event(number)), event_id=event_id(event(number)))
+        await client.close()
+    assert len(receiver.asked) == 2
+    assert all("Cookie" not in one.headers for one in receiver.asked)
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,12 @@ def test_what_passes_by_itself_is_looked_at_again(rule: str, surroundings: dict[
     assert found[1] > NOON
 
 
+def test_a_person_in_a_call_by_another_of_their_numbers_is_left_alone() -> None:
+    found = objection(case(FIRST, SECOND), number(FIRST), PLAIN, around(in_call=frozenset({SECOND})))
+    assert found is not None
+    assert found.rule == "number_in_call"
+
+
 def test_a_hold_of_another_case_ends() -> None:
     assert asked(case(), held={FIRST: NOON}) is None
 

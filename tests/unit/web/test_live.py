@@ -197,6 +197,14 @@ async def test_a_position_that_was_never_given_gets_reset_and_what_is_new(last: 
             assert (await blocks.told())[0] == "7"
 
 
+async def test_an_event_that_cannot_be_written_is_told_and_ends_no_feed() -> None:
+    async with serving() as served, served.reader() as blocks:
+        served.log.add()
+        served.log.add(beyond=2**64)
+        served.log.add()
+        assert [(await blocks.told())[:2] for _ in range(3)] == [("1", ""), ("2", "reset"), ("3", "")]
+
+
 async def test_the_edge_of_what_is_purged_is_no_loss() -> None:
     async with serving() as served:
         for _ in range(6):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -114,7 +115,8 @@ class Simulation:
     """What every simulated system is given.
 
     `centre` may start before the clock of `pace` does: then its calls are in full swing when that starts. After `count`
-    calls no further one begins.
+    calls no further one begins. `planning_seconds` is how long planning the calls before that start took, which nobody
+    who asked for so many seconds of calls has had anything of.
     """
 
     centre: Centre
@@ -122,6 +124,7 @@ class Simulation:
     ledger: Ledger = field(default_factory=Ledger)
     sent: Sent = field(default_factory=Sent)
     count: int | None = None
+    planning_seconds: float = 0.0
 
     async def play(
         self, render: Render[T], *, among: Callable[[PlannedCall], bool] | None = None
@@ -135,6 +138,9 @@ class Simulation:
         schedule = Schedule(
             planned if among is None else filter(among, planned), render, since=self.pace.start, limit=self.count
         )
+        began = time.monotonic()
+        schedule.next_at()
+        self.planning_seconds += time.monotonic() - began
         at_once = 0
         finished = False
         while (at := schedule.next_at()) is not None:

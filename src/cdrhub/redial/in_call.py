@@ -1,0 +1,74 @@
+"""Which numbers and which agents are in a call, as far as the hub sees: those of living calls, and the numbers of calls
+that ended and are not decided about yet.
+
+Between the end of a call and the decision about it lie the `settle_seconds` of its source, or a backlog. Who was in it
+is left alone meanwhile: it may be the call that reached them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cdrhub.model.disposition import Direction, Disposition, State
+from cdrhub.redial.announcing import is_news
+from cdrhub.store.open_calls import OPEN_STATES
+from cdrhub.store.tables import calls
+
+UNDECIDED = timedelta(hours=12)  #: that a call which ended waits for its decision at most: beyond that deciding fails
+_DIGITS = re.compile(r"\D+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InCall:
+    """Who is in a call."""
+
+    numbers: frozenset[tuple[str, str]] = frozenset()  #: (tenant, key of a number)
+    agents: frozenset[tuple[str, str]] = frozenset()  #: (source, agent)
+
+
+def number_keys(columns: Mapping[str, Any]) -> frozenset[str]:
+    """The keys of the outside number of a row of `calls`: E.164, and the bare digits of one that has no such form."""
+    outbound = columns["direction"] == Direction.OUTBOUND
+    side = "callee" if outbound else "caller"
+    raw = columns[f"{side}_number"] or (columns["dialed_number"] if outbound else None)
+    return frozenset({columns["external_number"], columns[f"{side}_e164"], _DIGITS.sub("", raw or "")} - {None, ""})
+
+
+async def in_call(
+    connection: AsyncConnection,
+    *,
+    keys: Collection[str],
+    agents: Collection[str] = (),
+    now: datetime,
+    decided: Collection[str] = (),
+) -> InCall:
+    """Which of these numbers and agents are in a call. `decided`: ids of the calls that this transaction decides."""
+    of_number: ColumnElement[bool] = calls.c.external_number.in_(keys)
+    if not all(key.startswith("+") for key in keys):
+        of_number = or_(of_number, calls.c.external_number.is_(None))  # what has no E.164 form is compared here
+    of_agent = or_(calls.c.agent_id.in_(agents), calls.c.agent_extension.in_(agents))
+    living = select(calls).where(calls.c.state.in_(OPEN_STATES), or_(of_number, of_agent))
+    since = now - UNDECIDED
+    ended = select(calls).where(
+        of_number,
+        calls.c.sort_at > since,
+        calls.c.state == State.ENDED,
+        calls.c.last_received_at > since,
+        or_(calls.c.announced.is_(None), calls.c.disposition == Disposition.ANSWERED),
+    )
+    alive = [row._asdict() for row in await connection.execute(living)]
+    over = [row._asdict() for row in await connection.execute(ended)]
+    undecided = [row for row in over if row["id"] not in decided and is_news(row)]
+    return InCall(
+        numbers=frozenset((row["tenant"], key) for row in (*alive, *undecided) for key in number_keys(row)),
+        agents=frozenset(
+            (row["source"], agent) for row in alive for agent in (row["agent_id"], row["agent_extension"]) if agent
+        ),
+    )

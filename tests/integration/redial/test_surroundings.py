@@ -1,0 +1,89 @@
+"""What the rules are told of the world beside a case, on each database."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import insert
+
+from cdrhub.redial import cases as store
+from cdrhub.redial.policy import Surroundings
+from cdrhub.redial.surroundings import gather
+from cdrhub.store.redial_tables import do_not_call
+from support import ledger
+
+FIRST, SECOND = "+2348039100001", "+2348039100002"
+
+
+async def around(bench: Any, case_id: str) -> Surroundings:
+    """What is known of one case, beside another of another tenant with the same numbers."""
+    other = await bench.case("C-9", FIRST, SECOND, tenant="other", agent="900")
+    async with bench.store.database.connect() as connection:
+        read = await store.read(connection, [case_id, other])
+        known = await gather(
+            connection,
+            list(read.values()),
+            now=bench.clock.now,
+            shared_hold=bench.settings.shared_hold,
+            healthy=lambda source: source not in bench.blind,
+        )
+    apart = known.around(read[other])
+    assert (apart.requests[FIRST], apart.held, apart.in_call, apart.do_not_call) == ([], {}, frozenset(), {})
+    return known.around(read[case_id])
+
+
+async def ringing(bench: Any, number: str, agent: str) -> None:
+    """A call that somebody's telephone rings for."""
+    said = {
+        "state": "ringing",
+        "direction": "inbound",
+        "started_at": 100.0,
+        "caller_number": number,
+        "caller_e164": number,
+        "external_number": number,
+        "agent_id": agent,
+    }
+    await bench.store.write([ledger.item(ledger.message("in1", values=said), received=101)])
+
+
+async def test_a_number_that_rang_for_another_case_rests_from_its_end(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    other = await bench.case("C-2", FIRST, agent="103")
+    over = {"state": "ended", "live_case": None, "live_agent": None, "ended_at": ledger.at(100)}
+    await bench.accepted(other, FIRST, agent="103", **over)
+    found = await around(bench, case_id)
+    assert found.held == {FIRST: ledger.at(100) + timedelta(hours=1)}
+    assert found.requests[FIRST] == [ledger.at(0)]
+
+
+async def test_an_agent_in_a_call_is_busy(bench: Any) -> None:
+    await bench.case("C-1", FIRST, agent="102")
+    await bench.case("C-2", SECOND, agent="103")
+    await ringing(bench, "+15550001111", "102")
+    rules = [(await bench.orders().dial(tenant="", code=code)).rule for code in ("C-1", "C-2")]
+    assert rules == ["agent_busy", "first_untried"]
+
+
+async def test_a_person_in_a_call_is_in_a_call_of_their_tenant(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    await ringing(bench, SECOND, "900")
+    assert (await around(bench, case_id)).in_call == {SECOND}
+
+
+async def test_a_verdict_is_of_its_tenant(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    row = {"tenant": "", "match_key": FIRST, "source": "a registry", "checked_at": bench.clock.now}
+    async with bench.store.database.connect(writing=True) as connection:
+        await connection.execute(insert(do_not_call).values(row))
+    assert (await around(bench, case_id)).do_not_call == {FIRST: None}
+
+
+async def test_one_number_of_two_cases_is_requested_once_in_a_transaction(bench: Any) -> None:
+    first = await bench.case("C-1", FIRST, agent="102")
+    second = await bench.case("C-2", FIRST, agent="103")
+    for code in ("C-1", "C-2"):
+        assert (await bench.orders().dial(tenant="", code=code)).result == "next"
+    assert await bench.claim() == [FIRST]
+    states = sorted([(await bench.of_case(case_id))["state_reason"] for case_id in (first, second)])
+    assert states == ["", "shared_number"]

@@ -1,0 +1,42 @@
+"""What is told of a call, given what was told of it before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cdrhub.redial.announcing import PUBLIC, Announcement, announcement
+
+
+def columns(**values: Any) -> dict[str, Any]:
+    """A call that ended."""
+    return dict.fromkeys(PUBLIC) | {"state": "ended", "disposition": "answered"} | values
+
+
+def said(announced: Any = None, *, goes_on: bool = False, **values: Any) -> Announcement:
+    """What is told, which must be something."""
+    found = announcement(columns(**values), announced=announced, goes_on=goes_on)
+    assert found is not None
+    return found
+
+
+def test_the_end_is_told_once_as_one_of_two() -> None:
+    first = said(goes_on=True)
+    assert (first.type, first.changed) == ("call.hangup", ())
+    assert announcement(columns(), announced=first.announced, goes_on=False) is None
+    assert said(first.announced, queue="sales").type == "call.corrected"
+
+
+def test_a_withdrawn_call_is_told_once_and_only_if_its_end_was() -> None:
+    gone = columns(state="withdrawn")
+    assert announcement(gone, announced=None, goes_on=False) is None
+    told = said(said().announced, state="withdrawn")
+    assert told.type == "call.withdrawn"
+    assert announcement(gone, announced=told.announced, goes_on=False) is None
+
+
+def test_one_that_comes_back_is_corrected_in_its_state_once() -> None:
+    gone = said(said().announced, state="withdrawn")
+    back = said(gone.announced, queue="sales")
+    assert (back.type, back.changed) == ("call.corrected", ("state", "queue"))
+    assert announcement(columns(queue="sales"), announced=back.announced, goes_on=False) is None
+    assert said(back.announced, state="withdrawn").type == "call.withdrawn"
