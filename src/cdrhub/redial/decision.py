@@ -249,9 +249,7 @@ def _went_on(case: Case, attempt: Attempt) -> bool:
     """Whether another attempt of the round followed, and was made."""
     place = next(place for place, one in enumerate(case.attempts) if one.id == attempt.id)
     return any(
-        one.round == attempt.round
-        and one.placed_by is not PlacedBy.AGENT
-        and one.state is not AttemptState.CANCELLED
+        one.round == attempt.round and one.placed_by is not PlacedBy.AGENT and one.state is not AttemptState.CANCELLED
         for one in case.attempts[place + 1 :]
     )
 

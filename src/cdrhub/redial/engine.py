@@ -214,7 +214,8 @@ class Engine:
     def _waits_until(self, work: Work, call: Settled, attempt: Attempt) -> datetime | None:
         """Until when a person may still report what became of this attempt, before anything follows from its end."""
         wait = self.settings.result_wait
-        if not wait or not attempt.live or _is_another(call, attempt) or call.ended.disposition is Disposition.NOT_DIALLED:
+        dialled = call.ended.disposition is not Disposition.NOT_DIALLED
+        if not (wait and dialled and attempt.live) or _is_another(call, attempt):
             return None
         until = call.ended.received_at + wait
         return until if until > work.now and attempt.id not in work.reported else None

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from cdrhub.store.portable import PortableTransaction, insert_statement
 from cdrhub.store.rows import CALL_COLUMNS, UPDATED_COLUMNS, Row
 from cdrhub.store.tables import calls
-from cdrhub.store.trouble import NO_SUCH_VALUE, Trouble, driver_error, unique_violation
+from cdrhub.store.trouble import IDLE_SECONDS, NO_SUCH_VALUE, Trouble, driver_error, unique_violation
 from cdrhub.store.types import UtcDateTime, mariadb_time
 
 CONNECT_SECONDS = 10.0  #: from the first packet to the last of the handshake

@@ -10,6 +10,8 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from cdrhub.store.redial_tables import attempts, cases, redial_decisions
 from cdrhub.store.tables import agent_states, calls, records
 
+IDLE_SECONDS = 20  #: in the middle of a transaction, after which the server ends it: its hub is suspended, or gone
+
 #: The unique keys that decide what is new, as the engines name them: by constraint, or (SQLite) by columns.
 _DECIDING = tuple(
     name

@@ -8,9 +8,12 @@ import asyncio
 import pytest
 
 from cdrhub.broadcast.deliveries import DeliveryState
+from cdrhub.broadcast.sequencer import LEASE
 from cdrhub.broadcast.service import Broadcast
+from cdrhub.errors import StoreUnavailable
 from cdrhub.metrics import Metrics
-from cdrhub.store import Store
+from cdrhub.store import Store, leases
+from cdrhub.store.trouble import IDLE_SECONDS
 from support.broadcast import receiving
 from support.broadcasting import PACE, Bench, crm, until
 from support.proxy import Proxy
@@ -74,3 +77,19 @@ async def test_a_stop_waits_for_no_database_that_is_silent(bench: Bench) -> None
         async with asyncio.timeout(STOP_SECONDS):
             await broadcast.stop(seconds=0.5)
         await far.close()
+
+
+async def test_a_hub_that_is_suspended_in_a_transaction_holds_up_no_other_for_long(bench: Bench) -> None:
+    """It holds the lease's row; the others go on when the server has ended its transaction."""
+    if bench.store.database.kind == "sqlite":
+        pytest.skip("hubs do not share a file")
+    database = bench.store.database
+    suspended = await leases.taken(database, LEASE, holder="suspended", life=0.1)
+    assert suspended is not None
+    await bench.tell((1, 1))
+    with pytest.raises(StoreUnavailable):
+        async with database.connect(writing=True) as connection:
+            await leases.guard(connection, suspended)
+            async with asyncio.timeout(2 * IDLE_SECONDS):
+                assert await bench.sequencer("other").step() == 1
+            await leases.guard(connection, suspended)
