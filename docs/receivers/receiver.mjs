@@ -12,6 +12,7 @@ import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } f
 import { createServer } from "node:http";
 
 const MAX_BODY = 1_000_000; // bytes; an event has at most 20,000
+const MIN_KEY = 24; // bytes; with an empty key anybody could sign
 const TOLERANCE = 300; // seconds between the sender's clock and ours; older requests may be replayed by somebody
 
 /** Whether `signature` is that of these bytes with this key. */
@@ -87,8 +88,8 @@ const keys = (process.env.WEBHOOK_SECRETS ?? "")
   .split(" ")
   .filter((word) => word !== "")
   .map((word) => Buffer.from(word.replace(/^whsec_/, ""), "base64"));
-if (keys.length === 0) {
-  console.error("WEBHOOK_SECRETS is not set: it holds the secret of [[broadcast.webhooks]]");
+if (keys.length === 0 || keys.some((key) => key.length < MIN_KEY)) {
+  console.error("WEBHOOK_SECRETS must hold the secret of [[broadcast.webhooks]]: whsec_…");
   process.exit(78);
 }
 

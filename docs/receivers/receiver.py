@@ -26,6 +26,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 MAX_BODY = 1_000_000  # bytes; an event has at most 20,000
+MAX_DIGITS = 12  # of a number in a header
+MIN_KEY = 24  # bytes; with an empty key anybody could sign
 TOLERANCE = 300  # seconds between the sender's clock and ours; older requests may be replayed by somebody
 
 
@@ -37,7 +39,9 @@ def verify(body: bytes, headers: Mapping[str, str], secrets: Sequence[bytes], *,
     """The id of a request that is genuine. Raises Unverified."""
     given = {name.lower(): value for name, value in headers.items()}
     event_id, timestamp = given.get("webhook-id", ""), given.get("webhook-timestamp", "")
-    if not event_id or not timestamp.isdecimal() or abs(now - int(timestamp)) > TOLERANCE:
+    if not event_id or not timestamp.isdecimal() or len(timestamp) > MAX_DIGITS:
+        raise Unverified
+    if abs(now - int(timestamp)) > TOLERANCE:
         raise Unverified
     signed = f"{event_id}.{timestamp}.".encode() + body  # the body exactly as it came
     for word in given.get("webhook-signature", "").split():  # one for each secret while they are changed
@@ -50,8 +54,11 @@ def verify(body: bytes, headers: Mapping[str, str], secrets: Sequence[bytes], *,
 
 
 def read_secrets(text: str) -> list[bytes]:
-    """The keys in `whsec_<base64>`, several with blanks between them."""
-    return [base64.b64decode(word.removeprefix("whsec_")) for word in text.split()]
+    """The keys in `whsec_<base64>`, several with blanks between them. Raises ValueError."""
+    keys = [base64.b64decode(word.removeprefix("whsec_"), validate=True) for word in text.split()]
+    if not keys or any(len(key) < MIN_KEY for key in keys):
+        raise ValueError(f"a secret is whsec_ and {MIN_KEY} bytes or more in base64")
+    return keys
 
 
 class Inbox:
@@ -90,7 +97,7 @@ def handler(inbox: Inbox, secrets: Sequence[bytes]) -> type[BaseHTTPRequestHandl
 
         def do_POST(self) -> None:
             length = self.headers.get("content-length", "")
-            if not length.isdecimal() or int(length) > MAX_BODY:
+            if not length.isdecimal() or len(length) > MAX_DIGITS or int(length) > MAX_BODY:
                 self.close_connection = True
                 self._answer(413)
                 return
@@ -121,9 +128,10 @@ def main() -> int:
     parser.add_argument("--listen", default="127.0.0.1:9000", metavar="HOST:PORT")
     parser.add_argument("--database", default="events.db", metavar="FILE")
     chosen = parser.parse_args()
-    secrets = read_secrets(os.environ.get("WEBHOOK_SECRETS", ""))
-    if not secrets:
-        print("WEBHOOK_SECRETS is not set: it holds the secret of [[broadcast.webhooks]]", file=sys.stderr)
+    try:
+        secrets = read_secrets(os.environ.get("WEBHOOK_SECRETS", ""))
+    except ValueError:
+        print("WEBHOOK_SECRETS must hold the secret of [[broadcast.webhooks]]: whsec_…", file=sys.stderr)
         return 78
     host, _, port = chosen.listen.rpartition(":")
     server = ThreadingHTTPServer((host, int(port)), handler(Inbox(chosen.database), secrets))

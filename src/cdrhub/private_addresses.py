@@ -38,8 +38,8 @@ class PrivateAddress(OSError):
 def is_public(address: str) -> bool:
     """Whether `address` (an IP literal) is reachable for everybody on the internet, by the registries of RFC 6890.
 
-    IPv4 addresses inside IPv6 ones (mapped, compatible, translated, 6to4, Teredo, NAT64, ISATAP) count as what they lead
-    to. What is no address is not public.
+    IPv4 addresses inside IPv6 ones (mapped, compatible, translated, 6to4, Teredo, NAT64, ISATAP) count as what they
+    lead to. What is no address is not public.
     """
     try:
         parsed = ip_address(address.partition("%")[0])

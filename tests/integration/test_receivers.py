@@ -74,6 +74,7 @@ def test_while_a_secret_is_changed_one_fitting_signature_is_enough(receiver: Rec
         lambda headers: {**headers, "webhook-id": "e-2"},
         lambda headers: {**headers, "webhook-timestamp": str(int(headers["webhook-timestamp"]) + 1)},
         lambda headers: {**headers, "webhook-timestamp": "soon"},
+        lambda headers: {**headers, "webhook-timestamp": "9" * 5_000},
         lambda headers: {**headers, "webhook-signature": headers["webhook-signature"].replace("v1,", "v2,")},
         lambda headers: {**headers, "webhook-signature": "v1,"},
         lambda headers: {**headers, "webhook-signature": "v1,???? , v1"},
@@ -88,6 +89,7 @@ def test_while_a_secret_is_changed_one_fitting_signature_is_enough(receiver: Rec
         "another id",
         "another time",
         "no time",
+        "no time of this universe",
         "another version",
         "an empty signature",
         "nonsense",
@@ -110,3 +112,15 @@ def test_what_is_too_long_is_refused(receiver: Receiver) -> None:
     except urllib.error.URLError as error:  # it closed before it was sent all
         assert isinstance(error.reason, ConnectionError)  # noqa: PT017
     assert receiver.read() == []
+
+
+@pytest.mark.parametrize("secrets", ["", "whsec_", f"{SECRET} whsec_", "whsec_c2hvcnQ="])
+@pytest.mark.parametrize("make", [python_receiver, node_receiver], ids=["python", "node"])
+def test_it_does_not_start_with_a_secret_that_anybody_knows(
+    make: Callable[[Path], Receiver], secrets: str, tmp_path: Path
+) -> None:
+    """An empty one stands there when a variable was not set."""
+    receiver = make(tmp_path)
+    receiver.secrets = secrets
+    with pytest.raises(RuntimeError, match="WEBHOOK_SECRETS must hold"):
+        receiver.start()

@@ -38,8 +38,8 @@ from cdrhub.redial.policy import HARD_STOP_PERIOD, HARD_STOP_REQUESTS, Mode, Pol
 from cdrhub.redial.reports import Reported
 from cdrhub.redial.settings import Settings
 from cdrhub.store import Store
-from cdrhub.store.redial_tables import attempts, cases
-from cdrhub.store.tables import outbox
+from cdrhub.store.redial_tables import attempts, cases, redial_decisions
+from cdrhub.store.tables import calls, outbox
 from support import ledger
 
 T = TypeVar("T")
@@ -73,12 +73,24 @@ ANSWERS: tuple[Answer, ...] = (
     *(Refused(refusal=refusal, detail="no") for refusal in Refusal),
 )
 GOING = (CaseState.OPEN, CaseState.DIALLING, CaseState.WAITING)
+ASKED = (AttemptState.REQUESTED, AttemptState.ACCEPTED, AttemptState.SUPERSEDED)
 STEPS = ("decide", "due", "claim", "send", "answer")
 steps = st.sampled_from(("decide", "send", "send", "answer", "answer"))
 SELDOM = st.sampled_from((False, False, False, True))
 END_ROUNDS = 60  #: of looking, until nothing may be live any more
 
 pick = st.integers(min_value=0, max_value=1_000)
+
+
+def rang(attempt: Attempt) -> bool:
+    """Whether the number's telephone rang, or may have."""
+    match attempt.state:
+        case AttemptState.ENDED:
+            return attempt.outcome is not Disposition.NOT_DIALLED
+        case AttemptState.REFUSED:
+            return attempt.refusal is Refusal.NUMBER
+        case _:
+            return attempt.state in (AttemptState.UNKNOWN, AttemptState.SUPERSEDED)
 
 
 @dataclass
@@ -295,6 +307,24 @@ class World(RuleBasedStateMachine):
         for one in self.run(dialling.overdue()):
             self.run(dialling.standing(one.attempt_id, standing))
 
+    @rule(code=st.sampled_from(sorted(CASES)), which=st.booleans())
+    def stopped_and_dialled_again(self, code: str, which: bool) -> None:
+        """A person changes their mind while a telephone rings."""
+        self.dial(code)
+        self.turn(which, "send", ANSWERS[0], dies=False)
+        self.order(self.orders.stop(tenant="", code=code))
+        self.dial(code)
+        self.turn(which, "send", ANSWERS[0], dies=False)
+
+    @rule(code=st.sampled_from(sorted(CASES)), which=st.booleans())
+    def given_up_and_resumed(self, code: str, which: bool) -> None:
+        """Nobody hears of a call until its deadline, and a person lets the case go on."""
+        self.turn(which, "send", ANSWERS[0], dies=False)
+        self.now += self.settings.attempt_timeout
+        self.deadlines(which, Standing())
+        self.order(self.orders.resume(tenant="", code=code))
+        self.turn(which, "send", ANSWERS[0], dies=False)
+
     # -- the world -----------------------------------------------------------------------------------------------------
 
     @rule(seconds=st.sampled_from((1, 10, 10, 61, 61, 130, 700, 90_000)))
@@ -397,18 +427,30 @@ class World(RuleBasedStateMachine):
         assert not (self.paused and order.agent == "101")
         held = self.now - self.settings.shared_hold
         assert not [code for code, at in self.holders.get(order.number, ()) if code != order.case_code and at > held]
+        # Whose telephone may ring already, for whatever case, is not rung.
+        person = set(CASES[order.case_code][1])
+        everywhere = [attempt for of_case in before.values() for _, attempt in of_case]
+        assert not [attempt for attempt in everywhere if attempt.key in person and self.may_ring(attempt)]
         known = [attempt for _, attempt in before[order.case_code]]
         (mine,) = [attempt for attempt in known if attempt.id == order.attempt_id]
         # Who was reached is left alone, until somebody orders a new round.
         assert not [one for one in known if one.round == mine.round and one.outcome is Disposition.ANSWERED]
+        assert not [one for one in known if (one.round, one.key) == (mine.round, mine.key) and rang(one)]
         policy = self.settings.policy
         recent = [at for at in self.moments.get(order.number, ()) if at > self.now - HARD_STOP_PERIOD]
         assert len(recent) < HARD_STOP_REQUESTS
-        tried = [attempt for attempt in known if attempt.tried]
+        tried = [attempt for attempt in known if rang(attempt)]
         if policy.number_cap is not None:
             assert sum(attempt.key == order.number for attempt in tried) < policy.number_cap
         if policy.case_cap is not None:
             assert len(tried) < policy.case_cap
+
+    def may_ring(self, attempt: Attempt) -> bool:
+        """Whether a request has left whose call nobody saw end, within its time."""
+        patience = self.settings.first_sign if self.live else self.settings.attempt_timeout
+        if attempt.state not in ASKED or attempt.call_id is not None or attempt.requested_at is None:
+            return False
+        return self.now < attempt.requested_at + patience
 
     def attempts(self) -> dict[str, list[tuple[str, Attempt]]]:
         """Case code → (placed by, attempt), oldest first."""
@@ -434,7 +476,7 @@ class World(RuleBasedStateMachine):
             assert len(live) <= 1, (code, live)
             agents.update(attempt.agent for attempt in live)
             tried = Counter(
-                (attempt.round, attempt.key) for placed_by, attempt in known if placed_by == "hub" and attempt.tried
+                (attempt.round, attempt.key) for placed_by, attempt in known if placed_by == "hub" and rang(attempt)
             )
             assert max(tried.values(), default=1) == 1, (code, tried)
         assert max(agents.values(), default=1) == 1, agents
@@ -462,6 +504,29 @@ class World(RuleBasedStateMachine):
                 assert case.state_reason
             else:
                 assert case.state in CLOSED or case.round == 0, (case.code, case.state, case.round)
+
+    @invariant()
+    def who_is_contacted_was_reached(self) -> None:
+        if hasattr(self, "store"):
+            self.run(self.assert_contacted_cases_were_reached())
+
+    async def assert_contacted_cases_were_reached(self) -> None:
+        """By the call that made the case contacted, unless a person said so, or its end is still to be decided."""
+        columns = redial_decisions.c
+        of_decisions = select(columns.case_id, columns.call_id, columns.attempt_id, columns.cause, columns.result)
+        async with self.store.database.connect() as connection:
+            of_cases = await connection.execute(select(cases.c.id).where(cases.c.state == CaseState.CONTACTED))
+            contacted = set(of_cases.scalars())
+            rows = (await connection.execute(of_decisions.order_by(columns.id))).all()
+            of_calls = await connection.execute(select(calls.c.id, calls.c.disposition))
+            ends = {row.id: row.disposition for row in of_calls}
+            settled = await connection.execute(select(outbox.c.call_id).where(outbox.c.type == "call.settled"))
+            undecided = set(settled.scalars())
+        reported = {row.attempt_id for row in rows if row.cause == "result"}
+        last = {row.case_id: row for row in rows if row.result == "contacted"}
+        for row in last.values():
+            if row.case_id in contacted and row.call_id not in undecided and row.attempt_id not in reported:
+                assert ends[row.call_id] == Disposition.ANSWERED, row
 
     def until_nothing_goes_on(self) -> None:
         """The last hub looks until nothing is left to do; both died before."""

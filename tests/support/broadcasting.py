@@ -54,11 +54,13 @@ class Bench:
         )
 
     @asynccontextmanager
-    async def hub(self, *endpoints: Endpoint, holder: str = "one", pace: Pace = PACE) -> AsyncIterator[Broadcast]:
+    async def hub(
+        self, *endpoints: Endpoint, holder: str = "one", pace: Pace = PACE, metrics: Metrics | None = None
+    ) -> AsyncIterator[Broadcast]:
         """A hub that broadcasts; it is stopped in the end."""
         broadcast = Broadcast(
             database=self.store.database,
-            metrics=Metrics(),
+            metrics=metrics or Metrics(),
             holder=holder,
             endpoints=endpoints,
             pace=pace,

@@ -82,6 +82,13 @@ async def endpoint(connection: AsyncConnection, name: str) -> EndpointRow:
     raise NotFound(f"no daemon has delivered to a webhook {name!r} yet")
 
 
+async def locked_endpoint(connection: AsyncConnection, name: str) -> EndpointRow:
+    """The same, and nobody else changes it until the transaction ends. Raises NotFound."""
+    known = select(webhook_endpoints.c.name).where(webhook_endpoints.c.name == name)
+    await connection.execute(known.with_for_update())
+    return await endpoint(connection, name)
+
+
 async def endpoints(connection: AsyncConnection) -> list[EndpointRow]:
     """The rows of all endpoints that there ever were, by name."""
     rows = await connection.execute(select(webhook_endpoints).order_by(webhook_endpoints.c.name))
@@ -207,10 +214,7 @@ async def try_now(database: Database, name: str, *, now: datetime) -> EndpointRo
     """
 
     async def work(tx: Transaction) -> EndpointRow:
-        await tx.connection.execute(
-            select(webhook_endpoints.c.name).where(webhook_endpoints.c.name == name).with_for_update()
-        )
-        before = await endpoint(tx.connection, name)
+        before = await locked_endpoint(tx.connection, name)
         if before.health.state is not EndpointState.HEALTHY:
             said = Health(last_status=before.health.last_status, last_error=before.health.last_error)
             await save_endpoint(tx.connection, name, health=said, now=now)

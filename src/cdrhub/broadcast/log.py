@@ -82,10 +82,14 @@ class EventLog:
             found = await self._from_database(self.newest, limit=AT_ONCE)
 
     def _came(self, events: Sequence[Event]) -> None:
-        if events:
+        if not events:
+            return
+        if events[-1].position - self.newest == len(events):
             self._recent.extend(events)
-            self.newest = events[-1].position
-            self._ring()
+        else:
+            self._recent.clear()  # what was between was purged meanwhile, and `after` counts on there being no gap
+        self.newest = events[-1].position
+        self._ring()
 
     def _ring(self) -> None:
         for bell in self.readers:

@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 
 from aiohttp import (
     ClientConnectionError,
+    ClientConnectorError,
     ClientError,
     ClientResponse,
     ClientResponseError,
@@ -27,7 +28,7 @@ from aiohttp import (
 
 from cdrhub import __version__
 from cdrhub.broadcast.health import Answer
-from cdrhub.private_addresses import PublicResolver, leads_inside
+from cdrhub.private_addresses import PrivateAddress, PublicResolver, leads_inside
 from cdrhub.webhook_secrets import signer
 
 REQUEST_SECONDS = 20.0  #: until the answer is there (Standard Webhooks: 15 to 30 s)
@@ -35,6 +36,7 @@ CONNECT_SECONDS = 10.0
 FINISH_SECONDS = 1.0  #: for the rest of an answer whose status is there
 MAX_ANSWER_BYTES = 16_384  #: a longer answer costs its connection
 MAX_ERROR = 300  #: characters kept of why a request failed
+PERMITS = "`allow_private = true` permits it"
 MEDIA_TYPE = "application/cloudevents+json; charset=utf-8"
 
 
@@ -64,7 +66,7 @@ class Poster:
     async def post(self, body: bytes, *, event_id: str) -> Answer:
         """Send `body`; what came back. Raises nothing that a network or a receiver can bring about."""
         if self._inside:
-            return Answer(status=None, error="the address is private; `allow_private = true` permits it")
+            return Answer(status=None, error=f"the address is private; {PERMITS}")
         now = datetime.now(UTC)
         text = body.decode()
         headers = {
@@ -105,6 +107,8 @@ async def _finish(response: ClientResponse) -> None:
 
 def _spoken(error: Exception) -> str:
     """What happened, without the URL: its path or its query may hold a secret."""
+    if isinstance(error, ClientConnectorError) and isinstance(error.os_error, PrivateAddress):
+        return f"{error.os_error}; {PERMITS}"
     if isinstance(error, OSError | ClientConnectionError):
         return _one_line(str(error)) or type(error).__name__
     return "its answer is no HTTP" if isinstance(error, ClientResponseError) else type(error).__name__

@@ -118,7 +118,11 @@ class Broadcast:
             async with asyncio.timeout(HAND_OVER_SECONDS):
                 await self._sequencer.stop()
         except (StoreUnavailable, TimeoutError) as error:
-            log.info("another hub numbers events after a while", action="lease_not_released", error=str(error) or "no answer")
+            log.info(
+                "another hub numbers events after a while",
+                action="lease_not_released",
+                error=str(error) or "no answer in time",
+            )
 
     def take_over(self, endpoints: Sequence[Endpoint]) -> None:
         """Deliver to these from now on. Workers whose endpoint is the same go on."""

@@ -248,14 +248,19 @@ class Worker:
             if self.health.state is not EndpointState.HEALTHY:
                 row = await rows.endpoint(connection, self.endpoint.name)
                 if row.health.state is EndpointState.HEALTHY:
-                    self.health, self._saved = row.health, (self._saved[0], row.health)
-                    log.info("tried at once, as asked for", action="webhook_asked", endpoint=self.endpoint.name)
+                    self._saved = (self._saved[0], row.health)
+                    self._try_at_once(row.health)
             if not self._may_ask_again():
                 return
             limit = 1 if self.health.state is EndpointState.FAILING else self._pace.at_once
             asked = await rows.listed(connection, self.endpoint.name, state=DeliveryState.RETRY, limit=limit)
         if asked:
             await self._send_asked(asked, poster)
+
+    def _try_at_once(self, health: Health) -> None:
+        """Somebody wrote that it is healthy."""
+        self.health = health
+        log.info("tried at once, as asked for", action="webhook_asked", endpoint=self.endpoint.name)
 
     def _may_ask_again(self) -> bool:
         """One batch after the other, so that they stay in order; a failing endpoint's probe is its oldest event."""
@@ -423,18 +428,24 @@ class Worker:
             await self._write(self._lease, cursor=self.cursor)
 
     async def _write(self, lease: leases.Lease, *, cursor: int) -> None:
-        health, now = self.health, self._clock()
-        outcomes, no_more = list(self._outcomes), list(self._no_more)
+        now, outcomes, no_more = self._clock(), list(self._outcomes), list(self._no_more)
 
-        async def work(tx: Transaction) -> None:
+        async def work(tx: Transaction) -> Health:
             await leases.guard(tx.connection, lease)
+            health = self.health
+            if self._saved[1].state is not EndpointState.HEALTHY:  # an order that was not seen yet is not written over
+                row = await rows.locked_endpoint(tx.connection, self.endpoint.name)
+                health = row.health if row.health.state is EndpointState.HEALTHY else health
             await rows.save_endpoint(tx.connection, self.endpoint.name, health=health, cursor=cursor, now=now)
             if outcomes:
                 await rows.save_deliveries(tx.connection, outcomes, now=now)
             if no_more:
                 await rows.forget_deliveries(tx.connection, self.endpoint.name, no_more)
+            return health
 
-        await self._database.write(work)
+        health = await self._database.write(work)
+        if health is not self.health:
+            self._try_at_once(health)
         del self._outcomes[: len(outcomes)], self._no_more[: len(no_more)]
         self._saved, self._touched = (cursor, health), now
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.models import CommandInfo, TyperInfo
 
 from cdrhub import __version__
 from cdrhub.cli import (
@@ -23,10 +26,30 @@ from cdrhub.cli import (
     suspense,
 )
 
+PANELS = {
+    "The daemon": ("run", "check", "config", "db"),
+    "Calls": ("calls", "agents", "coverage", "suspense", "replay", "import"),
+    "Redial: one number after the other": ("cases", "redial", "do-not-call"),
+    "Broadcast: who is told": ("deliveries",),
+    "Without a phone system": ("demo", "simulate"),
+}
+"""The commands by what they are for, in the order of `cdrhub --help`."""
+
+
+class _ByPurpose(TyperGroup):
+    """The group of all commands, in the order of PANELS."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # click's Context is not public
+        order = [name for names in PANELS.values() for name in names]
+        return sorted(super().list_commands(ctx), key=order.index)
+
+
 app = typer.Typer(
     name="cdrhub",
-    help="Call detail records from every phone system of a contact centre in one calls table.",
-    epilog="Examples: cdrhub check · cdrhub run · cdrhub calls --since today · cdrhub suspense list",
+    cls=_ByPurpose,
+    help="Calls of every phone system in one table; redialling; events for other programs.",
+    epilog="Examples: cdrhub demo · cdrhub check --online · cdrhub run · cdrhub calls --since today · "
+    "cdrhub cases explain C-1",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -47,7 +70,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Call detail records from every phone system of a contact centre in one calls table."""
+    """Calls of every phone system in one table; redialling; events for other programs."""
 
 
 service.register(app)
@@ -63,3 +86,38 @@ coverage.register(app)
 deliveries.register(app)
 simulate.register(app)
 demo.register(app)
+
+
+def _laid_out(group: typer.Typer) -> None:
+    """Let the help of all commands of `group` flow: paragraphs are wrapped by the terminal, each example has a line.
+
+    Typer's rich help keeps the line breaks of a docstring, and runs an epilog together.
+    """
+    infos: list[CommandInfo | TyperInfo] = [group.info, *group.registered_commands, *group.registered_groups]
+    if group.registered_callback is not None:
+        infos.append(group.registered_callback)
+    for info in infos:
+        if isinstance(info.epilog, str):
+            info.epilog = _one_a_line(info.epilog)
+        if inspect.isfunction(info.callback) and (text := inspect.getdoc(info.callback)):
+            info.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    for below in group.registered_groups:
+        if below.typer_instance is not None:
+            _laid_out(below.typer_instance)
+
+
+def _one_a_line(epilog: str) -> str:
+    """`Examples: a · b` with each example on a line of its own."""
+    return epilog.replace(": ", ":\n  ", 1).replace(" · ", "\n  ")
+
+
+def _put_into_panels() -> None:
+    panels = {name: panel for panel, names in PANELS.items() for name in names}
+    for command in app.registered_commands:
+        command.rich_help_panel = panels[str(command.name or getattr(command.callback, "__name__", ""))]
+    for group in app.registered_groups:
+        group.rich_help_panel = panels[str(group.name)]
+
+
+_laid_out(app)
+_put_into_panels()

@@ -46,6 +46,11 @@ BRIEF = (
     "talk_seconds",
     "id",
 )
+HEADINGS = {"sort_at": "time", "caller_number": "caller", "callee_number": "callee", "agent_id": "agent"}
+YIELDS = ("wait_seconds", "direction", "source", "queue", "agent_id")  #: where a terminal is narrow
+LEG_YIELDS = ("cause", "queue", "agent_name", "number", "ring_seconds", "seq")
+LEG_HEADINGS = {"offered_at": "offered", "answered_at": "answered", "left_at": "left"}
+INSIDE = frozenset({"announced"})  #: what the hub keeps for itself
 LEG_COLUMNS = (
     "seq",
     "role",
@@ -62,7 +67,7 @@ LEG_COLUMNS = (
     "cause",
 )
 RECORD_COLUMNS = ("id", "source", "received_at", "state", "content_type", "body")
-MAX_SHOWN_BODY = 2_000  #: characters of a record's body in a table
+MAX_SHOWN_BODY = 400  #: characters of a record's body in a table: a line of 3CX whole, an event of FreeSWITCH begun
 
 _calls = typer.Typer(
     invoke_without_command=True,
@@ -133,6 +138,8 @@ def list_calls(
             Listing(
                 columns=calls.columns.keys(),
                 brief=BRIEF,
+                headings=HEADINGS,
+                yields=YIELDS,
                 rows=database.each(each(database.store, wanted, limit=limit)),
                 empty="no calls found",
             ),
@@ -186,18 +193,29 @@ def _show_in_full(
     call: Mapping[str, Any], legs: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str, Any]], local: ZoneInfo
 ) -> None:
     known = [
-        {"column": name, "value": spoken_value(value, zone=local)} for name, value in call.items() if value is not None
+        {"column": name, "value": spoken_value(value, zone=local)}
+        for name, value in call.items()
+        if name not in INSIDE and value not in (None, "", [])
     ]
     show(Listing(columns=("column", "value"), rows=known, title="Call"), form=Format.TABLE, zone=local)
-    show(Listing(columns=LEG_COLUMNS, rows=legs, title="Legs", empty="no legs"), form=Format.TABLE, zone=local)
+    show(
+        Listing(
+            columns=LEG_COLUMNS, rows=legs, headings=LEG_HEADINGS, yields=LEG_YIELDS, title="Legs", empty="no legs"
+        ),
+        form=Format.TABLE,
+        zone=local,
+    )
     bodies = [{**record, "body": _shown_body(record.get("body"))} for record in records]
     show(
         Listing(columns=RECORD_COLUMNS, rows=bodies, title="Records", empty="no records"), form=Format.TABLE, zone=local
     )
+    if any(row["body"].endswith("…") for row in bodies):
+        say("bodies of records are cut; whole with --format json")
 
 
 def _shown_body(body: bytes | None) -> str:
+    """A body on one line: the lines of an event are joined by dots."""
     if body is None:
         return "(emptied by retention)"
-    text = body[: MAX_SHOWN_BODY * 4].decode("utf-8", "backslashreplace")
+    text = " · ".join(body[: MAX_SHOWN_BODY * 4].decode("utf-8", "backslashreplace").strip().split("\n"))
     return plain(text if len(text) <= MAX_SHOWN_BODY else f"{text[:MAX_SHOWN_BODY]}…")

@@ -134,7 +134,9 @@ def show_delivery(
 
 
 @_deliveries.command(
-    "retry", epilog="Examples: cdrhub deliveries retry crm · cdrhub deliveries retry crm 4711 · … retry crm --refused"
+    "retry",
+    epilog="Examples: cdrhub deliveries retry crm · cdrhub deliveries retry crm 4711 · "
+    "cdrhub deliveries retry crm --refused",
 )
 def retry(
     webhook: Name,

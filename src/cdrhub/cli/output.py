@@ -11,8 +11,8 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from cdrhub.store.suspense import RecordRow
 
 WIDTH_OF_FILES = 250  #: columns of a table that goes to a file or a pipe
+GAP = 2  #: columns between two of a table's
+NARROWEST = 12  #: columns that a text is left, where others are kept whole on one line
+WHOLE_UP_TO = 24  #: characters of a word that is kept on one line: numbers, times, names
+SHORT_IDS = (13, 18)  #: characters of a UUIDv7 that a terminal is shown, when they tell its rows apart
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _STEERS = re.compile(r"[\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -38,11 +43,17 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listing:
-    """Rows to show. `columns` are keys of the rows; a table shows `brief` of them only, when given."""
+    """Rows to show. `columns` are keys of the rows; a table shows `brief` of them only, when given, under `headings`.
+
+    Of `yields` a table leaves out what a terminal has no room for, and says so: first what is the same in all rows,
+    then in this order.
+    """
 
     columns: Sequence[str]
     rows: Iterable[Mapping[str, Any]]
     brief: Sequence[str] = ()
+    headings: Mapping[str, str] = field(default_factory=dict)
+    yields: Sequence[str] = ()
     title: str = ""
     empty: str = "nothing found"  #: what a table says when there are no rows
 
@@ -102,27 +113,118 @@ def _simple(value: Any, zone: ZoneInfo) -> Any:
     return spoken_value(value, zone=zone)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Column:
+    """One column of a table: its heading and its cells, as they are shown."""
+
+    name: str
+    heading: str
+    cells: Sequence[str]
+
+    @property
+    def width(self) -> int:
+        return max(map(_width, (self.heading, *self.cells)))
+
+    @property
+    def numeric(self) -> bool:
+        return self.name.endswith("_seconds") or self.name in {"records", "calls", "count"}
+
+    @property
+    def whole(self) -> bool:
+        """Whether its cells are single words or times, that are hard to read in two pieces."""
+        return self.name.endswith("_at") or all(len(cell) <= WHOLE_UP_TO and " " not in cell for cell in self.cells)
+
+    @property
+    def constant(self) -> bool:
+        return len(set(self.cells)) == 1
+
+
 def _table(listing: Listing, *, zone: ZoneInfo, stream: TextIO) -> int:
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - only a table needs rich
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    columns = listing.brief or listing.columns
-    table = Table(box=SIMPLE_HEAD, title=listing.title or None, title_justify="left", pad_edge=False)
-    for name in columns:
-        numeric = name.endswith("_seconds") or name in {"records", "calls", "count"}
-        table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
-    count = 0
-    for row in listing.rows:
-        table.add_row(*(Text(plain(spoken_value(row.get(name), zone=zone, brief=True))) for name in columns))
-        count += 1
-    console = Console(file=stream, highlight=False, width=None if stream.isatty() else WIDTH_OF_FILES)
-    if count:
-        console.print(table)
-    else:
+    terminal = stream.isatty()
+    console = Console(file=stream, highlight=False, width=None if terminal else WIDTH_OF_FILES)
+    rows = list(listing.rows)
+    if not rows:
         console.print(Text(listing.empty))
-    return count
+        return 0
+    columns = _columns(listing, rows, zone=zone, terminal=terminal)
+    shown = _fitting(columns, listing.yields, room=console.width)
+    table = Table(
+        box=SIMPLE_HEAD, title=listing.title or None, title_justify="left", pad_edge=False, padding=(0, GAP - 1, 0, 0)
+    )
+    whole = sum(column.width if column.whole else NARROWEST for column in shown) + GAP * len(shown) <= console.width
+    for column in shown:
+        table.add_column(
+            Text(column.heading),
+            justify="right" if column.numeric else "left",
+            overflow="fold",
+            no_wrap=whole and column.whole,
+        )
+    for cells in zip(*(column.cells for column in shown), strict=True):
+        table.add_row(*map(Text, cells))
+    console.print(table)
+    if left_out := [column.heading for column in columns if column not in shown]:
+        console.print(Text(f"no room for: {', '.join(left_out)} (a wider terminal or --format csv shows all)"))
+    return len(rows)
+
+
+def _columns(listing: Listing, rows: Sequence[Mapping[str, Any]], *, zone: ZoneInfo, terminal: bool) -> list[_Column]:
+    """The columns of a table. A terminal gets times without the year, where all are of this one, and short ids."""
+    names = listing.brief or listing.columns
+    years = {
+        value.astimezone(zone).year for row in rows for name in names if isinstance(value := row.get(name), datetime)
+    }
+    this_year = terminal and years == {datetime.now(UTC).astimezone(zone).year}
+    columns = []
+    for name in names:
+        cells = [plain(_said(row.get(name), zone=zone, this_year=this_year)) for row in rows]
+        if terminal and name == "id":
+            cells = _short(cells)
+        heading = listing.headings.get(name) or re.sub("_seconds$", " s", name).replace("_", " ")
+        columns.append(_Column(name=name, heading=heading, cells=cells))
+    return columns
+
+
+def _said(value: Any, *, zone: ZoneInfo, this_year: bool) -> str:
+    if this_year and isinstance(value, datetime):
+        return value.astimezone(zone).strftime("%m-%d %H:%M:%S")
+    return spoken_value(value, zone=zone, brief=True)
+
+
+def _short(ids: list[str]) -> list[str]:
+    """The beginnings of UUIDs that tell them apart; anything else as it is."""
+    if not all(_UUID.fullmatch(each) for each in ids):
+        return ids
+    for length in SHORT_IDS:
+        cut = [each[:length] for each in ids]
+        if len(set(cut)) == len(set(ids)):
+            return cut
+    return ids
+
+
+def _fitting(columns: Sequence[_Column], yields: Sequence[str], *, room: int) -> list[_Column]:
+    """Those of `columns` that are shown in `room`: without as many of `yields` as it takes."""
+    shown = list(columns)
+    order = {name: place for place, name in enumerate(yields)}
+    going = sorted(
+        (column for column in columns if column.name in order),
+        key=lambda column: (not column.constant, order[column.name]),
+    )
+    for column in going:
+        if sum(each.width for each in shown) + GAP * len(shown) <= room:
+            break
+        shown.remove(column)
+    return shown
+
+
+def _width(text: str) -> int:
+    from rich.cells import cell_len  # noqa: PLC0415 - only a table needs rich
+
+    return cell_len(text)
 
 
 def _csv(listing: Listing, *, zone: ZoneInfo, stream: TextIO) -> int:

@@ -347,6 +347,7 @@ def _played(simulation: Simulation, seconds: float | None, work: Callable[[], Aw
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
+
         def over() -> None:
             late, simulation.planning_seconds = simulation.planning_seconds, 0.0
             if late:

@@ -120,7 +120,8 @@ class Dialling:
             if case is None or attempt is None or attempt.state is not AttemptState.DECIDED:
                 continue
             row = (await connection.execute(select(attempts).where(attempts.c.id == attempt_id))).one()
-            number = next((number for number in case.numbers if number.key == attempt.key), None)
+            # One that the agent dialled by hand meanwhile, or of which a record tells that it rang, is tried.
+            number = next((number for number in case.untried() if number.key == attempt.key), None)
             found = objection(case, number, self._settings.policy, known.around(case)) if number is not None else None
             stale = self._too_late(row.decided_at)
             if number is None or found is not None or stale or row.dialler not in room:

@@ -225,7 +225,6 @@ class Engine:
     ) -> None:
         """Let the decision wait; the attempt stays live, and its deadline is not before."""
         work.held[call.id] = until
-        work.attempts[attempt.id] = (work.attempts[attempt.id][0], replace(attempt, call_id=call.id))
         await connection.execute(
             update(attempts).where(attempts.c.id == attempt.id).values(call_id=call.id, deadline_at=until + AFTER_HOLD)
         )

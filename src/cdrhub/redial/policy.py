@@ -219,6 +219,14 @@ def number_in_call(case: Case, _number: Number, _policy: Policy, around: Surroun
     return Objection(rule="number_in_call", until=around.now + NUMBER_IN_CALL_LOOK, detail="they are in a call now")
 
 
+def shared_number(_case: Case, number: Number, _policy: Policy, around: Surroundings) -> Objection | None:
+    """A number that was just dialled for another case is held."""
+    until = around.held.get(number.key)
+    if until is None or until <= around.now:
+        return None
+    return Objection(rule="shared_number", until=until, detail="dialled for another case")
+
+
 def number_requested(case: Case, _number: Number, _policy: Policy, around: Surroundings) -> Objection | None:
     """A person of whom any number was requested is left alone until that call was seen to end, or its deadline passed:
     it may ring unseen, also when its attempt was superseded or its case stopped meanwhile."""
@@ -227,14 +235,6 @@ def number_requested(case: Case, _number: Number, _policy: Policy, around: Surro
         return None
     until = around.now + NUMBER_IN_CALL_LOOK
     return Objection(rule="number_requested", until=until, detail="nobody saw the end of a call that was requested")
-
-
-def shared_number(_case: Case, number: Number, _policy: Policy, around: Surroundings) -> Objection | None:
-    """A number that was just dialled for another case is held."""
-    until = around.held.get(number.key)
-    if until is None or until <= around.now:
-        return None
-    return Objection(rule="shared_number", until=until, detail="dialled for another case")
 
 
 def agent_busy(_case: Case, _number: Number, _policy: Policy, around: Surroundings) -> Objection | None:
@@ -268,8 +268,8 @@ RULES: Sequence[Rule] = (
     cool_down,
     calling_window,
     number_in_call,
-    number_requested,
     shared_number,
+    number_requested,
     agent_busy,
     source_unhealthy,
     redial_paused,

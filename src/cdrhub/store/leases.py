@@ -100,7 +100,7 @@ async def guard(connection: AsyncConnection, lease: Lease) -> None:
     query = select(leases.c.fence, leases.c.holder).where(leases.c.name == lease.name).with_for_update()
     row = (await connection.execute(query)).one_or_none()
     if row is None or (row.fence, row.holder) != (lease.fence, lease.holder):
-        raise LeaseLost
+        raise LeaseLost(f"another hub holds the lease {lease.name!r} by now")
 
 
 async def taken(database: Database, name: str, *, holder: str, life: float) -> Lease | None:

@@ -64,9 +64,10 @@ async def _connect(**how: Any) -> asyncmy.Connection:
 def engine(url: URL, *, writer: bool, connections: int, seconds: float) -> AsyncEngine:
     """An engine for `mariadb://…`; TLS by `ssl_ca`, `ssl_cert`, `ssl_key`, `ssl_check_hostname` in the query. A reader
     that gets no answer for `seconds` ends its connection; a writer's transaction is bounded as a whole."""
-    # The server ends a transaction that says nothing for so long: a hub that is suspended in the middle of one holds its
-    # locks, that of a lease among them.
-    waiting = {"init_command": f"SET idle_transaction_timeout = {IDLE_SECONDS:d}"} if writer else {"read_timeout": seconds}
+    # The server ends a transaction that says nothing for so long: a hub that is suspended in the middle of one holds
+    # its locks, that of a lease among them.
+    idle = f"SET idle_transaction_timeout = {IDLE_SECONDS:d}"
+    waiting = {"init_command": idle} if writer else {"read_timeout": seconds}
     return create_async_engine(
         url.set(drivername="mariadb+asyncmy").update_query_dict({"charset": "utf8mb4"}),
         isolation_level="READ COMMITTED",

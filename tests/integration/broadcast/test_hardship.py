@@ -4,8 +4,10 @@ come and go."""
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
 from cdrhub.broadcast.deliveries import DeliveryState
 from cdrhub.broadcast.sequencer import LEASE
@@ -13,6 +15,7 @@ from cdrhub.broadcast.service import Broadcast
 from cdrhub.errors import StoreUnavailable
 from cdrhub.metrics import Metrics
 from cdrhub.store import Store, leases
+from cdrhub.store.event_tables import leases as lease_rows
 from cdrhub.store.trouble import IDLE_SECONDS
 from support.broadcast import receiving
 from support.broadcasting import PACE, Bench, crm, until
@@ -87,9 +90,34 @@ async def test_a_hub_that_is_suspended_in_a_transaction_holds_up_no_other_for_lo
     suspended = await leases.taken(database, LEASE, holder="suspended", life=0.1)
     assert suspended is not None
     await bench.tell((1, 1))
-    with pytest.raises(StoreUnavailable):
+
+    async def sleep_in_the_middle() -> None:
         async with database.connect(writing=True) as connection:
             await leases.guard(connection, suspended)
             async with asyncio.timeout(2 * IDLE_SECONDS):
                 assert await bench.sequencer("other").step() == 1
             await leases.guard(connection, suspended)
+
+    with pytest.raises(StoreUnavailable):
+        await sleep_in_the_middle()
+
+
+async def test_a_hub_that_lost_its_lease_and_does_not_know_moves_no_cursor(bench: Bench) -> None:
+    """It may send once more what the other one sends; the other one's place in the log stays as it is."""
+    await bench.known()
+    async with receiving() as receiver, bench.hub(crm(receiver), pace=replace(PACE, lease_seconds=60.0)):
+        await bench.tell((1, 1))
+        await until(lambda: has_come_to(bench, 1))
+        async with bench.store.database.connect(writing=True) as connection:
+            its = lease_rows.c.name == "webhook/crm"
+            await connection.execute(update(lease_rows).where(its).values(holder="other", fence=lease_rows.c.fence + 1))
+        await bench.tell((1, 2))
+        await until(lambda: len(receiver.taken) >= 2)
+        await asyncio.sleep(5 * PACE.save_seconds)
+        assert await has_come_to(bench, 1)
+    assert await has_come_to(bench, 1)
+
+
+async def has_come_to(bench: Bench, position: int) -> bool:
+    """Whether the webhook's cursor stands there."""
+    return (await bench.endpoint()).cursor == position

@@ -169,3 +169,39 @@ async def test_a_clock_that_is_set_back_keeps_a_dead_holder_no_longer_than_its_l
     assert dead is not None
     assert other is not None
     assert other.fence > dead.fence
+
+
+async def lease_ends(bench: Bench) -> None:
+    """Its holder does not know that its time is over."""
+    async with bench.store.database.connect(writing=True) as connection:
+        now = await leases.database_now(connection)
+        await connection.execute(update(lease_rows).values(until=now - timedelta(seconds=1)))
+
+
+async def test_a_hub_whose_own_clock_stood_still_numbers_nothing(bench: Bench) -> None:
+    """A machine that was suspended thinks that its lease has just begun; the fence knows better."""
+    one, other = bench.sequencer("one", lease_seconds=60), bench.sequencer("other", lease_seconds=60)
+    await bench.tell((1, 1))
+    assert await one.step() == 1
+    await lease_ends(bench)
+    await bench.tell((1, 2))
+    assert await other.step() == 1
+    await bench.tell((1, 3))
+    assert await one.step() == 0
+    assert await other.step() == 1
+    assert await bench.log() == [(1, 1), (2, 2), (3, 3)]
+
+
+async def test_a_hub_that_gets_its_lease_back_goes_on_where_the_other_one_was(bench: Bench) -> None:
+    life = 0.6
+    one, other = bench.sequencer("one", lease_seconds=life), bench.sequencer("other", lease_seconds=life)
+    await bench.tell((1, 1))
+    assert await one.step() == 1
+    await lease_ends(bench)
+    await bench.tell((1, 2))
+    assert await other.step() == 1
+    await lease_ends(bench)
+    await asyncio.sleep(life / 6)
+    await bench.tell((1, 3))
+    assert await one.step() == 1
+    assert await bench.log() == [(1, 1), (2, 2), (3, 3)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -16,6 +17,7 @@ from cdrhub.broadcast.events import Selection
 from cdrhub.broadcast.health import SCHEDULE, EndpointState
 from cdrhub.broadcast.service import Broadcast
 from cdrhub.broadcast.webhooks import REFUSALS_IN_A_ROW
+from cdrhub.metrics import Metrics
 from support.broadcast import NOON, OTHER_SECRET, SECRET, Received, Receiver, receiving
 from support.broadcasting import PACE, Bench, crm, until
 
@@ -221,6 +223,35 @@ async def test_one_that_refuses_everything_fails(bench: Bench) -> None:
         assert {one.id for one in receiver.taken} == {one.id for one in receiver.asked}
 
 
+async def test_single_refusals_between_others_never_make_it_fail(bench: Bench) -> None:
+    await bench.known()
+    events = 3 * REFUSALS_IN_A_ROW
+    async with (
+        receiving(answer=lambda one: 422 if one.number % 2 else 204) as receiver,
+        bench.hub(crm(receiver)) as hub,
+    ):
+        await bench.tell(*((1, number) for number in range(events)))
+        await until(lambda: len(receiver.asked) >= events)
+        assert hub.problems == []
+        assert len(receiver.asked) == events
+
+
+async def test_an_order_to_try_at_once_is_not_written_over_by_a_probe_that_fails(bench: Bench) -> None:
+    """The hub looks for orders now and then; what it writes meanwhile leaves them standing."""
+    await bench.known()
+    seldom = replace(PACE, control_seconds=1000.0)
+    async with receiving(answer=lambda _received: 500) as receiver, bench.hub(crm(receiver), pace=seldom) as hub:
+        await bench.tell((1, 1))
+        hub.wake()
+        await until(lambda: hub.problems != [])
+        await deliveries.try_now(bench.store.database, "crm", now=bench.clock.now)
+        bench.pass_time(5)
+        await bench.tell((1, 2))
+        hub.wake()
+        await until(lambda: len(receiver.asked) >= 3)
+        assert {one.number for one in receiver.asked} == {1}
+
+
 async def test_asking_again_gives_the_same_ids_and_documents(bench: Bench) -> None:
     await bench.known()
     async with receiving() as receiver, bench.hub(crm(receiver)) as hub:
@@ -313,9 +344,11 @@ async def test_events_that_were_purged_are_counted_and_not_waited_for(bench: Ben
 
     bench.pass_time(30 * 86_400)
     await bench.store.apply_retention(Limits(), now=bench.clock.now)
-    async with receiving() as receiver, bench.hub(crm(receiver)):
+    metrics = Metrics()
+    async with receiving() as receiver, bench.hub(crm(receiver), metrics=metrics):
         await until(lambda: bool(receiver.taken))
         assert [one.number for one in receiver.taken] == [3]
+    assert metrics.registry.get_sample_value("cdrhub_webhook_missed_events_total", {"webhook": "crm"}) == 2
 
 
 async def test_an_event_that_is_taken_is_one_of_the_selection_that_was_asked_again(bench: Bench) -> None:

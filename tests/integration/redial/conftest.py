@@ -75,8 +75,8 @@ class Bench:
             dialler=lambda _source: "crm",
         )
 
-    def dialling(self) -> Dialling:
-        """A hub's dialling."""
+    def dialling(self, *, since: datetime | None = None) -> Dialling:
+        """The dialling of a hub that began at `since`."""
         return Dialling(
             database=self.store.database,
             settings=self.settings,
@@ -84,6 +84,7 @@ class Bench:
             healthy=lambda source: source not in self.blind,
             dialler=lambda _source: "crm",
             speaks_live=lambda _source: True,
+            since=since,
         )
 
     def orders(self) -> Orders:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -150,3 +151,114 @@ async def test_what_a_vendor_says_long_after_the_request_dials_nobody(bench: Any
     assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer")]
     row = await bench.of_case(case_id)
     assert (row["state"], row["state_reason"]) == ("paused", "late")
+
+
+@pytest.mark.parametrize(("mode", "reason"), [(Mode.OBSERVE, "observed"), (Mode.OFF, "redial_off")])
+async def test_what_was_decided_pauses_where_nothing_is_dialled_any_more(bench: Any, mode: Mode, reason: str) -> None:
+    case_id = await decided(bench)
+    bench.settings = replace(bench.settings, mode=mode)
+    assert await bench.claim() == []
+    assert await bench.dialling().due() == 1
+    assert await bench.dialling().oldest_due() is None
+    assert await bench.attempts(case_id) == [(FIRST, "cancelled", None)]
+    row = await bench.of_case(case_id)
+    assert (row["state"], row["state_reason"]) == ("paused", reason)
+    assert (await bench.told())[-1] == "case.paused"
+
+
+async def waiting(bench: Any) -> str:
+    """A case whose first number is due in a minute, for its agent was away."""
+    case_id = await decided(bench)
+    await bench.claim()
+    away = Refused(refusal=Refusal.AGENT, detail="not signed in")
+    await bench.dialling().answered(await bench.live_attempt(case_id), away)
+    return case_id
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(60 + 300, "dialling"), (60 + 301, "paused")])
+async def test_what_was_due_long_before_the_hub_began_rings_nobody(bench: Any, seconds: int, state: str) -> None:
+    case_id = await waiting(bench)
+    bench.pass_time(seconds)
+    assert await bench.dialling(since=bench.clock.now).due() == 1
+    row = await bench.of_case(case_id)
+    assert (row["state"], row["state_reason"]) == (state, "late" if state == "paused" else "")
+
+
+async def test_what_waits_for_its_turn_in_a_hub_that_works_is_not_late(bench: Any) -> None:
+    case_id = await waiting(bench)
+    began = bench.clock.now
+    bench.pass_time(86_400)
+    assert await bench.dialling(since=began).due() == 1
+    assert (await bench.of_case(case_id))["state"] == "dialling"
+
+
+async def test_a_hub_that_could_not_look_for_long_dials_as_if_it_had_just_begun(bench: Any) -> None:
+    case_id = await waiting(bench)
+    hub = bench.dialling(since=bench.clock.now)
+    assert await hub.due() == 0
+    bench.pass_time(86_400)
+    assert await hub.due() == 1
+    assert (await bench.of_case(case_id))["state_reason"] == "late"
+
+
+async def test_no_dialler_waits_behind_another(bench: Any) -> None:
+    many = 120
+    for place in range(many):
+        number, agent = f"+23480391{place:05d}", f"a{place}"
+        case_id = await bench.case(f"A-{place}", number, agent=agent)
+        await bench.accepted(case_id, number, agent=agent, state="decided", requested_at=None, dialler="slow")
+    case_id = await bench.case("B-1", SECOND, agent="b")
+    await bench.accepted(case_id, SECOND, agent="b", state="decided", requested_at=None, dialler="fast")
+    claimed = await bench.dialling().claim(room={"slow": 1, "fast": 5, "idle": 5, "full": 0})
+    assert sorted(one.dialler for one in claimed) == ["fast", "slow"]
+
+
+async def test_a_record_after_the_vendors_word_decides_nothing(bench: Any) -> None:
+    """The second number waits for its agent: what was decided about the first does not make it ring."""
+    case_id = await decided(bench, FIRST, SECOND)
+    await bench.claim()
+    first = await bench.live_attempt(case_id)
+    bench.pass_time(121)
+    await bench.dialling().standing(first, Standing(outcome=Disposition.NO_ANSWER))
+    assert await bench.claim() == [SECOND]
+    away = Refused(refusal=Refusal.AGENT, detail="not signed in")
+    await bench.dialling().answered(await bench.live_attempt(case_id), away)
+    await bench.call("k1", started_at=112.0, ended_at=230.0, received=231, contact_ref=first)
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer"), (SECOND, "refused", None)]
+    assert (await bench.of_case(case_id))["state"] == "waiting"
+    assert (await bench.decisions())[-1] == ("nothing", "decided_before")
+    assert (await bench.told())[-1] == "call.hangup"
+
+
+async def test_a_retry_is_not_ended_by_another_record_of_the_call_before_it(bench: Any) -> None:
+    timing = replace(bench.settings.timing, agent_retry=timedelta(seconds=10))
+    bench.settings = replace(bench.settings, timing=timing)
+    case_id = await decided(bench)
+    await bench.claim()
+    bench.pass_time(2)
+    await bench.call("k1", disposition="not_dialled", started_at=110.0, ended_at=111.0, received=112)
+    await bench.decide()
+    bench.pass_time(11)
+    await bench.dialling().due()
+    assert await bench.claim() == [FIRST]
+    await bench.call("the trunk's", started_at=110.5, ended_at=112.0, received=124)
+    await bench.decide()
+    assert (await bench.attempts(case_id))[:2] == [(FIRST, "ended", "not_dialled"), (FIRST, "requested", None)]
+
+
+async def test_retries_are_counted_over_what_was_cancelled_between_them(bench: Any) -> None:
+    case_id = await waiting(bench)
+    for turn in range(bench.settings.timing.agent_retries):
+        bench.pass_time(61)
+        await bench.dialling().due()
+        if turn == 1:  # the source goes blind between the decision and its request
+            bench.blind.add("lagos")
+            assert await bench.claim() == []
+            bench.blind.clear()
+            bench.pass_time(31)
+            await bench.dialling().due()
+        assert await bench.claim() == [FIRST]
+        away = Refused(refusal=Refusal.AGENT, detail="not signed in")
+        await bench.dialling().answered(await bench.live_attempt(case_id), away)
+    assert (await bench.of_case(case_id))["state_reason"] == "agent_unavailable"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -233,3 +234,61 @@ async def test_what_is_told_of_a_case_says_how_its_call_ended(bench: Any) -> Non
     assert exhausted["disposition"] == "busy"
     assert exhausted["ended_at"] == ledger.at(95).isoformat()
     assert exhausted["answered_at"] is None
+
+
+async def test_another_call_of_an_attempt_is_not_the_agents_own(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    attempt_id = await bench.accepted(case_id)
+    await bench.call("k1", contact_ref=attempt_id)
+    await bench.decide()
+    await bench.call("k2", contact_ref=attempt_id)
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer"), (SECOND, "decided", None)]
+    assert (await bench.decisions())[-1] == ("nothing", "decided_before")
+    assert (await bench.told()).count("call.hangup") == 2
+
+
+async def test_another_call_of_an_attempt_may_tell_that_the_person_was_reached(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    attempt_id = await bench.accepted(case_id)
+    await bench.call("k1", contact_ref=attempt_id)
+    await bench.decide()
+    await bench.call("k2", contact_ref=attempt_id, disposition="answered")
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "answered"), (SECOND, "cancelled", None)]
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+
+
+async def test_another_call_that_rang_the_number_counts_as_tried(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    attempt_id = await bench.accepted(case_id)
+    await bench.call("k1", contact_ref=attempt_id, disposition="not_dialled")
+    await bench.decide()
+    await bench.call("k2", contact_ref=attempt_id, disposition="busy")
+    await bench.decide()
+    bench.pass_time(61)
+    await bench.dialling().due()
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "busy"), (SECOND, "decided", None)]
+
+
+async def test_two_calls_of_an_attempt_in_one_transaction_wait_for_one_report(bench: Any) -> None:
+    bench.settings = replace(bench.settings, result_wait=timedelta(seconds=60))
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    attempt_id = await bench.accepted(case_id)
+    await bench.call("k1", contact_ref=attempt_id)
+    await bench.call("k2", contact_ref=attempt_id)
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "accepted", None)]
+    bench.pass_time(60)
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer"), (SECOND, "decided", None)]
+
+
+async def test_a_later_record_of_an_agents_own_call_dials_nobody(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    await bench.call("k1")
+    await bench.decide()
+    await bench.store.write([ledger.item(ledger.message("k1", "more", attributes={"x": 1}))])
+    bench.clock.now = ledger.at(300)
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer")]

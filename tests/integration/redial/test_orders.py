@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from cdrhub.redial.orders import CaseBusy, GivenCase, GivenNumber, NoSuchCase, NumberUnusable, OrderError
+from cdrhub.redial.orders import (
+    CaseBusy,
+    GivenCase,
+    GivenNumber,
+    GivenVerdict,
+    NoSuchAttempt,
+    NoSuchCase,
+    NumberUnusable,
+    OrderError,
+)
 from cdrhub.redial.reports import Reported
 
 FIRST, SECOND = "+2348039100001", "+2348039100002"
@@ -179,6 +188,28 @@ async def test_an_announcement_is_explained_and_opens_nothing_that_was_stopped(b
     await bench.orders().stop(tenant="", code="C-1")
     with pytest.raises(OrderError, match="was stopped"):
         await bench.orders().announce(tenant="", code="C-1", number=FIRST)
+
+
+async def test_nobody_reports_of_another_tenants_attempt(bench: Any) -> None:
+    case_id, attempt_id = await requested(bench)
+    with pytest.raises(NoSuchAttempt):
+        await bench.orders().report(tenant="other", attempt_id=attempt_id, result=Reported.CONTACTED)
+    assert await bench.attempts(case_id) == [(FIRST, "requested", None)]
+
+
+async def test_a_number_is_permitted_in_its_own_tenant(bench: Any) -> None:
+    await bench.orders().forbid([GivenVerdict(number=FIRST), GivenVerdict(number=FIRST, tenant="other")])
+    assert await bench.orders().permit(tenant="other", number="0803 910 0001", region_of="lagos")
+    assert not await bench.orders().permit(tenant="other", number=FIRST, region_of="lagos")
+    await bench.orders().keep([given("C-1", FIRST)])
+    assert (await bench.orders().dial(tenant="", code="C-1")).result == "exhausted"
+
+
+async def test_a_busy_agent_is_not_announced_for_another_case(bench: Any) -> None:
+    await requested(bench)
+    await bench.orders().keep([given("C-2", SECOND, agent="102")])
+    with pytest.raises(CaseBusy, match="agent '102'"):
+        await bench.orders().announce(tenant="", code="C-2", number=SECOND)
 
 
 async def test_an_agent_of_any_length_has_one_attempt(bench: Any) -> None:

@@ -275,10 +275,12 @@ async def test_a_reload_takes_over_mode_and_diallers(bench: Any) -> None:
         bench.settings = replace(bench.settings, mode=Mode.ON)
         case_id = await bench.case("C-1", FIRST, round=0)
         await bench.orders().dial(tenant="", code="C-1")
-        await asyncio.sleep(0.6)
-        assert await bench.attempts(case_id) == [(FIRST, "decided", None)]
+        await become(bench, case_id, (FIRST, "cancelled", None))
+        assert (await bench.of_case(case_id))["state_reason"] == "observed"
         at_work.redial.take_over(bench.settings, at_work.redial.doors({}) | {"crm": door(after)})
-        await become(bench, case_id, (FIRST, "accepted", None))
+        await bench.orders().resume(tenant="", code="C-1")
+        at_work.redial.ordered()
+        await become(bench, case_id, (FIRST, "cancelled", None), (FIRST, "accepted", None))
     assert before.dialled == []
 
 

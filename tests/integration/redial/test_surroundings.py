@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from cdrhub.redial import cases as store
 from cdrhub.redial.policy import Surroundings
 from cdrhub.redial.surroundings import gather
-from cdrhub.store.redial_tables import do_not_call
+from cdrhub.store.redial_tables import attempts, do_not_call
 from support import ledger
 
 FIRST, SECOND = "+2348039100001", "+2348039100002"
@@ -87,3 +88,21 @@ async def test_one_number_of_two_cases_is_requested_once_in_a_transaction(bench:
     assert await bench.claim() == [FIRST]
     states = sorted([(await bench.of_case(case_id))["state_reason"] for case_id in (first, second)])
     assert states == ["", "shared_number"]
+
+
+async def test_one_number_of_two_cases_is_requested_once_by_two_hubs(bench: Any) -> None:
+    """Each hub claims another case, at the same moment: the second sees what the first requested."""
+    numbers = [f"+23480391{place:05d}" for place in range(8)]
+    decided = {"state": "decided", "requested_at": None, "decided_at": bench.clock.now}
+    for place, number in enumerate(numbers):
+        for dialler in ("crm", "two"):
+            agent = f"{dialler}{place}"
+            case_id = await bench.case(f"C-{agent}", number, agent=agent)
+            await bench.accepted(case_id, number, agent=agent, dialler=dialler, **decided)
+    for _ in numbers:
+        await asyncio.gather(
+            bench.dialling().claim(room={"crm": 1, "two": 0}), bench.dialling().claim(room={"crm": 0, "two": 1})
+        )
+    async with bench.store.database.connect() as connection:
+        asked = select(attempts.c.match_key).where(attempts.c.state == "requested").order_by(attempts.c.match_key)
+        assert list((await connection.execute(asked)).scalars()) == numbers

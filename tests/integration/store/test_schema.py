@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -140,6 +141,6 @@ def test_no_password_is_shown() -> None:
     assert "postgresql" in repr(store)
 
 
-def test_sqlite_has_one_lane() -> None:
-    assert Store.open("sqlite:///no-folder/never.db", connections=8).lanes == 1
+def test_sqlite_has_one_lane(tmp_path: Path) -> None:
+    assert Store.open(f"sqlite:///{tmp_path}/never.db", connections=8).lanes == 1
     assert Store.open("postgresql://u@h/d", connections=8).lanes == 8

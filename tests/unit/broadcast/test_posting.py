@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -13,6 +14,7 @@ from aiohttp import web
 from cdrhub.broadcast.health import Verdict
 from cdrhub.broadcast.posting import FINISH_SECONDS, Poster, retry_after
 from cdrhub.broadcast.render import event_id, rendered
+from cdrhub.private_addresses import is_public
 from support.broadcast import NOON, OTHER_SECRET, SECRET, Received, event, receiving
 from support.servers import free_port
 
@@ -53,6 +55,21 @@ async def test_a_private_address_is_not_connected_to(host: str) -> None:
     assert answer.status is None
     assert "private" in answer.error
     assert receiver.asked == []
+
+
+async def test_nor_is_one_that_a_name_leads_to() -> None:
+    name = socket.gethostname()
+    try:
+        addresses = [found[4][0] for found in socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)]
+    except OSError:
+        addresses = []
+    if not addresses or name == "localhost" or all(is_public(str(address)) for address in addresses):
+        pytest.skip("this machine's name leads to no private address")
+    client = poster(f"http://{name}:{free_port()}/events", allow_private=False)
+    answer = await client.post(rendered(event()), event_id=event_id(event()))
+    await client.close()
+    assert answer.status is None
+    assert "lies in a private network" in answer.error
 
 
 async def test_a_receiver_that_hangs_is_given_up() -> None:

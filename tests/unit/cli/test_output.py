@@ -80,6 +80,72 @@ def test_a_table_shows_local_times_and_no_markup() -> None:
     assert "[red]=cmd" in text
 
 
+class Terminal(io.StringIO):
+    """Standard output as a terminal is."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+CALLS: list[dict[str, Any]] = [
+    {
+        "sort_at": datetime.now(UTC).replace(month=3, day=place, hour=9, minute=30, second=0, microsecond=0),
+        "source": "lagos",
+        "direction": ("inbound", "outbound")[place % 2],
+        "queue": "Sales and Support",
+        "talk_seconds": place,
+        "id": f"0197c4c{place}-9b6e-7c11-b5f2-1c2d3e4f5a6b",
+    }
+    for place in (1, 2)
+]
+
+
+def on_a_terminal(columns: int, monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]] = CALLS) -> list[str]:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out = Terminal()
+    listing = Listing(
+        columns=list(CALLS[0]), headings={"sort_at": "time"}, yields=("direction", "queue", "source"), rows=rows
+    )
+    show(listing, form=Format.TABLE, zone=LAGOS, stream=out)
+    assert all(len(line) <= columns for line in out.getvalue().splitlines())
+    return [line.strip() for line in out.getvalue().splitlines() if line.strip()]
+
+
+def test_a_wide_terminal_has_every_column_and_one_line_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    heading, _, first, second = on_a_terminal(100, monkeypatch)
+    assert heading.split() == ["time", "source", "direction", "queue", "talk", "s", "id"]
+    assert first.split() == [
+        "03-01",
+        "10:30:00",
+        "lagos",
+        "outbound",
+        *"Sales and Support".split(),
+        "1",
+        "0197c4c1-9b6e",
+    ]
+    assert second.endswith("0197c4c2-9b6e")
+
+
+def test_a_narrow_terminal_leaves_out_what_says_least_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    heading, _, first, _, left_out = on_a_terminal(64, monkeypatch)
+    assert heading.split() == ["time", "source", "direction", "talk", "s", "id"]  # the queue is the same in all rows
+    assert first.split()[:2] == ["03-01", "10:30:00"]
+    assert left_out.startswith("no room for: queue ")
+
+
+def test_a_terminal_shows_as_much_of_ids_as_tells_them_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    twins = [{**CALLS[0], "id": f"0197c4c1-9b6e-{rest}-b5f2-1c2d3e4f5a6b"} for rest in ("7c11", "7c12")]
+    assert [line.split()[-1] for line in on_a_terminal(100, monkeypatch, twins)[2:]] == [
+        "0197c4c1-9b6e-7c11",
+        "0197c4c1-9b6e-7c12",
+    ]
+
+
+def test_times_of_other_years_keep_their_year(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = [{**CALLS[0], "sort_at": datetime(2019, 3, 1, 9, 30, tzinfo=UTC)}, CALLS[1]]
+    assert on_a_terminal(100, monkeypatch, old)[2].startswith("2019-03-01 10:30:00")
+
+
 @pytest.mark.parametrize(
     ("form", "text"), [(Format.TABLE, "nothing found\n"), (Format.JSON, "[]\n"), (Format.NDJSON, "")]
 )

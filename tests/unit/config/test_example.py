@@ -10,18 +10,20 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from cdrhub.config import Config, DatabaseConfig, HttpConfig, HubConfig, RetentionConfig, Token, load
+from cdrhub.config import Config, DatabaseConfig, HttpConfig, HubConfig, RetentionConfig, Token, load, parse
 from cdrhub.config.broadcast import BroadcastConfig, WebhookConfig
 from cdrhub.config.redial import RedialConfig
 from cdrhub.config.schema import json_schema
+from cdrhub.redial import diallers
 from cdrhub.sources.base import DecodeSettings, SourceConfig
-from cdrhub.sources.registry import system
+from cdrhub.sources.registry import names, system
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 TEXT = EXAMPLE.read_text()
-EXPORT = re.search(r"^#   export (.+)$", TEXT, re.MULTILINE)
-DOCUMENTED = dict(re.findall(r"([A-Z][A-Z_]+)=(\S+)", EXPORT[1] if EXPORT else ""))
-LIVE_SYSTEMS = ("3cx", "voicenter", "enigma")
+EXPORTS = " ".join(re.findall(r"^#   export (.+)$", TEXT, re.MULTILINE))
+DOCUMENTED = dict(re.findall(r"([A-Z][A-Z_]+)=(\S+)", EXPORTS))
+SYSTEMS = names()
+DIALLERS = diallers.names()
 COMMON = (SourceConfig.model_fields.keys() | DecodeSettings.model_fields.keys()) - {"entries"}
 
 
@@ -31,7 +33,7 @@ def example() -> Config:
 
 
 def test_it_is_valid_with_the_environment_it_documents(example: Config) -> None:
-    assert {source.type for source in example.sources.values()} == set(LIVE_SYSTEMS)
+    assert {source.type for source in example.sources.values()} == set(SYSTEMS)
     assert example.http.tokens[0].token.get_secret_value() == DOCUMENTED["CDRHUB_BI_TOKEN"]
 
 
@@ -63,7 +65,17 @@ def test_it_has_every_key_of_every_table(header: str, model: type[BaseModel]) ->
     assert model.model_fields.keys() - {"tokens", "diallers", "case_lookup", "webhooks"} == _keys(header)
 
 
-@pytest.mark.parametrize("name", LIVE_SYSTEMS)
+@pytest.mark.parametrize("name", DIALLERS)
+def test_it_has_every_key_of_every_dialler_and_it_is_valid(name: str) -> None:
+    parts = [part for part in TEXT.split("\n\n") if "# [redial.diallers." in part and f'type = "{name}"' in part]
+    text = "\n".join(re.sub(r"^# ", "", part, flags=re.MULTILINE) for part in parts)
+    shown = set(re.findall(r"^([a-z_]+) = ", text, re.MULTILINE)) | {"max_live", "max_per_second"}
+    assert shown == set(diallers.dialler_type(name).config_model.model_fields)
+    environ = dict.fromkeys(re.findall(r"\$\{(\w+)\}", text), "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+    assert len(parse(text, path=EXAMPLE, environ=environ).redial.diallers) == len(parts)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
 def test_it_has_every_key_of_every_system(name: str) -> None:
     model = system(name).config_model
     own = model.model_fields.keys() - COMMON - {"entries"}

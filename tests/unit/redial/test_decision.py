@@ -178,6 +178,38 @@ def test_a_call_that_turns_out_not_reached_pauses() -> None:
     assert (decision.result, decision.reason) == (Result.PAUSED, "contradiction")
 
 
+@pytest.mark.parametrize("state", [AttemptState.REFUSED, AttemptState.UNKNOWN, AttemptState.ACCEPTED])
+def test_a_record_of_an_earlier_round_decides_nothing(state: AttemptState) -> None:
+    of = case(FIRST, SECOND, state=CaseState.WAITING, round=2)
+    decision = settle(of, attempt(FIRST, state=state, refusal=Refusal.NETWORK), ended())
+    assert (decision.result, decision.rule) == (Result.NOTHING, "earlier_round")
+
+
+@pytest.mark.parametrize("known", [{"state": AttemptState.UNKNOWN}, {"state": AttemptState.ENDED}])
+def test_what_the_vendor_or_a_person_decided_the_record_decides_no_more(known: dict[str, AttemptState]) -> None:
+    of = case(FIRST, SECOND, state=CaseState.WAITING)
+    decision = settle(of, attempt(FIRST, outcome=Disposition.BUSY, **known), ended())
+    assert (decision.result, decision.rule) == (Result.NOTHING, "decided_before")
+
+
+def test_a_record_of_a_refused_attempt_decides_nothing_when_another_followed() -> None:
+    refused = attempt(FIRST, id="1", state=AttemptState.REFUSED, refusal=Refusal.NUMBER)
+    followed = attempt(SECOND, id="2", state=AttemptState.REFUSED, refusal=Refusal.AGENT)
+    of = case(FIRST, SECOND, state=CaseState.WAITING, attempts=[refused, followed])
+    assert settle(of, refused, ended()).rule == "went_on"
+
+
+def test_another_call_of_an_attempt_tells_only_that_the_person_was_reached() -> None:
+    tried = attempt(FIRST, call_id="another")
+    of = with_attempt(case(FIRST, SECOND), tried)
+    said = {
+        end: after_call(of, tried, ended(end), policy=PLAIN, timing=TIMING, around=around(), another=True)
+        for end in (Disposition.BUSY, Disposition.ANSWERED)
+    }
+    assert said[Disposition.BUSY].rule == "decided_before"
+    assert said[Disposition.ANSWERED].result is Result.CONTACTED
+
+
 @pytest.mark.parametrize("state", [CaseState.CONTACTED, CaseState.EXHAUSTED, CaseState.CANCELLED, CaseState.PAUSED])
 def test_a_case_that_is_over_or_paused_starts_nothing(state: CaseState) -> None:
     assert settle(case(state=state), attempt(state=AttemptState.SUPERSEDED), ended()).result is Result.NOTHING

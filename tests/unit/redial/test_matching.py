@@ -127,3 +127,8 @@ def test_of_two_that_fit_it_is_one_that_was_asked_for_before_the_call_began() ->
     assert by_window(call(), [later, earlier]) is earlier
     latest = attempt(requested_at=ASKED + timedelta(seconds=20))
     assert by_window(call(), [latest, later]) is later
+
+
+@pytest.mark.parametrize(("seconds", "matches"), [(-31, False), (-30, True), (180, True), (181, False)])
+def test_the_window_is_the_documented_one(seconds: int, matches: bool) -> None:
+    assert (by_window(call(started_at=ASKED + timedelta(seconds=seconds)), [attempt()]) is not None) is matches

@@ -51,6 +51,7 @@ def test_the_order_of_the_rules_is_the_documented_one() -> None:
         "calling_window",
         "number_in_call",
         "shared_number",
+        "number_requested",
         "agent_busy",
         "source_unhealthy",
         "redial_paused",

@@ -58,6 +58,31 @@ def test_a_number_holds_nothing_but_what_is_dialled(text: str, form: PhoneDialle
     assert dialled is Refusal.NUMBER or re.fullmatch(r"\+?[0-9*#]{1,32}", dialled, re.ASCII)
 
 
+SIGNS = [chr(point) for point in range(0x300) if not chr(point).isalnum()] + ["٣", "３", "\u2028", "\u202e"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_other_sign_gets_into_a_number(form: PhoneDiallerConfig) -> None:
+    taken = {
+        sign
+        for sign in [*SIGNS, "a", "é"]
+        for text in (f"123{sign}45", f"{sign}12345", f"12345{sign}", f"+12{sign}345")
+        if refusal_of(lambda text=text: number_of(order(number=text), form)) is not Refusal.NUMBER  # type: ignore[misc]
+    }
+    assert taken == {"*", "#", "+"}  # a plus sign before all else
+    assert refusal_of(lambda: number_of(order(number="12+345"), form)) is Refusal.NUMBER
+
+
+def test_no_other_sign_gets_into_an_agent() -> None:
+    taken = {
+        sign
+        for sign in [*SIGNS, "é"]
+        for text in (f"10{sign}1", f"{sign}101", f"101{sign}")
+        if refusal_of(lambda text=text: agent_of(order(agent=text))) is not Refusal.AGENT  # type: ignore[misc]
+    }
+    assert taken == {".", "_", "-"}
+
+
 @given(HOSTILE)
 def test_an_agent_is_a_plain_name(text: str) -> None:
     agent = refusal_of(lambda: agent_of(order(agent=text)))

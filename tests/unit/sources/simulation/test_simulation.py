@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
 from math import inf
@@ -88,6 +89,15 @@ async def test_without_a_pace_a_number_of_calls_is_played_at_once() -> None:
     inbound = [due.what async for due in simulation.play(the_end, among=lambda call: call.caller is None)]
     assert len(inbound) == 500
     assert simulation.pace.now() > START + timedelta(minutes=30)
+
+
+async def test_how_long_planning_took_is_told() -> None:
+    warm = Simulation(
+        centre=replace(CENTRE, start=START - timedelta(hours=1)), pace=Pace(start=START, speed=inf), count=1
+    )
+    assert warm.planning_seconds == 0
+    assert len([due async for due in warm.play(the_end)]) == 1
+    assert warm.planning_seconds > 0
 
 
 async def test_the_clock_runs_at_its_speed_and_never_back() -> None:

@@ -1,0 +1,32 @@
+"""What was decided while nobody dialled is old news, on each database."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from cdrhub.redial.dialling import Dialling
+
+FIRST, SECOND = "+2348039100001", "+2348039100002"
+
+
+@pytest.mark.parametrize(("before", "requested"), [(299, True), (301, False)])
+async def test_a_decision_that_waited_for_a_hub_that_dials(bench: Any, before: int, requested: bool) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    bench.pass_time(before)
+    dialling = Dialling(
+        database=bench.store.database,
+        settings=bench.settings,
+        clock=lambda: bench.clock.now + timedelta(hours=1),
+        healthy=lambda _source: True,
+        dialler=lambda _source: "crm",
+        speaks_live=lambda _source: True,
+        since=bench.clock.now,
+    )
+    claimed = await dialling.claim(room={"crm": 10})
+    assert [one.order.number for one in claimed] == ([FIRST] if requested else [])
+    row = await bench.of_case(case_id)
+    assert (row["state"], row["state_reason"]) == (("dialling", "") if requested else ("paused", "late"))

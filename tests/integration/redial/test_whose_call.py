@@ -1,0 +1,93 @@
+"""Whose call a call was, and what it may change then, on each database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from support import ledger
+
+FIRST, SECOND = "+2348039100001", "+2348039100002"
+INBOUND = {"direction": "inbound", "caller_number": FIRST, "caller_e164": FIRST, "agent_id": "105"}
+
+
+async def carried(bench: Any, key: str, reference: str, *, tenant: str = "", disposition: str = "no_answer") -> None:
+    """A call of no number that anybody knows, which carries a reference."""
+    said = {
+        "state": "ended",
+        "direction": "outbound",
+        "disposition": disposition,
+        "started_at": 60.0,
+        "ended_at": 95.0,
+        "callee_number": "+15550001111",
+        "callee_e164": "+15550001111",
+        "external_number": "+15550001111",
+    }
+    body = ledger.message(key, values=said, attributes={"reference": reference}, final=True)
+    await bench.store.write([replace(ledger.item(body, received=100), tenant=tenant)])
+    await bench.decide()
+
+
+async def test_a_reference_is_of_its_tenant(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    attempt_id = await bench.accepted(case_id)
+    await carried(bench, "k1", attempt_id, tenant="other", disposition="answered")
+    assert await bench.attempts(case_id) == [(FIRST, "accepted", None)]
+    await carried(bench, "k2", attempt_id)
+    assert (await bench.attempts(case_id))[0] == (FIRST, "ended", "no_answer")
+
+
+async def test_one_attempt_is_one_call(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    attempt_id = await bench.accepted(case_id)
+    await carried(bench, "k1", attempt_id)
+    assert await bench.claim() == [SECOND]
+    second = await bench.live_attempt(case_id)
+    await carried(bench, "k2", attempt_id)
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer"), (SECOND, "requested", None)]
+    await carried(bench, "k3", second)
+    assert (await bench.of_case(case_id))["state"] == "exhausted"
+    results = [result for result, _ in await bench.decisions() if result != "nothing"]
+    assert results == ["next", "exhausted"]
+
+
+async def test_an_answer_before_the_case_was_made_says_nothing_of_it(bench: Any) -> None:
+    before = await bench.case("C-1", FIRST, created_at=ledger.at(96))
+    await bench.call("in1", disposition="answered", **INBOUND)
+    await bench.decide()
+    assert (await bench.of_case(before))["state"] == "open"
+
+
+async def test_what_is_added_to_an_answered_call_is_no_news(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    await bench.call("in1", disposition="answered", **INBOUND)
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+    bench.pass_time(10)
+    await bench.orders().dial(tenant="", code="C-1")
+    await bench.store.write(
+        [ledger.item(ledger.message("in1", "more", values={"recording_url": "https://x.example/1"}))]
+    )
+    bench.pass_time(10)
+    await bench.decide()
+    assert await bench.claim() == [FIRST]
+
+
+async def test_the_own_call_of_an_agent_with_several_such_cases_is_of_none(bench: Any) -> None:
+    first = await bench.case("C-1", FIRST)
+    second = await bench.case("C-2", FIRST)
+    await bench.call("k1")
+    await bench.decide()
+    assert (await bench.attempts(first), await bench.attempts(second)) == ([], [])
+
+
+async def test_the_record_of_a_superseded_attempt_leaves_it_so(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    await bench.accepted(case_id)
+    await bench.call("in1", disposition="answered", **INBOUND)
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "superseded", None)]
+    await bench.call("k1")
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "superseded", "no_answer")]
+    assert (await bench.of_case(case_id))["state"] == "contacted"

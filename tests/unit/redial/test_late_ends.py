@@ -1,0 +1,46 @@
+"""What ends too late, or for somebody else, leads to no other number."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from cdrhub.model.dialling import Refusal
+from cdrhub.model.disposition import Direction, Disposition
+from cdrhub.redial.decision import Decision, Result, Timing, after_call, when_due
+from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState
+from cdrhub.redial.policy import PLAIN
+from support.redial import FIRST, NOON, around, attempt, case, ended
+
+
+def decided(of: Case, mine: Attempt, disposition: Disposition, **call: Direction) -> Decision:
+    return after_call(of, mine, ended(disposition, **call), policy=PLAIN, timing=Timing(), around=around())
+
+
+@pytest.mark.parametrize("state", [CaseState.WAITING, CaseState.DIALLING, CaseState.OPEN])
+def test_the_record_of_a_superseded_attempt_starts_nothing(state: CaseState) -> None:
+    mine = attempt(state=AttemptState.SUPERSEDED)
+    found = decided(case(attempts=[mine], state=state), mine, Disposition.NO_ANSWER)
+    assert (found.result, found.rule) == (Result.NOTHING, "superseded")
+
+
+def test_the_record_of_an_earlier_round_starts_nothing() -> None:
+    mine = attempt(state=AttemptState.UNKNOWN)
+    found = decided(case(attempts=[mine], round=2, state=CaseState.WAITING), mine, Disposition.NO_ANSWER)
+    assert (found.result, found.rule) == (Result.NOTHING, "earlier_round")
+
+
+def test_only_an_outbound_call_is_abandoned_by_us() -> None:
+    mine = attempt()
+    of = case(attempts=[mine])
+    assert decided(of, mine, Disposition.ABANDONED).reason == "abandoned"
+    assert decided(of, mine, Disposition.ABANDONED, direction=Direction.INBOUND).result is Result.NEXT
+
+
+def test_an_agent_who_is_away_leads_to_no_other_number_when_a_rule_objects() -> None:
+    away = attempt(state=AttemptState.REFUSED, refusal=Refusal.AGENT)
+    of = case(attempts=[away], state=CaseState.WAITING)
+    held = around(held={FIRST: NOON + timedelta(hours=1)})
+    found = when_due(of, FIRST, policy=PLAIN, around=held)
+    assert (found.result, found.number and found.number.key) == (Result.SCHEDULED, FIRST)
