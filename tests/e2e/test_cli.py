@@ -181,7 +181,15 @@ def test_a_source_that_cannot_run_yet_is_named_by_check(tmp_path: Path) -> None:
 def test_the_schema_is_json(tmp_path: Path) -> None:
     done = cdrhub("config", "schema", folder=tmp_path)
     assert done.returncode == 0
-    assert set(json.loads(done.stdout)["properties"]) == {"hub", "database", "http", "retention", "sources"}
+    assert set(json.loads(done.stdout)["properties"]) == {
+        "hub",
+        "database",
+        "http",
+        "retention",
+        "redial",
+        "broadcast",
+        "sources",
+    }
 
 
 def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:

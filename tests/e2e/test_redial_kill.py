@@ -24,7 +24,7 @@ from sqlalchemy import select
 
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.redial.model import CaseState
-from cdrhub.redial.orders import GivenCase, GivenNumber, Orders
+from cdrhub.redial.orders import GivenCase, GivenNumber, OrderError, Orders
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.settings import Settings
 from cdrhub.store import Store
@@ -131,9 +131,9 @@ async def exchange(seed: int) -> AsyncGenerator[Exchange]:
         await runner.cleanup()
 
 
-async def ordered(store: Store, *, how_many: int) -> None:
-    """Cases of three numbers and of an agent each, all of them ordered to be dialled."""
-    orders = Orders(
+def orders_of(store: Store) -> Orders:
+    """What people order, beside the daemon."""
+    return Orders(
         database=store.database,
         settings=Settings(mode=Mode.ON),
         clock=utc_now,
@@ -141,6 +141,11 @@ async def ordered(store: Store, *, how_many: int) -> None:
         dialler=lambda _source: "crm",
         plan=lambda _source: NumberPlan(region="NG"),
     )
+
+
+async def ordered(store: Store, *, how_many: int) -> None:
+    """Cases of three numbers and of an agent each, all of them ordered to be dialled."""
+    orders = orders_of(store)
     given = [
         GivenCase(
             code=f"C-{place}",
@@ -243,10 +248,20 @@ async def test_a_reload_turns_redial_on(sqlite_url: str, tmp_path: Path) -> None
         switch.hub = f"http://127.0.0.1:{daemon.http_port}"
         await asyncio.to_thread(daemon.start)
         try:
-            await asyncio.sleep(1)  # four looks of the loop
+            observed = Counter({("paused", "observed"): 2})
+            async with asyncio.timeout(60):
+                while await states(store) != observed:  # noqa: ASYNC110 - the daemon works beside
+                    await asyncio.sleep(0.1)
             assert not switch.dialled
             daemon.config.write_text(daemon.config.read_text().replace('"observe"', '"on"'))
             daemon.signal(signal.SIGHUP)
+            async with asyncio.timeout(60):
+                # What is resumed before the reload is done is paused again.
+                while not switch.dialled or ("paused", "observed") in await states(store):
+                    for place in range(2):
+                        with contextlib.suppress(OrderError):
+                            await orders_of(store).resume(tenant="", code=f"C-{place}")
+                    await asyncio.sleep(0.5)
             await over(store, how_many=2)
             assert await asyncio.to_thread(daemon.stop) == 0
         finally:

@@ -38,8 +38,8 @@ from cdrhub.redial.policy import HARD_STOP_PERIOD, HARD_STOP_REQUESTS, Mode, Pol
 from cdrhub.redial.reports import Reported
 from cdrhub.redial.settings import Settings
 from cdrhub.store import Store
-from cdrhub.store.redial_tables import attempts, cases, redial_decisions
-from cdrhub.store.tables import calls, outbox
+from cdrhub.store.redial_tables import attempts, cases
+from cdrhub.store.tables import outbox
 from support import ledger
 
 T = TypeVar("T")
@@ -504,29 +504,6 @@ class World(RuleBasedStateMachine):
                 assert case.state_reason
             else:
                 assert case.state in CLOSED or case.round == 0, (case.code, case.state, case.round)
-
-    @invariant()
-    def who_is_contacted_was_reached(self) -> None:
-        if hasattr(self, "store"):
-            self.run(self.assert_contacted_cases_were_reached())
-
-    async def assert_contacted_cases_were_reached(self) -> None:
-        """By the call that made the case contacted, unless a person said so, or its end is still to be decided."""
-        columns = redial_decisions.c
-        of_decisions = select(columns.case_id, columns.call_id, columns.attempt_id, columns.cause, columns.result)
-        async with self.store.database.connect() as connection:
-            of_cases = await connection.execute(select(cases.c.id).where(cases.c.state == CaseState.CONTACTED))
-            contacted = set(of_cases.scalars())
-            rows = (await connection.execute(of_decisions.order_by(columns.id))).all()
-            of_calls = await connection.execute(select(calls.c.id, calls.c.disposition))
-            ends = {row.id: row.disposition for row in of_calls}
-            settled = await connection.execute(select(outbox.c.call_id).where(outbox.c.type == "call.settled"))
-            undecided = set(settled.scalars())
-        reported = {row.attempt_id for row in rows if row.cause == "result"}
-        last = {row.case_id: row for row in rows if row.result == "contacted"}
-        for row in last.values():
-            if row.case_id in contacted and row.call_id not in undecided and row.attempt_id not in reported:
-                assert ends[row.call_id] == Disposition.ANSWERED, row
 
     def until_nothing_goes_on(self) -> None:
         """The last hub looks until nothing is left to do; both died before."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from enum import StrEnum
@@ -98,7 +98,7 @@ def rendered(event: Event, *, veil: Veil = OPEN) -> bytes:
     """The document as it is sent: UTF-8, at most MAX_BYTES."""
     document = cloud_event(event, veil=veil)
     body = orjson.dumps(document)
-    for name in _HEAVY:
+    for name in _to_leave_out(document["data"]):
         if len(body) <= MAX_BYTES:
             break
         heavy = document["data"].get(name)
@@ -108,6 +108,13 @@ def rendered(event: Event, *, veil: Veil = OPEN) -> bytes:
             left_out[name] = {"bytes": len(orjson.dumps(heavy)), "see": _where(event)}
             body = orjson.dumps(document)
     return body
+
+
+def _to_leave_out(shown: Mapping[str, Any]) -> Iterator[str]:
+    """What of a document can go, in this order: at last the longest texts, which a stranger may have filled."""
+    yield from _HEAVY
+    texts = {name: value for name, value in shown.items() if isinstance(value, str) and name not in _OF_A_CASE}
+    yield from sorted(texts, key=lambda name: len(texts[name].encode()), reverse=True)
 
 
 def _where(event: Event) -> str:

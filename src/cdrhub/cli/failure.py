@@ -103,7 +103,7 @@ def _failed(error: Exception) -> int:
 
 
 def _misused(error: TyperException) -> int:
-    message = error.format_message().strip()
+    message = error.format_message().strip().replace("Value error, ", "")
     if message:  # a group without a command has shown its help instead
         context = getattr(error, "ctx", None)
         say(message + (f" (try: {context.command_path} --help)" if context is not None else ""))

@@ -6,8 +6,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -85,6 +87,7 @@ def replay(
 
     found: Counter[str] = Counter()
     events: Counter[str] = Counter()
+    shown = partial(_show, form=form, zone=local)
     with opened(settings) as database, _progress() as progress:
         if not dry_run:
             database.run(database.reader.remember(database.store))
@@ -102,12 +105,21 @@ def replay(
         states = replay_states(
             database.store, reread=reread, since=when.since, until=when.until, source=source, dry_run=dry_run
         )
-        rows = _rows(chain(database.each(folded), database.each(states)), found, events)
-        show(Listing(columns=COLUMNS, brief=BRIEF, rows=rows, empty="nothing differs"), form=form, zone=local)
+        rows: Iterable[Mapping[str, Any]] = _rows(chain(database.each(folded), database.each(states)), found, events)
+        if form is Format.TABLE:
+            rows = list(rows)  # drawn when the bar is gone, for both may be on one terminal
+        else:
+            shown(rows)
+    if form is Format.TABLE:
+        shown(rows)
     if found:
         counts = ", ".join(f"{found[word]} {word}" for word in ORDER if found[word])
         told = f"; {_events(events, dry_run=dry_run)}" if announce else ""
         say(f"{'would be ' if dry_run else ''}{counts}{told}")
+
+
+def _show(rows: Iterable[Mapping[str, Any]], *, form: Format, zone: ZoneInfo) -> None:
+    show(Listing(columns=COLUMNS, brief=BRIEF, rows=rows, empty="nothing differs"), form=form, zone=zone)
 
 
 def _events(events: Counter[str], *, dry_run: bool) -> str:

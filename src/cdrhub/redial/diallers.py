@@ -23,7 +23,13 @@ def _load(name: str) -> DiallerType:
 
 def names() -> list[str]:
     """The words that `type = "…"` may be, sorted; nothing is loaded for it."""
-    return sorted(entry_points(group=DiallerType.GROUP).names)
+    return list(_installed())
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    """Read once: reading what is installed takes milliseconds."""
+    return tuple(sorted(entry_points(group=DiallerType.GROUP).names))
 
 
 def dialler_types() -> Mapping[str, DiallerType]:

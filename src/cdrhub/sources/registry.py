@@ -25,7 +25,13 @@ def _load(name: str) -> System:
 
 def names() -> list[str]:
     """The words that `type = "…"` may be, sorted; nothing is loaded for it."""
-    return sorted(entry_points(group=GROUP).names)
+    return list(_installed())
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    """Read once: it is asked for with each record, and reading what is installed takes milliseconds."""
+    return tuple(sorted(entry_points(group=GROUP).names))
 
 
 def systems() -> Mapping[str, System]:

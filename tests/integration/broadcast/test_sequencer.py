@@ -187,7 +187,7 @@ async def test_a_hub_whose_own_clock_stood_still_numbers_nothing(bench: Bench) -
     await bench.tell((1, 2))
     assert await other.step() == 1
     await bench.tell((1, 3))
-    assert await one.step() == 0
+    assert [await one.step() for _ in range(3)] == [0, 0, 0]
     assert await other.step() == 1
     assert await bench.log() == [(1, 1), (2, 2), (3, 3)]
 

@@ -37,6 +37,14 @@ async def test_a_reference_is_of_its_tenant(bench: Any) -> None:
     assert (await bench.attempts(case_id))[0] == (FIRST, "ended", "no_answer")
 
 
+async def test_a_call_that_an_attempt_was_transferred_to_is_not_its_end(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    attempt_id = await bench.accepted(case_id)
+    await bench.call("k1", "+15550001111", linked_key=attempt_id, agent_id="105")
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "accepted", None)]
+
+
 async def test_one_attempt_is_one_call(bench: Any) -> None:
     case_id = await bench.case("C-1", FIRST, SECOND)
     attempt_id = await bench.accepted(case_id)

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from cdrhub.broadcast.render import MAX_BYTES, Privacy, Veil, cloud_event, event_id, rendered
+from cdrhub.store.tables import calls
 from support.broadcast import NOON, call_id, event
 
 PERSON: dict[str, Any] = {
@@ -99,3 +100,17 @@ def test_what_is_too_large_is_left_out_and_named() -> None:
     assert data["attributes"] is None
     assert data["metadata"] == {"a": 1}
     assert data["left_out"] == {"attributes": {"bytes": 1_000_017, "see": f"/api/v1/calls/{call_id(1)}"}}
+
+
+def test_texts_that_strangers_filled_go_too_the_longest_first() -> None:
+    """Every column has its limit in characters; of those that take four bytes each, all of them are too many."""
+    columns = {
+        str(column.name): "\N{GRINNING FACE}" * (getattr(column.type, "length", None) or 0) for column in calls.columns
+    }
+    body = rendered(event(snapshot={**columns, "tenant": "north"}))
+    data = orjson.loads(body)["data"]
+    assert len(body) <= MAX_BYTES
+    assert data["tenant"] == "north"
+    assert data["call_id"] == call_id(1)
+    assert data["left_out"]
+    assert all(data[name] is None for name in data["left_out"])
