@@ -243,7 +243,7 @@ async def test_an_order_to_try_at_once_is_not_written_over_by_a_probe_that_fails
     async with receiving(answer=lambda _received: 500) as receiver, bench.hub(crm(receiver), pace=seldom) as hub:
         await bench.tell((1, 1))
         hub.wake()
-        await until(lambda: hub.problems != [])
+        await until(lambda: _waits(bench))
         await deliveries.try_now(bench.store.database, "crm", now=bench.clock.now)
         bench.pass_time(5)
         await bench.tell((1, 2))
