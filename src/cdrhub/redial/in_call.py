@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition, State
@@ -52,7 +52,9 @@ async def in_call(
     """Which of these numbers and agents are in a call. `decided`: ids of the calls that this transaction decides."""
     of_number: ColumnElement[bool] = calls.c.external_number.in_(keys)
     if not all(key.startswith("+") for key in keys):
-        of_number = or_(of_number, calls.c.external_number.is_(None))  # what has no E.164 form is compared here
+        # What has no E.164 form is compared here; internal calls have no outside number at all.
+        without_form = and_(calls.c.external_number.is_(None), calls.c.direction != Direction.INTERNAL)
+        of_number = or_(of_number, without_form)
     of_agent = or_(calls.c.agent_id.in_(agents), calls.c.agent_extension.in_(agents))
     living = select(calls).where(calls.c.state.in_(OPEN_STATES), or_(of_number, of_agent))
     since = now - UNDECIDED
