@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -23,29 +22,9 @@ from cdrhub.store import Store
 from cdrhub.store.redial_tables import attempts, case_numbers, cases, redial_decisions
 from cdrhub.store.tables import METADATA, outbox
 from support import ledger
-from support.servers import ENGINES
 
 AGENT = "102"
 NUMBERS = ("+2348039100001", "+2348039100002", "+2348039100003")
-
-
-@pytest.fixture(scope="session", params=ENGINES)
-def store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The URL of a database with the schema, once for each engine."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('redial')}/cdrhub.db"
-    else:
-        server = request.getfixturevalue("postgres_server" if request.param == "postgresql" else "mariadb_server")
-        server.execute("CREATE DATABASE redial_store")
-        url = server.url("redial_store")
-
-    async def prepare() -> None:
-        store = Store.open(url)
-        await store.prepare()
-        await store.close()
-
-    asyncio.run(prepare())
-    return url
 
 
 @dataclass

@@ -44,11 +44,6 @@ _INBOUND = {
 ALL = {f"k{n}" for n in range(20)} | {"queued", "inside"}
 
 
-def _named(value: object) -> str:
-    """The same in every process: a set has no order."""
-    return " ".join(sorted(value)) if isinstance(value, set) else str(value)
-
-
 @pytest.mark.parametrize(
     ("chosen", "expected"),
     [
@@ -79,7 +74,6 @@ def _named(value: object) -> str:
         (CallFilter(id="k5"), {"k5"}),
         (CallFilter(id="nothing"), set()),
     ],
-    ids=_named,
 )
 async def test_filters(told: Store, chosen: CallFilter, expected: set[str]) -> None:
     assert await keys(told, chosen) == expected
