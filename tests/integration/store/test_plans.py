@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
@@ -11,14 +12,21 @@ from cdrhub.model.record import digest_of
 from cdrhub.store import Store
 from cdrhub.store.calls import CallFilter, page_query
 from cdrhub.store.postgresql import LOCK_CALLS
+from support import ledger
 from support.ledger import at, ended, item
 
 
 @pytest.fixture
-async def filled(store: Store) -> Store:
-    """A store with some calls of two sources, as it is moments after the first start."""
+async def filled(store: Store, request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    """A store with some calls of two sources, as it is moments after the first start: on PostgreSQL in a database of
+    its own, for autovacuum analyses one that is older than a minute."""
+    if store.database.kind == "postgresql":
+        store = Store.open(request.getfixturevalue("postgres_url"), redecode=ledger.decode)
+        await store.prepare()
     await store.write([item(ended(f"k{n}", n), source=f"s{n % 2}") for n in range(2000)])
-    return store
+    yield store
+    if store.database.kind == "postgresql":
+        await store.close()
 
 
 async def plan(store: Store, query: str) -> str:
