@@ -40,9 +40,16 @@ class Received:
     ending: Ending
 
 
-async def receive(request: web.Request, *, max_bytes: int, seconds: float = BODY_SECONDS) -> Received:
+async def receive(
+    request: web.Request,
+    *,
+    max_bytes: int,
+    kept_of_damaged: int = KEPT_OF_TOO_LONG,
+    seconds: float = BODY_SECONDS,
+) -> Received:
     """The body of `request`, unpacked, up to `max_bytes` and `http.max_body`. Of a longer one KEPT_OF_TOO_LONG bytes,
-    as soon as these are there: the rest is not waited for. Never raises for what a peer does."""
+    as soon as these are there: the rest is not waited for. Of a damaged one `kept_of_damaged` bytes at most. Never
+    raises for what a peer does."""
     read = bytearray()
     limit = min(max_bytes, request.client_max_size)
     if request.content_length is not None and request.content_length > limit:
@@ -62,7 +69,7 @@ async def receive(request: web.Request, *, max_bytes: int, seconds: float = BODY
     except ConnectionError:
         return Received(body=bytes(read), ending=Ending.GONE)
     except web.RequestPayloadError:
-        return Received(body=bytes(read[:KEPT_OF_TOO_LONG]), ending=Ending.DAMAGED)
+        return Received(body=bytes(read[:kept_of_damaged]), ending=Ending.DAMAGED)
     if len(read) > limit:
         return Received(body=bytes(read[:KEPT_OF_TOO_LONG]), ending=Ending.TOO_LONG)
     return Received(body=bytes(read), ending=Ending.WHOLE)

@@ -22,24 +22,19 @@ The answer has the format of the request: XML-RPC is answered in XML-RPC, JSON a
 from __future__ import annotations
 
 import asyncio
-from functools import lru_cache
-from ipaddress import ip_address
 
 from aiohttp import web
-from pydantic import IPvAnyNetwork
 
 from cdrhub.errors import DecodeError, IntakeRefused
 from cdrhub.sources.base import DAMAGED, TOO_LONG, Intake
+from cdrhub.sources.transports.request_body import Ending, allow_list, receive
 from cdrhub.sources.voicenter import bodies, fields, files
 from cdrhub.sources.voicenter.bodies import Format
 from cdrhub.sources.voicenter.config import VoicenterConfig
 from cdrhub.sources.voicenter.replies import Code, reply
 
 DURABLE_SECONDS = 0.8  #: within which a record must be on disk; the vendor expects an answer in about a second
-BODY_SECONDS = 30.0  #: for a body to arrive
-KEPT_OF_TOO_LONG = 65_536  #: bytes of an over-long body that are kept
 PARSED_INLINE = 131_072  #: bytes up to which a body is parsed without leaving the event loop
-REMEMBERED_PEERS = 1024
 
 
 class VoicenterSource:
@@ -60,34 +55,33 @@ class Receiver:
 
     def __init__(self, *, config: VoicenterConfig, intake: Intake) -> None:
         self._limit = config.max_body
-        self._allow = config.allow
+        self._allowed = allow_list(config.allow)
         self._intake = intake
-        self._allowed = lru_cache(maxsize=REMEMBERED_PEERS)(lambda peer: _within(peer, self._allow))
 
     async def handle(self, request: web.Request) -> web.Response:
         """Keep what the request holds and answer as the module's docstring says."""
         peer = request.remote or ""
-        if self._allow and not self._allowed(peer):
+        if not self._allowed(peer):
             self._intake.count("peer_refused")
             return _answer(403, Code.APPLICATION_ERROR, to=Format.JSON)
         if request.method != "POST":
             return web.Response(status=405, headers={"Allow": "POST"}, text="Voicenter posts its records here\n")
-        read = bytearray()
-        try:
-            whole = await self._read(request, into=read)
-        except TimeoutError:
-            self._intake.count("body_timeout")
-            return _answer(408, Code.APPLICATION_ERROR, to=Format.JSON)
-        except ConnectionError:
-            self._intake.count("connection_lost")
-            return _answer(400, Code.APPLICATION_ERROR, to=Format.JSON)  # to nobody
-        except web.RequestPayloadError:
-            self._intake.count("body_damaged")
-            return await self._keep_part(bytes(read), mark=DAMAGED, status=200, peer=peer)
-        if not whole:
-            self._intake.count("body_too_large")
-            return await self._keep_part(bytes(read[:KEPT_OF_TOO_LONG]), mark=TOO_LONG, status=413, peer=peer)
-        return await self._keep(bytes(read), peer=peer)
+        received = await receive(request, max_bytes=self._limit, kept_of_damaged=self._limit)
+        match received.ending:
+            case Ending.WHOLE:
+                return await self._keep(received.body, peer=peer)
+            case Ending.DAMAGED:
+                self._intake.count("body_damaged")
+                return await self._keep_part(received.body, mark=DAMAGED, status=200, peer=peer)
+            case Ending.TOO_LONG:
+                self._intake.count("body_too_large")
+                return await self._keep_part(received.body, mark=TOO_LONG, status=413, peer=peer)
+            case Ending.STALLED:
+                self._intake.count("body_timeout")
+                return _answer(408, Code.APPLICATION_ERROR, to=Format.JSON)
+            case Ending.GONE:
+                self._intake.count("connection_lost")
+                return _answer(400, Code.APPLICATION_ERROR, to=Format.JSON)  # to nobody
 
     async def _keep(self, body: bytes, *, peer: str) -> web.Response:
         if len(body) > PARSED_INLINE:
@@ -118,23 +112,6 @@ class Receiver:
             return _answer(503, Code.APPLICATION_ERROR, to=written)
         return _answer(status, Code.PARSE_ERROR, to=written)
 
-    async def _read(self, request: web.Request, *, into: bytearray) -> bool:
-        """Add the body to `into`; False if it is over the limit, as soon as enough of it is there. TimeoutError if it
-        stalls."""
-        content = request.content
-        limit = min(self._limit, request.client_max_size)
-        if request.content_length is not None and request.content_length > limit:
-            limit = min(limit, KEPT_OF_TOO_LONG - 1)
-        if content.is_eof():
-            into += content.read_nowait()
-            return len(into) <= limit
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in content.iter_any():
-                into += chunk
-                if len(into) > limit:
-                    return False
-        return True
-
 
 def _messages(body: bytes) -> tuple[bool, list[bytes]]:
     """Whether all of `body` is understood, and the records in it: its own bytes where it holds one CDR or cannot be
@@ -149,15 +126,6 @@ def _messages(body: bytes) -> tuple[bool, list[bytes]]:
         for item in items
     )
     return understood, messages
-
-
-def _within(peer: str, networks: tuple[IPvAnyNetwork, ...]) -> bool:
-    try:
-        address = ip_address(peer)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return any((mapped or address) in network for network in networks)
 
 
 def _answer(status: int, code: Code, *, to: Format) -> web.Response:

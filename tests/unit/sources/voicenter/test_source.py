@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
+import random
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,10 +22,10 @@ from cdrhub.intake import MAX_BODY
 from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.base import TOO_LONG, refuse_partial
+from cdrhub.sources.transports.request_body import KEPT_OF_TOO_LONG
 from cdrhub.sources.voicenter import SYSTEM
 from cdrhub.sources.voicenter.bodies import Format
 from cdrhub.sources.voicenter.config import VoicenterConfig, VoicenterSettings
-from cdrhub.sources.voicenter.source import KEPT_OF_TOO_LONG
 from support.intake import Accepted, RecordingIntake, until
 from support.peers import Client
 from support.voicenter import CAPTURES, PATH, cdr, decoded, served
@@ -233,10 +234,12 @@ async def test_a_body_that_is_cut_off_leaves_nothing_and_harms_nobody() -> None:
     assert intake.bodies == [cdr()]
 
 
-async def test_a_body_that_cannot_be_unpacked_is_kept_as_far_as_it_came() -> None:
+@pytest.mark.parametrize("noise", [b"", random.Random(1).randbytes(KEPT_OF_TOO_LONG)], ids=["short", "long"])
+async def test_a_body_that_cannot_be_unpacked_is_kept_as_far_as_it_came(noise: bytes) -> None:
     intake = RecordingIntake()
+    body = cdr(aiData=noise.hex())
     trailer = 8  # of gzip: checksum and length (RFC 1952, 2.3.1)
-    good, bad = gzip.compress(cdr())[:-trailer], b"\0" * 16
+    good, bad = gzip.compress(body)[:-trailer], b"\0" * 16
     head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Encoding: gzip\r\n"
     async with served(intake) as url:
         peer = await Client.connect(int(url.split(":")[2].split("/")[0]))
@@ -249,7 +252,7 @@ async def test_a_body_that_cannot_be_unpacked_is_kept_as_far_as_it_came() -> Non
     assert b'"err":1' in answer
     assert intake.counts["body_damaged"] == 1
     (kept,) = intake.accepted
-    assert kept.body == cdr()
+    assert kept.body == body
     with pytest.raises(DecodeError) as caught:
         refuse_partial(recorded(kept))
     assert caught.value.reason is Reason.UNPARSABLE
