@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from cdrhub.errors import NotFound
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from cdrhub.cli.reading import Reader
     from cdrhub.config import Config
     from cdrhub.store import Store
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +33,17 @@ class Opened:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """What `work` returns."""
         return self.runner.run(work)
+
+    def read(
+        self, query: Callable[Concatenate[AsyncConnection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """What `query` finds, in a transaction of its own."""
+
+        async def look() -> T:
+            async with self.store.database.connect() as connection:
+                return await query(connection, *args, **kwargs)
+
+        return self.run(look())
 
     def each(self, items: AsyncIterator[T]) -> Iterator[T]:
         """The items of an asynchronous iterator, one by one, so that a long list is never held whole."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -85,7 +85,7 @@ def list_deliveries(
             rows = database.run(_webhooks(database, settings))
             listing = Listing(columns=WEBHOOK_COLUMNS, brief=WEBHOOKS, rows=rows, empty="there is no webhook")
         else:
-            database.run(_known(database, settings, webhook))
+            _known(database, settings, webhook)
             rows = database.run(_singles(database, webhook, limit=limit))
             nothing = f"{webhook} refused no event, and nobody asked for one again"
             listing = Listing(columns=DELIVERY_COLUMNS, brief=DELIVERIES, rows=rows, empty=nothing)
@@ -106,13 +106,14 @@ def show_delivery(
         raise UsageError("an event is no table: use --format table, json or ndjson")
     local = zone(timezone)
     settings = loaded(config)
+    from cdrhub.broadcast import deliveries  # noqa: PLC0415
     from cdrhub.broadcast.render import OPEN, event_id, rendered  # noqa: PLC0415
 
     endpoint = _endpoint(settings, webhook)
     with opened(settings) as database:
-        row = database.run(_known(database, settings, webhook))
+        row = _known(database, settings, webhook)
         event = database.run(_event(database, position))
-        single = database.run(_single(database, webhook, position))
+        single = database.read(deliveries.single, webhook, position)
     body = json.loads(rendered(event, veil=endpoint.veil if endpoint is not None else OPEN))
     said = {
         "webhook": webhook,
@@ -155,10 +156,10 @@ def retry(
     if positions and refused:
         raise UsageError("name positions, or give --refused for all")
     settings = loaded(config)
-    from cdrhub.broadcast.deliveries import ask_refused, try_now  # noqa: PLC0415
+    from cdrhub.broadcast.deliveries import ask_refused, refused_counts, try_now  # noqa: PLC0415
 
     with opened(settings) as database:
-        database.run(_known(database, settings, webhook))
+        _known(database, settings, webhook)
         store, now = database.store, datetime.now(UTC)
         before = database.run(try_now(store.database, webhook, now=now))
         asked = 0
@@ -167,7 +168,7 @@ def retry(
             asked = database.run(ask_refused(store.database, webhook, chosen, now=now))
             if asked < len(chosen):
                 typer.echo(f"{len(chosen) - asked} of them it did not refuse: cdrhub deliveries list {webhook}")
-        left = database.run(_refused(database)).get(webhook, 0)
+        left = database.read(refused_counts).get(webhook, 0)
     state = before.health.state.value
     typer.echo(f"{webhook} is healthy" if state == "healthy" else f"{webhook} was {state}: it is tried now")
     if asked:
@@ -212,7 +213,7 @@ def again(
     from cdrhub.broadcast.deliveries import ask_again  # noqa: PLC0415
 
     with opened(settings) as database:
-        row = database.run(_known(database, settings, webhook))
+        row = _known(database, settings, webhook)
         events = _log(database)
         reach = database.run(events.between(when.since, when.until))
         chosen = _Range(first=max(first or 1, reach.oldest), last=min(last or MAX_POSITION, reach.newest, row.cursor))
@@ -275,12 +276,11 @@ def _unknown(settings: Config, name: str) -> NotFound:
     return NotFound(f"there is no webhook {name!r} in {settings.file}{nearest(name, names)}")
 
 
-async def _known(database: Opened, settings: Config, name: str) -> EndpointRow:
+def _known(database: Opened, settings: Config, name: str) -> EndpointRow:
     """The row of a webhook; NotFound says whether it is misspelt, or new."""
     from cdrhub.broadcast.deliveries import endpoints  # noqa: PLC0415
 
-    async with database.store.database.connect() as connection:
-        found = {row.name: row for row in await endpoints(connection)}
+    found = {row.name: row for row in database.read(endpoints)}
     if name in found:
         return found[name]
     if _endpoint(settings, name) is None:
@@ -359,20 +359,6 @@ async def _event(database: Opened, position: int) -> Event:
         reach = await _log(database).reach()
         raise NotFound(f"there is no event at position {position}: there are {reach.oldest} to {reach.newest}")
     return found[0]
-
-
-async def _single(database: Opened, name: str, position: int) -> Delivery | None:
-    from cdrhub.broadcast.deliveries import single  # noqa: PLC0415
-
-    async with database.store.database.connect() as connection:
-        return await single(connection, name, position)
-
-
-async def _refused(database: Opened) -> Mapping[str, int]:
-    from cdrhub.broadcast.deliveries import refused_counts  # noqa: PLC0415
-
-    async with database.store.database.connect() as connection:
-        return await refused_counts(connection)
 
 
 def _standing(event: Event, row: EndpointRow, single: Delivery | None, endpoint: Endpoint | None) -> str:

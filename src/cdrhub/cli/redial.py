@@ -16,6 +16,8 @@ from cdrhub.cli.redialling import orders_of
 from cdrhub.errors import UsageError
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from cdrhub.cli.database import Opened
     from cdrhub.config import Config
 
@@ -125,15 +127,10 @@ def _status(database: Opened, config: Config) -> list[dict[str, Any]]:
     from cdrhub.redial import reading  # noqa: PLC0415
     from cdrhub.redial.wording import reason_in_words, rule_in_words  # noqa: PLC0415
 
-    async def read() -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
-        async with database.store.database.connect() as connection:
-            return (
-                await reading.pauses(connection),
-                await reading.live_attempts(connection),
-                await reading.tally(connection),
-            )
+    async def all_three(connection: AsyncConnection) -> tuple[list[dict[str, Any]], ...]:
+        return await reading.pauses(connection), await reading.live_attempts(connection), await reading.tally(connection)
 
-    pauses, live, tally = database.run(read())
+    pauses, live, tally = database.read(all_three)
     empty: dict[str, Any] = dict.fromkeys(STATUS_COLUMNS)
     rows = [
         {

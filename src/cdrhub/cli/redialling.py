@@ -55,12 +55,8 @@ def case_named(database: Opened, code: str, tenant: str | None) -> dict[str, Any
     from cdrhub.redial import reading  # noqa: PLC0415
     from cdrhub.redial.orders import AmbiguousCode  # noqa: PLC0415
 
-    async def look() -> dict[str, Any]:
-        async with database.store.database.connect() as connection:
-            return await reading.case_of(connection, code=code, tenant=tenant)
-
     try:
-        return database.run(look())
+        return database.read(reading.case_of, code=code, tenant=tenant)
     except AmbiguousCode as error:
         raise UsageError(f"{error} with --tenant NAME") from error
 
@@ -121,8 +117,3 @@ async def each_case(database: Opened, wanted: CaseFilter, *, limit: int) -> Asyn
         if len(page) < PAGE:
             return
         before = page[-1]["id"]
-
-
-async def read_from(database: Opened, read: Any, *arguments: Any, **named: Any) -> Any:
-    async with database.store.database.connect() as connection:
-        return await read(connection, *arguments, **named)

@@ -21,7 +21,6 @@ from cdrhub.cli.redialling import (
     case_named,
     each_case,
     number_keys,
-    read_from,
 )
 from cdrhub.errors import UsageError
 from cdrhub.redial.model import CaseState
@@ -152,7 +151,7 @@ def show_case(
     with opened(settings) as database:
         case = case_named(database, code, tenant)
         numbers = numbers_now(database, settings, case, local)
-        attempts = database.run(read_from(database, reading.attempts_of, case["id"]))
+        attempts = database.read(reading.attempts_of, case["id"])
     if form is not Format.TABLE:
         whole = {**case, "numbers": numbers, "attempts": attempts}
         sys.stdout.write(dumped(whole, zone=local, indent=2 if form is Format.JSON else None) + "\n")
@@ -192,7 +191,7 @@ def explain(
 
     with opened(settings) as database:
         case = case_named(database, code, tenant)
-        decisions = database.run(read_from(database, reading.last_decisions_of, case["id"], limit=limit))
+        decisions = database.read(reading.last_decisions_of, case["id"], limit=limit)
         numbers = numbers_now(database, settings, case, local)
     rows = [{**row, "words": in_words(row, zone=local)} for row in decisions]
     if form is not Format.TABLE:

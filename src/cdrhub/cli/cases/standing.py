@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from cdrhub.cli.output import Format, Listing, show, spoken_value
-from cdrhub.cli.redialling import read_from
 from cdrhub.redial.model import AttemptState, CaseState
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def numbers_now(database: Opened, config: Config, case: Mapping[str, Any], local
     from cdrhub.redial.outlook import outlook  # noqa: PLC0415
 
     now = datetime.now(UTC)
-    _, found = database.run(read_from(database, outlook, case["id"], settings=config.redial.settings(), now=now))
+    _, found = database.read(outlook, case["id"], settings=config.redial.settings(), now=now)
     return [
         {
             "position": one.number.position,
