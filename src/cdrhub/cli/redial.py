@@ -127,8 +127,8 @@ def _status(database: Opened, config: Config) -> list[dict[str, Any]]:
     from cdrhub.redial import reading  # noqa: PLC0415
     from cdrhub.redial.wording import reason_in_words, rule_in_words  # noqa: PLC0415
 
-    async def all_three(connection: AsyncConnection) -> tuple[list[dict[str, Any]], ...]:
-        return await reading.pauses(connection), await reading.live_attempts(connection), await reading.tally(connection)
+    async def all_three(at: AsyncConnection) -> tuple[list[dict[str, Any]], ...]:
+        return await reading.pauses(at), await reading.live_attempts(at), await reading.tally(at)
 
     pauses, live, tally = database.read(all_three)
     empty: dict[str, Any] = dict.fromkeys(STATUS_COLUMNS)
