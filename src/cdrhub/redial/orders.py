@@ -195,6 +195,17 @@ class Orders:
         """
         return await self._write(partial(self._keep, given=given))
 
+    async def make(self, given: GivenCase) -> bool:
+        """Make this case; False where there is one of its code, which stays as it is. Raises NumberUnusable."""
+        return await self._write(partial(self._make, given=given))
+
+    async def _make(self, tx: Transaction, *, given: GivenCase) -> bool:
+        query = select(cases.c.id).where(cases.c.code == given.code, cases.c.tenant == given.tenant)
+        if await tx.connection.scalar(query) is not None:
+            return False
+        await self._keep_some(tx.connection, [(given, read_numbers(given.numbers, self._plan(given.source)))], known={})
+        return True
+
     async def _keep(self, tx: Transaction, *, given: Sequence[GivenCase]) -> tuple[int, int]:
         by_tenant: dict[str, dict[str, tuple[GivenCase, tuple[Number, ...]]]] = defaultdict(dict)
         for one in sorted(given, key=lambda one: one.code):

@@ -115,11 +115,16 @@ async def test_ten_orders_at_once_dial_once(api: Client) -> None:
     assert len(shown.body["attempts"]) == 1
 
 
-async def test_ten_makers_at_once_make_one(api: Client) -> None:
-    given = {"code": "C-1", "source": "lagos", "numbers": [{"number": NUMBERS[0]}]}
-    answers = await asyncio.gather(*(api.ask("POST", "/cases", given) for _ in range(10)))
-    assert sorted(answer.status for answer in answers) == [201] + [409] * 9
-    assert len((await api.ask("GET", "/cases")).body["cases"]) == 1
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_ten_makers_at_once_make_one(api: Client, method: str) -> None:
+    numbers = [{"number": NUMBERS[0]}]
+    there = {"POST": 409, "PUT": 200}[method]
+    for code in (f"C-{number}" for number in range(10)):
+        path, named = ("/cases", {"code": code}) if method == "POST" else (f"/cases/{code}", {})
+        given = {**named, "source": "lagos", "numbers": numbers}
+        answers = await asyncio.gather(*(api.ask(method, path, given) for _ in range(10)))
+        assert sorted(answer.status for answer in answers) == sorted([201] + [there] * 9)
+    assert len((await api.ask("GET", "/cases")).body["cases"]) == 10
 
 
 async def test_a_paused_case_is_resumed(api: Client) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from cdrhub.config import Role
 from cdrhub.redial import reading
 from cdrhub.redial.decision import Decision
-from cdrhub.redial.orders import GivenCase, GivenNumber, NoSuchCase
+from cdrhub.redial.orders import GivenCase, GivenNumber
 from cdrhub.web.api.operation import Answer, Asked, Operation, Reading, Within, Writing, no_page
 from cdrhub.web.api.problems import Kind, Refused
 from cdrhub.web.api.shapes import (
@@ -54,15 +54,6 @@ def given_case(code: str, change: CaseChange, *, tenant: str) -> GivenCase:
         timezone=change.timezone,
         metadata=change.metadata,
     )
-
-
-async def case_is_kept(connection: AsyncConnection, *, code: str, tenant: str | None) -> bool:
-    """Whether there is a case of that code. Raises AmbiguousCode."""
-    try:
-        await reading.case_of(connection, code=code, tenant=tenant)
-    except NoSuchCase:
-        return False
-    return True
 
 
 async def whole_case(connection: AsyncConnection, case: Mapping[str, Any]) -> CaseWithAttempts:
@@ -132,21 +123,20 @@ async def _explained(asked: Asked) -> Answer:
 async def _made(asked: Asked, within: Within) -> Answer:
     given: CaseGiven = asked.body
     tenant = asked.tenant_of(given.source, pointer="/source")
-    if await case_is_kept(within.connection, code=given.code, tenant=tenant):
+    if not await within.orders.make(given_case(given.code, given, tenant=tenant)):
         raise Refused(Kind.CASE_EXISTS, f"there is a case {given.code!r}; PUT changes it")
-    return await _kept(within, given.code, given, tenant=tenant, status=201)
+    return await _kept(within, given.code, tenant=tenant, status=201)
 
 
 async def _put(asked: Asked, within: Within) -> Answer:
     change: CaseChange = asked.body
     code: str = asked.path["code"]
     tenant = asked.tenant_of(change.source, pointer="/source")
-    there = await case_is_kept(within.connection, code=code, tenant=tenant)
-    return await _kept(within, code, change, tenant=tenant, status=200 if there else 201)
+    made, _ = await within.orders.keep([given_case(code, change, tenant=tenant)])
+    return await _kept(within, code, tenant=tenant, status=201 if made else 200)
 
 
-async def _kept(within: Within, code: str, change: CaseChange, *, tenant: str, status: int) -> Answer:
-    await within.orders.keep([given_case(code, change, tenant=tenant)])
+async def _kept(within: Within, code: str, *, tenant: str, status: int) -> Answer:
     case = await reading.case_of(within.connection, code=code, tenant=tenant)
     return Answer(
         body=await whole_case(within.connection, case), status=status, location=f"/api/v1/cases/{quote(code, safe='')}"

@@ -161,10 +161,8 @@ class _Api:
             if once is not None and (before := await once.before(tx)) is not None:
                 return before
             within = Within(connection=tx.connection, orders=self.served.orders().within(tx))
-            if looked_up is not None and not await cases.case_is_kept(
-                tx.connection, code=looked_up.code, tenant=looked_up.tenant
-            ):
-                await _keep(within, looked_up)
+            if looked_up is not None:
+                await _make(within, looked_up)
             answer = await operation.perform(found, within)
             if once is not None:
                 await once.keep(tx, answer)
@@ -220,9 +218,9 @@ class _Once:
         await request_keys.keep(tx.connection, self.key, tenant=self.tenant, status=answer.status, answer=shown)
 
 
-async def _keep(within: Within, looked_up: GivenCase) -> None:
+async def _make(within: Within, looked_up: GivenCase) -> None:
     try:
-        await within.orders.keep([looked_up])
+        await within.orders.make(looked_up)  # a case that somebody kept meanwhile stays as it is
     except NumberUnusable as error:
         raise Refused(Kind.LOOKUP_FAILED, f"the CRM answered with a case that cannot be kept: {error}") from error
 
