@@ -76,6 +76,8 @@ class AgentsHeard:
 
     def note(self, headers: Headers) -> None:
         """Note what an event says, if it is of an agent."""
+        if headers.get("Event-Name") != "CUSTOM":
+            return  # the first header tells: looking for one that is not there reads an event to its end
         known = ACTIONS.get(headers.get("CC-Action") or "")
         if known is None:
             return
