@@ -75,6 +75,19 @@ class SQLiteTransaction(PortableTransaction):
         return found
 
 
+class _Connection(sqlite3.Connection):
+    """A connection whose close ends its transaction in any case. SQLite itself closes, and rolls back, only when no
+    statement is open any more (https://www.sqlite.org/c3ref/close.html); the cursor of somebody who was cancelled in
+    the middle of a SELECT has one until Python's collector comes by, and for so long the database stayed locked."""
+
+    def close(self) -> None:
+        """Roll back what is open, then close."""
+        try:
+            self.rollback()
+        finally:
+            super().close()
+
+
 def _known_call(values: Sequence[Any]) -> KnownCall:
     """Of KNOWN_CALL_COLUMNS as SQLite holds them."""
     *others, flags, record_count, revision, first, last = values
@@ -91,7 +104,7 @@ def engine(url: URL, *, writer: bool) -> AsyncEngine:
             _make_private(file)
     made = create_async_engine(
         url.set(drivername="sqlite+aiosqlite"),
-        connect_args={"timeout": BUSY_SECONDS},
+        connect_args={"timeout": BUSY_SECONDS, "factory": _Connection},
         pool_size=1 if writer else 4,
         max_overflow=0,
         hide_parameters=True,
