@@ -16,14 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import orjson
 from pydantic import Field, SecretStr, field_validator
 from yarl import URL
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing
-from cdrhub.sources.dialler import Dialler, DiallerConfig, DiallerType
+from cdrhub.sources.dialler import DiallerConfig, DiallerType
 from cdrhub.sources.dialling.answers import AnswerUnseen, answering, refuse_status, shown
 from cdrhub.sources.dialling.http import REQUEST_SECONDS, HttpAnswer, HttpClient, HttpUrl, RequestSeconds
 from cdrhub.sources.dialling.orders import reference_of
@@ -139,8 +139,4 @@ def _told(answer: HttpAnswer, *, who: str) -> Mapping[str, Any]:
         return {}
 
 
-def _build(name: str, config: Any) -> Dialler:
-    return WebhookDialler(name, cast("WebhookDiallerConfig", config))
-
-
-DIALLER: Final = DiallerType(name="webhook", config_model=WebhookDiallerConfig, build=_build)
+DIALLER: Final = DiallerType(name="webhook", config_model=WebhookDiallerConfig, build=WebhookDialler)

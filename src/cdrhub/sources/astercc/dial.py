@@ -13,14 +13,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal
 from urllib.parse import urlencode
 
 from pydantic import Field, SecretStr, model_validator
 from yarl import URL
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing
-from cdrhub.sources.dialler import Dialler, DiallerType
+from cdrhub.sources.dialler import DiallerType
 from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, answering, refuse_status, shown
 from cdrhub.sources.dialling.http import REQUEST_SECONDS, HttpAnswer, HttpClient, HttpUrl, RequestSeconds
 from cdrhub.sources.dialling.orders import NumberForm, PhoneDiallerConfig, agent_of, number_of, reference_of
@@ -196,8 +196,4 @@ def _refuses(number: int | None) -> bool:
     return number in _OF_THE_AGENT or number in _OF_THE_CONFIGURATION
 
 
-def _build(name: str, config: Any) -> Dialler:
-    return AsterCCDialler(name, cast("AsterCCDiallerConfig", config))
-
-
-DIALLER: Final = DiallerType(name="astercc", config_model=AsterCCDiallerConfig, build=_build)
+DIALLER: Final = DiallerType(name="astercc", config_model=AsterCCDiallerConfig, build=AsterCCDialler)

@@ -12,13 +12,13 @@ it is allowed character by character (sources/dialling/orders.py).
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
 from cdrhub.errors import NotConnected
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Standing
-from cdrhub.sources.dialler import Dialler, DiallerType
+from cdrhub.sources.dialler import DiallerType
 from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, answering, shown
 from cdrhub.sources.dialling.orders import PhoneDiallerConfig, agent_of, number_of, reference_of
 from cdrhub.sources.freeswitch.esl.errors import CommandFailed, CommandRefused, NotSent, Refused
@@ -190,8 +190,4 @@ def answer_of(result: str, *, who: str) -> Answer:
     raise AnswerUnseen(f"{who} told a result that is none: {shown(result)!r}")
 
 
-def _build(name: str, config: Any) -> Dialler:
-    return FreeSwitchDialler(name, cast("FreeSwitchDiallerConfig", config))
-
-
-DIALLER: Final = DiallerType(name="freeswitch", config_model=FreeSwitchDiallerConfig, build=_build)
+DIALLER: Final = DiallerType(name="freeswitch", config_model=FreeSwitchDiallerConfig, build=FreeSwitchDialler)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, Literal, NamedTuple, cast
+from typing import Annotated, Final, Literal, NamedTuple, cast
 from urllib.parse import urlencode
 
 import orjson
@@ -297,9 +297,8 @@ _DIALLERS: Final[Mapping[str, Callable[[str, ThreeCXDiallerConfig], Dialler]]] =
 }
 
 
-def _build(name: str, config: Any) -> Dialler:
-    known = cast("ThreeCXDiallerConfig", config)
-    return _DIALLERS[known.api](name, known)
+def _build(name: str, config: ThreeCXDiallerConfig) -> Dialler:
+    return _DIALLERS[config.api](name, config)
 
 
 DIALLER: Final = DiallerType(name="3cx", config_model=ThreeCXDiallerConfig, build=_build)

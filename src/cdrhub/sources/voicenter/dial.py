@@ -15,14 +15,14 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import orjson
 from pydantic import Field, SecretStr
 from yarl import URL
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing
-from cdrhub.sources.dialler import Dialler, DiallerType
+from cdrhub.sources.dialler import DiallerType
 from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, answering, refuse_status, shown
 from cdrhub.sources.dialling.http import REQUEST_SECONDS, HttpAnswer, HttpClient, HttpUrl, RequestSeconds
 from cdrhub.sources.dialling.orders import NumberForm, PhoneDiallerConfig, agent_of, number_of, reference_of
@@ -176,8 +176,4 @@ def _error_code(told: Mapping[str, Any]) -> int | None:
     return int(text) if re.fullmatch(r"-?[0-9]{1,6}", text) else None
 
 
-def _build(name: str, config: Any) -> Dialler:
-    return VoicenterDialler(name, cast("VoicenterDiallerConfig", config))
-
-
-DIALLER: Final = DiallerType(name="voicenter", config_model=VoicenterDiallerConfig, build=_build)
+DIALLER: Final = DiallerType(name="voicenter", config_model=VoicenterDiallerConfig, build=VoicenterDialler)
