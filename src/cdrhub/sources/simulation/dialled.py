@@ -176,3 +176,22 @@ async def taking_orders(ordered: Ordered[T], path: str, handler: Handler) -> Asy
     finally:
         ordered.tasks = None
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def also_taking_orders(
+    simulation: Simulation,
+    ordering: Ordering | None,
+    *,
+    path: str,
+    handler: Callable[[Ordered[T]], Handler],
+    render: Render[T],
+    send: Callable[[Due[T]], Awaitable[object]],
+) -> AsyncIterator[None]:
+    """Take orders beside the simulated centre's own calls, where they are to be taken: see `taking_orders`."""
+    if ordering is None:
+        yield
+        return
+    ordered = Ordered(simulation, ordering, render=render, send=send)
+    async with taking_orders(ordered, path, handler(ordered)):
+        yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -11,7 +11,7 @@ import aiohttp
 
 from cdrhub.sources.astercc.simulate.events import Push, Team
 from cdrhub.sources.astercc.simulate.makecall import PATH, MakeCall
-from cdrhub.sources.simulation.dialled import Ordered, Ordering, taking_orders
+from cdrhub.sources.simulation.dialled import Ordering, also_taking_orders
 from cdrhub.sources.simulation.ledger import Sent
 from cdrhub.sources.simulation.simulation import Due, Simulation
 
@@ -58,25 +58,19 @@ async def simulate(
             sent.silent += due.what.silent
             simulation.settle(due)
 
-        async with _ordered(simulation, team, ordering, push=push):
+        async with also_taking_orders(
+            simulation,
+            ordering,
+            path=PATH,
+            handler=lambda ordered: MakeCall(ordered).handle,
+            render=team.render,
+            send=push,
+        ):
             async for due in simulation.play(team.render):
                 await push(due)
         await queue.join()
         for worker in workers:
             worker.cancel()
-
-
-@asynccontextmanager
-async def _ordered(
-    simulation: Simulation, team: Team, ordering: Ordering | None, *, push: Callable[[Due[Push]], Awaitable[None]]
-) -> AsyncIterator[None]:
-    """Take orders, where they are to be taken; at the end of the block the last ordered calls end."""
-    if ordering is None:
-        yield
-        return
-    ordered = Ordered(simulation, ordering, render=team.render, send=push)
-    async with taking_orders(ordered, PATH, MakeCall(ordered).handle):
-        yield
 
 
 @asynccontextmanager

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from cdrhub.sources.simulation.dialled import Ordered, Ordering, taking_orders
+from cdrhub.sources.simulation.dialled import Ordering, also_taking_orders
 from cdrhub.sources.simulation.pace import Pace
 from cdrhub.sources.simulation.simulation import Due, Simulation
 from cdrhub.sources.threecx.simulate.callcontrol import PATH, CallControl
@@ -53,7 +52,14 @@ async def simulate(
     try:
         if not await line.write(b"", simulation.pace):  # a real one connects before it has anything to say
             return
-        async with _controlled(simulation, pbx, ordering, send=send):
+        async with also_taking_orders(
+            simulation,
+            _at_root(ordering),
+            path=PATH,
+            handler=lambda ordered: CallControl(ordered).handle,
+            render=pbx.render,
+            send=send,
+        ):
             async for due in simulation.play(pbx.render):
                 if not await send(due):
                     return
@@ -62,18 +68,11 @@ async def simulate(
         await line.close()
 
 
-@asynccontextmanager
-async def _controlled(
-    simulation: Simulation, pbx: PBX, ordering: Ordering | None, *, send: Callable[[Due[Line]], Awaitable[object]]
-) -> AsyncIterator[None]:
-    """Take orders, where they are to be taken; at the end of the block the last ordered calls end."""
+def _at_root(ordering: Ordering | None) -> Ordering | None:
+    """`ordering` whose address is told without PATH, which stands for every path."""
     if ordering is None:
-        yield
-        return
-    at_root = replace(ordering, ready=lambda address: ordering.ready(address.removesuffix(PATH)))
-    ordered = Ordered(simulation, at_root, render=pbx.render, send=send)
-    async with taking_orders(ordered, PATH, CallControl(ordered).handle):
-        yield
+        return None
+    return replace(ordering, ready=lambda address: ordering.ready(address.removesuffix(PATH)))
 
 
 class _Connection:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
 import aiohttp
 
-from cdrhub.sources.simulation.dialled import Ordered, Ordering, taking_orders
+from cdrhub.sources.simulation.dialled import Ordering, also_taking_orders
 from cdrhub.sources.simulation.ledger import Sent
 from cdrhub.sources.simulation.simulation import Due, Simulation
 from cdrhub.sources.voicenter.simulate.account import Account, Push
@@ -60,25 +60,19 @@ async def simulate(
             _count(sent, due)
             simulation.settle(due)
 
-        async with _clicked(simulation, account, ordering, push=push):
+        async with also_taking_orders(
+            simulation,
+            ordering,
+            path=PATH,
+            handler=lambda ordered: Click2Call(ordered).handle,
+            render=account.render,
+            send=push,
+        ):
             async for due in simulation.play(account.render):
                 await push(due)
         await queue.join()
         for worker in workers:
             worker.cancel()
-
-
-@asynccontextmanager
-async def _clicked(
-    simulation: Simulation, account: Account, ordering: Ordering | None, *, push: Callable[[Due[Push]], Awaitable[None]]
-) -> AsyncIterator[None]:
-    """Take orders, where they are to be taken; at the end of the block the last ordered calls end."""
-    if ordering is None:
-        yield
-        return
-    ordered = Ordered(simulation, ordering, render=account.render, send=push)
-    async with taking_orders(ordered, PATH, Click2Call(ordered).handle):
-        yield
 
 
 def _count(sent: Sent, due: Due[Push]) -> None:
