@@ -10,9 +10,11 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from cdrhub.cli.database import missing_file
 from cdrhub.cli.failure import Exit, say, spoken
 from cdrhub.cli.options import ConfigFile, config_file, loaded
 from cdrhub.cli.output import Format, Listing, counted, dumped, show
+from cdrhub.errors import AddressUnavailable, ConfigError, SourceSignal, StoreError
 
 if TYPE_CHECKING:
     from cdrhub.config import Config
@@ -116,7 +118,6 @@ def schema() -> None:
 
 def _build_sources(config: Config) -> None:
     """Build every source as a start would, without connecting. ConfigError names those that refuse."""
-    from cdrhub.errors import ConfigError  # noqa: PLC0415
     from cdrhub.sources.registry import system  # noqa: PLC0415
 
     refused = []
@@ -180,8 +181,6 @@ def _show_contracts(config: Config) -> None:
 
 
 def _database_failures(config: Config) -> list[str]:
-    from cdrhub.cli.database import missing_file  # noqa: PLC0415
-    from cdrhub.errors import StoreError  # noqa: PLC0415
     from cdrhub.store import Store, schema  # noqa: PLC0415
 
     if (file := missing_file(config)) is not None:
@@ -215,7 +214,6 @@ def _database_failures(config: Config) -> list[str]:
 
 def _port_failures(config: Config) -> list[str]:
     """Ports that cannot be had. One that is in use may be this very daemon's: so it is said."""
-    from cdrhub.errors import AddressUnavailable, ConfigError  # noqa: PLC0415
     from cdrhub.listeners import bind  # noqa: PLC0415
 
     wanted = {config.http.listen: "http.listen"}
@@ -234,7 +232,6 @@ def _port_failures(config: Config) -> list[str]:
 
 def _source_failures(config: Config) -> list[str]:
     """Phone systems that cannot be reached, of those that can be tried without taking anything from them."""
-    from cdrhub.errors import SourceSignal  # noqa: PLC0415
     from cdrhub.sources.base import Probed  # noqa: PLC0415
     from cdrhub.sources.registry import system  # noqa: PLC0415
 
