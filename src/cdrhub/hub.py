@@ -42,7 +42,7 @@ from cdrhub.sources.base import Source, SourceConfig
 from cdrhub.sources.registry import system
 from cdrhub.sources.runner import Runner
 from cdrhub.store import Store
-from cdrhub.store.batch import Outcome
+from cdrhub.store.batch import Outcome, Written
 from cdrhub.store.open_calls import open_calls
 from cdrhub.sweeper import conclusion
 
@@ -332,10 +332,12 @@ class Hub:
         task = asyncio.create_task(runner.run(), name=f"source {name}")
         self._running[name] = _Running(config=config, runner=runner, intake=intake, task=task)
 
-    def _wrote(self) -> None:
-        """A batch was committed."""
-        self.redial.wake()
-        self.broadcast.wake_soon()
+    def _wrote(self, written: Written) -> None:
+        """A batch was committed. Whoever has nothing to take of it is left asleep: a look is a transaction."""
+        if written.settled:
+            self.redial.wake()
+        if written.public:
+            self.broadcast.wake_soon()
 
     def _sees(self, name: str) -> bool:
         running = self._running.get(name)

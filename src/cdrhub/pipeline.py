@@ -105,9 +105,9 @@ class Pipeline:
         observer: Observer,
         lanes: int,
         batch_records: int,
-        wrote: Callable[[], None] = lambda: None,
+        wrote: Callable[[Written], None] = lambda _written: None,
     ) -> None:
-        """`wrote` is called after each batch that is in the database."""
+        """`wrote` is told what each batch did that is in the database."""
         self._journal = journal
         self._store = store
         self._decoders = decoders
@@ -281,7 +281,7 @@ class Pipeline:
                 self._metrics.wrote(written.by_source)
                 if written.suspended:
                     self._say_suspended(items)
-                self._wrote()
+                self._wrote(written)
                 return
 
     async def _wait_unmarked(self, seconds: float) -> None:

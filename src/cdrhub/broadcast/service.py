@@ -71,8 +71,8 @@ class Broadcast:
         self._sequencer.committed.ring()
 
     def wake_soon(self) -> None:
-        """Somebody committed what may hold facts. It is looked at in a moment, with what others commit until then: most
-        batches of records hold none, and a look costs as much as a batch."""
+        """Somebody committed facts among much else. They are looked at in a moment, with what others commit until then:
+        a look costs as much as a batch of records."""
         if self._soon is None:
             self._soon = asyncio.get_running_loop().call_later(SOON_SECONDS, self._is_soon)
 

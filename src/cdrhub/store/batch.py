@@ -48,6 +48,8 @@ class Written:
     calls_created: int = 0
     calls_updated: int = 0
     conflicts: int = 0  #: calls that became flagged `conflict` by this batch
+    settled: int = 0  #: facts of calls that ended, which redial takes
+    public: int = 0  #: facts that are told as they are
     #: source -> applied, duplicates, suspended, ignored: what became of the phone system's own records (what the hub
     #: concludes is not among them), disjoint, in sum all of them; and conflicts, of calls
     by_source: dict[str, dict[str, int]] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import Any
 
 from cdrhub.errors import DecodeError
@@ -12,9 +13,17 @@ from cdrhub.store.batch import Item, Written
 
 
 def counted(
-    items: Sequence[Item], new: Iterable[Item], *, created: int, updated: int, conflicts: Sequence[str]
+    items: Sequence[Item],
+    new: Iterable[Item],
+    *,
+    created: int,
+    updated: int,
+    conflicts: Sequence[str],
+    settled: int,
+    public: int,
 ) -> Written:
-    """What a batch did, of which `new` are the items that were; `conflicts` are sources of calls."""
+    """What a batch did, of which `new` are the items that were; `conflicts` are sources of calls, `settled` and
+    `public` the facts."""
     by_source: dict[str, dict[str, int]] = {}
     received = Counter(item.record.source for item in items if item.record.content_type != INFERENCE)
     applied: Counter[str] = Counter()
@@ -40,6 +49,8 @@ def counted(
         calls_created=created,
         calls_updated=updated,
         conflicts=len(conflicts),
+        settled=settled,
+        public=public,
         by_source=by_source,
     )
 
@@ -66,16 +77,8 @@ def merged(parts: Sequence[Written]) -> Written:
             for word, count in counts.items():
                 mine[word] = mine.get(word, 0) + count
     totals: dict[str, Any] = {
-        name: sum(getattr(part, name) for part in parts)
-        for name in (
-            "records",
-            "new",
-            "duplicates",
-            "suspended",
-            "ignored",
-            "calls_created",
-            "calls_updated",
-            "conflicts",
-        )
+        field.name: sum(getattr(part, field.name) for part in parts)
+        for field in fields(Written)
+        if field.name != "by_source"
     }
     return Written(**totals, by_source=by_source)

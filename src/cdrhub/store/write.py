@@ -34,7 +34,7 @@ from cdrhub.store.agent_states import add_states
 from cdrhub.store.batch import Item, Redecode, Written
 from cdrhub.store.engine import Database, RacedError, RefusedError
 from cdrhub.store.memory import Memory, Remembered
-from cdrhub.store.outbox import facts
+from cdrhub.store.outbox import SETTLED, facts
 from cdrhub.store.rows import (
     COVERAGE_COLUMNS,
     FACT_COLUMNS,
@@ -60,6 +60,8 @@ CAREFUL_BATCHES = 32  #: batches written without guessing after a guess was wron
 RACES = 50  #: after so many lost races something else is wrong, and which record it is must be found
 REFUSED_BODY_BYTES = 65_536  #: kept of a body that the database refuses whole
 UNKNOWN_CONTENT = "application/octet-stream"  #: RFC 2046, 4.5.1: of a record whose own content type is refused
+
+_FACT_TYPE = FACT_COLUMNS.index("type")
 
 
 class FoldError(StoreError):
@@ -122,7 +124,16 @@ class Outcome:
     created: int = 0
     updated: int = 0
     conflicts: list[str] = field(default_factory=list)  #: sources of calls that became flagged
+    settled: int = 0  #: facts, as in store.batch.Written
+    public: int = 0
     remember: dict[CallKey, Remembered | None] = field(default_factory=dict)
+
+    async def tell(self, tx: Transaction, told: Sequence[Row]) -> None:
+        """Write these facts."""
+        settled = sum(row[_FACT_TYPE] == SETTLED for row in told)
+        self.settled += settled
+        self.public += len(told) - settled
+        await tx.append(outbox, FACT_COLUMNS, told)
 
 
 class CallWriter:
@@ -207,6 +218,8 @@ class CallWriter:
             created=outcome.created,
             updated=outcome.updated,
             conflicts=outcome.conflicts,
+            settled=outcome.settled,
+            public=outcome.public + len(told),
         )
         return written, outcome
 
@@ -313,7 +326,7 @@ class CallWriter:
                     call_id=group.call_id, revision=1, updates=tuple(group.updates), body_bytes=group.body_bytes
                 )
         await tx.append(call_legs, LEG_COLUMNS, legs)
-        await tx.append(outbox, FACT_COLUMNS, told)
+        await outcome.tell(tx, told)
         opened = [group for group, _ in made if group.waiting]
         if opened:
             await tx.link_records((key, group.call_id) for group in opened for key in group.links)
@@ -386,7 +399,7 @@ class CallWriter:
         if sealed:
             told += await self._complete_sealed(tx, sealed, now=now)
         await tx.append(call_legs, LEG_COLUMNS, legs)
-        await tx.append(outbox, FACT_COLUMNS, told)
+        await outcome.tell(tx, told)
 
     async def _earlier(self, tx: Transaction, calls: Sequence[KnownCall]) -> dict[str, Earlier | None]:
         """What all records of these calls say; None for a call with a record whose body is gone.

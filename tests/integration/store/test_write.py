@@ -78,6 +78,13 @@ async def test_a_living_call_is_announced_with_its_columns(store: Store) -> None
     assert facts[1]["snapshot"]["state"] == "answered"
 
 
+async def test_a_batch_says_which_facts_it_left(store: Store) -> None:
+    living = [item(body) for body in story("k")[:3]]
+    garbage = item(b"garbage")
+    written = [await store.write(batch) for batch in ([item(ended("one"))], living, [garbage], living)]
+    assert [(one.settled, one.public) for one in written] == [(1, 0), (0, 2), (0, 1), (0, 0)]
+
+
 async def test_the_same_bytes_again_change_nothing(store: Store) -> None:
     await store.write([item(ended("k"))])
     before = await settled_rows(store), await rows(store, calls), await count(store, outbox)
