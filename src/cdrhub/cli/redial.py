@@ -12,7 +12,7 @@ from cdrhub.cli.failure import Exit, say
 from cdrhub.cli.options import ActorOption, ConfigFile, FormatOption, ZoneOption, actor, known_source, loaded, zone
 from cdrhub.cli.output import Format, Listing, show
 from cdrhub.cli.plain import plain
-from cdrhub.cli.redialling import orders_of
+from cdrhub.cli.redialling import bounded, orders_of
 from cdrhub.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def pause(
     """
     scope, name = _scope(source, campaign, agent)
     who = actor(as_whom)
-    if len(why) > 1000 or not why.isprintable():
-        raise UsageError("--why: one line of 1000 characters at most")
+    bounded(why=why)
     settings = loaded(config)
     if source is not None:
         known_source(settings, source)
