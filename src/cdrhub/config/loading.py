@@ -15,17 +15,16 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from cdrhub.config.agreement import disagreements
-from cdrhub.config.broadcast import BroadcastConfig
 from cdrhub.config.directory import read_directory
 from cdrhub.config.keylines import KeyPath, key_lines, line_of
 from cdrhub.config.model import (
     FILLED_BY_THE_HUB,
     MAX_SOURCES,
+    SECTIONS,
     Config,
     DatabaseConfig,
     HttpConfig,
     HubConfig,
-    RetentionConfig,
 )
 from cdrhub.config.problems import humanised, nearest
 from cdrhub.config.redial import MAX_DIALLERS, RedialConfig
@@ -39,15 +38,7 @@ from cdrhub.sources.registry import system
 
 MAX_FILE_BYTES = 1024**2
 
-_SECTIONS: Mapping[str, type[Table]] = {
-    "hub": HubConfig,
-    "database": DatabaseConfig,
-    "http": HttpConfig,
-    "retention": RetentionConfig,
-    "redial": RedialConfig,
-    "broadcast": BroadcastConfig,
-}
-_TOP_LEVEL = (*_SECTIONS, "sources")
+_TOP_LEVEL = (*SECTIONS, "sources")
 _TOML_POSITION = re.compile(r"\s*\((?:at line (?P<line>\d+), column \d+|at end of document)\)$")
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -108,7 +99,7 @@ class _Reading:
 
     def config(self) -> Config:
         self._unknown_tables()
-        sections = {name: self._section(name, model) for name, model in _SECTIONS.items()}
+        sections = {name: self._section(name, model) for name, model in SECTIONS.items()}
         sources = self._sources()
         entries = self._directories(sources)
         if not any(section is None for section in sections.values()):

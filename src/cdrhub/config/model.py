@@ -221,3 +221,11 @@ class Config(Table):
     def owner(self, source: str) -> str:
         """The source whose calls the records of `source` belong to: its `into`, or itself."""
         return self.sources[source].into or source
+
+
+SECTIONS: Mapping[str, type[Table]] = {
+    name: field.annotation
+    for name, field in Config.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Table)
+}
+"""The tables of the file that there is one of each."""

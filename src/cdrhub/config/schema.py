@@ -8,8 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from cdrhub.config.broadcast import BroadcastConfig
-from cdrhub.config.model import FILLED_BY_THE_HUB, DatabaseConfig, HttpConfig, HubConfig, RetentionConfig
+from cdrhub.config.model import FILLED_BY_THE_HUB, SECTIONS
 from cdrhub.config.redial import RedialConfig
 from cdrhub.config.table import NAME_PATTERN
 from cdrhub.redial.diallers import dialler_types
@@ -17,14 +16,6 @@ from cdrhub.sources.dialler import DiallerConfig
 from cdrhub.sources.registry import systems
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_SECTIONS: dict[str, type[BaseModel]] = {
-    "hub": HubConfig,
-    "database": DatabaseConfig,
-    "http": HttpConfig,
-    "retention": RetentionConfig,
-    "redial": RedialConfig,
-    "broadcast": BroadcastConfig,
-}
 
 
 def json_schema() -> dict[str, Any]:
@@ -32,7 +23,7 @@ def json_schema() -> dict[str, Any]:
     installed."""
     sources = {name: system.config_model for name, system in systems().items()}
     diallers = {name: kind.config_model for name, kind in dialler_types().items()}
-    models: list[type[BaseModel]] = [*_SECTIONS.values(), *sources.values(), *diallers.values()]
+    models: list[type[BaseModel]] = [*SECTIONS.values(), *sources.values(), *diallers.values()]
     references, definitions = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/$defs/{model}"
     )
@@ -50,7 +41,7 @@ def json_schema() -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            **{name: references[(model, "validation")] for name, model in _SECTIONS.items()},
+            **{name: references[(model, "validation")] for name, model in SECTIONS.items()},
             "sources": {
                 "description": "One table for each phone system; its name is the calls' column `source`.",
                 **of_sources,
