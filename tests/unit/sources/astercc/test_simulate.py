@@ -16,11 +16,12 @@ from cdrhub.errors import DecodeError
 from cdrhub.model.agent import AgentState
 from cdrhub.model.fold import fold
 from cdrhub.model.update import CallUpdate
-from cdrhub.sources.astercc.simulate import Push, Team, simulate
+from cdrhub.sources.astercc.simulate import Team, simulate
 from cdrhub.sources.simulation.centre import Centre, calls
 from cdrhub.sources.simulation.comparison import Found, compared, people_of
 from cdrhub.sources.simulation.ledger import Entry, Ledger, read
 from cdrhub.sources.simulation.pace import Pace
+from cdrhub.sources.simulation.pushing import Push
 from cdrhub.sources.simulation.simulation import Due, Schedule, Simulation
 from support.astercc import decoded, served
 from support.intake import RecordingIntake

@@ -11,8 +11,9 @@ from cdrhub.model.disposition import Disposition, State
 from cdrhub.model.fold import fold
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.astercc.dial import DIALLER, AsterCCDiallerConfig
-from cdrhub.sources.astercc.simulate.events import Push, Team
+from cdrhub.sources.astercc.simulate.events import Team
 from cdrhub.sources.astercc.simulate.makecall import PATH, MakeCall
+from cdrhub.sources.simulation.pushing import Push
 from support.astercc import decoded
 from support.dialling import ATTEMPT, order
 from support.ordered import System, ordering, simulation_in

@@ -15,8 +15,9 @@ from cdrhub.model.fold import fold
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.simulation.centre import Centre, calls
 from cdrhub.sources.simulation.pace import Pace
+from cdrhub.sources.simulation.pushing import Push
 from cdrhub.sources.simulation.simulation import Due, Schedule, Simulation
-from cdrhub.sources.voicenter.simulate import MIX, Account, Push, simulate
+from cdrhub.sources.voicenter.simulate import MIX, Account, simulate
 from support.intake import RecordingIntake, until
 from support.truth import differences
 from support.voicenter import decoded, served

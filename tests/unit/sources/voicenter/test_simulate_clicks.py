@@ -12,8 +12,9 @@ from cdrhub.model.call import Call
 from cdrhub.model.dialling import Accepted, Answer, Refusal, Refused
 from cdrhub.model.disposition import Disposition
 from cdrhub.model.fold import fold
+from cdrhub.sources.simulation.pushing import Push
 from cdrhub.sources.voicenter.dial import DIALLER, VoicenterDiallerConfig
-from cdrhub.sources.voicenter.simulate.account import Account, Push
+from cdrhub.sources.voicenter.simulate.account import Account
 from cdrhub.sources.voicenter.simulate.clicks import MOST_VARIABLES, PATH, Click2Call
 from support.dialling import ATTEMPT, order
 from support.ordered import System, ordering, simulation_in

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cdrhub.sources.astercc.simulate.events import MIX, Push, Team
+from cdrhub.sources.astercc.simulate.events import MIX, Team
 from cdrhub.sources.astercc.simulate.makecall import PATH
 from cdrhub.sources.astercc.simulate.pushing import simulate
 
-__all__ = ["MIX", "PATH", "Push", "Team", "simulate"]
+__all__ = ["MIX", "PATH", "Team", "simulate"]

@@ -29,9 +29,11 @@ from cdrhub.sources.simulation.centre import Centre
 from cdrhub.sources.simulation.ledger import Entry, Expected, Person
 from cdrhub.sources.simulation.numbers import Number
 from cdrhub.sources.simulation.planned import Attempt, Course, PlannedCall, Side, seconds
+from cdrhub.sources.simulation.pushing import Push
 from cdrhub.sources.simulation.simulation import Due
 
 SYSTEM: Final = "astercc"
+CONTENT_TYPE: Final = "application/x-www-form-urlencoded"
 ORGANISATION: Final = "demo"
 CAMPAIGN_ID: Final = "10"
 DIALLING_AGENTS: Final = 8001  #: agent number of the first of those who work for campaigns; as many as are needed
@@ -52,16 +54,6 @@ MIX: Final[Mapping[Course, float]] = MappingProxyType(
 """The courses of which the vendor documents the events."""
 
 _ENDED_BY: Final = {"CALLER": EndedBy.CALLER, "CALLEE": EndedBy.CALLEE, "AGENT": EndedBy.AGENT}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Push:
-    """One HTTP request of asterCC."""
-
-    body: bytes
-    repeated: bool = False  #: the same bytes were pushed before
-    silent: bool = False  #: says nothing of a call
-    broken: bool = False  #: nobody can read it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -350,12 +342,12 @@ class Team:
             }
             if event.first:
                 said["hangupfirst"] = event.first
-            body = _written(said)
+            push = Push(body=_written(said), content_type=CONTENT_TYPE)
             delay = chance.randint(1, LATE_SECONDS) if chance.random() < late else 0
             at = event.at + timedelta(seconds=delay)
-            pushed.append(Due(at=at, what=Push(body=body)))
+            pushed.append(Due(at=at, what=push))
             if chance.random() < REPEATED:
-                again = Push(body=body, repeated=True)
+                again = replace(push, repeated=True)
                 pushed.append(Due(at=at + timedelta(seconds=chance.randint(0, LATE_SECONDS)), what=again))
         return pushed
 
@@ -384,6 +376,7 @@ class Team:
                             "eventid": str(self._milliseconds(at) * 100 + 90 + place),
                         }
                     ),
+                    content_type=CONTENT_TYPE,
                     silent=True,
                 ),
             )
@@ -392,7 +385,8 @@ class Team:
 
     def _unreadable(self, call: PlannedCall) -> Push:
         said = {"source": "AGENT", "event": "ringing", "eventTime": self._local(call.ended_at), "agentno": "7101"}
-        return Push(body=_written(said | {"eventid": str(call.number)}), broken=True)
+        body = _written(said | {"eventid": str(call.number)})
+        return Push(body=body, content_type=CONTENT_TYPE, broken=True)
 
     def _session(self, call: PlannedCall) -> str:
         name = f"{self._centre.start.isoformat()}/{self._centre.seed}/{call.number}"

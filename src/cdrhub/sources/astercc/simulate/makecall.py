@@ -13,8 +13,9 @@ from typing import Final
 
 from aiohttp import web
 
-from cdrhub.sources.astercc.simulate.events import AGENT_PREFIX, USERDATA, Push
+from cdrhub.sources.astercc.simulate.events import AGENT_PREFIX, USERDATA
 from cdrhub.sources.simulation.dialled import Ordered
+from cdrhub.sources.simulation.pushing import Push
 
 PATH: Final = "/asterccinterfaces"
 ACCEPTED: Final = 19

@@ -22,6 +22,7 @@ from cdrhub.sources.simulation.centre import Centre
 from cdrhub.sources.simulation.ledger import Entry, Expected, Person
 from cdrhub.sources.simulation.numbers import customers
 from cdrhub.sources.simulation.planned import Agent, Course, PlannedCall, Side, TransferKind, given, seconds, to_second
+from cdrhub.sources.simulation.pushing import Push
 from cdrhub.sources.simulation.simulation import Due
 from cdrhub.sources.voicenter.bodies import Format
 from cdrhub.sources.voicenter.simulate.formats import render
@@ -53,16 +54,6 @@ _STATUSES: Final = {
 }
 _QUEUE_STATUSES: Final = {Outcome.ABANDONED: "ABANDONE", Outcome.TIMEOUT: "TIMEOUT"}
 _OUTCOMES: Final = {"NOANSWER": Outcome.NO_ANSWER, "BUSY": Outcome.BUSY, "CANCEL": Outcome.CANCELLED}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Push:
-    """One HTTP request of the account."""
-
-    body: bytes
-    content_type: str
-    repeated: bool = False  #: the same bytes were pushed before
-    broken: bool = False  #: nobody can read it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

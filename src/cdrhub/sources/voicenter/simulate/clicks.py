@@ -15,7 +15,8 @@ import orjson
 from aiohttp import web
 
 from cdrhub.sources.simulation.dialled import Ordered
-from cdrhub.sources.voicenter.simulate.account import SIP_CODE, Push, key_of
+from cdrhub.sources.simulation.pushing import Push
+from cdrhub.sources.voicenter.simulate.account import SIP_CODE, key_of
 
 PATH: Final = "/ForwardDialer/click2call.aspx"
 MOST_VARIABLES: Final = 10  #: `var_…` that come back
