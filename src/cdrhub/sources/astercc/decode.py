@@ -16,7 +16,7 @@ from typing import Any
 
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.disposition import Direction, EndedBy, Outcome, Role, State
-from cdrhub.model.numbers import party
+from cdrhub.model.numbers import NumberPlan, party
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import (
     Authority,
@@ -55,6 +55,7 @@ _COLUMNS = frozenset(
 
 def decoder(settings: AsterCCSettings) -> Decoder:
     """The decoder for these settings."""
+    plan = settings.number_plan()
 
     def decode(record: RawRecord) -> Decoded:
         text = record.body.lstrip()
@@ -65,7 +66,7 @@ def decoder(settings: AsterCCSettings) -> Decoder:
             return read_agent_state(fields, timezone=settings.timezone)
         if (ignored := _of_no_call(fields)) is not None:
             return ignored
-        return _Event(fields, settings).update(record)
+        return _Event(fields, settings, plan).update(record)
 
     return decode
 
@@ -88,10 +89,10 @@ def _of_no_call(fields: dict[str, str]) -> Ignored | None:
 class _Event:
     """One event of one call, on its way to an update."""
 
-    def __init__(self, fields: dict[str, str], settings: AsterCCSettings) -> None:
+    def __init__(self, fields: dict[str, str], settings: AsterCCSettings, plan: NumberPlan) -> None:
         self.fields = fields
         self.settings = settings
-        self.plan = settings.number_plan()
+        self.plan = plan
         self.values: dict[str, Any] = {}
         self.legs: list[LegUpdate] = []
         self.flags: set[str] = set()

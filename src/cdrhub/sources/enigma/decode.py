@@ -15,7 +15,7 @@ import orjson
 
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
-from cdrhub.model.numbers import party
+from cdrhub.model.numbers import NumberPlan, party
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import (
     MAX_SECONDS,
@@ -83,6 +83,7 @@ _COLUMNS = frozenset(
 
 def decoder(settings: EnigmaSettings) -> Decoder:
     """The decoder for these settings."""
+    plan = settings.number_plan()
 
     def decode(record: RawRecord) -> Decoded:
         message = _object(record.body)
@@ -92,7 +93,7 @@ def decoder(settings: EnigmaSettings) -> Decoder:
         payload = message.get("payload")
         if not isinstance(payload, dict):
             raise DecodeError(Reason.UNPARSABLE, "a message of type cdr without a payload")
-        return _update(payload, record, settings)
+        return _update(payload, record, plan)
 
     return decode
 
@@ -119,11 +120,11 @@ def _other(kind: object) -> Ignored:
     return Ignored(why=f"type_{kind}" if known else "type_other", warning=WRONG_REDIS if kind == QUEUE_CALLS else None)
 
 
-def _update(payload: dict[str, Any], record: RawRecord, settings: EnigmaSettings) -> CallUpdate:
+def _update(payload: dict[str, Any], record: RawRecord, plan: NumberPlan) -> CallUpdate:
     call_ref = _text(payload.get("call_ref"))
     if not call_ref:
         raise DecodeError(Reason.MISSING_KEY, "a CDR without call_ref")
-    plan, flags = settings.number_plan(), set[str]()
+    flags: set[str] = set()
     unmapped: dict[str, str] = {}
     attributes = {name: value for name, value in payload.items() if name not in _COLUMNS and value not in (None, "")}
 
