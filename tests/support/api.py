@@ -25,8 +25,8 @@ from cdrhub.redial.orders import Orders
 from cdrhub.routes import Routes
 from cdrhub.store import Store
 from cdrhub.web.api.openapi import document
-from cdrhub.web.api.operation import MAX_BODY, Operation
-from cdrhub.web.api.routes import OPERATIONS, PREFIX, add_api
+from cdrhub.web.api.operation import MAX_BODY, PREFIX, Operation
+from cdrhub.web.api.routes import OPERATIONS, add_api
 from cdrhub.web.app import MAX_HEADER_BYTES, MAX_LINE_BYTES, make_app
 from cdrhub.web.auth import Guard, Token
 

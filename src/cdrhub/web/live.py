@@ -31,13 +31,14 @@ from cdrhub.broadcast.render import rendered
 from cdrhub.config import Role
 from cdrhub.errors import StoreUnavailable
 from cdrhub.metrics import Metrics
+from cdrhub.web.api.operation import PREFIX
 from cdrhub.web.api.problems import CONTENT_TYPE, Kind, Refused
 from cdrhub.web.asker import CHALLENGE, asker
 from cdrhub.web.auth import Guard, Holder
 
 log = structlog.get_logger(__name__)
 
-PATH = "/api/v1/events"
+PATH = f"{PREFIX}/events"
 CHUNK_BYTES = 65_536  #: written at once; the server waits until the reader took most of it
 READ_AT_ONCE = 200  #: events
 REMEMBERED_FRAMES = 500  #: of the newest events; some 2 KB each

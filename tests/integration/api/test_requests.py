@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from cdrhub.store import Store
-from cdrhub.web.api.operation import MAX_BODY
-from cdrhub.web.api.routes import OPENAPI, OPERATIONS, PREFIX
+from cdrhub.web.api.operation import MAX_BODY, PREFIX
+from cdrhub.web.api.routes import OPENAPI, OPERATIONS
 from support.api import ADMIN, DOCUMENT, NUMBERS, OPERATE, READ, Client, Peer, configured, serving
 
 CASE: dict[str, Any] = {"code": "C-1", "source": "lagos", "numbers": [{"number": NUMBERS[0]}]}

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
-from pydantic import TypeAdapter
-
 from cdrhub.config import Role
 from cdrhub.redial import reading
 from cdrhub.redial.orders import NoSuchAttempt
@@ -15,7 +11,6 @@ from cdrhub.web.api.problems import Kind
 from cdrhub.web.api.shapes import AttemptWithCase, Ordered, ResultReported
 
 TAG = "Attempts"
-_ID = {"id": TypeAdapter(UUID)}
 
 
 async def _shown(asked: Asked) -> Answer:
@@ -41,7 +36,6 @@ OPERATIONS: tuple[Operation, ...] = (
         tag=TAG,
         summary="Show an attempt",
         role=Role.READ,
-        path_types=_ID,
         answers={200: AttemptWithCase},
         problems=(Kind.NO_SUCH_ATTEMPT,),
         perform=_shown,
@@ -53,7 +47,6 @@ OPERATIONS: tuple[Operation, ...] = (
         tag=TAG,
         summary="Say what became of an attempt",
         role=Role.OPERATE,
-        path_types=_ID,
         body=ResultReported,
         answers={200: Ordered},
         problems=(Kind.NO_SUCH_ATTEMPT, Kind.ORDER_REFUSED),

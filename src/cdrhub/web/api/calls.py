@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
-from pydantic import TypeAdapter
-
 from cdrhub.config import Role
 from cdrhub.errors import UsageError
 from cdrhub.store.calls import CallFilter, Cursor, legs_of, listed
@@ -83,7 +79,6 @@ OPERATIONS: tuple[Operation, ...] = (
         tag=TAG,
         summary="Show a call with its legs",
         role=Role.READ,
-        path_types={"id": TypeAdapter(UUID)},
         answers={200: CallWithLegs},
         problems=(Kind.NO_SUCH_CALL,),
         perform=_shown,

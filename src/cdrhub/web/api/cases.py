@@ -7,14 +7,13 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.config import Role
 from cdrhub.redial import reading
 from cdrhub.redial.decision import Decision
 from cdrhub.redial.orders import GivenCase, GivenNumber
-from cdrhub.web.api.operation import Answer, Asked, Operation, Reading, Within, Writing, no_page
+from cdrhub.web.api.operation import PREFIX, Answer, Asked, Operation, Reading, Within, Writing, no_page
 from cdrhub.web.api.problems import Kind, Refused
 from cdrhub.web.api.shapes import (
     Announced,
@@ -35,10 +34,8 @@ from cdrhub.web.api.shapes import (
     DialOrdered,
     Ordered,
 )
-from cdrhub.web.api.texts import Code
 
 TAG = "Cases"
-_CODE = {"code": TypeAdapter[str](Code)}
 _OF_A_CASE = (Kind.NO_SUCH_CASE, Kind.AMBIGUOUS_CODE)
 
 
@@ -139,7 +136,7 @@ async def _put(asked: Asked, within: Within) -> Answer:
 async def _kept(within: Within, code: str, *, tenant: str, status: int) -> Answer:
     case = await reading.case_of(within.connection, code=code, tenant=tenant)
     return Answer(
-        body=await whole_case(within.connection, case), status=status, location=f"/api/v1/cases/{quote(code, safe='')}"
+        body=await whole_case(within.connection, case), status=status, location=f"{PREFIX}/cases/{quote(code, safe='')}"
     )
 
 
@@ -162,7 +159,7 @@ async def _announced(asked: Asked, within: Within) -> Answer:
     attempt_id = await within.orders.announce(
         tenant=tenant, code=asked.path["code"], number=said.number, agent=said.agent, reference=said.reference
     )
-    return Answer(body=Announced(attempt_id=attempt_id), status=201, location=f"/api/v1/attempts/{attempt_id}")
+    return Answer(body=Announced(attempt_id=attempt_id), status=201, location=f"{PREFIX}/attempts/{attempt_id}")
 
 
 async def _stopped(asked: Asked, within: Within) -> Answer:
@@ -212,7 +209,6 @@ OPERATIONS: tuple[Operation, ...] = (
         tag=TAG,
         summary="Show a case with its attempts",
         role=Role.READ,
-        path_types=_CODE,
         answers={200: CaseWithAttempts},
         problems=_OF_A_CASE,
         perform=_shown,
@@ -224,7 +220,6 @@ OPERATIONS: tuple[Operation, ...] = (
         tag=TAG,
         summary="Make a case, or change the one of that code; its attempts stay",
         role=Role.OPERATE,
-        path_types=_CODE,
         body=CaseChange,
         answers={200: CaseWithAttempts, 201: CaseWithAttempts},
         problems=(Kind.NUMBER_UNUSABLE,),
@@ -237,7 +232,6 @@ OPERATIONS: tuple[Operation, ...] = (
         tag=TAG,
         summary="Delete a case; its attempts and decisions stay in the database",
         role=Role.OPERATE,
-        path_types=_CODE,
         answers={204: None},
         problems=(*_OF_A_CASE, Kind.CASE_BUSY),
         perform=_forgotten,
@@ -249,7 +243,6 @@ OPERATIONS: tuple[Operation, ...] = (
         tag=TAG,
         summary="Open a round: dial the first number that the rules allow",
         role=Role.OPERATE,
-        path_types=_CODE,
         body=DialOrdered,
         answers={200: Ordered},
         problems=(*_OF_A_CASE, Kind.CASE_BUSY, Kind.ORDER_REFUSED, Kind.LOOKUP_FAILED),
@@ -263,7 +256,6 @@ OPERATIONS: tuple[Operation, ...] = (
         tag=TAG,
         summary="Say that somebody else dials a number of the case now",
         role=Role.OPERATE,
-        path_types=_CODE,
         body=AttemptAnnounced,
         answers={201: Announced},
         problems=(*_OF_A_CASE, Kind.CASE_BUSY, Kind.NUMBER_UNUSABLE, Kind.LOOKUP_FAILED),
@@ -277,7 +269,6 @@ OPERATIONS: tuple[Operation, ...] = (
         tag=TAG,
         summary="Cancel a case and what is pending of it",
         role=Role.OPERATE,
-        path_types=_CODE,
         body=CaseStopped,
         answers={200: CaseWithAttempts},
         problems=_OF_A_CASE,
@@ -290,7 +281,6 @@ OPERATIONS: tuple[Operation, ...] = (
         tag=TAG,
         summary="Let a paused case go on",
         role=Role.OPERATE,
-        path_types=_CODE,
         body=CaseResumed,
         answers={200: Ordered},
         problems=(*_OF_A_CASE, Kind.ORDER_REFUSED),
@@ -303,7 +293,6 @@ OPERATIONS: tuple[Operation, ...] = (
         tag=TAG,
         summary="List every decision about a case, also those that did nothing, the oldest first",
         role=Role.READ,
-        path_types=_CODE,
         query=DecisionQuery,
         answers={200: DecisionPage},
         problems=_OF_A_CASE,

@@ -10,7 +10,15 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from cdrhub import __version__
-from cdrhub.web.api.operation import JSON, MAX_IDEMPOTENCY_KEY, Body, Operation, Writing
+from cdrhub.web.api.operation import (
+    IDEMPOTENCY_KEY,
+    JSON,
+    MAX_IDEMPOTENCY_KEY,
+    PATH_NAMES,
+    Body,
+    Operation,
+    Writing,
+)
 from cdrhub.web.api.problems import CONTENT_TYPE, PREFIX, Kind, Problem
 
 SCHEMAS = "#/components/schemas/{model}"
@@ -75,8 +83,8 @@ def _needed(body: type[Body]) -> bool:
 
 
 def _path(operation: Operation) -> Iterable[dict[str, Any]]:
-    for name, kind in operation.path_types.items():
-        yield {"name": name, "in": "path", "required": True, "schema": kind.json_schema()}
+    for name in operation.path_names:
+        yield {"name": name, "in": "path", "required": True, "schema": PATH_NAMES[name].json_schema()}
 
 
 def _query(operation: Operation, components: dict[str, Any]) -> Iterable[dict[str, Any]]:
@@ -105,7 +113,7 @@ def _without_null(said: Mapping[str, Any]) -> dict[str, Any]:
 def _headers(operation: Operation) -> Iterable[dict[str, Any]]:
     if isinstance(operation, Writing):
         yield {
-            "name": "Idempotency-Key",
+            "name": IDEMPOTENCY_KEY,
             "in": "header",
             "required": False,
             "description": "The same request with the same key is carried out once, and answered alike.",
@@ -130,7 +138,7 @@ def _problems(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
         kinds |= {*WITH_A_BODY}
     if isinstance(operation, Writing):
         kinds |= {*WITH_A_CHANGE}
-    if operation.path_types:
+    if operation.path_names:
         kinds.add(Kind.NOT_FOUND)
     ordered = sorted(kinds, key=lambda kind: (kind.status, kind.word))
     return {

@@ -8,10 +8,12 @@ transaction also keeps the answer, so that the same request sent again is carrie
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
+from uuid import UUID
 
 import orjson
 from aiohttp import hdrs, web
@@ -25,14 +27,20 @@ from cdrhub.sources.base import SourceConfig
 from cdrhub.sources.transports.request_body import Ending, receive
 from cdrhub.store import Store
 from cdrhub.web.api.problems import Kind, Place, Refused, invalid
-from cdrhub.web.api.texts import Name
+from cdrhub.web.api.texts import Code, Name
 from cdrhub.web.auth import ON_LOOPBACK, Holder
 
 MAX_BODY = 1024**2  #: bytes of a request's body
 MAX_PAGE = 1_000  #: rows of one answer
+IDEMPOTENCY_KEY = "Idempotency-Key"  #: name of the header
 MAX_IDEMPOTENCY_KEY = 255  #: characters, of ASCII
 MAX_CURSOR = 200  #: characters of `next`
+PREFIX = "/api/v1"  #: where all paths begin
 JSON = "application/json"
+PATH_NAMES: Mapping[str, TypeAdapter[Any]] = {"code": TypeAdapter(Code), "id": TypeAdapter(UUID)}
+"""What stands in a path at each name."""
+
+_PATH_NAME = re.compile(r"\{(\w+)\}")
 
 
 class Served(Protocol):
@@ -155,7 +163,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operation:
-    """What the API can do at one method and path (below /api/v1)."""
+    """What the API can do at one method and path (below PREFIX)."""
 
     name: str  #: operationId of OpenAPI
     method: str
@@ -166,8 +174,12 @@ class Operation:
     answers: Mapping[int, type[BaseModel] | None]  #: status → its body
     query: type[Query] = OfTenant
     body: type[Body] | None = None
-    path_types: Mapping[str, TypeAdapter[Any]] = field(default_factory=dict)
     problems: tuple[Kind, ...] = ()
+
+    @property
+    def path_names(self) -> Sequence[str]:
+        """The names in its path, each of PATH_NAMES."""
+        return _PATH_NAME.findall(self.path)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,9 +218,9 @@ async def asked(operation: Operation, request: web.Request, *, served: Served, h
 
 def _path(operation: Operation, request: web.Request) -> dict[str, Any]:
     found = {}
-    for name, kind in operation.path_types.items():
+    for name in operation.path_names:
         try:
-            found[name] = kind.validate_python(request.match_info[name])
+            found[name] = PATH_NAMES[name].validate_python(request.match_info[name])
         except ValidationError as error:
             raise Refused(Kind.NOT_FOUND, f"this is no {name}") from error
     return found

@@ -23,8 +23,10 @@ from cdrhub.web.api import attempts, calls, cases, do_not_call, redial
 from cdrhub.web.api.case_lookup import CaseLookup
 from cdrhub.web.api.openapi import document
 from cdrhub.web.api.operation import (
+    IDEMPOTENCY_KEY,
     JSON,
     MAX_IDEMPOTENCY_KEY,
+    PREFIX,
     Answer,
     Asked,
     Operation,
@@ -40,9 +42,7 @@ from cdrhub.web.auth import Guard, Holder
 
 log = structlog.get_logger(__name__)
 
-PREFIX = "/api/v1"
 OPENAPI = f"{PREFIX}/openapi.json"
-IDEMPOTENCY_KEY = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 NEVER_KEPT = {hdrs.CACHE_CONTROL: "no-store", "X-Content-Type-Options": "nosniff"}
 """Headers of every answer: what is answered is about people, and is never a page."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from cdrhub.web.api.operation import Operation, Writing
+from cdrhub.web.api.operation import PREFIX, Operation, Writing
 from cdrhub.web.api.problems import Kind
-from cdrhub.web.api.routes import OPERATIONS, PREFIX
+from cdrhub.web.api.routes import OPERATIONS
 from support.api import DOCUMENT
 
 
@@ -47,7 +47,7 @@ def test_an_operation_tells_what_it_takes_and_answers(operation: Operation) -> N
     told = described(operation)
     assert f"`{operation.role}`" in told["description"]
     in_path = {one["name"] for one in told["parameters"] if one["in"] == "path"}
-    assert in_path == set(operation.path_types)
+    assert in_path == set(operation.path_names)
     assert all(f"{{{name}}}" in operation.path for name in in_path)
     in_query = {one["name"] for one in told["parameters"] if one["in"] == "query"}
     assert in_query == set(operation.query.model_fields)
