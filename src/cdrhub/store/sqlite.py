@@ -18,7 +18,7 @@ from sqlalchemy import URL, String, Table, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from cdrhub.store import sqlite_rows
+from cdrhub.store import sqlite_driver, sqlite_rows
 from cdrhub.store.portable import PortableTransaction
 from cdrhub.store.rows import UPDATED_COLUMNS, Row
 from cdrhub.store.tables import calls
@@ -104,7 +104,11 @@ def engine(url: URL, *, writer: bool) -> AsyncEngine:
             _make_private(file)
     made = create_async_engine(
         url.set(drivername="sqlite+aiosqlite"),
-        connect_args={"timeout": BUSY_SECONDS, "factory": _Connection},
+        connect_args={
+            "timeout": BUSY_SECONDS,
+            "factory": _Connection,
+            "async_creator_fn": sqlite_driver.connect,
+        },
         pool_size=1 if writer else 4,
         max_overflow=0,
         hide_parameters=True,
