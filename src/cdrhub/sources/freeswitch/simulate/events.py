@@ -15,11 +15,13 @@ from urllib.parse import unquote
 
 import orjson
 
+from cdrhub.sources.freeswitch.esl.frames import EVENT_PLAIN, encode_frame
 from cdrhub.sources.freeswitch.headers import PlainHeaders
 from cdrhub.sources.freeswitch.simulate.shapes import HEARTBEAT, Fields, shape
 
 HOSTNAME = "simulated"
 SWITCHNAME = "cdrhub"
+EVENT_JSON = "text/event-json"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -46,8 +48,7 @@ class Event:
     @cached_property
     def plain(self) -> bytes:
         """The frame for a client that asked for `event plain`. The body is not url-encoded."""
-        body = f"{self._written}\n{self._body}".encode()
-        return b"Content-Length: %d\nContent-Type: text/event-plain\n\n%b" % (len(body), body)
+        return encode_frame(EVENT_PLAIN, f"{self._written}\n{self._body}".encode())
 
     @cached_property
     def json(self) -> bytes:
@@ -55,8 +56,7 @@ class Event:
         members = [f"{_json(name)}:{_json(_several(value))}" for name, value in self.headers()]
         if self._body:
             members.append(f'"_body":{_json(self._body)}')
-        body = f"{{{','.join(members)}}}".encode()
-        return b"Content-Length: %d\nContent-Type: text/event-json\n\n%b" % (len(body), body)
+        return encode_frame(EVENT_JSON, f"{{{','.join(members)}}}".encode())
 
     def headers(self) -> list[tuple[str, str]]:
         """Names and decoded values, in order; a name may come twice."""
