@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from cdrhub.broadcast.sequencer import runs
 from cdrhub.store import leases
@@ -169,6 +170,62 @@ async def test_a_clock_that_is_set_back_keeps_a_dead_holder_no_longer_than_its_l
     assert dead is not None
     assert other is not None
     assert other.fence > dead.fence
+
+
+async def test_a_hub_that_did_not_hear_of_its_own_commit_goes_on_behind_it(bench: Bench) -> None:
+    sequencer = bench.sequencer()
+    await bench.tell((1, 1))
+    assert await sequencer.step() == 1
+    await bench.tell((1, 2))
+    async with bench.store.database.connect(writing=True) as connection:
+        await connection.execute(update(outbox).where(outbox.c.position.is_(None)).values(position=2))
+    await bench.tell((1, 3))
+    assert [await sequencer.step() for _ in range(2)] == [0, 1]
+    assert await bench.log() == [(1, 1), (2, 2), (3, 3)]
+
+
+async def test_of_two_hubs_that_make_a_lease_at_once_one_has_it(bench: Bench) -> None:
+    database = bench.store.database
+    if database.kind == "sqlite":
+        pytest.skip("one writer at a time")
+    async with database.connect(writing=True) as connection:
+        assert await leases.take(connection, "x", holder="one", life=60) is not None
+        other = asyncio.create_task(leases.taken(database, "x", holder="other", life=60))
+        await asyncio.sleep(0.2)  # until it waits for the row; were it later, it would find it
+    assert await other is None
+
+
+async def test_what_a_lease_was_waited_for_does_not_lengthen_it(bench: Bench) -> None:
+    database = bench.store.database
+    if database.kind == "sqlite":
+        pytest.skip("one writer at a time")
+    first = await leases.taken(database, "x", holder="one", life=60)
+    assert first is not None
+    async with database.connect(writing=True) as connection:
+        await leases.guard(connection, first)
+        renewal = asyncio.create_task(leases.taken(database, "x", holder="one", life=60))
+        await asyncio.sleep(0.2)  # until it waits for the row
+        locked_until = time.monotonic()
+    renewed = await renewal
+    assert renewed is not None
+    assert renewed.taken < locked_until
+
+
+async def test_a_fence_of_a_database_that_was_put_back_guards_nothing_of_another_hub(bench: Bench) -> None:
+    """Fences rise in one table; where an older copy of it was put back, two hubs have had the same one."""
+    database = bench.store.database
+    first = await leases.taken(database, "x", holder="one", life=60)
+    assert first is not None
+    async with database.connect(writing=True) as connection:
+        await connection.execute(delete(lease_rows))
+    second = await leases.taken(database, "x", holder="other", life=60)
+    assert second is not None
+    assert second.fence == first.fence
+    async with database.connect(writing=True) as connection:
+        with pytest.raises(leases.LeaseLost):
+            await leases.guard(connection, first)
+    await leases.release(database, first)
+    assert await leases.taken(database, "x", holder="third", life=60) is None
 
 
 async def lease_ends(bench: Bench) -> None:
