@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cdrhub.model.dialling import Accepted, Refusal, Refused, Standing
+from cdrhub.redial.in_call import UNDECIDED
 from support import ledger
 
 FIRST, SECOND, THIRD = "+2348039100001", "+2348039100002", "+2348039100003"
@@ -87,6 +88,31 @@ async def test_a_number_without_an_e164_form_is_in_a_call_as_well(bench: Any, st
     over: dict[str, Any] = {"disposition": "answered", "ended_at": 109.0} if state == "ended" else {}
     await inbound(bench, "in", "12 345", state=state, **over)
     assert (await bench.orders().dial(tenant="", code="C-1")).rule == "number_in_call"
+
+
+async def test_a_number_that_is_only_known_as_it_was_dialled_is_in_a_call_as_well(bench: Any) -> None:
+    await bench.case("C-1", "12345", round=0)
+    said = {"direction": "outbound", "state": "ringing", "started_at": 100.0, "dialed_number": "12 345"}
+    await bench.store.write([ledger.item(ledger.message("out", values=said), received=101)])
+    assert (await bench.orders().dial(tenant="", code="C-1")).rule == "number_in_call"
+
+
+async def test_a_phone_system_whose_clock_is_ahead_holds_nobody_for_longer(bench: Any) -> None:
+    """How long an undecided call holds a number counts from when the hub heard of it."""
+    await bench.case("C-1", FIRST, round=0)
+    ahead = UNDECIDED.total_seconds() + 100.0
+    await inbound(bench, "in", state="ended", disposition="answered", started_at=ahead, ended_at=ahead + 9)
+    assert (await bench.orders().dial(tenant="", code="C-1")).rule == "number_in_call"
+    bench.pass_time(UNDECIDED.total_seconds() + 1)
+    await bench.dialling().due()
+    assert await bench.claim() == [FIRST]
+
+
+async def test_an_old_call_that_is_read_today_holds_nobody(bench: Any) -> None:
+    await bench.case("C-1", FIRST, round=0)
+    long_ago = 100.0 - UNDECIDED.total_seconds()
+    await inbound(bench, "in", state="ended", disposition="answered", started_at=long_ago, ended_at=long_ago + 9)
+    assert (await bench.orders().dial(tenant="", code="C-1")).rule == "first_untried"
 
 
 @pytest.mark.parametrize("final", [True, False])

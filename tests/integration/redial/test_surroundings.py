@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import insert, select
 
 from cdrhub.redial import cases as store
@@ -34,7 +35,7 @@ async def around(bench: Any, case_id: str) -> Surroundings:
     return known.around(read[case_id])
 
 
-async def ringing(bench: Any, number: str, agent: str) -> None:
+async def ringing(bench: Any, number: str, agent: str, *, known_as: str = "agent_id") -> None:
     """A call that somebody's telephone rings for."""
     said = {
         "state": "ringing",
@@ -43,7 +44,7 @@ async def ringing(bench: Any, number: str, agent: str) -> None:
         "caller_number": number,
         "caller_e164": number,
         "external_number": number,
-        "agent_id": agent,
+        known_as: agent,
     }
     await bench.store.write([ledger.item(ledger.message("in1", values=said), received=101)])
 
@@ -58,10 +59,11 @@ async def test_a_number_that_rang_for_another_case_rests_from_its_end(bench: Any
     assert found.requests[FIRST] == [ledger.at(0)]
 
 
-async def test_an_agent_in_a_call_is_busy(bench: Any) -> None:
+@pytest.mark.parametrize("known_as", ["agent_id", "agent_extension"])
+async def test_an_agent_in_a_call_is_busy(bench: Any, known_as: str) -> None:
     await bench.case("C-1", FIRST, agent="102")
     await bench.case("C-2", SECOND, agent="103")
-    await ringing(bench, "+15550001111", "102")
+    await ringing(bench, "+15550001111", "102", known_as=known_as)
     rules = [(await bench.orders().dial(tenant="", code=code)).rule for code in ("C-1", "C-2")]
     assert rules == ["agent_busy", "first_untried"]
 

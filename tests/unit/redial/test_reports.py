@@ -31,6 +31,8 @@ def test_what_the_attempt_reached_itself_may_be_taken_back(result: Reported) -> 
 def test_what_another_call_reached_stays(result: Reported) -> None:
     assert hindered(over(), result, state=CaseState.CONTACTED) == "case_closed"
     assert hindered(SUPERSEDED, result, state=CaseState.CONTACTED) == "case_closed"
+    answered_too = over(outcome=Disposition.ANSWERED, state=AttemptState.SUPERSEDED)
+    assert hindered(answered_too, result, state=CaseState.CONTACTED) == "case_closed"
     assert hindered(SUPERSEDED, result, state=CaseState.PAUSED) == "superseded"
     assert hindered(over(), result, state=CaseState.PAUSED, state_reason="ambiguous") == "superseded"
 
