@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,14 +26,13 @@ from cdrhub.config.model import (
     HttpConfig,
     HubConfig,
 )
-from cdrhub.config.problems import humanised, nearest
+from cdrhub.config.problems import humanised, nearest, value_at
 from cdrhub.config.redial import MAX_DIALLERS, RedialConfig
 from cdrhub.config.references import Resolver
-from cdrhub.config.table import NAME_PATTERN, Table
+from cdrhub.config.table import MAX_NAME, NAME_PATTERN, Table
 from cdrhub.errors import ConfigError
 from cdrhub.redial.diallers import dialler_type
 from cdrhub.sources.base import DirectoryEntry, SourceConfig
-from cdrhub.sources.dialler import DiallerConfig
 from cdrhub.sources.registry import system
 
 MAX_FILE_BYTES = 1024**2
@@ -153,38 +152,70 @@ class _Reading:
         """`[redial]`; each of its diallers is checked by the model of its type."""
         plain = {key: value for key, value in table.items() if key != "diallers"}
         section = self._validated(RedialConfig, plain, self._document["redial"] if table else {}, ("redial",))
-        where: KeyPath = ("redial", "diallers")
-        tables = table.get("diallers", {})
+        diallers = self._named(
+            ("redial", "diallers"),
+            table.get("diallers", {}),
+            noun="dialler",
+            at_most=MAX_DIALLERS,
+            means='what dials, e.g. type = "webhook"',
+            model_of=lambda word: dialler_type(word).config_model,
+        )
+        return section.model_copy(update={"diallers": diallers}) if section is not None else None
+
+    def _sources(self) -> dict[str, SourceConfig]:
+        sources = self._named(
+            ("sources",),
+            self._resolved.get("sources", {}),
+            noun="source",
+            at_most=MAX_SOURCES,
+            means='the phone system, e.g. type = "3cx"',
+            model_of=lambda word: system(word).config_model,
+        )
+        return {name: self._anchored(source) for name, source in sources.items()}
+
+    def _named(
+        self,
+        where: KeyPath,
+        tables: Any,
+        *,
+        noun: str,
+        at_most: int,
+        means: str,
+        model_of: Callable[[str], type[Model]],
+    ) -> dict[str, Model]:
+        """Tables that people name, each checked by the model of its `type`; `means` is what that says."""
         if not isinstance(tables, dict):
-            self._report(where, "must be tables: write [redial.diallers.<name>]")
-            return None
-        if len(tables) > MAX_DIALLERS:
-            self._report(where, f"there are more than {MAX_DIALLERS} diallers")
-        diallers = {}
-        for name, its in tables.items():
+            self._report(where, f"must be tables: write [{dotted(where)}.<name>]")
+            return {}
+        if len(tables) > at_most:
+            self._report(where, f"there are more than {at_most} {noun}s")
+        found = {}
+        for name, table in tables.items():
             if not re.fullmatch(NAME_PATTERN, name):
                 self._report(
                     (*where, name),
-                    "a dialler's name begins with a-z or 0-9 and has up to 63 of the characters a-z 0-9 _ -",
+                    f"a {noun}'s name begins with a-z or 0-9 and has up to {MAX_NAME} of the characters a-z 0-9 _ -",
                 )
-            elif (dialler := self._dialler((*where, name), its)) is not None:
-                diallers[name] = dialler
-        return section.model_copy(update={"diallers": diallers}) if section is not None else None
+            elif (checked := self._typed((*where, name), table, means=means, model_of=model_of)) is not None:
+                found[name] = checked
+        return found
 
-    def _dialler(self, where: KeyPath, table: Any) -> DiallerConfig | None:
+    def _typed(self, where: KeyPath, table: Any, *, means: str, model_of: Callable[[str], type[Model]]) -> Model | None:
         if not isinstance(table, dict):
             self._report(where, f"must be a table: write [{dotted(where)}]")
             return None
         word = table.get("type")
         if not isinstance(word, str):
-            self._report((*where, "type"), 'is missing: what dials, e.g. type = "webhook"')
+            self._report((*where, "type"), f"is missing: {means}")
             return None
         try:
-            model = dialler_type(word).config_model
+            model = model_of(word)
         except ConfigError as error:
             self._report((*where, "type"), str(error))
             return None
-        return self._validated(model, table, self._document["redial"]["diallers"][where[-1]], where)
+        for key in FILLED_BY_THE_HUB & model.model_fields.keys() & table.keys():
+            self._report((*where, key), "there is no such key: name a CSV file with `directory`")
+        return self._validated(model, table, value_at(self._document, where), where)
 
     def _absolute_url(self, url: SecretStr) -> SecretStr:
         """A relative SQLite file is relative to the folder of the configuration, as every other path."""
@@ -204,43 +235,6 @@ class _Reading:
                 if not any((*prefix, *path)[: len(missing)] == missing for missing in self._unresolved):
                     self._report((*prefix, *path), message)
             return None
-
-    def _sources(self) -> dict[str, SourceConfig]:
-        tables = self._resolved.get("sources", {})
-        if not isinstance(tables, dict):
-            self._report(("sources",), "must be tables: write [sources.<name>]")
-            return {}
-        if len(tables) > MAX_SOURCES:
-            self._report(("sources",), f"there are more than {MAX_SOURCES} sources")
-        sources = {}
-        for name, table in tables.items():
-            if not re.fullmatch(NAME_PATTERN, name):
-                self._report(
-                    ("sources", name),
-                    "a source's name begins with a-z or 0-9 and has up to 63 of the characters a-z 0-9 _ -",
-                )
-            elif (source := self._source(name, table)) is not None:
-                sources[name] = source
-        return sources
-
-    def _source(self, name: str, table: Any) -> SourceConfig | None:
-        where: KeyPath = ("sources", name)
-        if not isinstance(table, dict):
-            self._report(where, f"must be a table: write [sources.{name}]")
-            return None
-        word = table.get("type")
-        if not isinstance(word, str):
-            self._report((*where, "type"), 'is missing: the phone system, e.g. type = "3cx"')
-            return None
-        try:
-            model = system(word).config_model
-        except ConfigError as error:
-            self._report((*where, "type"), str(error))
-            return None
-        for key in FILLED_BY_THE_HUB & table.keys():
-            self._report((*where, key), "there is no such key: name a CSV file with `directory`")
-        source = self._validated(model, table, self._document["sources"][name], where)
-        return self._anchored(source) if source is not None else None
 
     def _anchored(self, source: SourceConfig) -> SourceConfig:
         """With `path` and `directory` absolute where they are files."""

@@ -83,7 +83,7 @@ def _problem(detail: ErrorDetails, model: type[BaseModel], table: Mapping[str, A
         return _key_named(path, str(context.get("error", detail["msg"])))
     if kind in {"literal_error", "enum"}:
         words = re.findall(r"'([^']*)'", str(context.get("expected", "")))
-        shown = _at(table, path)
+        shown = value_at(table, path)
         return path, f"{_shown(shown)} is not one of {', '.join(words)}{_near_only(shown, words)}"
     if kind in {"too_short", "too_long"} and context.get("field_type") not in {"Tuple", "List", "Set"}:
         kind = f"string_{kind}"  # a secret counts as something with a length
@@ -155,7 +155,8 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(argument)
 
 
-def _at(table: Mapping[str, Any], path: KeyPath) -> Any:
+def value_at(table: Mapping[str, Any], path: KeyPath) -> Any:
+    """What stands at the end of `path`, which leads through tables and lists."""
     value: Any = table
     for part in path:
         value = value[part]
