@@ -1,7 +1,7 @@
 """Carries a decision out, in the transaction that took it: the case's row, the next attempt, the public facts.
 
-Facts are collected in `Told` and written at the end, those of a call before those of its case, so that a receiver hears
-`call.hangup` before `redial.requested`.
+Changes and facts are collected in `Told` and written at the end, facts of a call before those of its case, so that a
+receiver hears `call.hangup` before `redial.requested`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.redial import cases as store
 from cdrhub.redial.announcing import WITHDRAWN, Announcement
+from cdrhub.redial.changes import Changes
 from cdrhub.redial.decision import Decision, Result, with_attempt
 from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number
 from cdrhub.redial.policy import Mode
@@ -53,14 +54,18 @@ _FAILED = frozenset({"agent_unavailable", "network", "dialler_configuration"})
 
 @dataclass(slots=True)
 class Told:
-    """The facts of one transaction, in the order in which they are told."""
+    """What one transaction changes, and its facts in the order in which they are told."""
 
     now: datetime
     rows: list[dict[str, Any]] = field(default_factory=list)
+    changes: Changes = field(init=False)
     dial: bool = False
     results: Counter[str] = field(default_factory=Counter)
     _of_cases: list[dict[str, Any]] = field(default_factory=list)
     _ends: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.changes = Changes(self.now)
 
     def call(
         self, said: Announcement, columns: Mapping[str, Any], *, case: Case | None, attempt: Attempt | None
@@ -124,8 +129,9 @@ class Told:
         self._of_cases.clear()
 
     async def write(self, connection: AsyncConnection) -> None:
-        """Write what is told into the outbox."""
+        """Write the changes, and what is told into the outbox."""
         self.flush()
+        await self.changes.write(connection)
         if self.rows:
             await connection.execute(insert(outbox), self.rows)
 
@@ -137,9 +143,8 @@ class Carrier:
     settings: Settings
     dialler: Callable[[str], str]
 
-    async def carry_out(
+    def carry_out(
         self,
-        connection: AsyncConnection,
         case: Case,
         decision: Decision,
         told: Told,
@@ -151,41 +156,40 @@ class Carrier:
         reference: str = "",
         round_: int | None = None,
     ) -> Case:
-        """Write what follows from `decision` about a case that is locked; the case as it then is.
+        """What follows from `decision` about a case that is locked, as changes and facts of `told`; the case as it then
+        is.
 
         `attempt` is the one that led to the decision, already settled; `reference` the integrator's, for the next one
         (that of `attempt` otherwise); `round_` opens a round.
         """
         mode = self.settings.mode
         hindrance = self._hindrance(case) if decision.goes_on else ""
-        await store.record_decision(
-            connection,
+        told.changes.decide(
             case,
             decision,
             cause=cause,
             mode=mode,
             inputs={**inputs, "hindrance": hindrance} if hindrance else inputs,
-            now=told.now,
             call=call,
             attempt_id=attempt.id if attempt is not None else None,
         )
         told.results[decision.result] += 1
         if decision.result is Result.NOTHING:
-            return await self._follow_attempt(connection, case, told)
+            return self._follow_attempt(case, told)
         if round_ is not None:
             case = replace(case, round=round_)
         said: dict[str, Any] = {"rule": decision.rule, "detail": decision.detail, "reason": decision.reason}
         if hindrance:
             decision = replace(decision, result=Result.PAUSED, reason=hindrance)
         if decision.result is not Result.NEXT:
-            case = await self._drop_pending(connection, case, told)
+            case = self._drop_pending(case, told)
         placed: Attempt | None = None
         if decision.number is not None and decision.goes_on:
             said["number"] = decision.number.key
             said["due_at"] = (decision.due_at or told.now).astimezone(UTC).isoformat()
         if decision.result is Result.NEXT and decision.number is not None:
             next_reference = reference or (attempt.reference if attempt is not None else "")
-            placed = await self._place(connection, case, decision.number, reference=next_reference, now=told.now)
+            placed = self._place(case, decision.number, told, reference=next_reference)
             case = with_attempt(case, placed)
             told.dial = True
         case = replace(
@@ -194,19 +198,8 @@ class Carrier:
             state_reason=decision.rule if decision.result is Result.SCHEDULED else decision.reason,
             next_action_at=decision.due_at if decision.result is Result.SCHEDULED else None,
         )
-        await store.change(
-            connection,
-            [
-                store.CaseChange(
-                    id=case.id,
-                    state=case.state,
-                    reason=case.state_reason,
-                    next_action_at=case.next_action_at,
-                    next_key=decision.number.key if decision.goes_on and decision.number is not None else "",
-                    round=round_,
-                )
-            ],
-            now=told.now,
+        told.changes.change(
+            case, next_key=decision.number.key if decision.goes_on and decision.number is not None else ""
         )
         about = placed or attempt
         key = f"{case.id}/{about.id if about is not None else call[0] if call is not None else ''}/{decision.result}"
@@ -216,14 +209,9 @@ class Carrier:
         told.case(_EVENTS[decision.result], case, key=key, call_id=call_id, attempt=about, said=said)
         return case
 
-    async def _place(
-        self, connection: AsyncConnection, case: Case, number: Number, *, reference: str, now: datetime
-    ) -> Attempt:
-        attempt_id = await store.place(
-            connection, case, number, dialler=self.dialler(case.source), reference=reference, now=now
-        )
-        return Attempt(
-            id=attempt_id,
+    def _place(self, case: Case, number: Number, told: Told, *, reference: str) -> Attempt:
+        attempt = Attempt(
+            id=store.new_id(),
             round=case.round,
             key=number.key,
             state=AttemptState.DECIDED,
@@ -231,14 +219,16 @@ class Carrier:
             agent=case.agent,
             reference=reference,
         )
+        told.changes.place(case, number, attempt, dialler=self.dialler(case.source))
+        return attempt
 
-    async def _drop_pending(self, connection: AsyncConnection, case: Case, told: Told) -> Case:
+    def _drop_pending(self, case: Case, told: Told) -> Case:
         """What is pending of a case ends: what has not left is cancelled, what has left is superseded."""
         for attempt in case.attempts:
             if not attempt.live:
                 continue
             state = AttemptState.CANCELLED if attempt.state is AttemptState.DECIDED else AttemptState.SUPERSEDED
-            await store.settle_attempt(connection, attempt, state=state, at=told.now)
+            told.changes.settle(case, attempt, state=state, at=told.now)
             case = with_attempt(case, replace(attempt, state=state, ended_at=told.now))
         return case
 
@@ -252,12 +242,13 @@ class Carrier:
             case Mode.ON:
                 return "" if self.dialler(case.source) else NO_DIALLER
 
-    async def _follow_attempt(self, connection: AsyncConnection, case: Case, told: Told) -> Case:
+    def _follow_attempt(self, case: Case, told: Told) -> Case:
         """Nothing follows, and no attempt of the case is live any more: it is not dialling."""
         if case.state is not CaseState.DIALLING or case.live_attempt is not None:
             return case
-        await store.change(connection, [store.CaseChange(id=case.id, state=CaseState.OPEN)], now=told.now)
-        return replace(case, state=CaseState.OPEN)
+        case = replace(case, state=CaseState.OPEN, state_reason="", next_action_at=None)
+        told.changes.change(case)
+        return case
 
 
 def _case_fields(case: Case | None, attempt: Attempt | None, *, destination: str | None) -> dict[str, Any]:

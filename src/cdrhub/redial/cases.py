@@ -1,43 +1,28 @@
-"""Cases in the database: read and locked, changed, decided. Locks are taken in the order of the ids.
+"""Cases in the database: read, and locked. Locks are taken in the order of the ids.
 
 All functions work on the connection of a transaction that somebody else began. Rows become the pure values of
-`redial.model`; nothing of SQL leaves this module.
+`redial.model`; what becomes of them is written by `redial.changes`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import uuid_utils
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.dialling import Refusal
 from cdrhub.model.disposition import Disposition
 from cdrhub.model.update import bounded_key
-from cdrhub.redial.decision import Decision
-from cdrhub.redial.model import CLOSED, LIVE, Attempt, AttemptState, Case, CaseState, Number, PlacedBy
-from cdrhub.store.redial_tables import attempts, case_numbers, cases, redial_decisions
+from cdrhub.redial.model import CLOSED, Attempt, AttemptState, Case, CaseState, Number, PlacedBy
+from cdrhub.store.redial_tables import attempts, case_numbers, cases
 
 AT_ONCE = 500  #: keys in one statement
 NO_RESULT: Mapping[str, Any] = {"last_disposition": None, "last_attempt_at": None}
 """The columns of the last result of a number that was not tried."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CaseChange:
-    """What becomes of a case's row."""
-
-    id: str
-    state: CaseState
-    reason: str = ""
-    next_action_at: datetime | None = None
-    next_key: str = ""
-    round: int | None = None  #: None leaves it
 
 
 def new_id() -> str:
@@ -171,22 +156,6 @@ async def of_numbers(connection: AsyncConnection, keys: Collection[str]) -> list
     return found
 
 
-async def change(connection: AsyncConnection, changes: Iterable[CaseChange], *, now: datetime) -> None:
-    """Write what became of cases that are locked."""
-    for one in changes:
-        values: dict[str, Any] = {
-            "state": one.state,
-            "state_reason": one.reason,
-            "next_action_at": one.next_action_at,
-            "next_key": one.next_key,
-            "updated_at": now,
-            "revision": cases.c.revision + 1,
-        }
-        if one.round is not None:
-            values["round"] = one.round
-        await connection.execute(update(cases).where(cases.c.id == one.id).values(values))
-
-
 async def numbers_locked(connection: AsyncConnection, keys: Collection[str]) -> None:
     """Lock these numbers, in whatever case they are, until the transaction ends: whoever asks next what was requested
     on them waits for this transaction."""
@@ -198,101 +167,6 @@ async def numbers_locked(connection: AsyncConnection, keys: Collection[str]) -> 
             .with_for_update()
         )
         await connection.execute(query)
-
-
-async def place(
-    connection: AsyncConnection, case: Case, number: Number, *, dialler: str, reference: str, now: datetime
-) -> str:
-    """Write a decided attempt; its id. A unique key refuses it where the case or the agent has a live one."""
-    attempt_id = new_id()
-    await connection.execute(
-        insert(attempts).values(
-            id=attempt_id,
-            case_id=case.id,
-            tenant=case.tenant,
-            round=case.round,
-            number=number.number,
-            match_key=number.key,
-            e164=number.e164,
-            source=case.source,
-            dialler=dialler,
-            agent=case.agent,
-            placed_by=PlacedBy.HUB,
-            reference=reference,
-            vendor_ref="",
-            state=AttemptState.DECIDED,
-            detail="",
-            decided_at=now,
-            live_case=case.id,
-            live_agent=live_agent(case.source, case.agent),
-        )
-    )
-    return attempt_id
-
-
-async def settle_attempt(
-    connection: AsyncConnection,
-    attempt: Attempt,
-    *,
-    state: AttemptState,
-    outcome: Disposition | None = None,
-    call_id: str | None = None,
-    at: datetime,
-) -> None:
-    """An attempt is over: its unique keys are free for the next one, and its number knows its last result."""
-    values: dict[str, Any] = {"state": state, "ended_at": at}
-    if outcome is not None:
-        values["outcome"] = outcome
-    if call_id is not None:
-        values["call_id"] = call_id
-    if state not in LIVE:
-        values |= {"live_case": None, "live_agent": None}
-    await connection.execute(update(attempts).where(attempts.c.id == attempt.id).values(values))
-    if outcome is not None:
-        of_case = select(attempts.c.case_id).where(attempts.c.id == attempt.id).scalar_subquery()
-        mine = update(case_numbers).where(case_numbers.c.case_id == of_case, case_numbers.c.match_key == attempt.key)
-        await connection.execute(mine.values(last_disposition=outcome, last_attempt_at=at))
-
-
-async def record_decision(
-    connection: AsyncConnection,
-    case: Case,
-    decision: Decision,
-    *,
-    cause: str,
-    mode: str,
-    inputs: Mapping[str, Any],
-    now: datetime,
-    call: tuple[str, int] | None = None,
-    attempt_id: str | None = None,
-) -> None:
-    """Keep a decision, also one that does nothing. `call` is (id, revision) of the call that led to it."""
-    await connection.execute(
-        insert(redial_decisions).values(
-            at=now,
-            tenant=case.tenant,
-            case_id=case.id,
-            call_id=call[0] if call else None,
-            call_revision=call[1] if call else None,
-            attempt_id=attempt_id,
-            cause=cause,
-            result=decision.result,
-            rule=decision.rule,
-            detail=decision.detail[:1000],
-            mode=mode,
-            inputs={**inputs, **_what_follows(decision)},
-        )
-    )
-
-
-def _what_follows(decision: Decision) -> dict[str, Any]:
-    """The number that is meant, its time, the reason of a pause: what a sentence about the decision needs."""
-    said: dict[str, Any] = {"reason": decision.reason} if decision.reason else {}
-    if decision.number is not None:
-        said["next_number"] = decision.number.key
-    if decision.due_at is not None:
-        said["due_at"] = decision.due_at.isoformat()
-    return said
 
 
 async def forget(connection: AsyncConnection, case_id: str) -> None:

@@ -130,7 +130,7 @@ class Dialling:
                     decision = Decision(result=Result.PAUSED, rule="no_dialler", reason=NO_DIALLER, detail=row.dialler)
                 elif stale:
                     decision = Decision(result=Result.PAUSED, rule="old_news", reason="late", detail="decided long ago")
-                await self._drop(connection, case, attempt, known, told, decision=decision)
+                self._drop(case, attempt, known, told, decision=decision)
                 continue
             known.requested(case, attempt.key)
             patience = self._settings.first_sign if self._speaks_live(row.source) else self._settings.attempt_timeout
@@ -157,9 +157,8 @@ class Dialling:
         await told.write(connection)
         return claimed
 
-    async def _drop(
+    def _drop(
         self,
-        connection: AsyncConnection,
         case: Case,
         attempt: Attempt,
         known: Known,
@@ -168,13 +167,11 @@ class Dialling:
         decision: Decision | None = None,
     ) -> None:
         """A decided attempt does not leave. What follows is `decision`, or what the rules say now."""
-        await store.settle_attempt(connection, attempt, state=AttemptState.CANCELLED, at=told.now)
+        told.changes.settle(case, attempt, state=AttemptState.CANCELLED, at=told.now)
         case = with_attempt(case, replace(attempt, state=AttemptState.CANCELLED))
         if decision is None:
             decision = when_due(case, attempt.key, policy=self._settings.policy, around=known.around(case))
-        known.took(
-            await self._carrier.carry_out(connection, case, decision, told, cause="due", inputs={}, attempt=attempt)
-        )
+        known.took(self._carrier.carry_out(case, decision, told, cause="due", inputs={}, attempt=attempt))
 
     def _too_late(self, moment: datetime) -> bool:
         """Whether what was to be done at this moment waited for a hub that dials, and not just for room or its turn: it
@@ -229,11 +226,10 @@ class Dialling:
                     timing=self._settings.timing,
                     around=known.around(case),
                 )
-                await store.settle_attempt(connection, attempt, state=AttemptState.REFUSED, at=now)
+                told.changes.settle(case, attempt, state=AttemptState.REFUSED, at=now)
                 await connection.execute(mine.values(refusal=refusal, detail=detail[:1000]))
                 refused = replace(attempt, state=AttemptState.REFUSED, refusal=refusal, ended_at=now)
-                await self._carrier.carry_out(
-                    connection,
+                self._carrier.carry_out(
                     with_attempt(case, refused),
                     decision,
                     told,
@@ -297,17 +293,16 @@ class Dialling:
                 timing=self._settings.timing,
                 around=known.around(case),
             )
-            await store.settle_attempt(connection, attempt, state=AttemptState.ENDED, outcome=standing.outcome, at=now)
+            told.changes.settle(case, attempt, state=AttemptState.ENDED, outcome=standing.outcome, at=now)
             attempt = replace(attempt, state=AttemptState.ENDED, outcome=standing.outcome, ended_at=now)
         else:
             decision = Decision(result=Result.PAUSED, rule="deadline", reason="attempt_unknown")
-            await store.settle_attempt(connection, attempt, state=AttemptState.UNKNOWN, at=now)
+            told.changes.settle(case, attempt, state=AttemptState.UNKNOWN, at=now)
             attempt = replace(attempt, state=AttemptState.UNKNOWN, ended_at=now)
             told.case(
                 "attempt.unknown", case, key=f"{case.id}/{attempt.id}/unknown", call_id=None, attempt=attempt, said={}
             )
-        await self._carrier.carry_out(
-            connection,
+        self._carrier.carry_out(
             with_attempt(case, attempt),
             decision,
             told,
@@ -357,7 +352,7 @@ class Dialling:
             case = locked.get(case_id)
             attempt = _of_case(case, attempt_id)
             if case is not None and attempt is not None and attempt.state is AttemptState.DECIDED:
-                await self._drop(connection, case, attempt, known, told)
+                self._drop(case, attempt, known, told)
         await told.write(connection)
         return len(wanted)
 
@@ -387,9 +382,7 @@ class Dialling:
                 await connection.execute(later)
                 continue
             last = case.attempts[-1] if case.attempts else None
-            known.took(
-                await self._carrier.carry_out(connection, case, decision, told, cause="due", inputs={}, attempt=last)
-            )
+            known.took(self._carrier.carry_out(case, decision, told, cause="due", inputs={}, attempt=last))
         await told.write(connection)
         return len(locked)
 

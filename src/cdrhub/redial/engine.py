@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Select, Update, bindparam, delete, insert, select, update
+from sqlalchemy import Select, Update, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition
@@ -110,14 +110,12 @@ class Engine:
             work = await gathered(connection, settled, now=now, settings=self.settings, healthy=self._healthy)
         told = Told(now=now)
         in_order = sorted(settled, key=lambda call: call.ended.ended_at or call.ended.received_at)
-        attached = [await self._one(connection, work, call, told) for call in in_order]
+        attached = [self._one(work, call, told) for call in in_order]
         changed = [values for values in attached if values]
         if changed:
             await connection.execute(_attach(changed[0]), changed)
+        await self._hold(connection, work, taken)
         await told.write(connection)
-        for call_id, until in work.held.items():
-            later = update(outbox).where(outbox.c.id.in_([row.id for row in taken if row.call_id == call_id]))
-            await connection.execute(later.values(due_at=until))
         gone = [row.id for row in taken if row.call_id in found and row.call_id not in work.held]
         gone += await self._orphans(connection, taken, found)
         if gone:
@@ -156,25 +154,25 @@ class Engine:
 
     # -- one call ------------------------------------------------------------------------------------------------------
 
-    async def _one(self, connection: AsyncConnection, work: Work, call: Settled, told: Told) -> dict[str, Any]:
+    def _one(self, work: Work, call: Settled, told: Told) -> dict[str, Any]:
         """Decide about one call; what becomes of its attached columns, or nothing."""
         columns = call.columns
         attempt, case = self._matched(work, call)
         goes_on = False
         if attempt is not None and case is not None and (until := self._waits_until(work, call, attempt)) is not None:
-            await self._hold(connection, work, call, attempt, until=until)
+            work.held[call.id] = attempt.id, until
             return {}
         if case is not None:
-            decision = await self._decide_case(connection, work, call, case=case, attempt=attempt, told=told)
+            decision = self._decide_case(work, call, case=case, attempt=attempt, told=told)
             goes_on = (
                 (decision.goes_on and work.cases[case.id].state is not CaseState.PAUSED)  # for want of a dialler
                 or (attempt is not None and work.reported.get(attempt.id) in GOES_ON)
                 or (decision.rule in WENT_ON and case.state in (CaseState.WAITING, CaseState.DIALLING))
             )
         elif call.reached and (pending := self._pending_of_number(work, call)) and is_news(columns):
-            await self._cancel_elsewhere(connection, work, call, pending, told)
+            self._cancel_elsewhere(work, call, pending, told)
         elif not call.reached:
-            await self._contradict(connection, work, call, told)
+            self._contradict(work, call, told)
         said = announcement(columns, announced=columns["announced"], goes_on=goes_on)
         case_id = case.id if case is not None else columns["case_id"]
         attempt_id = attempt.id if attempt is not None else columns["attempt_id"]
@@ -220,22 +218,20 @@ class Engine:
         until = call.ended.received_at + wait
         return until if until > work.now and attempt.id not in work.reported else None
 
-    async def _hold(
-        self, connection: AsyncConnection, work: Work, call: Settled, attempt: Attempt, *, until: datetime
-    ) -> None:
-        """Let the decision wait; the attempt stays live, and its deadline is not before."""
-        work.held[call.id] = until
-        await connection.execute(
-            update(attempts).where(attempts.c.id == attempt.id).values(call_id=call.id, deadline_at=until + AFTER_HOLD)
-        )
+    async def _hold(self, connection: AsyncConnection, work: Work, taken: Sequence[Any]) -> None:
+        """Let decisions wait; their attempts stay live, and their deadlines are not before."""
+        for call_id, (attempt_id, until) in work.held.items():
+            mine = update(attempts).where(attempts.c.id == attempt_id)
+            await connection.execute(mine.values(call_id=call_id, deadline_at=until + AFTER_HOLD))
+            later = update(outbox).where(outbox.c.id.in_([row.id for row in taken if row.call_id == call_id]))
+            await connection.execute(later.values(due_at=until))
 
     def _of_number(self, work: Work, call: Settled) -> list[Case]:
         ids = {case_id for key in call.facts.keys for case_id in work.by_number[call.tenant, key]}
         return [work.cases[case_id] for case_id in sorted(ids) if case_id in work.cases]
 
-    async def _decide_case(
+    def _decide_case(
         self,
-        connection: AsyncConnection,
         work: Work,
         call: Settled,
         *,
@@ -246,7 +242,7 @@ class Engine:
         over = call.ended.ended_at or call.ended.received_at
         manual = attempt is None
         if attempt is None:
-            attempt = await self._own_call(connection, work, call, case, at=over)
+            attempt = self._own_call(call, case, told, at=over)
             case = with_attempt(case, attempt)
         ended = replace(call.ended, live=False) if call.id in work.not_live else call.ended
         decision = after_call(
@@ -268,12 +264,9 @@ class Engine:
             outcome = said or call.ended.disposition
             case = with_end(case, replace(attempt, call_id=call.id), outcome=outcome, at=over)
             attempt = next(one for one in case.attempts if one.id == attempt.id)
-            await store.settle_attempt(
-                connection, attempt, state=attempt.state, outcome=outcome, call_id=call.id, at=over
-            )
+            told.changes.settle(case, attempt, state=attempt.state, outcome=outcome, call_id=call.id, at=over)
             work.attempts[attempt.id] = (case.id, attempt)
-        work.cases[case.id] = await self.carrier.carry_out(
-            connection,
+        work.cases[case.id] = self.carrier.carry_out(
             case,
             decision,
             told,
@@ -286,9 +279,7 @@ class Engine:
             work.known.took(work.cases[case.id])
         return decision
 
-    async def _own_call(
-        self, connection: AsyncConnection, work: Work, call: Settled, case: Case, *, at: datetime
-    ) -> Attempt:
+    def _own_call(self, call: Settled, case: Case, told: Told, *, at: datetime) -> Attempt:
         """Write down an agent's own call as an attempt of the case's present round."""
         number = next(number for number in case.numbers if number.key in call.facts.keys)
         attempt = Attempt(
@@ -301,27 +292,7 @@ class Engine:
             placed_by=PlacedBy.AGENT,
             requested_at=call.facts.started_at or at,
         )
-        await connection.execute(
-            insert(attempts).values(
-                id=attempt.id,
-                case_id=case.id,
-                tenant=case.tenant,
-                round=case.round,
-                number=number.number,
-                match_key=number.key,
-                e164=number.e164,
-                source=case.source,
-                dialler="",
-                agent=case.agent,
-                placed_by=PlacedBy.AGENT,
-                reference="",
-                vendor_ref="",
-                state=AttemptState.ENDED,
-                detail="",
-                decided_at=work.now,
-                requested_at=attempt.requested_at,
-            )
-        )
+        told.changes.place(case, number, attempt)
         return attempt
 
     def _pending_of_number(self, work: Work, call: Settled) -> list[Case]:
@@ -334,9 +305,7 @@ class Engine:
             if not case.closed and (case.created_at is None or case.created_at <= over)
         ]
 
-    async def _cancel_elsewhere(
-        self, connection: AsyncConnection, work: Work, call: Settled, pending: Sequence[Case], told: Told
-    ) -> None:
+    def _cancel_elsewhere(self, work: Work, call: Settled, pending: Sequence[Case], told: Told) -> None:
         """The person answered a call that is of no attempt: what is pending for them ends, on every source.
 
         One open case is contacted; of several nobody can tell which, so all of them wait for a person.
@@ -347,8 +316,7 @@ class Engine:
             else:
                 codes = ", ".join(sorted(other.code for other in pending))
                 decision = Decision(result=Result.PAUSED, rule="shared_number", reason="ambiguous", detail=codes)
-            work.cases[case.id] = await self.carrier.carry_out(
-                connection,
+            work.cases[case.id] = self.carrier.carry_out(
                 case,
                 decision,
                 told,
@@ -358,7 +326,7 @@ class Engine:
                 inputs=_inputs(call),
             )
 
-    async def _contradict(self, connection: AsyncConnection, work: Work, call: Settled, told: Told) -> None:
+    def _contradict(self, work: Work, call: Settled, told: Told) -> None:
         """A call of no attempt had reached a person, and now it did not: the case that it made contacted waits for a
         person. Not one that another call has reached since."""
         for case_id, before in work.decided[call.id].items():
@@ -370,8 +338,7 @@ class Engine:
             decision = Decision(
                 result=Result.PAUSED, rule="contradiction", reason="contradiction", detail="it was told as reached"
             )
-            work.cases[case.id] = await self.carrier.carry_out(
-                connection,
+            work.cases[case.id] = self.carrier.carry_out(
                 case,
                 decision,
                 told,

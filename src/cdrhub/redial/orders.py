@@ -24,6 +24,7 @@ from cdrhub.model.disposition import Disposition
 from cdrhub.model.numbers import NumberPlan, read_number
 from cdrhub.redial import cases as store
 from cdrhub.redial.carrying import REPORT, Carrier, Told
+from cdrhub.redial.changes import Changes
 from cdrhub.redial.decision import Decision, Result, next_number, with_attempt
 from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number, PlacedBy
 from cdrhub.redial.policy import Mode
@@ -307,8 +308,7 @@ class Orders:
         known = await self._known(connection, case, now)
         decision = next_number(case, policy=self._settings.policy, around=known.around(case))
         told = Told(now=now)
-        await self._carrier.carry_out(
-            connection,
+        self._carrier.carry_out(
             case,
             decision,
             told,
@@ -341,30 +341,31 @@ class Orders:
             holder = select(attempts.c.id).where(attempts.c.live_agent == agent_key)
             if agent_key is not None and (await connection.execute(holder)).first() is not None:
                 raise CaseBusy(f"agent {case.agent!r} has a live attempt of another case")
-            attempt_id = await store.place(connection, case, read, dialler="", reference=reference, now=now)
-            await connection.execute(
-                update(attempts)
-                .where(attempts.c.id == attempt_id)
-                .values(
-                    state=AttemptState.ACCEPTED,
-                    placed_by=PlacedBy.API,
-                    requested_at=now,
-                    deadline_at=now + self._settings.attempt_timeout,
-                )
+            attempt = Attempt(
+                id=store.new_id(),
+                round=case.round,
+                key=read.key,
+                state=AttemptState.ACCEPTED,
+                source=case.source,
+                agent=case.agent,
+                placed_by=PlacedBy.API,
+                reference=reference,
+                requested_at=now,
+                deadline_at=now + self._settings.attempt_timeout,
             )
-            change = store.CaseChange(id=case.id, state=CaseState.DIALLING, round=case.round)
-            await store.change(connection, [change], now=now)
-            await store.record_decision(
-                connection,
+            changes = Changes(now)
+            changes.place(case, read, attempt)
+            changes.change(replace(case, state=CaseState.DIALLING, state_reason="", next_action_at=None))
+            changes.decide(
                 case,
                 Decision(result=Result.NOTHING, rule="announced"),
                 cause="announcement",
                 mode=self._settings.mode,
                 inputs={"agent": case.agent, "reference": reference},
-                now=now,
-                attempt_id=attempt_id,
+                attempt_id=attempt.id,
             )
-            return attempt_id
+            await changes.write(connection)
+            return attempt.id
 
         return await self._write(work)
 
@@ -376,7 +377,7 @@ class Orders:
             decision = Decision(result=Result.CANCELLED, rule="stopped", reason="stopped", detail=why)
             if case.closed and case.live_attempt is None:
                 decision = Decision(result=Result.NOTHING, rule="case_closed", detail=f"the case is {case.state}")
-            await self._decided(tx, case, decision, cause="stop")
+            await self._decided(tx, case, decision, Told(now=self._clock()), cause="stop")
 
         await self._write(work)
 
@@ -394,12 +395,13 @@ class Orders:
             case = await self._locked(tx, tenant, code)
             if case.state is not CaseState.PAUSED:
                 raise OrderError(f"case {code!r} is {case.state}, not paused")
+            told = Told(now=now)
             if not_reached:
                 for attempt in case.of_round():
                     if attempt.state is AttemptState.UNKNOWN:
                         ended = replace(attempt, state=AttemptState.ENDED, outcome=Disposition.NO_ANSWER)
-                        await store.settle_attempt(
-                            connection, attempt, state=AttemptState.ENDED, outcome=Disposition.NO_ANSWER, at=now
+                        told.changes.settle(
+                            case, attempt, state=AttemptState.ENDED, outcome=Disposition.NO_ANSWER, at=now
                         )
                         case = with_attempt(case, ended)
             case = replace(case, state=CaseState.OPEN)
@@ -407,9 +409,8 @@ class Orders:
             decision = next_number(case, policy=self._settings.policy, around=known.around(case))
             if at is not None and at > now and decision.result is Result.NEXT:
                 decision = replace(decision, result=Result.SCHEDULED, rule="spread", due_at=at)
-            await self._decided(
-                tx, case, decision, cause="resume", attempt=case.attempts[-1] if case.attempts else None
-            )
+            last = case.attempts[-1] if case.attempts else None
+            await self._decided(tx, case, decision, told, cause="resume", attempt=last)
             return decision
 
         return await self._write(work)
@@ -428,12 +429,14 @@ class Orders:
             if case is None or attempt is None:
                 raise NoSuchAttempt(f"there is no attempt {attempt_id!r}")
             hinders = what_hinders(case, attempt, result)
-            case, attempt = await self._with_report(connection, case, attempt, result, now=now)
+            told = Told(now=now)
+            case, attempt = await self._with_report(connection, case, attempt, result, told)
             decision = hinders or await self._after_report(tx, case, attempt, result, at=at, now=now)
             await self._decided(
                 tx,
                 case,
                 decision,
+                told,
                 cause=REPORT,
                 attempt=attempt,
                 inputs={"result": result, "attempt": attempt_id},
@@ -445,7 +448,7 @@ class Orders:
         return await self._write(work)
 
     async def _with_report(
-        self, connection: AsyncConnection, case: Case, attempt: Attempt, result: Reported, *, now: datetime
+        self, connection: AsyncConnection, case: Case, attempt: Attempt, result: Reported, told: Told
     ) -> tuple[Case, Attempt]:
         """The attempt is over, whatever its record will say; what is reported decides how. A settled call that waits
         for the report waits no longer."""
@@ -453,11 +456,11 @@ class Orders:
             raise OrderError(f"attempt {attempt.id!r} is {attempt.state}: it was not dialled")
         outcome = OUTCOMES.get(result) or attempt.outcome or Disposition.ANSWERED
         state = AttemptState.ENDED if attempt.live else attempt.state
-        at = attempt.ended_at or now
-        await store.settle_attempt(connection, attempt, state=state, outcome=outcome, at=at)
+        at = attempt.ended_at or told.now
+        told.changes.settle(case, attempt, state=state, outcome=outcome, at=at)
         waiting = select(attempts.c.call_id).where(attempts.c.id == attempt.id).scalar_subquery()
         await connection.execute(
-            update(outbox).where(outbox.c.call_id == waiting, outbox.c.type == SETTLED).values(due_at=now)
+            update(outbox).where(outbox.c.call_id == waiting, outbox.c.type == SETTLED).values(due_at=told.now)
         )
         attempt = replace(attempt, state=state, outcome=outcome, ended_at=at)
         return with_attempt(case, attempt), attempt
@@ -576,16 +579,14 @@ class Orders:
         tx: Transaction,
         case: Case,
         decision: Decision,
+        told: Told,
         *,
         cause: str,
         attempt: Attempt | None = None,
         inputs: Mapping[str, Any] | None = None,
         round_: int | None = None,
     ) -> None:
-        told = Told(now=self._clock())
-        await self._carrier.carry_out(
-            tx.connection, case, decision, told, cause=cause, inputs=inputs or {}, attempt=attempt, round_=round_
-        )
+        self._carrier.carry_out(case, decision, told, cause=cause, inputs=inputs or {}, attempt=attempt, round_=round_)
         await told.write(tx.connection)
 
 

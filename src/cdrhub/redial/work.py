@@ -65,8 +65,8 @@ class Work:
     """Call id → case id → what an earlier revision of the call decided last."""
     reported: dict[str, Result] = field(default_factory=dict)
     """Attempt id → what a person's report of it decided last."""
-    held: dict[str, datetime] = field(default_factory=dict)
-    """Call id → until when its decision waits for such a report."""
+    held: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    """Call id → the id of its attempt, until when its decision waits for such a report."""
     not_live: set[str] = field(default_factory=set)
     """Ids of calls whose last record did not come while it happened: files read late, imports, recovered lists."""
     known: Known | None = None

@@ -1,0 +1,185 @@
+"""What one transaction makes of cases: their rows, their attempts and numbers, the decisions. Collected, then written
+at its end with one statement for each table and kind of change, however many cases there are.
+
+The cases are locked, and who decides about several of them keeps in memory what it made of each, so nothing is read
+back in between. Attempts that are over are written before new ones: the unique keys of the old are free then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, func, insert, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cdrhub.model.disposition import Disposition
+from cdrhub.redial.cases import live_agent
+from cdrhub.redial.decision import Decision
+from cdrhub.redial.model import Attempt, AttemptState, Case, Number
+from cdrhub.store.redial_tables import attempts, case_numbers, cases, redial_decisions
+from cdrhub.store.tables import MAX_DETAIL
+
+_SETTLE = (
+    update(attempts)
+    .where(attempts.c.id == bindparam("attempt"))
+    .values(
+        state=bindparam("new_state"),
+        ended_at=bindparam("at"),
+        outcome=func.coalesce(bindparam("result", type_=attempts.c.outcome.type), attempts.c.outcome),
+        call_id=func.coalesce(bindparam("call", type_=attempts.c.call_id.type), attempts.c.call_id),
+        live_case=None,
+        live_agent=None,
+    )
+)
+_RESULT = (
+    update(case_numbers)
+    .where(case_numbers.c.case_id == bindparam("case"), case_numbers.c.match_key == bindparam("key"))
+    .values(last_disposition=bindparam("result"), last_attempt_at=bindparam("at"))
+)
+_CHANGE = (
+    update(cases)
+    .where(cases.c.id == bindparam("case"))
+    .values(
+        state=bindparam("new_state"),
+        state_reason=bindparam("reason"),
+        round=bindparam("new_round"),
+        next_action_at=bindparam("due_at"),
+        next_key=bindparam("key"),
+        updated_at=bindparam("at"),
+        revision=cases.c.revision + 1,
+    )
+)
+
+
+@dataclass(slots=True)
+class Changes:
+    """The changes of one transaction that decides at `now`."""
+
+    now: datetime
+    _settled: list[dict[str, Any]] = field(default_factory=list)
+    _results: list[dict[str, Any]] = field(default_factory=list)
+    _placed: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _changed: list[dict[str, Any]] = field(default_factory=list)
+    _decided: list[dict[str, Any]] = field(default_factory=list)
+
+    def change(self, case: Case, *, next_key: str = "") -> None:
+        """The case stands as `case` says. `next_key` is the number that is next."""
+        self._changed.append(
+            {
+                "case": case.id,
+                "new_state": case.state,
+                "reason": case.state_reason,
+                "new_round": case.round,
+                "due_at": case.next_action_at,
+                "key": next_key,
+                "at": self.now,
+            }
+        )
+
+    def place(self, case: Case, number: Number, attempt: Attempt, *, dialler: str = "") -> None:
+        """The case has a new attempt on this number. A unique key refuses a live one where the case or its agent has
+        one already."""
+        self._placed[attempt.id] = {
+            "id": attempt.id,
+            "case_id": case.id,
+            "tenant": case.tenant,
+            "round": attempt.round,
+            "number": number.number,
+            "match_key": number.key,
+            "e164": number.e164,
+            "source": attempt.source,
+            "dialler": dialler,
+            "agent": attempt.agent,
+            "placed_by": attempt.placed_by,
+            "reference": attempt.reference,
+            "vendor_ref": attempt.vendor_ref,
+            "state": attempt.state,
+            "outcome": attempt.outcome,
+            "detail": "",
+            "decided_at": self.now,
+            "requested_at": attempt.requested_at,
+            "deadline_at": attempt.deadline_at,
+            "ended_at": attempt.ended_at,
+            "call_id": attempt.call_id,
+            "live_case": case.id if attempt.live else None,
+            "live_agent": live_agent(attempt.source, attempt.agent) if attempt.live else None,
+        }
+
+    def settle(
+        self,
+        case: Case,
+        attempt: Attempt,
+        *,
+        state: AttemptState,
+        at: datetime,
+        outcome: Disposition | None = None,
+        call_id: str | None = None,
+    ) -> None:
+        """An attempt of the case is over: its unique keys are free for the next one, and its number knows its last
+        result."""
+        if (placed := self._placed.get(attempt.id)) is not None:
+            placed |= {"state": state, "ended_at": at, "live_case": None, "live_agent": None}
+            placed["outcome"] = outcome or placed["outcome"]
+            placed["call_id"] = call_id or placed["call_id"]
+        else:
+            self._settled.append(
+                {"attempt": attempt.id, "new_state": state, "at": at, "result": outcome, "call": call_id}
+            )
+        if outcome is not None:
+            self._results.append({"case": case.id, "key": attempt.key, "result": outcome, "at": at})
+
+    def decide(
+        self,
+        case: Case,
+        decision: Decision,
+        *,
+        cause: str,
+        mode: str,
+        inputs: Mapping[str, Any],
+        call: tuple[str, int] | None = None,
+        attempt_id: str | None = None,
+    ) -> None:
+        """Keep a decision, also one that does nothing. `call` is (id, revision) of the call that led to it."""
+        self._decided.append(
+            {
+                "at": self.now,
+                "tenant": case.tenant,
+                "case_id": case.id,
+                "call_id": call[0] if call else None,
+                "call_revision": call[1] if call else None,
+                "attempt_id": attempt_id,
+                "cause": cause,
+                "result": decision.result,
+                "rule": decision.rule,
+                "detail": decision.detail[:MAX_DETAIL],
+                "mode": mode,
+                "inputs": {**inputs, **_what_follows(decision)},
+            }
+        )
+
+    async def write(self, connection: AsyncConnection) -> None:
+        """Write all of it."""
+        # Numbers are locked in this order by who claims their attempts (`cases.numbers_locked`).
+        self._results.sort(key=lambda row: (row["key"], row["case"]))
+        for statement, rows in (
+            (_SETTLE, self._settled),
+            (_RESULT, self._results),
+            (insert(attempts), list(self._placed.values())),
+            (_CHANGE, self._changed),
+            (insert(redial_decisions), self._decided),
+        ):
+            if rows:
+                await connection.execute(statement, rows)
+
+
+def _what_follows(decision: Decision) -> dict[str, Any]:
+    """The number that is meant, its time, the reason of a pause: what a sentence about the decision needs."""
+    said: dict[str, Any] = {"reason": decision.reason} if decision.reason else {}
+    if decision.number is not None:
+        said["next_number"] = decision.number.key
+    if decision.due_at is not None:
+        said["due_at"] = decision.due_at.isoformat()
+    return said
