@@ -32,7 +32,7 @@ from cdrhub.config import Role
 from cdrhub.errors import StoreUnavailable
 from cdrhub.metrics import Metrics
 from cdrhub.web.api.operation import PREFIX
-from cdrhub.web.api.problems import CONTENT_TYPE, Kind, Refused
+from cdrhub.web.api.problems import Kind, Refused
 from cdrhub.web.asker import CHALLENGE, asker
 from cdrhub.web.auth import Guard, Holder
 
@@ -134,7 +134,7 @@ class LiveFeed:
                     pass  # it has gone
                 return response
         except Refused as refused:
-            return _answer(refused)
+            return refused.response()
 
     def _admitted(self, request: web.Request) -> Holder:
         holder = asker(request, self._guard())
@@ -317,13 +317,4 @@ def read_selection(query: Iterable[tuple[str, str]], *, holder: Holder) -> Selec
         sources=tuple(wanted["source"]),
         queues=tuple(wanted["queue"]),
         tenants=tuple(tenants),
-    )
-
-
-def _answer(refused: Refused) -> web.Response:
-    return web.Response(
-        body=refused.problem().model_dump_json().encode(),
-        status=refused.kind.status,
-        content_type=CONTENT_TYPE,
-        headers=refused.headers,
     )

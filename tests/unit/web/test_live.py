@@ -261,6 +261,7 @@ async def test_what_cannot_be_asked_for_is_a_problem(query: str, status: int, pr
     async with serving(tokens=[token]) as served, served.reader(query, token="t" * 20) as blocks:
         assert blocks.answer.status == status
         assert blocks.answer.content_type == "application/problem+json"
+        assert blocks.answer.headers["Cache-Control"] == "no-store"
         assert json.loads(await blocks.answer.read())["type"] == f"urn:cdrhub:problem:{problem}"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
+from aiohttp import hdrs, web
 from pydantic import BaseModel, Field, ValidationError
 
 from cdrhub.errors import CdrhubError, NotFound, StoreUnavailable, UsageError
@@ -19,6 +20,8 @@ from cdrhub.store.engine import RacedError, RefusedError
 PREFIX = "urn:cdrhub:problem:"
 CONTENT_TYPE = "application/problem+json"
 MAX_ERRORS = 50  #: places in one body that are named
+NEVER_KEPT: Mapping[str, str] = {hdrs.CACHE_CONTROL: "no-store", "X-Content-Type-Options": "nosniff"}
+"""Headers of every answer: what is answered is about people, and is never a page."""
 
 
 class Kind(Enum):
@@ -87,14 +90,20 @@ class Refused(Exception):
         self.errors = list(errors)
         self.headers = dict(headers or {})
 
-    def problem(self) -> Problem:
-        """The body of the answer."""
-        return Problem(
+    def response(self) -> web.Response:
+        """What is answered."""
+        problem = Problem(
             type=PREFIX + self.kind.word,
             title=self.kind.title,
             status=self.kind.status,
             detail=self.detail,
             errors=self.errors,
+        )
+        return web.Response(
+            status=problem.status,
+            body=problem.model_dump_json(exclude_defaults=True).encode(),
+            content_type=CONTENT_TYPE,
+            headers={**NEVER_KEPT, **self.headers},
         )
 
 

@@ -36,7 +36,7 @@ from cdrhub.web.api.operation import (
     Writing,
     asked,
 )
-from cdrhub.web.api.problems import CONTENT_TYPE, Kind, Refused, refusal
+from cdrhub.web.api.problems import NEVER_KEPT, Kind, Refused, refusal
 from cdrhub.web.asker import CHALLENGE, asker
 from cdrhub.web.auth import Guard, Holder
 
@@ -44,8 +44,6 @@ log = structlog.get_logger(__name__)
 
 OPENAPI = f"{PREFIX}/openapi.json"
 REPLAYED = "Idempotent-Replayed"
-NEVER_KEPT = {hdrs.CACHE_CONTROL: "no-store", "X-Content-Type-Options": "nosniff"}
-"""Headers of every answer: what is answered is about people, and is never a page."""
 
 OPERATIONS: tuple[Operation, ...] = (
     *cases.OPERATIONS,
@@ -107,10 +105,10 @@ class _Api:
                     raise Refused(Kind.TOKEN, "send Authorization: Bearer <token>", headers=CHALLENGE)
                 return await answer(request, holder)
             except Refused as refused:
-                return _problem(refused)
+                return refused.response()
             except (CdrhubError, RacedError) as error:
                 known = refusal(error)
-                return _problem(known) if known is not None else self._failed(request, error)
+                return known.response() if known is not None else self._failed(request, error)
             except web.HTTPException:
                 raise
             except Exception as error:  # noqa: BLE001 - answered 500 and logged, with its traceback
@@ -123,7 +121,7 @@ class _Api:
         where = resource.canonical if resource is not None else ""
         if self.sometimes.now(("failed", where)):
             log.error("a request failed", action="api_failed", method=request.method, path=where, exc_info=error)
-        return _problem(Refused(Kind.INTERNAL, "the log of the daemon says more"))
+        return Refused(Kind.INTERNAL, "the log of the daemon says more").response()
 
     def performing(self, operation: Operation) -> _Answering:
         """What carries `operation` out."""
@@ -251,13 +249,3 @@ def _written(
     if body is None:
         return web.Response(status=status, headers=sent)
     return web.Response(status=status, body=orjson.dumps(body), content_type=JSON, headers=sent)
-
-
-def _problem(refused: Refused) -> web.Response:
-    problem = refused.problem()
-    return web.Response(
-        status=problem.status,
-        body=problem.model_dump_json(exclude_defaults=True).encode(),
-        content_type=CONTENT_TYPE,
-        headers={**NEVER_KEPT, **refused.headers},
-    )
