@@ -38,7 +38,7 @@ READ_BYTES = 8 * 1024 * 1024  #: of record bodies in one read of the journal
 FIRST_RECORDS = 50  #: in the first read after a start, twice as many in each further one: so a daemon that is killed
 #: again and again gets on, and is not taken for one that its first records kill
 SUSPECT_RECORDS = 7 * FIRST_RECORDS  #: three reads: what may be in hand before the first record is in the database
-DECODE_SLICE = 50  #: records decoded before other tasks get their turn
+DECODE_SLICE = 20  #: records decoded before other tasks get their turn
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 15.0
 

@@ -15,6 +15,7 @@ is suspended.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -56,6 +57,7 @@ from cdrhub.store.transaction import CallKey, KnownCall, RecordKey, StoredRecord
 log = structlog.get_logger(__name__)
 
 REMEMBERED_UPDATES = 8_192  #: updates of recent calls kept in memory; about 3 KB each
+FOLDED_AT_ONCE = 20  #: calls, before other tasks get their turn
 CAREFUL_BATCHES = 32  #: batches written without guessing after a guess was wrong
 RACES = 50  #: after so many lost races something else is wrong, and which record it is must be found
 REFUSED_BODY_BYTES = 65_536  #: kept of a body that the database refuses whole
@@ -279,7 +281,8 @@ class CallWriter:
         folded: dict[str, tuple[Group, Call]] = {}
         rows: list[Row] = []
         closed: list[Group] = []
-        for group in groups:
+        for number, group in enumerate(groups, start=1):
+            await _turn(number)
             if group.waiting:
                 await self._take_waiting(tx, group)
             call = fold_call(group.key, group.updates)
@@ -369,7 +372,8 @@ class CallWriter:
         told: list[Row] = []
         replaced: list[str] = []
         sealed: list[tuple[Group, KnownCall]] = []
-        for group in groups:
+        for number, group in enumerate(groups, start=1):
+            await _turn(number)
             call = known[group.key]
             outcome.updated += 1
             before: Remembered | Earlier | None = group.remembered
@@ -413,7 +417,11 @@ class CallWriter:
         stored: dict[str, list[StoredRecord]] = {call.id: [] for call in calls}
         for record in await tx.records_of(list(keys)):
             stored[str(record.call_id)].append(record)
-        return {call_id: self._read(its, keys[call_id]) for call_id, its in stored.items()}
+        read: dict[str, Earlier | None] = {}
+        for number, (call_id, its) in enumerate(stored.items(), start=1):
+            await _turn(number)
+            read[call_id] = self._read(its, keys[call_id])
+        return read
 
     def _read(self, stored: Sequence[StoredRecord], key: CallKey) -> Earlier | None:
         bodies = [one.record for one in stored if one.record is not None]
@@ -453,6 +461,12 @@ class CallWriter:
             told += _facts(group, call, completed, now=now)
         await tx.update_calls(sorted(updated))
         return told
+
+
+async def _turn(number: int) -> None:
+    """Let others have their turn, now and then: what is done for a whole batch at once keeps every answer waiting."""
+    if number % FOLDED_AT_ONCE == 0:
+        await asyncio.sleep(0)
 
 
 def new_call_id() -> str:
