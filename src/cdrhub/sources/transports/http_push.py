@@ -17,7 +17,6 @@ not before:
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,9 +27,9 @@ from aiohttp import web
 from cdrhub.errors import IntakeRefused
 from cdrhub.sources.base import DAMAGED, TOO_LONG, Intake
 from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
+from cdrhub.sources.transports.request_body import BODY_SECONDS, Ending, receive
 
 MAX_BODY_BYTES = 1_048_576  #: of one request, unpacked; about 3,500 records
-BODY_SECONDS = 30.0  #: for a body to arrive
 DURABLE_SECONDS = 0.8  #: within which a request is answered, one way or the other
 RETRY_AFTER_SECONDS = 5
 RECEIVED = b"Received: "  #: forwarders write it before the line
@@ -82,23 +81,29 @@ class LinePush:
         """Keep what the request holds and answer as the module's docstring says."""
         if request.method != "POST":
             return _answer(405, {"error": "POST records here"}, headers={"Allow": "POST"})
-        limit = min(MAX_BODY_BYTES, request.client_max_size)
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self._body_seconds):
-                whole = await _read(request, into=body, limit=limit)
-        except TimeoutError:
-            self._intake.count("body_timeout")
-            return _answer(408, {"error": f"the body did not arrive within {self._body_seconds:g} s"})
-        except ConnectionError:
-            self._intake.count("connection_lost")
-            return _answer(400, {"error": "the connection was lost"})  # to nobody
-        except web.RequestPayloadError:
-            return await self._keep_damaged(bytes(body), peer=request.remote or "")
-        if not whole:
-            self._intake.count("body_too_large")
-            return _answer(413, {"error": f"a body has at most {limit} bytes"})
-        return await self._keep(bytes(body), peer=request.remote or "")
+        peer = request.remote or ""
+        received = await receive(
+            request,
+            max_bytes=MAX_BODY_BYTES,
+            kept_of_too_long=0,
+            kept_of_damaged=MAX_BODY_BYTES,
+            seconds=self._body_seconds,
+        )
+        match received.ending:
+            case Ending.WHOLE:
+                return await self._keep(received.body, peer=peer)
+            case Ending.DAMAGED:
+                return await self._keep_damaged(received.body, peer=peer)
+            case Ending.TOO_LONG:
+                self._intake.count("body_too_large")
+                limit = min(MAX_BODY_BYTES, request.client_max_size)
+                return _answer(413, {"error": f"a body has at most {limit} bytes"})
+            case Ending.STALLED:
+                self._intake.count("body_timeout")
+                return _answer(408, {"error": f"the body did not arrive within {self._body_seconds:g} s"})
+            case Ending.GONE:
+                self._intake.count("connection_lost")
+                return _answer(400, {"error": "the connection was lost"})  # to nobody
 
     async def _keep(self, body: bytes, *, peer: str) -> web.Response:
         found = unwrap(body, max_line=self._format.max_line)
@@ -128,17 +133,6 @@ class LinePush:
         except IntakeRefused as refused:
             return _send_again(refused)
         return _answer(400, {"accepted": 0, "suspended": int(bool(body)), "error": "the body cannot be unpacked"})
-
-
-async def _read(request: web.Request, *, into: bytearray, limit: int) -> bool:
-    """Add the body to `into`; False if it is over `limit`."""
-    if request.content_length is not None and request.content_length > limit:
-        return False
-    async for chunk in request.content.iter_any():
-        into += chunk
-        if len(into) > limit:
-            return False
-    return True
 
 
 def _send_again(refused: IntakeRefused) -> web.Response:

@@ -44,16 +44,19 @@ async def receive(
     request: web.Request,
     *,
     max_bytes: int,
+    kept_of_too_long: int = KEPT_OF_TOO_LONG,
     kept_of_damaged: int = KEPT_OF_TOO_LONG,
     seconds: float = BODY_SECONDS,
 ) -> Received:
-    """The body of `request`, unpacked, up to `max_bytes` and `http.max_body`. Of a longer one KEPT_OF_TOO_LONG bytes,
+    """The body of `request`, unpacked, up to `max_bytes` and `http.max_body`. Of a longer one `kept_of_too_long` bytes,
     as soon as these are there: the rest is not waited for. Of a damaged one `kept_of_damaged` bytes at most. Never
     raises for what a peer does."""
     read = bytearray()
     limit = min(max_bytes, request.client_max_size)
     if request.content_length is not None and request.content_length > limit:
-        limit = min(limit, KEPT_OF_TOO_LONG - 1)
+        if not kept_of_too_long:
+            return Received(body=b"", ending=Ending.TOO_LONG)
+        limit = min(limit, kept_of_too_long - 1)
     content = request.content
     try:
         if content.is_eof():
@@ -71,7 +74,7 @@ async def receive(
     except web.RequestPayloadError:
         return Received(body=bytes(read[:kept_of_damaged]), ending=Ending.DAMAGED)
     if len(read) > limit:
-        return Received(body=bytes(read[:KEPT_OF_TOO_LONG]), ending=Ending.TOO_LONG)
+        return Received(body=bytes(read[:kept_of_too_long]), ending=Ending.TOO_LONG)
     return Received(body=bytes(read), ending=Ending.WHOLE)
 
 

@@ -19,12 +19,14 @@ LIMIT = 100_000
 
 
 @asynccontextmanager
-async def receiving(found: list[Received], *, seconds: float = 20.0) -> AsyncGenerator[str]:
+async def receiving(
+    found: list[Received], *, seconds: float = 20.0, kept: int = KEPT_OF_TOO_LONG
+) -> AsyncGenerator[str]:
     """A server that notes what `receive` made of each request; yields its URL."""
     intake = RecordingIntake()
 
     async def handle(request: web.Request) -> web.Response:
-        found.append(await receive(request, max_bytes=LIMIT, seconds=seconds))
+        found.append(await receive(request, max_bytes=LIMIT, kept_of_too_long=kept, seconds=seconds))
         return web.Response()
 
     async with intake.http_server() as base:
@@ -55,6 +57,16 @@ async def test_up_to_its_limit_a_body_is_whole(size: int, ending: Ending, kept: 
     ):
         assert answer.status == 200
     assert found == [Received(body=b"x" * kept, ending=ending)]
+
+
+async def test_where_nothing_is_kept_of_a_longer_body_it_is_not_waited_for() -> None:
+    found: list[Received] = []
+    async with receiving(found, kept=0) as url:
+        peer = await Client.connect(int(url.split(":")[2].split("/")[0]))
+        await peer.send(f"POST /ingest/x HTTP/1.1\r\nHost: x\r\nContent-Length: {LIMIT + 1}\r\n\r\n".encode())
+        await until(lambda: found)
+        await peer.close()
+    assert found == [Received(body=b"", ending=Ending.TOO_LONG)]
 
 
 async def test_a_body_that_stalls_is_not_waited_for() -> None:
