@@ -368,7 +368,6 @@ def asked(daemon: Daemon, *pieces: bytes, reset: bool = False) -> bytes:
         if reset:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return b""
-        peer.shutdown(socket.SHUT_WR)
         said = b""
         while chunk := peer.recv(65_536):
             said += chunk

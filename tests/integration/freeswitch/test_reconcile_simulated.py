@@ -27,6 +27,7 @@ from cdrhub.sources.simulation.simulation import Simulation
 from cdrhub.store import Store
 from cdrhub.store.agents import AgentStateFilter, each_state
 from cdrhub.store.calls import CallFilter, each_with_legs
+from support.broadcasting import until
 from support.freeswitch import decoded
 from support.servers import free_port
 from support.simulated_switch import body
@@ -35,6 +36,7 @@ SPEED = 40.0
 CALLS_PER_SECOND = 6.0
 AWAY_SECONDS = 3.0
 PATIENCE_SECONDS = 60.0
+WHOLE = 20  #: calls at least that are heard from their beginning to their end
 
 
 @dataclass
@@ -48,6 +50,10 @@ class Told:
         said = decoded(body(event.plain))
         if isinstance(said, CallUpdate):
             self.calls[said.call_key].append(self.heard)
+
+    def whole(self) -> set[str]:
+        """The calls of which all was heard so far."""
+        return {key for key, heard in self.calls.items() if all(heard)}
 
 
 def configured(folder: Path, switch: SimulatedSwitch, *, password: str) -> Config:
@@ -111,7 +117,7 @@ async def test_calls_and_agents_of_a_time_without_a_hub(tmp_path: Path) -> None:
             config = configured(tmp_path, switch, password=setup.password)
             hub = await Hub.start(config)
             playing = asyncio.create_task(switch.play())
-            await asyncio.sleep(5)
+            await until(lambda: len(told.calls) >= 2 * WHOLE)
             await switch.socket.drained()
             told.heard = False
             await hub.stop()
@@ -124,7 +130,8 @@ async def test_calls_and_agents_of_a_time_without_a_hub(tmp_path: Path) -> None:
             hub = await Hub.start(config)
             assert await switch.socket.listened_to(within=PATIENCE_SECONDS)
             told.heard = True
-            await asyncio.sleep(3)
+            await asyncio.sleep(AWAY_SECONDS)
+            await until(lambda: len(told.whole()) >= WHOLE)
             simulation.pace.finish()
             await playing
             store = Store.open(config.database.url.get_secret_value())
@@ -136,8 +143,8 @@ async def test_calls_and_agents_of_a_time_without_a_hub(tmp_path: Path) -> None:
                 await store.close()
     entries = {key: entry for (_, key), entry in read(tmp_path / "ledger.jsonl").items()}
     assert entries.keys() >= found.keys() >= {key for key, heard in told.calls.items() if any(heard)}
-    whole = {key for key, heard in told.calls.items() if all(heard)}
-    assert len(whole) >= 20
+    whole = told.whole()
+    assert len(whole) >= WHOLE
     assert [difference for key in whole for difference in compared(entries[key], found[key][1])] == []
     flags = {key: row["flags"] for key, (row, _) in found.items()}
     assert [key for key in whole if "reconciled" in flags[key]] == []

@@ -31,6 +31,7 @@ from cdrhub.sources.simulation.ledger import Ledger
 REFRESH_SECONDS = 0.5
 PIPE_WIDTH = 132  #: columns where the output is no terminal
 PIPE_ROWS = 18  #: calls there
+BEGIN_SECONDS = 60.0  #: at most, that a system has to tell something before the time of the demo counts
 DRAIN_SECONDS = 30.0  #: at most, that the daemon has to take in what was sent
 QUIET_LOOKS = 5  #: looks at the figures without a change, after which nothing more is coming
 
@@ -95,14 +96,25 @@ class Stage:
             loop.add_signal_handler(number, self._over.set)
         config = load(self._config, os.environ)
         await asyncio.to_thread(keep, config, self._cases(played))
-        if seconds is not None:
-            loop.call_later(seconds, self._over.set)
         async with asyncio.TaskGroup() as group:
+            if seconds is not None:
+                group.create_task(self._end_after(seconds, played))
             for system in played:
                 group.create_task(system.play(), name=system.name)
             group.create_task(self._show(played, daemon))
             group.create_task(self._order(played, config))
             group.create_task(self._finish(played, config))
+
+    async def _end_after(self, seconds: float, played: Sequence[System]) -> None:
+        """Let it be over so long after every system has told something: a busy machine begins slowly."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BEGIN_SECONDS):
+                while not all(system.sent.records for system in played):  # noqa: ASYNC110 - counted in other tasks
+                    await asyncio.sleep(ASK_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+        self._over.set()
 
     async def _order(self, played: Sequence[System], config: Config) -> None:
         """Order the cases, once the systems that are to dial them take orders."""
