@@ -193,7 +193,7 @@ class Engine:
         mine = [attempt for case_id, attempt in work.attempts.values() if work.cases[case_id].tenant == call.tenant]
         linked = next((attempt for attempt in mine if attempt.call_id == call.id), None)
         free = [attempt for attempt in mine if attempt.call_id is None]
-        attempt = linked or by_reference(call.facts, free) or by_reference(call.facts, mine)
+        attempt = linked or by_reference(call.facts, [*free, *mine])
         if attempt is None:
             nearest = by_window(call.facts, mine, late=self.settings.match_start)
             attempt = nearest if nearest in free else None
