@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from cdrhub.model.dialling import Refusal
 from cdrhub.model.disposition import Disposition
 from cdrhub.model.update import bounded_key
-from cdrhub.redial.model import CLOSED, Attempt, AttemptState, Case, CaseState, Number, PlacedBy
+from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number, PlacedBy
 from cdrhub.store.redial_tables import attempts, case_numbers, cases
 
 AT_ONCE = 500  #: keys in one statement
@@ -137,22 +137,6 @@ async def last_results(connection: AsyncConnection, ids: Collection[str]) -> dic
         for row in await connection.execute(query):
             columns = {"last_disposition": row.last_disposition, "last_attempt_at": row.last_attempt_at}
             found[row.case_id, row.match_key] = columns
-    return found
-
-
-async def of_numbers(connection: AsyncConnection, keys: Collection[str]) -> list[tuple[str, str, str, str, str]]:
-    """(match_key, case id, tenant, source, agent) of every case that is not closed and has one of these numbers."""
-    found: list[tuple[str, str, str, str, str]] = []
-    for part in _parts(sorted(keys)):
-        query = (
-            select(case_numbers.c.match_key, cases.c.id, cases.c.tenant, cases.c.source, cases.c.agent)
-            .join(cases, cases.c.id == case_numbers.c.case_id)
-            .where(case_numbers.c.match_key.in_(part), cases.c.state.not_in(CLOSED))
-        )
-        found += [
-            (key, case_id, tenant, source, agent)
-            for key, case_id, tenant, source, agent in await connection.execute(query)
-        ]
     return found
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition, State
@@ -65,9 +65,9 @@ async def in_call(
         calls.c.last_received_at > since,
         or_(calls.c.announced.is_(None), calls.c.disposition == Disposition.ANSWERED),
     )
-    alive = [row._asdict() for row in await connection.execute(living)]
-    over = [row._asdict() for row in await connection.execute(ended)]
-    undecided = [row for row in over if row["id"] not in decided and is_news(row)]
+    rows = [row._asdict() for row in await connection.execute(union_all(living, ended))]
+    alive = [row for row in rows if row["state"] != State.ENDED]
+    undecided = [row for row in rows if row["state"] == State.ENDED and row["id"] not in decided and is_news(row)]
     return InCall(
         numbers=frozenset((row["tenant"], key) for row in (*alive, *undecided) for key in number_keys(row)),
         agents=frozenset(

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, literal_column, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.redial.cases import attempt_of, live_agent
@@ -105,30 +106,51 @@ async def gather(
         return known
     keys = sorted({number.key for case in cases for number in case.numbers})
     tenants = {case.tenant for case in cases}
+    agents = sorted({case.agent for case in cases if case.agent})
+    busy = {key for case in cases if (key := live_agent(case.source, case.agent)) is not None}
     since = now - max(HARD_STOP_PERIOD, shared_hold)
-    asked = select(attempts).where(attempts.c.match_key.in_(keys), attempts.c.requested_at > since)
-    for row in await connection.execute(asked):
-        may_ring = attempt_of(row).may_ring(now)
-        known.requests[row.tenant, row.match_key].append(
-            Request(case_id=row.case_id, at=row.requested_at, ended_at=row.ended_at, may_ring=may_ring)
-        )
+    await _attempts(connection, known, keys=keys, since=since, agents=agents, live=busy)
     verdicts = select(do_not_call.c.tenant, do_not_call.c.match_key, do_not_call.c.until).where(
         do_not_call.c.match_key.in_(keys), do_not_call.c.tenant.in_(tenants)
     )
     known.verdicts = {(tenant, key): until for tenant, key, until in await connection.execute(verdicts)}
-    agents = sorted({case.agent for case in cases if case.agent})
     known.in_call = await in_call(connection, keys=keys, agents=agents, now=now, decided=decided)
-    ringing = select(attempts.c.source, attempts.c.agent).where(
-        attempts.c.state == AttemptState.SUPERSEDED,
-        attempts.c.deadline_at > now,
-        attempts.c.call_id.is_(None),
-        attempts.c.agent.in_(agents),
-    )
-    known.ringing_agents = {(source, agent) for source, agent in await connection.execute(ringing)}
-    busy = {key for case in cases if (key := live_agent(case.source, case.agent)) is not None}
-    holders = select(attempts.c.live_agent, attempts.c.case_id).where(attempts.c.live_agent.in_(busy))
-    known.live_agents = {row.live_agent: row.case_id for row in await connection.execute(holders)}
     known.pauses = {
         (scope, name) for scope, name in await connection.execute(select(redial_pauses.c.scope, redial_pauses.c.name))
     }
     return known
+
+
+async def _attempts(
+    connection: AsyncConnection,
+    known: Known,
+    *,
+    keys: Collection[str],
+    since: datetime,
+    agents: Collection[str],
+    live: Collection[str],
+) -> None:
+    """What attempts, of whatever case, say of these numbers since then, and of these agents; `live` is what of theirs
+    stands in `attempts.live_agent`. Each of the three is found by an index of its own, so this is a union."""
+    a = attempts.c
+    superseded = (a.state == AttemptState.SUPERSEDED, a.deadline_at > known.now, a.call_id.is_(None))
+    query = union_all(
+        _of_kind("request").where(a.match_key.in_(keys), a.requested_at > since),
+        _of_kind("ringing").where(*superseded, a.agent.in_(agents)),
+        _of_kind("live").where(a.live_agent.in_(live)),
+    )
+    for row in await connection.execute(query):
+        match row.kind:
+            case "request":
+                may_ring = attempt_of(row).may_ring(known.now)
+                known.requests[row.tenant, row.match_key].append(
+                    Request(case_id=row.case_id, at=row.requested_at, ended_at=row.ended_at, may_ring=may_ring)
+                )
+            case "ringing":
+                known.ringing_agents.add((row.source, row.agent))
+            case "live":
+                known.live_agents[row.live_agent] = row.case_id
+
+
+def _of_kind(kind: str) -> Select[Any]:
+    return select(literal_column(f"'{kind}'").label("kind"), attempts)

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Select, select, union
+from sqlalchemy import ColumnElement, CompoundSelect, Select, null, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition
@@ -21,11 +21,11 @@ from cdrhub.redial.carrying import REPORT
 from cdrhub.redial.decision import EndedCall, Result
 from cdrhub.redial.in_call import number_keys
 from cdrhub.redial.matching import EARLY, CallFacts
-from cdrhub.redial.model import Attempt, Case
+from cdrhub.redial.model import CLOSED, Attempt, Case
 from cdrhub.redial.policy import Surroundings
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.surroundings import Known, gather
-from cdrhub.store.redial_tables import attempts, redial_decisions
+from cdrhub.store.redial_tables import attempts, case_numbers, cases, redial_decisions
 from cdrhub.store.tables import records
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
@@ -114,13 +114,14 @@ async def gathered(
 ) -> Work:
     """Lock the cases that these calls concern, and read what the rules must know. Nothing where they concern none."""
     work = Work(now=now)
-    linked = await _attempts_of(connection, settled, settings=settings)
-    concerned = set(linked.values())
-    keys = {key for call in settled for key in call.facts.keys}
-    for key, case_id, tenant, _, _ in await store.of_numbers(connection, keys):
-        work.by_number[tenant, key].add(case_id)
+    linked: set[str] = set()
+    concerned: set[str] = set()
+    for attempt_id, case_id, tenant, key in await connection.execute(_concerned(settled, settings=settings)):
         concerned.add(case_id)
-    concerned |= await _contacted_by(connection, [call.id for call in settled if call.columns["announced"] is not None])
+        if attempt_id is not None:
+            linked.add(attempt_id)
+        elif key is not None:
+            work.by_number[tenant, key].add(case_id)
     if not concerned:
         return work
     work.cases = await store.locked(connection, concerned)
@@ -145,37 +146,47 @@ async def gathered(
     return work
 
 
-async def _attempts_of(
-    connection: AsyncConnection, settled: Iterable[Settled], *, settings: Settings
-) -> dict[str, str]:
-    """Attempt id → case id of every attempt that one of these calls may be. One that a call belongs to was committed
-    before its request left, and so before the call."""
-    settled = list(settled)
+def _concerned(settled: Sequence[Settled], *, settings: Settings) -> CompoundSelect[Any]:
+    """(attempt id, case id, tenant, match_key) of every case that these calls may concern: by an attempt that one of
+    them may be, by a number while the case is not closed, and (without either) by what an earlier revision of the call,
+    which was told, decided.
+
+    An attempt that a call belongs to was committed before its request left, and so before the call.
+    """
     said = {text for call in settled for text in call.facts.references if text}
     ids = {text.lower() for text in said if _UUID.fullmatch(text)}
     ids |= {found.lower() for text in said for found in _UUID.findall(text)}
+    keys = sorted({key for call in settled for key in call.facts.keys})
     starts = [call.facts.started_at for call in settled if call.facts.started_at is not None]
-    wanted: list[ColumnElement[bool]] = [
-        attempts.c.id.in_(sorted(ids)),
+    told = [call.id for call in settled if call.columns["announced"] is not None]
+    one_of: list[ColumnElement[bool]] = [
         attempts.c.vendor_ref.in_(sorted(said)),
         attempts.c.call_id.in_([call.id for call in settled]),
     ]
+    if ids:
+        one_of.append(attempts.c.id.in_(sorted(ids)))
     if starts:
-        wanted.append(
-            attempts.c.match_key.in_(sorted({key for call in settled for key in call.facts.keys}))
+        one_of.append(
+            attempts.c.match_key.in_(keys)
             & attempts.c.requested_at.between(min(starts) - settings.match_start, max(starts) + EARLY)
         )
-    parts: list[Select[Any]] = [select(attempts.c.id, attempts.c.case_id).where(condition) for condition in wanted]
-    return {row.id: row.case_id for row in await connection.execute(union(*parts))}
-
-
-async def _contacted_by(connection: AsyncConnection, ids: Sequence[str]) -> set[str]:
-    """The cases that earlier revisions of these calls, which were told before, made contacted."""
-    if not ids:
-        return set()
-    columns = redial_decisions.c
-    query = select(columns.case_id).where(columns.call_id.in_(ids), columns.result == Result.CONTACTED)
-    return set((await connection.execute(query)).scalars())
+    parts: list[Select[Any]] = [
+        select(attempts.c.id, attempts.c.case_id, attempts.c.tenant, attempts.c.match_key).where(condition)
+        for condition in one_of
+    ]
+    parts.append(
+        select(null(), cases.c.id, cases.c.tenant, case_numbers.c.match_key)
+        .join(cases, cases.c.id == case_numbers.c.case_id)
+        .where(case_numbers.c.match_key.in_(keys), cases.c.state.not_in(CLOSED))
+    )
+    if told:
+        decided = redial_decisions.c
+        parts.append(
+            select(null(), decided.case_id, null(), null()).where(
+                decided.call_id.in_(told), decided.result == Result.CONTACTED
+            )
+        )
+    return union_all(*parts)
 
 
 async def _not_live(connection: AsyncConnection, ids: Sequence[str]) -> set[str]:
