@@ -14,24 +14,12 @@ from cdrhub.cli.options import MAX_LIMIT, ConfigFile, FormatOption, ZoneOption, 
 from cdrhub.cli.output import Format, Listing, counted, show
 from cdrhub.cli.plain import plain
 from cdrhub.cli.redialling import PAGE, number_keys, one_source, orders_of, readings
-from cdrhub.cli.sheets import (
-    SHEET_SECONDS,
-    EncodingOption,
-    FileArgument,
-    refuse,
-    sheet_text,
-    stage,
-    stages,
-    tell_doubts,
-)
-from cdrhub.errors import CdrhubError, UsageError
+from cdrhub.cli.sheets import SHEET_SECONDS, EncodingOption, FileArgument, read_sheet, written
+from cdrhub.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncIterator, Collection
     from zoneinfo import ZoneInfo
-
-    from cdrhub.redial.orders import GivenVerdict, Orders
-    from cdrhub.store.transaction import Transaction
 
 COLUMNS = ("number", "tenant", "said_by", "checked_at", "until")
 
@@ -158,47 +146,29 @@ def import_numbers(
     who, holds = _who(said_by), _until(until, local)
     settings = loaded(config)
     read_as = one_source(settings, source)
-    from cdrhub.redial.sheet import SheetUnreadable  # noqa: PLC0415
     from cdrhub.redial.verdict_sheet import read_verdicts  # noqa: PLC0415
 
-    text = sheet_text(file, encoding=encoding)
-    with stages() as progress:
-        reading = stage(progress, f"reading {file.name}", text.count("\n"))
-        try:
-            sheet = read_verdicts(
-                text,
-                source=read_as,
-                reading=readings(settings)[read_as],
-                said_by=who,
-                until=holds,
-                read_until=lambda cell: read_moment(cell, zone=local, now=datetime.now(UTC)),
-                advance=reading.reached,
-            )
-        except SheetUnreadable as error:
-            raise CdrhubError(f"{file}: {error}") from error
-    refuse(file, sheet.problems, what="number")
-    tell_doubts(file, unused=sheet.unused, unsure=sheet.unsure, hint="")
+    verdicts = read_sheet(
+        file,
+        encoding=encoding,
+        read=lambda text, advance: read_verdicts(
+            text,
+            source=read_as,
+            reading=readings(settings)[read_as],
+            said_by=who,
+            until=holds,
+            read_until=lambda cell: read_moment(cell, zone=local, now=datetime.now(UTC)),
+            advance=advance,
+        ),
+        noun="number",
+    )
     if dry_run:
-        typer.echo(f"{plain(str(file))}: good, {counted(len(sheet.verdicts), 'number')}; nothing was imported")
+        typer.echo(f"{plain(str(file))}: good, {counted(len(verdicts), 'number')}; nothing was imported")
         return
     with opened(settings, create=True, seconds=SHEET_SECONDS) as database:
-        _forbid(database, orders_of(database, settings), sheet.verdicts)
-    typer.echo(f"{counted(len(sheet.verdicts), 'number')} must not be called")
-
-
-def _forbid(database: Opened, orders: Orders, verdicts: Sequence[GivenVerdict]) -> None:
-    """All of them in one transaction."""
-    from cdrhub.redial.transaction import transact  # noqa: PLC0415
-
-    with stages() as progress:
-        writing = stage(progress, "writing", len(verdicts))
-
-        async def work(tx: Transaction) -> None:
-            for begin in range(0, len(verdicts), PAGE):
-                await orders.within(tx).forbid(verdicts[begin : begin + PAGE])
-                writing.reached(min(begin + PAGE, len(verdicts)))
-
-        database.run(transact(database.store.database, work))
+        orders = orders_of(database, settings)
+        written(database, verdicts, lambda tx, some: orders.within(tx).forbid(some))
+    typer.echo(f"{counted(len(verdicts), 'number')} must not be called")
 
 
 async def _each(

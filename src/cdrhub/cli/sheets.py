@@ -1,25 +1,31 @@
-"""What the commands that import a CSV file share: its text, its problems, the progress bar."""
+"""What the commands that import a CSV file share: how it is read and written as a whole, and the progress bar."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from cdrhub.cli.failure import say
 from cdrhub.cli.output import counted
 from cdrhub.cli.plain import plain
+from cdrhub.cli.redialling import PAGE
 from cdrhub.errors import CdrhubError, UsageError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from cdrhub.redial.sheet import Problem
+    from cdrhub.cli.database import Opened
+    from cdrhub.redial.sheet import Problem, SheetRead
+    from cdrhub.store.transaction import Transaction
+
+T = TypeVar("T")
+Done = TypeVar("Done")
 
 MAX_FILE_BYTES = 256 * 1024**2  #: of a sheet, which is held as a whole
 MAX_NAMED = 20  #: doubts that are written out
@@ -32,10 +38,51 @@ EncodingOption = Annotated[
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="CSV; - is standard input.")]
 
 
-def sheet_text(file: Path, *, encoding: str | None) -> str:
-    """The text of a CSV file, or of standard input. CdrhubError where it is none."""
+def read_sheet(
+    file: Path,
+    *,
+    encoding: str | None,
+    read: Callable[[str, Callable[[int], None]], SheetRead[T]],
+    noun: str,
+    hint: str = "",
+) -> Sequence[T]:
+    """What a CSV file, or standard input, holds, all of it. `read` makes it of the text, and tells the line at which it
+    is; `hint` is said of columns that are not used. CdrhubError, with every problem named, where there is one."""
     from cdrhub.redial.sheet import SheetUnreadable, decoded  # noqa: PLC0415
 
+    raw = _bytes_of(file)
+    try:
+        text = decoded(raw, encoding=encoding)
+        with stages() as progress:
+            reading = stage(progress, f"reading {file.name}", text.count("\n"))
+            sheet = read(text, reading.reached)
+    except SheetUnreadable as error:
+        raise CdrhubError(f"{file}: {error}") from error
+    _refuse(file, sheet.problems, noun=noun)
+    _tell_doubts(file, unused=sheet.unused, unsure=sheet.unsure, hint=hint)
+    return sheet.given
+
+
+def written(
+    database: Opened, given: Sequence[T], write: Callable[[Transaction, Sequence[T]], Awaitable[Done]]
+) -> list[Done]:
+    """What `write` returns for each PAGE of `given`; all of them are written in one transaction."""
+    from cdrhub.redial.transaction import transact  # noqa: PLC0415
+
+    with stages() as progress:
+        writing = stage(progress, "writing", len(given))
+
+        async def work(tx: Transaction) -> list[Done]:
+            done = []
+            for begin in range(0, len(given), PAGE):
+                done.append(await write(tx, given[begin : begin + PAGE]))
+                writing.reached(min(begin + PAGE, len(given)))
+            return done
+
+        return database.run(transact(database.store.database, work))
+
+
+def _bytes_of(file: Path) -> bytes:
     if str(file) == "-":
         raw = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
     else:
@@ -43,10 +90,7 @@ def sheet_text(file: Path, *, encoding: str | None) -> str:
             raw = stream.read(MAX_FILE_BYTES + 1)
     if len(raw) > MAX_FILE_BYTES:
         raise UsageError(f"{file}: more than {MAX_FILE_BYTES // 1024**2} MiB: split it")
-    try:
-        return decoded(raw, encoding=encoding)
-    except SheetUnreadable as error:
-        raise CdrhubError(f"{file}: {error}") from error
+    return raw
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,16 +130,16 @@ def stage(progress: Progress, name: str, total: int) -> Stage:
     return Stage(progress=progress, task=progress.add_task(plain(name), total=total))
 
 
-def refuse(file: Path, problems: Sequence[Problem], *, what: str) -> None:
+def _refuse(file: Path, problems: Sequence[Problem], *, noun: str) -> None:
     """Name every problem of a sheet and raise CdrhubError, if there is any."""
     if not problems:
         return
     for problem in sorted(problems, key=lambda problem: problem.line):
         say(f"{file}: {problem}")
-    raise CdrhubError(f"{file}: {counted(len(problems), 'problem')}: no {what} of it is imported; mend them and repeat")
+    raise CdrhubError(f"{file}: {counted(len(problems), 'problem')}: no {noun} of it is imported; mend them and repeat")
 
 
-def tell_doubts(file: Path, *, unused: Sequence[str], unsure: Sequence[Problem], hint: str) -> None:
+def _tell_doubts(file: Path, *, unused: Sequence[str], unsure: Sequence[Problem], hint: str) -> None:
     """Name what was left alone, and what was taken and may be wrong."""
     if unused:
         say(f"{file}: columns that are not used: {', '.join(unused)}{hint}")

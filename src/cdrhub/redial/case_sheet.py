@@ -8,14 +8,25 @@ left alone and named, but one that is nearly one of these is a problem: it may b
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from zoneinfo import available_timezones
 
 from cdrhub.model.update import MAX_TEXT
 from cdrhub.redial.orders import MAX_NUMBERS, GivenCase, GivenNumber
-from cdrhub.redial.sheet import MAX_CELL, MAX_COLUMNS, Problem, Reading, Row, Sheet, SheetUnreadable, plain, rows, shown
+from cdrhub.redial.sheet import (
+    MAX_CELL,
+    MAX_COLUMNS,
+    Reading,
+    Row,
+    Sheet,
+    SheetRead,
+    SheetUnreadable,
+    begun,
+    plain,
+    shown,
+)
 from cdrhub.store.redial_tables import MAX_CODE
 
 WORDS = ("code", "source", "agent", "campaign", "timezone")
@@ -35,37 +46,23 @@ class Defaults:
     timezone: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CaseSheet:
-    """What a sheet holds. With any problem, none of its cases is to be taken."""
-
-    cases: Sequence[GivenCase]
-    problems: Sequence[Problem]
-    unsure: Sequence[Problem]
-    unused: Sequence[str] = field(default_factory=tuple)  #: headers that mean nothing here
-
-
 def read_cases(
     text: str,
     *,
     sources: Mapping[str, Reading],
     defaults: Defaults,
     advance: Callable[[int], None] = lambda _line: None,
-) -> CaseSheet:
+) -> SheetRead[GivenCase]:
     """The cases of a sheet. `advance` is told the line that is read. Raises SheetUnreadable."""
-    problems: list[Problem] = []
-    found = rows(text, problems)
-    header = next(found, None)
-    if header is None:
-        raise SheetUnreadable(str(problems[0]) if problems else "the sheet is empty")
+    header, found, problems = begun(text)
     sheet = Sheet(header=header, problems=problems)
     columns, unused = _columns(sheet)
     if problems:
-        return CaseSheet(cases=(), problems=problems, unsure=(), unused=unused)
+        return SheetRead(given=(), problems=problems, unsure=(), unused=unused)
     cases = list(_cases(found, sheet, columns, sources=sources, defaults=defaults, advance=advance))
     if not cases and not problems:
         raise SheetUnreadable("the sheet has a header and no rows")
-    return CaseSheet(cases=cases, problems=problems, unsure=sheet.unsure, unused=unused)
+    return SheetRead(given=cases, problems=problems, unsure=sheet.unsure, unused=unused)
 
 
 def _cases(

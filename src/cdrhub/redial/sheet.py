@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
+from typing import Generic, TypeVar
 
 from cdrhub.errors import CdrhubError
 from cdrhub.model.numbers import NumberPlan
@@ -30,6 +31,9 @@ _SEPARATES = re.compile(r"\"?sep=.\"?\s*", re.IGNORECASE)
 _STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _SEPARATORS = ",;\t"
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+
+
+T = TypeVar("T")
 
 
 class SheetUnreadable(CdrhubError):
@@ -63,6 +67,16 @@ class Row:
 
     line: int
     cells: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SheetRead(Generic[T]):
+    """What a sheet holds. With any problem, nothing of it is to be taken."""
+
+    given: Sequence[T]
+    problems: Sequence[Problem]
+    unsure: Sequence[Problem]
+    unused: Sequence[str] = ()  #: headers that mean nothing here
 
 
 @dataclass(slots=True)
@@ -162,7 +176,18 @@ def decoded(raw: bytes, *, encoding: str | None = None) -> str:
     return text
 
 
-def rows(text: str, problems: list[Problem]) -> Iterator[Row]:
+def begun(text: str) -> tuple[Row, Iterator[Row], list[Problem]]:
+    """The first row of a sheet, the rows after it, and the problems that are found as they are read. Raises
+    SheetUnreadable."""
+    problems: list[Problem] = []
+    found = _rows(text, problems)
+    first = next(found, None)
+    if first is None:
+        raise SheetUnreadable(str(problems[0]) if problems else "the sheet is empty")
+    return first, found, problems
+
+
+def _rows(text: str, problems: list[Problem]) -> Iterator[Row]:
     """The rows that hold anything. One that cannot be read is a problem and the last: nobody knows where the next one
     begins."""
     text = text.removeprefix("\ufeff")

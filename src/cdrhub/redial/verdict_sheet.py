@@ -6,14 +6,13 @@ numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import datetime
 
 from cdrhub.errors import CdrhubError
 from cdrhub.model.update import MAX_TEXT
 from cdrhub.redial.orders import GivenNumber, GivenVerdict, NumberUnusable, read_numbers
-from cdrhub.redial.sheet import Problem, Reading, Row, Sheet, SheetUnreadable, plain, rows, shown
+from cdrhub.redial.sheet import Reading, Row, Sheet, SheetRead, SheetUnreadable, begun, plain, shown
 
 _COLUMNS = {
     "number": "number",
@@ -25,16 +24,6 @@ _COLUMNS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VerdictSheet:
-    """What a sheet holds. With any problem, none of its numbers is to be taken."""
-
-    verdicts: Sequence[GivenVerdict]
-    problems: Sequence[Problem]
-    unsure: Sequence[Problem]
-    unused: Sequence[str] = field(default_factory=tuple)  #: headers that mean nothing here
-
-
 def read_verdicts(
     text: str,
     *,
@@ -44,19 +33,15 @@ def read_verdicts(
     until: datetime | None,
     read_until: Callable[[str], datetime],
     advance: Callable[[int], None] = lambda _line: None,
-) -> VerdictSheet:
+) -> SheetRead[GivenVerdict]:
     """The numbers of a sheet, read as `source` reads them. `said_by` and `until` are of rows that do not say it;
     `read_until` reads a cell and raises CdrhubError. Raises SheetUnreadable."""
-    problems: list[Problem] = []
-    found = rows(text, problems)
-    first = next(found, None)
-    if first is None:
-        raise SheetUnreadable(str(problems[0]) if problems else "the sheet is empty")
+    first, found, problems = begun(text)
     headless = _is_number(first, reading)
     sheet = Sheet(header=Row(line=first.line, cells=["number"]) if headless else first, problems=problems)
     columns = {"number": 0} if headless else _columns(sheet)
     if problems:
-        return VerdictSheet(verdicts=(), problems=problems, unsure=())
+        return SheetRead(given=(), problems=problems, unsure=())
     verdicts = []
     for row in (first, *found) if headless else found:
         advance(row.line)
@@ -85,7 +70,7 @@ def read_verdicts(
     unused = [
         cell.strip() for place, cell in enumerate(sheet.header.cells) if place not in columns.values() and cell.strip()
     ]
-    return VerdictSheet(verdicts=verdicts, problems=problems, unsure=sheet.unsure, unused=unused)
+    return SheetRead(given=verdicts, problems=problems, unsure=sheet.unsure, unused=unused)
 
 
 def _is_number(row: Row, reading: Reading) -> bool:

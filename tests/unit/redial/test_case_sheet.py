@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdrhub.model.numbers import NumberPlan
-from cdrhub.redial.case_sheet import CaseSheet, Defaults, read_cases
+from cdrhub.redial.case_sheet import Defaults, read_cases
 from cdrhub.redial.orders import MAX_NUMBERS, GivenCase, GivenNumber
-from cdrhub.redial.sheet import MAX_PROBLEMS, Reading, SheetUnreadable, decoded
+from cdrhub.redial.sheet import MAX_PROBLEMS, Reading, SheetRead, SheetUnreadable, decoded
 
 NIGERIA = NumberPlan(region="NG")
 SOURCES = {
@@ -22,14 +22,14 @@ SOURCES = {
 }
 
 
-def read(text: str, **defaults: str) -> CaseSheet:
+def read(text: str, **defaults: str) -> SheetRead[GivenCase]:
     return read_cases(text, sources=SOURCES, defaults=Defaults(**({"source": "lagos"} | defaults)))
 
 
 def good(text: str, **defaults: str) -> list[GivenCase]:
     sheet = read(text, **defaults)
     assert sheet.problems == []
-    return list(sheet.cases)
+    return list(sheet.given)
 
 
 def numbers(case: GivenCase) -> list[str]:
@@ -178,13 +178,13 @@ def test_a_quote_that_is_never_closed_is_named_where_it_opens() -> None:
 def test_other_columns_are_left_alone_and_told() -> None:
     sheet = read("code,number_1,Customer Name,balance\nC-1,08039100001,Ade,5\n")
     assert sheet.unused == ["Customer Name", "balance"]
-    assert sheet.cases[0].metadata == {}
+    assert sheet.given[0].metadata == {}
 
 
 def test_a_number_that_may_be_wrong_is_taken_and_told() -> None:
     sheet = read("code,number_1,number_2\nC-1,0803910000,101\n")
     assert [str(doubt) for doubt in sheet.unsure] == ["line 2, column number_1: '0803910000' is no valid number of NG"]
-    assert numbers(sheet.cases[0]) == ["0803910000", "101"]
+    assert numbers(sheet.given[0]) == ["0803910000", "101"]
 
 
 def test_without_a_region_a_national_number_is_doubted() -> None:

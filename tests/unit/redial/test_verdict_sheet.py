@@ -8,8 +8,9 @@ import pytest
 
 from cdrhub.errors import UsageError
 from cdrhub.model.numbers import NumberPlan
-from cdrhub.redial.sheet import Reading, SheetUnreadable
-from cdrhub.redial.verdict_sheet import VerdictSheet, read_verdicts
+from cdrhub.redial.orders import GivenVerdict
+from cdrhub.redial.sheet import Reading, SheetRead, SheetUnreadable
+from cdrhub.redial.verdict_sheet import read_verdicts
 
 
 def moment(text: str) -> datetime:
@@ -19,7 +20,7 @@ def moment(text: str) -> datetime:
         raise UsageError(f"{text!r} is not a time") from error
 
 
-def read(text: str, until: datetime | None = None) -> VerdictSheet:
+def read(text: str, until: datetime | None = None) -> SheetRead[GivenVerdict]:
     return read_verdicts(
         text,
         source="lagos",
@@ -42,7 +43,7 @@ def read(text: str, until: datetime | None = None) -> VerdictSheet:
 def test_numbers_with_and_without_a_header(text: str) -> None:
     sheet = read(text)
     assert sheet.problems == []
-    assert [(one.number, one.tenant, one.region_of, one.source, one.until) for one in sheet.verdicts] == [
+    assert [(one.number, one.tenant, one.region_of, one.source, one.until) for one in sheet.given] == [
         ("0803 910 0001", "acme", "lagos", "registry", None),
         ("08039100002", "acme", "lagos", "registry", None),
     ]
@@ -50,7 +51,7 @@ def test_numbers_with_and_without_a_header(text: str) -> None:
 
 def test_a_row_may_say_who_and_until_when() -> None:
     later = datetime(2027, 1, 1, tzinfo=UTC)
-    first, second = read("number,until,source\n08039100001,2027-03-01,ade\n08039100002,,\n", until=later).verdicts
+    first, second = read("number,until,source\n08039100001,2027-03-01,ade\n08039100002,,\n", until=later).given
     assert (first.source, first.until) == ("ade", datetime(2027, 3, 1, tzinfo=UTC))
     assert (second.source, second.until) == ("registry", later)
 

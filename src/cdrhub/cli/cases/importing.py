@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,25 +10,8 @@ from cdrhub.cli.database import opened
 from cdrhub.cli.options import ConfigFile, known_source, loaded
 from cdrhub.cli.output import counted
 from cdrhub.cli.plain import plain
-from cdrhub.cli.redialling import PAGE, bounded, orders_of, readings
-from cdrhub.cli.sheets import (
-    SHEET_SECONDS,
-    EncodingOption,
-    FileArgument,
-    refuse,
-    sheet_text,
-    stage,
-    stages,
-    tell_doubts,
-)
-from cdrhub.errors import CdrhubError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cdrhub.cli.database import Opened
-    from cdrhub.redial.orders import GivenCase, Orders
-    from cdrhub.store.transaction import Transaction
+from cdrhub.cli.redialling import bounded, orders_of, readings
+from cdrhub.cli.sheets import SHEET_SECONDS, EncodingOption, FileArgument, read_sheet, written
 
 
 def register(group: typer.Typer) -> None:
@@ -66,46 +49,22 @@ def import_cases(
     if source is not None:
         known_source(settings, source)
     from cdrhub.redial.case_sheet import Defaults, read_cases  # noqa: PLC0415
-    from cdrhub.redial.sheet import SheetUnreadable  # noqa: PLC0415
 
-    text = sheet_text(file, encoding=encoding)
     only = next(iter(settings.sources)) if len(settings.sources) == 1 else ""
-    with stages() as progress:
-        reading = stage(progress, f"reading {file.name}", text.count("\n"))
-        try:
-            sheet = read_cases(
-                text,
-                sources=readings(settings),
-                defaults=Defaults(source=source or only, agent=agent, campaign=campaign),
-                advance=reading.reached,
-            )
-        except SheetUnreadable as error:
-            raise CdrhubError(f"{file}: {error}") from error
-    refuse(file, sheet.problems, what="case")
-    tell_doubts(file, unused=sheet.unused, unsure=sheet.unsure, hint="; a column metadata.NAME is kept with the case")
+    defaults = Defaults(source=source or only, agent=agent, campaign=campaign)
+    cases = read_sheet(
+        file,
+        encoding=encoding,
+        read=lambda text, advance: read_cases(text, sources=readings(settings), defaults=defaults, advance=advance),
+        noun="case",
+        hint="; a column metadata.NAME is kept with the case",
+    )
     if dry_run:
-        typer.echo(f"{plain(str(file))}: good, {counted(len(sheet.cases), 'case')}; nothing was imported")
+        typer.echo(f"{plain(str(file))}: good, {counted(len(cases), 'case')}; nothing was imported")
         return
     with opened(settings, create=True, seconds=SHEET_SECONDS) as database:
-        made, changed = _keep(database, orders_of(database, settings), sheet.cases)
-    typer.echo(f"{counted(len(sheet.cases), 'case')}: {made} new, {changed} changed")
-
-
-def _keep(database: Opened, orders: Orders, cases: Sequence[GivenCase]) -> tuple[int, int]:
-    """All of them in one transaction; (made, changed)."""
-    from cdrhub.redial.transaction import transact  # noqa: PLC0415
-
-    ordered = sorted(cases, key=lambda case: (case.tenant, case.code))
-
-    with stages() as progress:
-        writing = stage(progress, "writing", len(ordered))
-
-        async def work(tx: Transaction) -> tuple[int, int]:
-            made = changed = 0
-            for begin in range(0, len(ordered), PAGE):
-                new, old = await orders.within(tx).keep(ordered[begin : begin + PAGE])
-                made, changed = made + new, changed + old
-                writing.reached(min(begin + PAGE, len(ordered)))
-            return made, changed
-
-        return database.run(transact(database.store.database, work))
+        orders = orders_of(database, settings)
+        ordered = sorted(cases, key=lambda case: (case.tenant, case.code))
+        done = written(database, ordered, lambda tx, some: orders.within(tx).keep(some))
+    made, changed = (sum(counts) for counts in zip(*done, strict=True))
+    typer.echo(f"{counted(len(cases), 'case')}: {made} new, {changed} changed")
