@@ -13,7 +13,7 @@ import asyncio
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import timedelta
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, Final
@@ -27,7 +27,7 @@ from cdrhub.sources.enigma.decode import CLICK2DIAL
 from cdrhub.sources.simulation.centre import Centre
 from cdrhub.sources.simulation.ledger import Entry, Expected, Person
 from cdrhub.sources.simulation.numbers import Number
-from cdrhub.sources.simulation.planned import Course, PlannedCall, Side
+from cdrhub.sources.simulation.planned import Course, PlannedCall, Side, to_second
 from cdrhub.sources.simulation.simulation import Due, Simulation
 from cdrhub.sources.transports.redis_list import Side as End
 from cdrhub.sources.transports.redis_list import connected, signalled
@@ -150,7 +150,7 @@ def _entry(call: PlannedCall, customer: Number, payload: dict[str, Any]) -> Entr
         "dialed_number": customer.dialled,
         "agent_id": agent,
         "agent_extension": agent,
-        "started_at": call.started_at.astimezone(UTC).replace(microsecond=0),
+        "started_at": to_second(call.started_at),
         "answered_at": None,
         "ended_at": None,
         "wait_seconds": None,

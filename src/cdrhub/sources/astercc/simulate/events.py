@@ -16,7 +16,7 @@ import heapq
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from itertools import count
 from types import MappingProxyType
@@ -28,7 +28,7 @@ from cdrhub.sources.simulation.centre import MIX as CENTRE_MIX
 from cdrhub.sources.simulation.centre import Centre
 from cdrhub.sources.simulation.ledger import Entry, Expected, Person
 from cdrhub.sources.simulation.numbers import Number
-from cdrhub.sources.simulation.planned import Attempt, Course, PlannedCall, Side, seconds
+from cdrhub.sources.simulation.planned import Attempt, Course, PlannedCall, Side, seconds, to_second
 from cdrhub.sources.simulation.pushing import Push
 from cdrhub.sources.simulation.simulation import Due
 
@@ -159,8 +159,8 @@ class Team:
             "did": call.line.dialled,
             "queue_id": self._group(call),
             "disposition": Disposition.ANSWERED if taken is not None else Disposition.ABANDONED,
-            "started_at": _whole(call.started_at),
-            "queued_at": _whole(call.started_at),
+            "started_at": to_second(call.started_at),
+            "queued_at": to_second(call.started_at),
             "wait_seconds": seconds(call.started_at, answered_at or call.ended_at),
             "ring_seconds": seconds(taken.offered_at, taken.until) if taken is not None else None,
             "ended_by": _ENDED_BY.get(first),
@@ -212,7 +212,7 @@ class Team:
             "dialed_number": number,
             "queue_id": None,
             "disposition": Disposition.ANSWERED if picked_up is not None else unanswered,
-            "started_at": _whole(begun),
+            "started_at": to_second(begun),
             "queued_at": None,
             "wait_seconds": None,
             "ring_seconds": rang,
@@ -235,7 +235,7 @@ class Team:
             "external_number": customer.e164,
             "dialed_number": None,
             "disposition": Disposition.NOT_DIALLED,
-            "started_at": _whole(call.started_at),
+            "started_at": to_second(call.started_at),
             "duration_seconds": call.duration_seconds,
             "contact_ref": _reference(call),
         }
@@ -263,8 +263,8 @@ class Team:
                 "queue": None,
                 "team": ORGANISATION,
                 "campaign": CAMPAIGN_ID if _of_campaign(call) else None,
-                "answered_at": _whole(answered_at) if answered_at is not None else None,
-                "ended_at": _whole(call.ended_at),
+                "answered_at": to_second(answered_at),
+                "ended_at": to_second(call.ended_at),
                 "talk_seconds": seconds(answered_at, call.ended_at) if answered_at is not None else 0,
                 **columns,
             },
@@ -429,11 +429,6 @@ def _of_campaign(call: PlannedCall) -> bool:
 def _unique(event: _Event, session: str) -> str:
     """The id of the channel: the same in all events of one phone in one call."""
     return f"{session[:8]}.{event.source}.{event.agent}" if event.channel else ""
-
-
-def _whole(at: datetime) -> datetime:
-    """As asterCC writes it: without the part of the second."""
-    return at.astimezone(UTC).replace(microsecond=0)
 
 
 def _written(fields: Mapping[str, str]) -> bytes:

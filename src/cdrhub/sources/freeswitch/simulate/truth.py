@@ -6,14 +6,13 @@ of their agents are cut here; those of channels are exact.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
 from cdrhub.sources.freeswitch.simulate.channels import Channel
 from cdrhub.sources.freeswitch.simulate.names import agent_name
 from cdrhub.sources.simulation.ledger import Entry, Expected, Person
-from cdrhub.sources.simulation.planned import PlannedCall, Side, TransferKind, seconds
+from cdrhub.sources.simulation.planned import PlannedCall, Side, TransferKind, seconds, to_second
 
 if TYPE_CHECKING:
     from cdrhub.sources.freeswitch.simulate.clicks import Click
@@ -48,8 +47,8 @@ def of_queue(call: PlannedCall, *, channel: Channel, queue: str) -> Entry:
         "agent_id": agent_name(answer.agent) if answer else None,
         "agent_extension": answer.agent.extension if answer else None,
         "connected_at": channel.answered_at,
-        "queued_at": _whole(joined),
-        "answered_at": _whole(call.answered_at),
+        "queued_at": to_second(joined),
+        "answered_at": to_second(call.answered_at),
         "wait_seconds": seconds(joined, call.answered_at or call.ended_at),
         "ring_seconds": ring,
         "talk_seconds": talk,
@@ -149,7 +148,3 @@ def _ended_by(channel: Channel) -> EndedBy | None:
             return EndedBy.AGENT if channel.bridged_at else EndedBy.SYSTEM
         case _:
             return None
-
-
-def _whole(at: datetime | None) -> datetime | None:
-    return at.replace(microsecond=0) if at is not None else None
