@@ -23,7 +23,6 @@ from cdrhub.sources.simulation.centre import Centre
 from cdrhub.sources.simulation.dialled import Ordering, Timing
 from cdrhub.sources.simulation.ledger import Ledger, Sent
 from cdrhub.sources.simulation.pace import LONGEST_CALL, Pace, start_for
-from cdrhub.sources.simulation.planned import Course
 from cdrhub.sources.simulation.simulation import Simulation
 from cdrhub.sources.threecx import simulate as threecx
 from cdrhub.sources.voicenter import simulate as voicenter
@@ -35,7 +34,6 @@ REPEATED: Final = 0.05  #: share of the 3CX lines that come twice
 SETTLE_SECONDS: Final = 0.5  #: of 3CX and asterCC, whose calls have no last record
 TIMING: Final = Timing(picked_up=1, given_up=1, talk=(1, 1))  #: of calls that the hub orders
 NO_ANSWER, BUSY, FAILED = Disposition.NO_ANSWER, Disposition.BUSY, Disposition.FAILED
-DIALLER_MIX: Final = {Course.CAMPAIGN: 0.8, Course.OUTBOUND: 0.2}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +108,7 @@ async def systems(
         ]
         if redis_program is not None:
             url = await stack.enter_async_context(serving(redis_program, folder / "redis", port=ports.redis))
-            found.append(_enigma(simulation(replace(centre, seed=5, region="NG", mix=DIALLER_MIX)), url=url))
+            found.append(_enigma(simulation(replace(centre, seed=5, region="NG", mix=enigma.MIX)), url=url))
         yield found
 
 
