@@ -24,13 +24,12 @@ from yarl import URL
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing
 from cdrhub.sources.dialler import DiallerConfig, DiallerType
-from cdrhub.sources.dialling.answers import AnswerUnseen, answering, refuse_status, shown
+from cdrhub.sources.dialling.answers import MAX_VENDOR_REF, AnswerUnseen, answering, refuse_status, shown
 from cdrhub.sources.dialling.http import REQUEST_SECONDS, HttpAnswer, HttpClient, HttpUrl, RequestSeconds
 from cdrhub.sources.dialling.orders import reference_of
 from cdrhub.webhook_secrets import signer
 
 ORDER: Final = "redial.dial"  #: `type` of the request's body
-MAX_VENDOR_REF: Final = 128  #: characters
 
 
 class WebhookDiallerConfig(DiallerConfig):

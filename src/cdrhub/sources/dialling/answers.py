@@ -16,6 +16,7 @@ from cdrhub.errors import CdrhubError
 from cdrhub.model.dialling import Answer, Refusal, Refused, Unseen
 
 MAX_SHOWN: Final = 200  #: characters of a vendor's words in the detail of an answer
+MAX_VENDOR_REF: Final = 128  #: characters of what a vendor calls the call that was ordered
 
 _BUSY: Final = frozenset({408, 425, 429, 503})
 """Statuses by which a server says that it has not worked on the request (RFC 9110, RFC 6585, RFC 8470)."""

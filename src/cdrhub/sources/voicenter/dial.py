@@ -23,7 +23,14 @@ from yarl import URL
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing
 from cdrhub.sources.dialler import DiallerType
-from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, answering, refuse_status, shown
+from cdrhub.sources.dialling.answers import (
+    MAX_VENDOR_REF,
+    AnswerUnseen,
+    OrderRefused,
+    answering,
+    refuse_status,
+    shown,
+)
 from cdrhub.sources.dialling.http import REQUEST_SECONDS, HttpAnswer, HttpClient, HttpUrl, RequestSeconds
 from cdrhub.sources.dialling.orders import NumberForm, PhoneDiallerConfig, agent_of, number_of, reference_of
 from cdrhub.sources.voicenter.call_log import question, standing_of
@@ -32,7 +39,6 @@ URL_OF_ALL: Final = "https://api.voicenter.com/ForwardDialer/click2call.aspx"
 CALL_LOG: Final = "https://api.voicenter.com/hub/cdr/"
 ASKED_EVERY: Final = 5.0  #: seconds between two questions to the Call Log, as Voicenter wants it
 REFERENCE: Final = "var_cdrhub_attempt"  #: one of ten `var_…` that come back in `CustomData`
-MAX_VENDOR_REF: Final = 128  #: characters
 
 _ACCEPTED: Final = 0
 _REFUSALS: Final[Mapping[int, tuple[Refusal, str]]] = {
