@@ -33,7 +33,7 @@ CODE, TENANT = "{code}", "{tenant}"  #: places in the URL of a look-up
 
 _WINDOW = re.compile(r"(?P<start>\d{2}:\d{2})-(?P<end>\d{2}:\d{2})")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")  # RFC 9110, 5.6.2
-_UNREACHED = tuple(word.value for word in Disposition if word not in (Disposition.ANSWERED, Disposition.NOT_DIALLED))
+_RESULTS = tuple(word.value for word in Disposition if word is not Disposition.NOT_DIALLED)
 
 
 def _a_window(text: str) -> str:
@@ -55,10 +55,9 @@ def read_window(text: str) -> Window:
 
 
 def _known_results(waits: Mapping[str, timedelta]) -> Mapping[str, timedelta]:
-    known = (Disposition.ANSWERED.value, *_UNREACHED)
     for word in waits:
-        if word not in known:
-            raise ValueError(f"{word[:40]!r} is not a result: there are {', '.join(known)}")
+        if word not in _RESULTS:
+            raise ValueError(f"{word[:40]!r} is not a result: there are {', '.join(_RESULTS)}")
     return waits
 
 
