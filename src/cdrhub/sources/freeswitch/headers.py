@@ -32,15 +32,26 @@ class Headers(Protocol):
 
 
 class PlainHeaders:
-    """Headers of a `text/event-plain` body: lines `Name: url-encoded value`, up to the first empty line."""
+    """Headers of a `text/event-plain` body: lines `Name: url-encoded value`, up to the first empty line.
 
-    __slots__ = ("_lines",)
+    What was looked for is remembered: of what a decoder asks a quarter it asks again, and one that is not there is
+    looked for to the event's end.
+    """
+
+    __slots__ = ("_found", "_lines")
 
     def __init__(self, body: bytes) -> None:
         end = _EMPTY_LINE.search(body)
         self._lines = b"\n%b\n" % (body if end is None else body[: end.start()])
+        self._found: dict[str, str | None] = {}
 
     def get(self, name: str) -> str | None:
+        found = self._found
+        if name not in found:
+            found[name] = self._read(name)
+        return found[name]
+
+    def _read(self, name: str) -> str | None:
         needle = _needle(name)
         start = self._lines.find(needle)
         if start < 0:
