@@ -16,7 +16,6 @@ from cdrhub.cli.options import (
     SourceOption,
     UntilOption,
     ZoneOption,
-    known_source,
     loaded,
     span,
     zone,
@@ -59,9 +58,7 @@ def agents(
     """
     local = zone(timezone)
     when = span(since, until, local)
-    settings = loaded(config)
-    if source is not None:
-        known_source(settings, source)
+    settings = loaded(config, source=source)
     from cdrhub.store.agents import AgentStateFilter, each_state  # noqa: PLC0415 - SQLAlchemy is not for --help
     from cdrhub.store.tables import agent_states  # noqa: PLC0415
 

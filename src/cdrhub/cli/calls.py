@@ -18,7 +18,6 @@ from cdrhub.cli.options import (
     SourceOption,
     UntilOption,
     ZoneOption,
-    known_source,
     loaded,
     span,
     zone,
@@ -116,9 +115,7 @@ def list_calls(
         return
     local = zone(timezone)
     when = span(since, until, local)
-    settings = loaded(config)
-    if source is not None:
-        known_source(settings, source)
+    settings = loaded(config, source=source)
     from cdrhub.store.calls import CallFilter, each  # noqa: PLC0415 - SQLAlchemy is not for --help
     from cdrhub.store.tables import calls  # noqa: PLC0415
 

@@ -15,7 +15,6 @@ from cdrhub.cli.options import (
     SourceOption,
     UntilOption,
     ZoneOption,
-    known_source,
     loaded,
     span,
     zone,
@@ -49,9 +48,7 @@ def coverage(
     """
     local = zone(timezone)
     when = span(since, until, local)
-    settings = loaded(config)
-    if source is not None:
-        known_source(settings, source)
+    settings = loaded(config, source=source)
     begin = when.since or (when.until or datetime.now(UTC)) - DEFAULT_SPAN
     from cdrhub.store.coverage import stretches  # noqa: PLC0415 - SQLAlchemy is not for --help
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cdrhub.cli.database import Opened, opened
-from cdrhub.cli.options import ConfigFile, known_source, loaded
+from cdrhub.cli.options import ConfigFile, loaded
 from cdrhub.cli.output import counted
 from cdrhub.cli.plain import plain
 from cdrhub.errors import CdrhubError, DecodeError, UsageError
@@ -69,8 +69,7 @@ def import_files(
     suspense and the exit code is still 0: `cdrhub suspense list` shows it. A file that begins with nothing else is
     taken for another system's: the import stops there with exit code 65, unless --force is given.
     """
-    settings = loaded(config)
-    known_source(settings, source)
+    settings = loaded(config, source=source)
     for file in files:
         if str(file) != "-" and not file.is_file():
             raise FileNotFoundError(2, "there is no such file", str(file))

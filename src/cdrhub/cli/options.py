@@ -19,7 +19,6 @@ from cdrhub.errors import ConfigError, NotFound, UsageError
 
 if TYPE_CHECKING:
     from cdrhub.config import Config
-    from cdrhub.sources.base import SourceConfig
 
 DEFAULT_FILES = (Path("config.toml"), Path("/etc/cdrhub/config.toml"))
 MAX_LIMIT = 1_000_000
@@ -78,11 +77,14 @@ def config_file(given: Path | None) -> Path:
     )
 
 
-def loaded(given: Path | None) -> Config:
-    """The configuration that a command works with."""
+def loaded(given: Path | None, *, source: str | None = None) -> Config:
+    """The configuration that a command works with; NotFound if it has no `source`, where one is named."""
     from cdrhub.config import load  # noqa: PLC0415 - pydantic and the systems are not for --help
 
-    return load(config_file(given), os.environ)
+    config = load(config_file(given), os.environ)
+    if source is not None:
+        known_source(config, source)
+    return config
 
 
 def span(since: str | None, until: str | None, zone: ZoneInfo) -> Span:
@@ -115,12 +117,12 @@ def _user() -> str:
         return ""
 
 
-def known_source(config: Config, name: str) -> SourceConfig:
-    """The source called `name`; NotFound with the nearest one if there is none."""
+def known_source(config: Config, name: str) -> None:
+    """NotFound, with the nearest one, if there is no source called `name`."""
     from cdrhub.config.problems import nearest  # noqa: PLC0415
 
     if name in config.sources:
-        return config.sources[name]
+        return
     if not config.sources:
         raise NotFound(f"{config.file} has no sources")
     raise NotFound(f"there is no source {name!r} in {config.file}{nearest(name, config.sources)}")

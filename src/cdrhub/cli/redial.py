@@ -9,7 +9,7 @@ import typer
 
 from cdrhub.cli.database import opened
 from cdrhub.cli.failure import Exit, say
-from cdrhub.cli.options import ActorOption, ConfigFile, FormatOption, ZoneOption, actor, known_source, loaded, zone
+from cdrhub.cli.options import ActorOption, ConfigFile, FormatOption, ZoneOption, actor, loaded, zone
 from cdrhub.cli.output import Format, Listing, show
 from cdrhub.cli.plain import plain
 from cdrhub.cli.redialling import bounded, orders_of
@@ -59,9 +59,7 @@ def pause(
     scope, name = _scope(source, campaign, agent)
     who = actor(as_whom)
     bounded(why=why)
-    settings = loaded(config)
-    if source is not None:
-        known_source(settings, source)
+    settings = loaded(config, source=source)
     with opened(settings) as database:
         database.run(orders_of(database, settings).pause(scope=scope, name=name, actor=who, why=why.strip()))
     typer.echo(f"{plain(_spoken(scope, name))} is paused; go on with: {plain(_command(scope, name))}")

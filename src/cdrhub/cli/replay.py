@@ -23,7 +23,6 @@ from cdrhub.cli.options import (
     UntilOption,
     WithConfig,
     ZoneOption,
-    known_source,
     loaded,
     span,
     zone,
@@ -78,9 +77,7 @@ def replay(
         raise UsageError("say which: --since, --until or --source (everything: --since 1970-01-01)")
     local = zone(timezone)
     when = span(since, until, local)
-    settings = loaded(config)
-    if source is not None:
-        known_source(settings, source)
+    settings = loaded(config, source=source)
     from cdrhub.redial.retelling import retell  # noqa: PLC0415 - SQLAlchemy is not for --help
     from cdrhub.store.agent_replay import replay_states  # noqa: PLC0415
     from cdrhub.store.replay import replay as replayed  # noqa: PLC0415

@@ -23,7 +23,6 @@ from cdrhub.cli.options import (
     WithConfig,
     ZoneOption,
     actor,
-    known_source,
     loaded,
     zone,
 )
@@ -73,9 +72,7 @@ def list_suspended(
 ) -> None:
     """List the records in suspense in the order of their numbers, the oldest first, each with its reason."""
     local = zone(timezone)
-    settings = loaded(config)
-    if source is not None:
-        known_source(settings, source)
+    settings = loaded(config, source=source)
     from cdrhub.store.suspense import listed  # noqa: PLC0415 - SQLAlchemy is not for --help
 
     with opened(settings) as database:
@@ -173,9 +170,7 @@ def replay(
     if bool(numbers) == (all_of_them or source is not None or reason is not None):
         raise UsageError("say which: numbers of records, or --all, --source or --reason")
     who = actor(as_whom)
-    settings = loaded(config)
-    if source is not None:
-        known_source(settings, source)
+    settings = loaded(config, source=source)
     from cdrhub.store import suspense  # noqa: PLC0415
 
     with opened(settings) as database:

@@ -10,7 +10,7 @@ import typer
 from cdrhub.cli.cases.standing import numbers_now, show_numbers, standing
 from cdrhub.cli.database import opened
 from cdrhub.cli.failure import say
-from cdrhub.cli.options import MAX_LIMIT, ConfigFile, FormatOption, SourceOption, ZoneOption, known_source, loaded, zone
+from cdrhub.cli.options import MAX_LIMIT, ConfigFile, FormatOption, SourceOption, ZoneOption, loaded, zone
 from cdrhub.cli.output import Format, Listing, dumped, show, spoken_value
 from cdrhub.cli.plain import plain
 from cdrhub.cli.redialling import (
@@ -109,9 +109,7 @@ def list_cases(
     over.
     """
     local = zone(timezone)
-    settings = loaded(config)
-    if source is not None:
-        known_source(settings, source)
+    settings = loaded(config, source=source)
     from cdrhub.redial.reading import CaseFilter  # noqa: PLC0415 - SQLAlchemy is not for --help
 
     keys = number_keys(settings, number, source=source) if number is not None else None

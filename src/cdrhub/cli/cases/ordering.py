@@ -13,7 +13,7 @@ import typer
 from cdrhub.cli.cases.standing import outcome
 from cdrhub.cli.database import opened
 from cdrhub.cli.failure import Exit, say, spoken
-from cdrhub.cli.options import MAX_LIMIT, ConfigFile, SourceOption, known_source, loaded
+from cdrhub.cli.options import MAX_LIMIT, ConfigFile, SourceOption, loaded
 from cdrhub.cli.output import counted, spoken_value
 from cdrhub.cli.plain import plain
 from cdrhub.cli.redialling import (
@@ -120,9 +120,7 @@ def resume(
     if codes and any((source, agent, campaign)):
         raise UsageError("--source, --agent and --campaign go with --reason")
     apart = _apart(spread) if spread is not None else None
-    settings = loaded(config)
-    if source is not None:
-        known_source(settings, source)
+    settings = loaded(config, source=source)
     from cdrhub.redial.reading import CaseFilter  # noqa: PLC0415
 
     with opened(settings) as database:
