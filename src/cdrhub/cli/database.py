@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from cdrhub.store import Store
 
 T = TypeVar("T")
+Row = TypeVar("Row")
 P = ParamSpec("P")
+
+PAGE = 500  #: rows read or written at a time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +47,20 @@ class Opened:
                 return await query(connection, *args, **kwargs)
 
         return self.run(look())
+
+    def paged(
+        self, page: Callable[[AsyncConnection, Row | None, int], Awaitable[Sequence[Row]]], *, limit: int
+    ) -> Iterator[Row]:
+        """Rows, `limit` at most, a page at a time, so that a long list is never held whole. `page` finds so many that
+        come after a row (None: from the beginning), in a transaction of its own."""
+        last: Row | None = None
+        while limit > 0:
+            size = min(PAGE, limit)
+            rows = self.read(page, last, size)
+            yield from rows
+            if len(rows) < size:
+                return
+            last, limit = rows[-1], limit - size
 
     def each(self, items: AsyncIterator[T]) -> Iterator[T]:
         """The items of an asynchronous iterator, one by one, so that a long list is never held whole."""

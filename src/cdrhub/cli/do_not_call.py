@@ -13,13 +13,15 @@ from cdrhub.cli.moments import read_moment
 from cdrhub.cli.options import MAX_LIMIT, ConfigFile, FormatOption, ZoneOption, actor, loaded, zone
 from cdrhub.cli.output import Format, Listing, counted, show
 from cdrhub.cli.plain import plain
-from cdrhub.cli.redialling import PAGE, number_keys, one_source, orders_of, readings
+from cdrhub.cli.redialling import number_keys, one_source, orders_of, readings
 from cdrhub.cli.sheets import SHEET_SECONDS, EncodingOption, FileArgument, read_sheet, written
 from cdrhub.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import Collection, Iterator
     from zoneinfo import ZoneInfo
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 COLUMNS = ("number", "tenant", "said_by", "checked_at", "until")
 
@@ -100,7 +102,7 @@ def list_numbers(
     settings = loaded(config)
     keys = number_keys(settings, number, source=None) if number is not None else None
     with opened(settings) as database:
-        rows = database.each(_each(database, tenant=tenant, keys=keys, limit=limit))
+        rows = _each(database, tenant=tenant, keys=keys, limit=limit)
         count = show(Listing(columns=COLUMNS, rows=rows, empty="no number is on the list"), form=form, zone=local)
     if count == limit and form is Format.TABLE:
         say(f"these are the first {limit}; more with --limit")
@@ -171,21 +173,17 @@ def import_numbers(
     typer.echo(f"{counted(len(verdicts), 'number')} must not be called")
 
 
-async def _each(
+def _each(
     database: Opened, *, tenant: str | None, keys: Collection[str] | None, limit: int
-) -> AsyncIterator[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     from cdrhub.redial.reading import verdicts  # noqa: PLC0415
 
-    after, left = None, limit
-    while left > 0:
-        async with database.store.database.connect() as connection:
-            page = await verdicts(connection, tenant=tenant, keys=keys, after=after, limit=min(PAGE, left))
-        for row in page:
-            yield {**row, "number": row["match_key"], "said_by": row["source"]}
-        left -= len(page)
-        if len(page) < PAGE:
-            return
-        after = (page[-1]["match_key"], page[-1]["tenant"])
+    async def page(at: AsyncConnection, last: dict[str, Any] | None, size: int) -> list[dict[str, Any]]:
+        after = (last["match_key"], last["tenant"]) if last is not None else None
+        return await verdicts(at, tenant=tenant, keys=keys, after=after, limit=size)
+
+    for row in database.paged(page, limit=limit):
+        yield {**row, "number": row["match_key"], "said_by": row["source"]}
 
 
 def _who(given: str | None) -> str:

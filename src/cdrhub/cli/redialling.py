@@ -6,7 +6,7 @@ once more, and knows what this process cannot see, whether each phone system is 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,13 +17,13 @@ from cdrhub.cli.options import known_source
 from cdrhub.errors import UsageError
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from cdrhub.cli.database import Opened
     from cdrhub.config import Config
     from cdrhub.redial.orders import Orders
     from cdrhub.redial.reading import CaseFilter
     from cdrhub.redial.sheet import Reading
-
-PAGE = 500  #: rows read at a time
 
 CodeArgument = Annotated[str, typer.Argument(metavar="CODE", help="The case's code.")]
 TenantOption = Annotated[
@@ -103,17 +103,11 @@ def number_keys(config: Config, number: str, *, source: str | None) -> set[str]:
     return {*number_readings(config, number, source=source), digits}
 
 
-async def each_case(database: Opened, wanted: CaseFilter, *, limit: int) -> AsyncIterator[dict[str, Any]]:
-    """Cases page by page, so that a long list is never held whole."""
+def each_case(database: Opened, wanted: CaseFilter, *, limit: int) -> Iterator[dict[str, Any]]:
+    """Cases, the newest first."""
     from cdrhub.redial.reading import listed  # noqa: PLC0415
 
-    before, left = None, limit
-    while left > 0:
-        async with database.store.database.connect() as connection:
-            page = await listed(connection, wanted, before=before, limit=min(PAGE, left))
-        for row in page:
-            yield row
-        left -= len(page)
-        if len(page) < PAGE:
-            return
-        before = page[-1]["id"]
+    async def page(at: AsyncConnection, last: dict[str, Any] | None, size: int) -> list[dict[str, Any]]:
+        return await listed(at, wanted, before=last["id"] if last is not None else None, limit=size)
+
+    return database.paged(page, limit=limit)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from cdrhub.cli.database import PAGE
 from cdrhub.cli.failure import say
 from cdrhub.cli.output import counted
 from cdrhub.cli.plain import plain
-from cdrhub.cli.redialling import PAGE
 from cdrhub.errors import CdrhubError, UsageError
 
 if TYPE_CHECKING:

@@ -121,7 +121,7 @@ def list_cases(
             Listing(
                 columns=COLUMNS,
                 brief=BRIEF,
-                rows=(_flat(row, form) for row in database.each(each_case(database, wanted, limit=limit))),
+                rows=(_flat(row, form) for row in each_case(database, wanted, limit=limit)),
                 empty="no cases found",
             ),
             form=form,

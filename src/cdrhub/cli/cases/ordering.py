@@ -130,7 +130,7 @@ def resume(
             wanted = CaseFilter(
                 tenant=tenant, state=CaseState.PAUSED, reason=reason, source=source, agent=agent, campaign=campaign
             )
-            rows = database.each(each_case(database, wanted, limit=MAX_LIMIT))
+            rows = each_case(database, wanted, limit=MAX_LIMIT)
             chosen = [_key(row) for row in rows][::-1]  # the oldest first
         if not chosen:
             typer.echo(f"no case is paused for the reason {plain(reason or '')}")
