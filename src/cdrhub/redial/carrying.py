@@ -48,6 +48,7 @@ _EVENTS = {
     Result.NEXT: "redial.requested",
 }
 _OF_A_CALL = ("started_at", "answered_at", "ended_at", "disposition")
+_TELL = insert(outbox)
 _FAILED = frozenset({"agent_unavailable", "network", "dialler_configuration"})
 """Reasons of a pause after which the dialling itself is told as failed."""
 
@@ -133,7 +134,7 @@ class Told:
         self.flush()
         await self.changes.write(connection)
         if self.rows:
-            await connection.execute(insert(outbox), self.rows)
+            await connection.execute(_TELL, self.rows)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

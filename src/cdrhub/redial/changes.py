@@ -52,6 +52,8 @@ _CHANGE = (
         revision=cases.c.revision + 1,
     )
 )
+_PLACE = insert(attempts)
+_DECIDE = insert(redial_decisions)
 
 
 @dataclass(slots=True)
@@ -167,9 +169,9 @@ class Changes:
         for statement, rows in (
             (_SETTLE, self._settled),
             (_RESULT, self._results),
-            (insert(attempts), list(self._placed.values())),
+            (_PLACE, list(self._placed.values())),
             (_CHANGE, self._changed),
-            (insert(redial_decisions), self._decided),
+            (_DECIDE, self._decided),
         ):
             if rows:
                 await connection.execute(statement, rows)

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Select, Update, bindparam, delete, select, update
+from sqlalchemy import BindParameter, Integer, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition
@@ -37,6 +37,27 @@ BATCH = 200  #: settled calls in one transaction
 WENT_ON = frozenset({"refused_before", "decided_before", "went_on"})
 """Rules of a call about which nothing is decided, for something else told the end of its attempt before."""
 AFTER_HOLD = timedelta(seconds=60)  #: that an attempt's deadline lies behind the wait for a report
+
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_DUE = (
+    select(outbox.c.id, outbox.c.call_id, outbox.c.revision, outbox.c.due_at)
+    .where(outbox.c.type == SETTLED, outbox.c.due_at <= bindparam("now"))
+    .order_by(outbox.c.due_at, outbox.c.id)
+    .limit(bindparam("at_most", type_=Integer()))
+)
+_TAKEN = _DUE.with_for_update(skip_locked=True)
+_DONE = delete(outbox).where(outbox.c.id.in_(_IDS))
+_LOCKED_CALLS = (
+    select(calls)
+    .where(calls.c.id.in_(_IDS))
+    .order_by(calls.c.call_key, calls.c.source)
+    .with_for_update(skip_locked=True)
+)
+_ATTACH = (
+    update(calls)
+    .where(calls.c.id == bindparam("call"))
+    .values(announced=bindparam("said"), case_id=bindparam("case"), attempt_id=bindparam("attempt"))
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +97,7 @@ class Engine:
         """Take the settled calls that are due, so many at most. Raises StoreUnavailable, RacedError (try again)."""
         if self._idle:
             async with self._database.connect() as connection:
-                if (await connection.execute(_due(self._clock(), at_most=1, lock=False))).first() is None:
+                if (await connection.execute(_DUE, {"now": self._clock(), "at_most": 1})).first() is None:
                     return Done()  # no transaction that writes, which on SQLite is the only one
         done = await transact(self._database, partial(self._decide, at_most=at_most))
         self._idle = done.oldest is None
@@ -87,7 +108,7 @@ class Engine:
 
         async def work(tx: Transaction) -> None:
             now = self._clock()
-            first = (await tx.connection.execute(_due(now, at_most=1))).first()
+            first = (await tx.connection.execute(_TAKEN, {"now": now, "at_most": 1})).first()
             if first is not None:
                 later = update(outbox).where(outbox.c.id == first.id).values(due_at=now + timedelta(seconds=seconds))
                 await tx.connection.execute(later)
@@ -96,7 +117,7 @@ class Engine:
 
     async def _decide(self, tx: Transaction, *, at_most: int) -> Done:
         connection, now = tx.connection, self._clock()
-        taken = (await connection.execute(_due(now, at_most=at_most))).all()
+        taken = (await connection.execute(_TAKEN, {"now": now, "at_most": at_most})).all()
         if not taken:
             return Done()
         found = await self._locked_calls(connection, sorted({row.call_id for row in taken}))
@@ -113,13 +134,13 @@ class Engine:
         attached = [self._one(work, call, told) for call in in_order]
         changed = [values for values in attached if values]
         if changed:
-            await connection.execute(_attach(changed[0]), changed)
+            await connection.execute(_ATTACH, changed)
         await self._hold(connection, work, taken)
         await told.write(connection)
         gone = [row.id for row in taken if row.call_id in found and row.call_id not in work.held]
         gone += await self._orphans(connection, taken, found)
         if gone:
-            await connection.execute(delete(outbox).where(outbox.c.id.in_(gone)))
+            await connection.execute(_DONE, {"ids": gone})
         return Done(
             settled=len(settled),
             more=len(taken) == at_most,
@@ -135,13 +156,7 @@ class Engine:
         return self._cases_seen
 
     async def _locked_calls(self, connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        query = (
-            select(calls)
-            .where(calls.c.id.in_(ids))
-            .order_by(calls.c.call_key, calls.c.source)
-            .with_for_update(skip_locked=True)
-        )
-        return {row["id"]: dict(row) for row in (await connection.execute(query)).mappings()}
+        return {row["id"]: dict(row) for row in (await connection.execute(_LOCKED_CALLS, {"ids": ids})).mappings()}
 
     async def _orphans(self, connection: AsyncConnection, taken: Sequence[Any], found: Mapping[str, Any]) -> list[int]:
         """Facts of calls that are not in the database any more; those that another writer holds come again."""
@@ -182,7 +197,7 @@ class Engine:
         told.flush()
         if said is None and case_id == columns["case_id"] and attempt_id == columns["attempt_id"]:
             return {}
-        return {"call": call.id, "announced": announced, "case_id": case_id, "attempt_id": attempt_id}
+        return {"call": call.id, "said": announced, "case": case_id, "attempt": attempt_id}
 
     def _matched(self, work: Work, call: Settled) -> tuple[Attempt | None, Case | None]:
         """The attempt that this call was, and its case; else the case of an agent's own call.
@@ -349,27 +364,9 @@ class Engine:
             )
 
 
-def _due(now: datetime, *, at_most: int, lock: bool = True) -> Select[Any]:
-    query = (
-        select(outbox.c.id, outbox.c.call_id, outbox.c.revision, outbox.c.due_at)
-        .where(outbox.c.type == SETTLED, outbox.c.due_at <= now)
-        .order_by(outbox.c.due_at, outbox.c.id)
-        .limit(at_most)
-    )
-    return query.with_for_update(skip_locked=True) if lock else query
-
-
 def _is_another(call: Settled, attempt: Attempt) -> bool:
     """Whether the attempt was another call already."""
     return attempt.call_id not in (None, call.id)
-
-
-def _attach(example: Mapping[str, Any]) -> Update:
-    return (
-        update(calls)
-        .where(calls.c.id == bindparam("call"))
-        .values({name: bindparam(name) for name in example if name != "call"})
-    )
 
 
 def _inputs(call: Settled) -> dict[str, Any]:

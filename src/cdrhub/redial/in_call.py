@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select, union_all
+from sqlalchemy import BindParameter, ColumnElement, CompoundSelect, and_, bindparam, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition, State
@@ -23,6 +23,28 @@ from cdrhub.store.tables import calls
 
 UNDECIDED = timedelta(hours=12)  #: that a call which ended waits for its decision at most: beyond that deciding fails
 _DIGITS = re.compile(r"\D+")
+
+
+def _query(of_number: ColumnElement[bool]) -> CompoundSelect[Any]:
+    agents: BindParameter[Any] = bindparam("agents", expanding=True)
+    of_agent = or_(calls.c.agent_id.in_(agents), calls.c.agent_extension.in_(agents))
+    living = select(calls).where(calls.c.state.in_(OPEN_STATES), or_(of_number, of_agent))
+    ended = select(calls).where(
+        of_number,
+        calls.c.sort_at > bindparam("since"),
+        calls.c.state == State.ENDED,
+        calls.c.last_received_at > bindparam("since"),
+        or_(calls.c.announced.is_(None), calls.c.disposition == Disposition.ANSWERED),
+    )
+    return union_all(living, ended)
+
+
+_OF_NUMBER = calls.c.external_number.in_(bindparam("keys", expanding=True))
+_QUERY = _query(_OF_NUMBER)
+_QUERY_WITHOUT_FORM = _query(
+    # Internal calls have no outside number at all.
+    or_(_OF_NUMBER, and_(calls.c.external_number.is_(None), calls.c.direction != Direction.INTERNAL))
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,22 +72,10 @@ async def in_call(
     decided: Collection[str] = (),
 ) -> InCall:
     """Which of these numbers and agents are in a call. `decided`: ids of the calls that this transaction decides."""
-    of_number: ColumnElement[bool] = calls.c.external_number.in_(keys)
-    if not all(key.startswith("+") for key in keys):
-        # What has no E.164 form is compared here; internal calls have no outside number at all.
-        without_form = and_(calls.c.external_number.is_(None), calls.c.direction != Direction.INTERNAL)
-        of_number = or_(of_number, without_form)
-    of_agent = or_(calls.c.agent_id.in_(agents), calls.c.agent_extension.in_(agents))
-    living = select(calls).where(calls.c.state.in_(OPEN_STATES), or_(of_number, of_agent))
-    since = now - UNDECIDED
-    ended = select(calls).where(
-        of_number,
-        calls.c.sort_at > since,
-        calls.c.state == State.ENDED,
-        calls.c.last_received_at > since,
-        or_(calls.c.announced.is_(None), calls.c.disposition == Disposition.ANSWERED),
-    )
-    rows = [row._asdict() for row in await connection.execute(union_all(living, ended))]
+    # What has no E.164 form is compared here.
+    query = _QUERY if all(key.startswith("+") for key in keys) else _QUERY_WITHOUT_FORM
+    asked = {"keys": list(keys), "agents": list(agents), "since": now - UNDECIDED}
+    rows = [row._asdict() for row in await connection.execute(query, asked)]
     alive = [row for row in rows if row["state"] != State.ENDED]
     undecided = [row for row in rows if row["state"] == State.ENDED and row["id"] not in decided and is_news(row)]
     return InCall(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, literal_column, select, union_all
+from sqlalchemy import BindParameter, Select, bindparam, literal_column, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.redial.cases import attempt_of, live_agent
@@ -18,6 +18,27 @@ from cdrhub.redial.policy import HARD_STOP_PERIOD, Surroundings
 from cdrhub.store.redial_tables import attempts, do_not_call, redial_pauses
 
 Tenant = str
+
+
+def _of_kind(kind: str) -> Select[Any]:
+    return select(literal_column(f"'{kind}'").label("kind"), attempts)
+
+
+_KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
+_ATTEMPTS = union_all(
+    _of_kind("request").where(attempts.c.match_key.in_(_KEYS), attempts.c.requested_at > bindparam("since")),
+    _of_kind("ringing").where(
+        attempts.c.state == AttemptState.SUPERSEDED,
+        attempts.c.deadline_at > bindparam("now"),
+        attempts.c.call_id.is_(None),
+        attempts.c.agent.in_(bindparam("agents", expanding=True)),
+    ),
+    _of_kind("live").where(attempts.c.live_agent.in_(bindparam("live", expanding=True))),
+)
+_VERDICTS = select(do_not_call.c.tenant, do_not_call.c.match_key, do_not_call.c.until).where(
+    do_not_call.c.match_key.in_(_KEYS), do_not_call.c.tenant.in_(bindparam("tenants", expanding=True))
+)
+_PAUSES = select(redial_pauses.c.scope, redial_pauses.c.name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,19 +126,15 @@ async def gather(
     if not cases:
         return known
     keys = sorted({number.key for case in cases for number in case.numbers})
-    tenants = {case.tenant for case in cases}
+    tenants = sorted({case.tenant for case in cases})
     agents = sorted({case.agent for case in cases if case.agent})
-    busy = {key for case in cases if (key := live_agent(case.source, case.agent)) is not None}
+    busy = sorted({key for case in cases if (key := live_agent(case.source, case.agent)) is not None})
     since = now - max(HARD_STOP_PERIOD, shared_hold)
     await _attempts(connection, known, keys=keys, since=since, agents=agents, live=busy)
-    verdicts = select(do_not_call.c.tenant, do_not_call.c.match_key, do_not_call.c.until).where(
-        do_not_call.c.match_key.in_(keys), do_not_call.c.tenant.in_(tenants)
-    )
-    known.verdicts = {(tenant, key): until for tenant, key, until in await connection.execute(verdicts)}
+    verdicts = await connection.execute(_VERDICTS, {"keys": keys, "tenants": tenants})
+    known.verdicts = {(tenant, key): until for tenant, key, until in verdicts}
     known.in_call = await in_call(connection, keys=keys, agents=agents, now=now, decided=decided)
-    known.pauses = {
-        (scope, name) for scope, name in await connection.execute(select(redial_pauses.c.scope, redial_pauses.c.name))
-    }
+    known.pauses = {(scope, name) for scope, name in await connection.execute(_PAUSES)}
     return known
 
 
@@ -132,14 +149,8 @@ async def _attempts(
 ) -> None:
     """What attempts, of whatever case, say of these numbers since then, and of these agents; `live` is what of theirs
     stands in `attempts.live_agent`. Each of the three is found by an index of its own, so this is a union."""
-    a = attempts.c
-    superseded = (a.state == AttemptState.SUPERSEDED, a.deadline_at > known.now, a.call_id.is_(None))
-    query = union_all(
-        _of_kind("request").where(a.match_key.in_(keys), a.requested_at > since),
-        _of_kind("ringing").where(*superseded, a.agent.in_(agents)),
-        _of_kind("live").where(a.live_agent.in_(live)),
-    )
-    for row in await connection.execute(query):
+    asked = {"keys": keys, "since": since, "now": known.now, "agents": agents, "live": live}
+    for row in await connection.execute(_ATTEMPTS, asked):
         match row.kind:
             case "request":
                 may_ring = attempt_of(row).may_ring(known.now)
@@ -150,7 +161,3 @@ async def _attempts(
                 known.ringing_agents.add((row.source, row.agent))
             case "live":
                 known.live_agents[row.live_agent] = row.case_id
-
-
-def _of_kind(kind: str) -> Select[Any]:
-    return select(literal_column(f"'{kind}'").label("kind"), attempts)

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, CompoundSelect, Select, null, select, union_all
+from sqlalchemy import BindParameter, ColumnElement, Row, Select, bindparam, null, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition
@@ -29,6 +29,43 @@ from cdrhub.store.redial_tables import attempts, case_numbers, cases, redial_dec
 from cdrhub.store.tables import records
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def _attempts_where(condition: ColumnElement[bool]) -> Select[Any]:
+    return select(attempts.c.id, attempts.c.case_id, attempts.c.tenant, attempts.c.match_key).where(condition)
+
+
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
+_CONCERNED = union_all(
+    _attempts_where(attempts.c.id.in_(_IDS)),
+    _attempts_where(attempts.c.vendor_ref.in_(bindparam("said", expanding=True))),
+    _attempts_where(attempts.c.call_id.in_(bindparam("calls", expanding=True))),
+    _attempts_where(
+        attempts.c.match_key.in_(_KEYS) & attempts.c.requested_at.between(bindparam("since"), bindparam("until"))
+    ),
+    select(null(), cases.c.id, cases.c.tenant, case_numbers.c.match_key)
+    .join(cases, cases.c.id == case_numbers.c.case_id)
+    .where(case_numbers.c.match_key.in_(_KEYS), cases.c.state.not_in(CLOSED)),
+    select(null(), redial_decisions.c.case_id, null(), null()).where(
+        redial_decisions.c.call_id.in_(bindparam("told", expanding=True)),
+        redial_decisions.c.result == Result.CONTACTED,
+    ),
+)
+_RECORDS = (
+    select(records.c.call_id, records.c.attributes)
+    .where(records.c.call_id.in_(_IDS))
+    .order_by(records.c.received_at, records.c.id)
+)
+_DECIDED = (
+    select(*(redial_decisions.c[name] for name in ("id", "cause", "call_id", "case_id", "attempt_id", "result")))
+    .where(
+        redial_decisions.c.case_id.in_(bindparam("cases", expanding=True)),
+        (redial_decisions.c.cause == REPORT)
+        | (redial_decisions.c.call_id.in_(_IDS) & (redial_decisions.c.result != Result.NOTHING)),
+    )
+    .order_by(redial_decisions.c.id)
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,12 +153,12 @@ async def gathered(
     work = Work(now=now)
     linked: set[str] = set()
     concerned: set[str] = set()
-    for attempt_id, case_id, tenant, key in await connection.execute(_concerned(settled, settings=settings)):
-        concerned.add(case_id)
-        if attempt_id is not None:
-            linked.add(attempt_id)
-        elif key is not None:
-            work.by_number[tenant, key].add(case_id)
+    for row in await _concerned(connection, settled, settings=settings):
+        concerned.add(row.case_id)
+        if row.id is not None:
+            linked.add(row.id)
+        elif row.match_key is not None:
+            work.by_number[row.tenant, row.match_key].add(row.case_id)
     if not concerned:
         return work
     work.cases = await store.locked(connection, concerned)
@@ -146,71 +183,38 @@ async def gathered(
     return work
 
 
-def _concerned(settled: Sequence[Settled], *, settings: Settings) -> CompoundSelect[Any]:
-    """(attempt id, case id, tenant, match_key) of every case that these calls may concern: by an attempt that one of
-    them may be, by a number while the case is not closed, and (without either) by what an earlier revision of the call,
+async def _concerned(
+    connection: AsyncConnection, settled: Sequence[Settled], *, settings: Settings
+) -> Sequence[Row[Any]]:
+    """Every case that these calls may concern, by `case_id` and `tenant`: by the `id` of an attempt that one of them
+    may be, by a `match_key` while the case is not closed, and (without either) by what an earlier revision of the call,
     which was told, decided.
 
     An attempt that a call belongs to was committed before its request left, and so before the call.
     """
     said = {text for call in settled for text in call.facts.references if text}
-    ids = {text.lower() for text in said if _UUID.fullmatch(text)}
-    ids |= {found.lower() for text in said for found in _UUID.findall(text)}
-    keys = sorted({key for call in settled for key in call.facts.keys})
     starts = [call.facts.started_at for call in settled if call.facts.started_at is not None]
-    told = [call.id for call in settled if call.columns["announced"] is not None]
-    one_of: list[ColumnElement[bool]] = [
-        attempts.c.vendor_ref.in_(sorted(said)),
-        attempts.c.call_id.in_([call.id for call in settled]),
-    ]
-    if ids:
-        one_of.append(attempts.c.id.in_(sorted(ids)))
-    if starts:
-        one_of.append(
-            attempts.c.match_key.in_(keys)
-            & attempts.c.requested_at.between(min(starts) - settings.match_start, max(starts) + EARLY)
-        )
-    parts: list[Select[Any]] = [
-        select(attempts.c.id, attempts.c.case_id, attempts.c.tenant, attempts.c.match_key).where(condition)
-        for condition in one_of
-    ]
-    parts.append(
-        select(null(), cases.c.id, cases.c.tenant, case_numbers.c.match_key)
-        .join(cases, cases.c.id == case_numbers.c.case_id)
-        .where(case_numbers.c.match_key.in_(keys), cases.c.state.not_in(CLOSED))
-    )
-    if told:
-        decided = redial_decisions.c
-        parts.append(
-            select(null(), decided.case_id, null(), null()).where(
-                decided.call_id.in_(told), decided.result == Result.CONTACTED
-            )
-        )
-    return union_all(*parts)
+    asked = {
+        "ids": sorted({found.lower() for text in said for found in _UUID.findall(text)}),
+        "said": sorted(said),
+        "calls": [call.id for call in settled],
+        "keys": sorted({key for call in settled for key in call.facts.keys}),
+        "since": min(starts) - settings.match_start if starts else None,
+        "until": max(starts) + EARLY if starts else None,
+        "told": [call.id for call in settled if call.columns["announced"] is not None],
+    }
+    return (await connection.execute(_CONCERNED, asked)).all()
 
 
 async def _not_live(connection: AsyncConnection, ids: Sequence[str]) -> set[str]:
-    query = (
-        select(records.c.call_id, records.c.attributes)
-        .where(records.c.call_id.in_(ids))
-        .order_by(records.c.received_at, records.c.id)
-    )
-    last = {row.call_id: row.attributes for row in await connection.execute(query)}
+    last = {row.call_id: row.attributes for row in await connection.execute(_RECORDS, {"ids": ids})}
     return {call_id for call_id, attributes in last.items() if attributes.get("live") is False}
 
 
 async def _decided_before(connection: AsyncConnection, work: Work, ids: Sequence[str]) -> None:
     """What earlier revisions of these calls decided, and what people reported of the cases' attempts."""
-    columns = redial_decisions.c
-    query = (
-        select(columns.id, columns.cause, columns.call_id, columns.case_id, columns.attempt_id, columns.result)
-        .where(
-            columns.case_id.in_(sorted(work.cases)),
-            (columns.cause == REPORT) | (columns.call_id.in_(ids) & (columns.result != Result.NOTHING)),
-        )
-        .order_by(columns.id)
-    )
-    for _, cause, call_id, case_id, attempt_id, result in await connection.execute(query):
+    asked = {"cases": sorted(work.cases), "ids": ids}
+    for _, cause, call_id, case_id, attempt_id, result in await connection.execute(_DECIDED, asked):
         if cause == REPORT:
             work.reported[attempt_id] = Result(result)
         else:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, event, select
 
 from cdrhub.redial.policy import Mode
 from cdrhub.store.tables import calls, outbox
@@ -48,6 +48,30 @@ async def test_not_reached_dials_the_next_number(bench: Any) -> None:
     assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer"), (SECOND, "decided", None)]
     assert (await bench.of_case(case_id))["state"] == "dialling"
     assert await bench.told() == ["call.hangup", "redial.requested"]
+
+
+async def test_many_cases_take_no_more_statements_than_one(bench: Any) -> None:
+    seen: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        seen.append(statement)
+
+    counted = []
+    for some in (range(1), range(1, 9)):
+        for n in some:
+            first, second, agent = f"+23480391{n:05d}", f"+23480392{n:05d}", f"{200 + n}"
+            case_id = await bench.case(f"C-{n}", first, second, agent=agent)
+            await bench.accepted(case_id, first, agent=agent)
+            await bench.call(f"k{n}", first, agent_id=agent)
+        seen.clear()
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            done = await bench.decide()
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+        assert done.results == {"next": len(some)}
+        counted.append(len(seen))
+    assert counted[0] == counted[1]
 
 
 async def test_reached_is_contacted(bench: Any) -> None:
