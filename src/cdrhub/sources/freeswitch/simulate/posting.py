@@ -51,24 +51,22 @@ class Posting:
     async def _work(self, session: aiohttp.ClientSession) -> None:
         while True:
             document = await self._queue.get()
+            uuid = orjson.loads(document)["variables"]["uuid"]
             while True:
-                if await self._take(session, document):
+                if await self._take(session, document, uuid=uuid):
                     break
                 await asyncio.sleep(RETRY_SECONDS)
             self._queue.task_done()
 
-    async def _take(self, session: aiohttp.ClientSession, document: bytes) -> bool:
-        uuid = orjson.loads(document)["variables"]["uuid"]
+    async def _take(self, session: aiohttp.ClientSession, document: bytes, *, uuid: str) -> bool:
         try:
             async with session.post(
                 self._url, params={"uuid": uuid}, data=document, headers={"Content-Type": "application/json"}
             ) as answer:
-                taken = answer.ok
-                if not taken:
-                    self._sent.last_error = f"HTTP {answer.status}"
+                if answer.ok:
+                    self._sent.acknowledged = (self._sent.acknowledged or 0) + 1
+                    return True
+                self._sent.last_error = f"HTTP {answer.status}"
         except (aiohttp.ClientError, TimeoutError) as error:
             self._sent.last_error = str(error) or type(error).__name__
-            return False
-        if taken:
-            self._sent.acknowledged = (self._sent.acknowledged or 0) + 1
-        return taken
+        return False
