@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from cdrhub.errors import IntakeRefused, NotConnected, StoreUnavailable
 from cdrhub.model.agent import AgentState
 from cdrhub.model.call import Call
+from cdrhub.model.disposition import Outcome
 from cdrhub.model.fold import fold
 from cdrhub.model.inference import decode_inference, encode_inference
 from cdrhub.model.record import INFERENCE, RawRecord, digest_of
@@ -20,7 +22,7 @@ from cdrhub.sources.freeswitch.agents import AgentsHeard
 from cdrhub.sources.freeswitch.config import FreeSwitchConfig
 from cdrhub.sources.freeswitch.esl.errors import CommandFailed
 from cdrhub.sources.freeswitch.headers import PlainHeaders
-from cdrhub.sources.freeswitch.reconcile import LIVING_AFTER, MAX_CHANNELS, living, reconcile
+from cdrhub.sources.freeswitch.reconcile import LIVING_AFTER, MAX_CHANNELS, closed, living, reconcile
 from support.freeswitch import RECEIVED, Switch, updated, updates_of
 from support.intake import RecordingIntake
 
@@ -176,6 +178,16 @@ class TestCallsThatAreGone:
         assert after.ended_at == max(leg.left_at for leg in call.legs if leg.left_at)
         assert after.disposition == "abandoned"
 
+    def test_where_one_leg_was_not_seen_to_end_nothing_says_when_the_call_did(self) -> None:
+        call = fold(started(agent=True))
+        first, *others = call.legs
+        assert others
+        inference = closed(replace(call, legs=(replace(first, left_at=Switch.moment(40)), *others)))
+        assert inference["values"] == {"state": "ended"}
+
+    def test_it_comes_after_all_that_was_seen_of_the_call(self) -> None:
+        assert closed(fold(started(agent=True)))["at"] == Switch.moment(BRIDGED).isoformat()
+
     @pytest.mark.parametrize("capture", ["01-answered-caller-hangs-up", "03-abandoned", "08-blind-transfer"])
     async def test_any_record_of_the_switch_outranks_it(self, capture: str) -> None:
         whole = updates_of(f"{capture}.plain.esl", f"{capture}.json_cdr.json")
@@ -252,7 +264,9 @@ class TestCallsThatNobodyTold:
     async def test_one_with_an_agent_is_answered(self) -> None:
         intake = RecordingIntake()
         await run(ScriptedSwitch(alive=[SESSION], members=[member("Answered", bridged=True)]), intake)
-        call = fold(told(intake))
+        (update,) = told(intake)
+        assert update.at == Switch.moment(BRIDGED)
+        call = fold([update])
         assert (call.state, call.agent_id, call.wait_seconds) == ("answered", AGENT, BRIDGED - JOINED)
         assert call.answered_at == Switch.moment(BRIDGED)
 
@@ -306,6 +320,50 @@ class TestCallsThatNobodyTold:
         intake = RecordingIntake()
         fresh = member().replace(Switch.second(JOINED), now)
         await run(ScriptedSwitch(alive=[SESSION], members=[fresh]), intake)
+        assert intake.inferences == []
+
+    @pytest.mark.parametrize(("outcome", "times"), [(Outcome.NO_ANSWER, 0), (Outcome.UNKNOWN, 1)])
+    async def test_an_answer_after_another_attempt_at_the_agent_is_left_to_the_events(
+        self, outcome: Outcome, times: int
+    ) -> None:
+        call = fold(started(agent=True))
+        legs = [replace(leg, outcome=outcome, answered_at=None) if leg.parent_leg else leg for leg in call.legs]
+        intake = holding(replace(call, legs=tuple(legs)), silent_for=timedelta(seconds=1))
+        await run(ScriptedSwitch(alive=[SESSION], members=[member("Answered", bridged=True)]), intake)
+        assert len(intake.inferences) == times
+
+    async def test_one_who_waits_again_has_no_answer_that_was_missed(self) -> None:
+        intake = holding(fold(started()), silent_for=timedelta(seconds=1))
+        await run(ScriptedSwitch(alive=[SESSION], members=[member("Waiting", bridged=True)]), intake)
+        assert intake.inferences == []
+
+    async def test_an_answer_of_this_moment_will_be_told_by_its_event(self) -> None:
+        now = str(int(datetime.now(UTC).timestamp()))
+        intake = holding(fold(started()), silent_for=timedelta(seconds=1))
+        fresh = member("Answered", bridged=True).replace(Switch.second(BRIDGED), now)
+        await run(ScriptedSwitch(alive=[SESSION], members=[fresh]), intake)
+        assert intake.inferences == []
+
+    async def test_a_caller_in_a_queue_is_told_once_where_every_call_is_of_interest(self) -> None:
+        intake = RecordingIntake()
+        switch = ScriptedSwitch(members=[member()])
+        switch.channels = [channel(SESSION)]
+        await run(switch, intake, calls="all")
+        assert [update.kind for update in told(intake)] == ["inference.member"]
+
+    async def test_a_call_outside_queues_that_ends_while_the_switch_is_asked_was_not_missed(self) -> None:
+        intake = holding(fold(started()), silent_for=timedelta(seconds=1))
+
+        class Ending(ScriptedSwitch):
+            async def api(self, command: str) -> str:
+                answer = await super().api(command)
+                if command == "show channels as json":
+                    intake.calls = []  # its last event came
+                return answer
+
+        switch = Ending()
+        switch.channels = [channel(SESSION)]
+        await run(switch, intake, calls="all")
         assert intake.inferences == []
 
     @pytest.mark.parametrize(("calls", "keys"), [("queue", []), ("all", ["direct"])])
