@@ -70,6 +70,7 @@ class Receiver:
     url: str = ""
     secrets: tuple[str, ...] = (SECRET,)
     answer: Answering | None = field(default=lambda _received: 204)
+    held: dict[int, asyncio.Event] = field(default_factory=dict)  #: by number: what its answer waits for
     taken: list[Received] = field(default_factory=list)  #: answered 2xx
     asked: list[Received] = field(default_factory=list)  #: all
     at_once: int = 0  #: requests under way
@@ -88,6 +89,8 @@ class Receiver:
             if self.answer is None:
                 await asyncio.Event().wait()
             await asyncio.sleep(0)
+            if received.number in self.held:
+                await self.held[received.number].wait()
             said = self.answer(received) if self.answer is not None else 500
         finally:
             self._calls.remove(received.call)

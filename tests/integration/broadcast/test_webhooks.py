@@ -18,7 +18,7 @@ from cdrhub.broadcast.health import SCHEDULE, EndpointState
 from cdrhub.broadcast.service import Broadcast
 from cdrhub.broadcast.webhooks import REFUSALS_IN_A_ROW
 from cdrhub.metrics import Metrics
-from support.broadcast import NOON, OTHER_SECRET, SECRET, Received, Receiver, receiving
+from support.broadcast import NOON, OTHER_SECRET, SECRET, Received, Receiver, call_id, receiving
 from support.broadcasting import PACE, Bench, crm, until
 
 
@@ -42,6 +42,23 @@ async def test_every_event_arrives_once_several_at_a_time_and_in_order_per_call(
         assert receiver.same_call_at_once == 0
         assert receiver.most_at_once > 1
     assert (await bench.endpoint()).cursor == 200
+
+
+async def test_what_waits_for_an_event_is_waited_for_as_well(bench: Bench) -> None:
+    """An event of a call and of a case that cannot leave yet holds what comes after it of either."""
+    await bench.known()
+    await bench.tell((1, 1))
+    await bench.tell((1, 2), case_id=call_id(9))
+    await bench.tell((2, 3), case_id=call_id(9))
+    await bench.tell((3, 4))
+    let_go = asyncio.Event()
+    async with receiving(held={1: let_go}) as receiver, bench.hub(crm(receiver)):
+        await until(lambda: {one.number for one in receiver.asked} >= {1, 4})
+        await asyncio.sleep(0.1)
+        assert {one.number for one in receiver.asked} == {1, 4}
+        let_go.set()
+        await until(lambda: once(receiver, 4))
+    assert [one.number for one in receiver.asked][2:] == [2, 3]
 
 
 async def test_an_endpoint_gets_what_it_selects_and_another_what_that_one_selects(bench: Bench) -> None:
@@ -133,6 +150,25 @@ async def _waits(bench: Bench) -> bool:
     """Whether the webhook fails, and its next attempt is to come."""
     next_at = (await bench.endpoint()).health.next_at
     return next_at is not None and next_at > bench.clock.now
+
+
+async def test_an_answer_to_what_left_before_it_failed_makes_it_no_healthier(bench: Bench) -> None:
+    await bench.known()
+    await bench.tell((1, 1), (2, 2))
+    let_go = asyncio.Event()
+    async with (
+        receiving(answer=lambda one: 500 if one.number == 1 else 204, held={2: let_go}) as receiver,
+        bench.hub(crm(receiver)) as hub,
+    ):
+        await until(lambda: len(receiver.asked) == 2 and hub.problems != [])
+        let_go.set()
+        await until(lambda: len(receiver.taken) == 1)
+        await asyncio.sleep(0.1)
+        assert hub.problems != []
+        assert len(receiver.asked) == 2
+        receiver.answer = lambda _received: 204
+        bench.pass_time(5)
+        await until(lambda: once(receiver, 2))
 
 
 async def test_one_that_fails_for_ever_is_disabled_until_a_person_says_otherwise(bench: Bench) -> None:
