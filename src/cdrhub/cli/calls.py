@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -22,7 +21,7 @@ from cdrhub.cli.options import (
     span,
     zone,
 )
-from cdrhub.cli.output import Format, Listing, dumped, record_row, show, spoken_value
+from cdrhub.cli.output import Format, Listing, record_row, refuse_csv, show, show_document, show_row
 from cdrhub.cli.plain import plain
 from cdrhub.errors import UsageError
 from cdrhub.model.disposition import Direction, Disposition
@@ -158,8 +157,7 @@ def show_call(
     timezone: ZoneOption = "UTC",
 ) -> None:
     """Show one call with everything that is known of it: its columns, its legs, and the records it was made of."""
-    if form is Format.CSV:
-        raise UsageError("a call with its legs is no table: use --format table, json or ndjson")
+    refuse_csv(form, of="a call with its legs")
     local = zone(timezone)
     settings = loaded(config)
     from cdrhub.store.calls import legs_of, one, records_of  # noqa: PLC0415
@@ -172,7 +170,7 @@ def show_call(
         _show_in_full(call, legs, records, local)
         return
     whole = {**call, "legs": legs, "records": records}
-    sys.stdout.write(dumped(whole, zone=local, indent=2 if form is Format.JSON else None) + "\n")
+    show_document(whole, form=form, zone=local)
 
 
 def readings(config: Config, number: str, *, source: str | None) -> frozenset[str]:
@@ -189,12 +187,8 @@ def readings(config: Config, number: str, *, source: str | None) -> frozenset[st
 def _show_in_full(
     call: Mapping[str, Any], legs: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str, Any]], local: ZoneInfo
 ) -> None:
-    known = [
-        {"column": name, "value": spoken_value(value, zone=local)}
-        for name, value in call.items()
-        if name not in INSIDE and value not in (None, "", [])
-    ]
-    show(Listing(columns=("column", "value"), rows=known, title="Call"), form=Format.TABLE, zone=local)
+    known = {name: value for name, value in call.items() if name not in INSIDE and value not in (None, "", [])}
+    show_row(known, zone=local, title="Call")
     show(
         Listing(
             columns=LEG_COLUMNS, rows=legs, headings=LEG_HEADINGS, yields=LEG_YIELDS, title="Legs", empty="no legs"

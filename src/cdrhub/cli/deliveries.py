@@ -6,7 +6,6 @@ The commands write what is wanted into the database; the daemon that delivers se
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ from cdrhub.cli.options import (
     span,
     zone,
 )
-from cdrhub.cli.output import Format, Listing, counted, dumped, show, spoken_value
+from cdrhub.cli.output import Format, Listing, counted, refuse_csv, show, show_document, show_row
 from cdrhub.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -102,8 +101,7 @@ def show_delivery(
     timezone: ZoneOption = "UTC",
 ) -> None:
     """Show one event as the webhook gets it, and what became of it there."""
-    if form is Format.CSV:
-        raise UsageError("an event is no table: use --format table, json or ndjson")
+    refuse_csv(form, of="an event")
     local = zone(timezone)
     settings = loaded(config)
     from cdrhub.broadcast import deliveries  # noqa: PLC0415
@@ -126,12 +124,10 @@ def show_delivery(
         "updated_at": single.updated_at if single is not None else None,
     }
     if form is not Format.TABLE:
-        whole = dumped({**said, "event": body}, zone=local, indent=2 if form is Format.JSON else None)
-        sys.stdout.write(whole + "\n")
+        show_document({**said, "event": body}, form=form, zone=local)
         return
-    known = [{"column": name, "value": spoken_value(value, zone=local)} for name, value in said.items() if value]
-    show(Listing(columns=("column", "value"), rows=known), form=form, zone=local)
-    sys.stdout.write(dumped(body, zone=local, indent=2) + "\n")
+    show_row({name: value for name, value in said.items() if value}, zone=local)
+    show_document(body, form=Format.JSON, zone=local)
 
 
 @_deliveries.command(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from zoneinfo import ZoneInfo
 
 from cdrhub.cli.plain import cell, plain
+from cdrhub.errors import UsageError
 
 if TYPE_CHECKING:
     from cdrhub.store.suspense import RecordRow
@@ -66,6 +67,23 @@ def show(listing: Listing, *, form: Format, zone: ZoneInfo, stream: TextIO | Non
     if form is Format.CSV:
         return _csv(listing, zone=zone, stream=out)
     return _json(listing, zone=zone, stream=out, lines=form is Format.NDJSON)
+
+
+def show_row(row: Mapping[str, Any], *, zone: ZoneInfo, title: str = "") -> None:
+    """Write one row as a table that has a line for each of its columns."""
+    lines = [{"column": name, "value": spoken_value(value, zone=zone)} for name, value in row.items()]
+    show(Listing(columns=("column", "value"), rows=lines, title=title), form=Format.TABLE, zone=zone)
+
+
+def show_document(document: Mapping[str, Any], *, form: Format, zone: ZoneInfo) -> None:
+    """Write what is no list as JSON, as one line of NDJSON."""
+    sys.stdout.write(dumped(document, zone=zone, indent=2 if form is Format.JSON else None) + "\n")
+
+
+def refuse_csv(form: Format, *, of: str) -> None:
+    """UsageError where CSV is asked for of what is no list."""
+    if form is Format.CSV:
+        raise UsageError(f"{of} is no table: use --format table, json or ndjson")
 
 
 def counted(number: int, noun: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
@@ -13,7 +12,7 @@ import typer
 from cdrhub.cli.database import missing_file
 from cdrhub.cli.failure import Exit, say, spoken
 from cdrhub.cli.options import ConfigFile, config_file, loaded
-from cdrhub.cli.output import Format, Listing, counted, dumped, show
+from cdrhub.cli.output import Format, Listing, counted, show, show_document
 from cdrhub.errors import AddressUnavailable, ConfigError, SourceSignal, StoreError
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ def schema() -> None:
     """
     from cdrhub.config.schema import json_schema  # noqa: PLC0415 - loads every phone system
 
-    sys.stdout.write(dumped(json_schema(), zone=_UTC, indent=2) + "\n")
+    show_document(json_schema(), form=Format.JSON, zone=_UTC)
 
 
 def _build_sources(config: Config) -> None:

@@ -26,7 +26,7 @@ from cdrhub.cli.options import (
     loaded,
     zone,
 )
-from cdrhub.cli.output import Format, Listing, counted, dumped, record_row, show, spoken_value
+from cdrhub.cli.output import Format, Listing, counted, record_row, refuse_csv, show, show_document, show_row
 from cdrhub.cli.plain import plain
 from cdrhub.errors import Reason, UsageError
 
@@ -90,8 +90,7 @@ def show_record(
     timezone: ZoneOption = "UTC",
 ) -> None:
     """Show one record whole: its bytes, why it is in suspense, and who did what to it."""
-    if form is Format.CSV:
-        raise UsageError("a record with its audit is no table: use --format table, json or ndjson")
+    refuse_csv(form, of="a record with its audit")
     local = zone(timezone)
     settings = loaded(config)
     from cdrhub.store.suspense import shown  # noqa: PLC0415
@@ -101,10 +100,9 @@ def show_record(
     record, audit = record_row(found), [asdict(act) for act in acts]
     if form is not Format.TABLE:
         whole = {**record, "audit": audit}
-        sys.stdout.write(dumped(whole, zone=local, indent=2 if form is Format.JSON else None) + "\n")
+        show_document(whole, form=form, zone=local)
         return
-    known = [{"column": name, "value": spoken_value(value, zone=local)} for name, value in record.items() if value]
-    show(Listing(columns=("column", "value"), rows=known, title="Record"), form=form, zone=local)
+    show_row({name: value for name, value in record.items() if value}, zone=local, title="Record")
     done = ("at", "actor", "action", "why")
     show(Listing(columns=done, rows=audit, title="Audit", empty="nobody touched it yet"), form=form, zone=local)
 

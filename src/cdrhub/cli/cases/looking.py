@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +10,7 @@ from cdrhub.cli.cases.standing import numbers_now, show_numbers, standing
 from cdrhub.cli.database import opened
 from cdrhub.cli.failure import say
 from cdrhub.cli.options import MAX_LIMIT, ConfigFile, FormatOption, SourceOption, ZoneOption, loaded, zone
-from cdrhub.cli.output import Format, Listing, dumped, show, spoken_value
+from cdrhub.cli.output import Format, Listing, refuse_csv, show, show_document, show_row, spoken_value
 from cdrhub.cli.plain import plain
 from cdrhub.cli.redialling import (
     AgentOption,
@@ -22,7 +21,6 @@ from cdrhub.cli.redialling import (
     each_case,
     number_keys,
 )
-from cdrhub.errors import UsageError
 from cdrhub.redial.model import CaseState
 
 if TYPE_CHECKING:
@@ -140,8 +138,7 @@ def show_case(
     timezone: ZoneOption = "UTC",
 ) -> None:
     """Show one case: its numbers, what the rules say of each of them now, and every attempt."""
-    if form is Format.CSV:
-        raise UsageError("a case with its attempts is no table: use --format table, json or ndjson")
+    refuse_csv(form, of="a case with its attempts")
     local = zone(timezone)
     settings = loaded(config)
     from cdrhub.redial import reading  # noqa: PLC0415
@@ -152,14 +149,10 @@ def show_case(
         attempts = database.read(reading.attempts_of, case["id"])
     if form is not Format.TABLE:
         whole = {**case, "numbers": numbers, "attempts": attempts}
-        sys.stdout.write(dumped(whole, zone=local, indent=2 if form is Format.JSON else None) + "\n")
+        show_document(whole, form=form, zone=local)
         return
-    known = [
-        {"column": name, "value": spoken_value(value, zone=local)}
-        for name, value in case.items()
-        if name != "numbers" and value not in (None, "", {})
-    ]
-    show(Listing(columns=("column", "value"), rows=known, title="Case"), form=form, zone=local)
+    known = {name: value for name, value in case.items() if name != "numbers" and value not in (None, "", {})}
+    show_row(known, zone=local, title="Case")
     show_numbers(numbers, local)
     used = [name for name in ATTEMPT_COLUMNS if any(attempt[name] not in (None, "") for attempt in attempts)]
     show(Listing(columns=used, rows=attempts, title="Attempts", empty="no attempts yet"), form=form, zone=local)
