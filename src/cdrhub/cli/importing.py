@@ -27,7 +27,7 @@ from cdrhub.cli.plain import plain
 from cdrhub.errors import CdrhubError, DecodeError, UsageError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from cdrhub.cli.reading import Reader
     from cdrhub.config import Config
@@ -133,19 +133,15 @@ class _Shown:
     """One file's line of the progress bar."""
 
     progress: Progress
-    task: int
+    task: TaskID
 
     def advance(self, amount: int) -> None:
         """So many bytes more were read."""
-        from rich.progress import TaskID  # noqa: PLC0415
-
-        self.progress.advance(TaskID(self.task), amount)
+        self.progress.advance(self.task, amount)
 
     def reached(self, position: int) -> None:
         """So many bytes of the file were read, compressed as they are."""
-        from rich.progress import TaskID  # noqa: PLC0415
-
-        self.progress.update(TaskID(self.task), completed=position)
+        self.progress.update(self.task, completed=position)
 
 
 def _items(recorder: Recorder, file: Path, *, progress: Progress) -> Iterator[Item]:

@@ -18,7 +18,7 @@ from cdrhub.cli.plain import plain
 from cdrhub.errors import CdrhubError, UsageError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from cdrhub.cli.database import Opened
     from cdrhub.redial.sheet import Problem, SheetRead
@@ -98,13 +98,11 @@ class Stage:
     """One part of a long work on the progress bar."""
 
     progress: Progress
-    task: int
+    task: TaskID
 
     def reached(self, count: int) -> None:
         """So much of it is done."""
-        from rich.progress import TaskID  # noqa: PLC0415
-
-        self.progress.update(TaskID(self.task), completed=count)
+        self.progress.update(self.task, completed=count)
 
 
 @contextmanager
