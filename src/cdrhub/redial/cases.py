@@ -11,22 +11,22 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import uuid_utils
-from sqlalchemy import BindParameter, Row, bindparam, delete, select
+from sqlalchemy import Row, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.dialling import Refusal
 from cdrhub.model.disposition import Disposition
 from cdrhub.model.update import bounded_key
 from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number, PlacedBy
+from cdrhub.store.one_of import OneOf
 from cdrhub.store.redial_tables import attempts, case_numbers, cases
 
 AT_ONCE = 500  #: keys in one statement
 # What every decision reads is made once: making a statement takes several times what running it does.
-_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
-_CASES = select(cases).where(cases.c.id.in_(_IDS)).order_by(cases.c.id)
+_CASES = select(cases).where(OneOf(cases.c.id, "ids")).order_by(cases.c.id)
 _LOCKED_CASES = _CASES.with_for_update()
-_NUMBERS = select(case_numbers).where(case_numbers.c.case_id.in_(_IDS)).order_by(case_numbers.c.position)
-_ATTEMPTS = select(attempts).where(attempts.c.case_id.in_(_IDS)).order_by(attempts.c.id)
+_NUMBERS = select(case_numbers).where(OneOf(case_numbers.c.case_id, "ids")).order_by(case_numbers.c.position)
+_ATTEMPTS = select(attempts).where(OneOf(attempts.c.case_id, "ids")).order_by(attempts.c.id)
 
 NO_RESULT: Mapping[str, Any] = {"last_disposition": None, "last_attempt_at": None}
 """The columns of the last result of a number that was not tried."""

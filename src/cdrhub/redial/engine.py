@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import BindParameter, Integer, bindparam, delete, select, update
+from sqlalchemy import Integer, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition
@@ -28,6 +28,7 @@ from cdrhub.redial.settings import Settings
 from cdrhub.redial.transaction import transact
 from cdrhub.redial.work import Settled, Work, gathered, settled_call
 from cdrhub.store.engine import Database
+from cdrhub.store.one_of import OneOf
 from cdrhub.store.outbox import SETTLED
 from cdrhub.store.redial_tables import attempts, cases
 from cdrhub.store.tables import calls, outbox
@@ -38,7 +39,6 @@ WENT_ON = frozenset({"refused_before", "decided_before", "went_on"})
 """Rules of a call about which nothing is decided, for something else told the end of its attempt before."""
 AFTER_HOLD = timedelta(seconds=60)  #: that an attempt's deadline lies behind the wait for a report
 
-_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _DUE = (
     select(outbox.c.id, outbox.c.call_id, outbox.c.revision, outbox.c.due_at)
     .where(outbox.c.type == SETTLED, outbox.c.due_at <= bindparam("now"))
@@ -46,10 +46,10 @@ _DUE = (
     .limit(bindparam("at_most", type_=Integer()))
 )
 _TAKEN = _DUE.with_for_update(skip_locked=True)
-_DONE = delete(outbox).where(outbox.c.id.in_(_IDS))
+_DONE = delete(outbox).where(OneOf(outbox.c.id, "ids"))
 _LOCKED_CALLS = (
     select(calls)
-    .where(calls.c.id.in_(_IDS))
+    .where(OneOf(calls.c.id, "ids"))
     .order_by(calls.c.call_key, calls.c.source)
     .with_for_update(skip_locked=True)
 )

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, CompoundSelect, and_, bindparam, or_, select, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, and_, bindparam, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition, State
 from cdrhub.redial.announcing import is_news
+from cdrhub.store.one_of import OneOf
 from cdrhub.store.open_calls import OPEN_STATES
 from cdrhub.store.tables import calls
 
@@ -26,8 +27,7 @@ _DIGITS = re.compile(r"\D+")
 
 
 def _query(of_number: ColumnElement[bool]) -> CompoundSelect[Any]:
-    agents: BindParameter[Any] = bindparam("agents", expanding=True)
-    of_agent = or_(calls.c.agent_id.in_(agents), calls.c.agent_extension.in_(agents))
+    of_agent = or_(OneOf(calls.c.agent_id, "agents"), OneOf(calls.c.agent_extension, "agents"))
     living = select(calls).where(calls.c.state.in_(OPEN_STATES), or_(of_number, of_agent))
     ended = select(calls).where(
         of_number,
@@ -39,7 +39,7 @@ def _query(of_number: ColumnElement[bool]) -> CompoundSelect[Any]:
     return union_all(living, ended)
 
 
-_OF_NUMBER = calls.c.external_number.in_(bindparam("keys", expanding=True))
+_OF_NUMBER = OneOf(calls.c.external_number, "keys")
 _QUERY = _query(_OF_NUMBER)
 _QUERY_WITHOUT_FORM = _query(
     # Internal calls have no outside number at all.

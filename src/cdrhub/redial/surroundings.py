@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BindParameter, Select, bindparam, literal_column, select, union_all
+from sqlalchemy import Select, bindparam, literal_column, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.redial.cases import attempt_of, live_agent
 from cdrhub.redial.in_call import InCall, in_call
 from cdrhub.redial.model import AttemptState, Case
 from cdrhub.redial.policy import HARD_STOP_PERIOD, Surroundings
+from cdrhub.store.one_of import OneOf
 from cdrhub.store.redial_tables import attempts, do_not_call, redial_pauses
 
 Tenant = str
@@ -24,19 +25,18 @@ def _of_kind(kind: str) -> Select[Any]:
     return select(literal_column(f"'{kind}'").label("kind"), attempts)
 
 
-_KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
 _ATTEMPTS = union_all(
-    _of_kind("request").where(attempts.c.match_key.in_(_KEYS), attempts.c.requested_at > bindparam("since")),
+    _of_kind("request").where(OneOf(attempts.c.match_key, "keys"), attempts.c.requested_at > bindparam("since")),
     _of_kind("ringing").where(
         attempts.c.state == AttemptState.SUPERSEDED,
         attempts.c.deadline_at > bindparam("now"),
         attempts.c.call_id.is_(None),
-        attempts.c.agent.in_(bindparam("agents", expanding=True)),
+        OneOf(attempts.c.agent, "agents"),
     ),
-    _of_kind("live").where(attempts.c.live_agent.in_(bindparam("live", expanding=True))),
+    _of_kind("live").where(OneOf(attempts.c.live_agent, "live")),
 )
 _VERDICTS = select(do_not_call.c.tenant, do_not_call.c.match_key, do_not_call.c.until).where(
-    do_not_call.c.match_key.in_(_KEYS), do_not_call.c.tenant.in_(bindparam("tenants", expanding=True))
+    OneOf(do_not_call.c.match_key, "keys"), OneOf(do_not_call.c.tenant, "tenants")
 )
 _PAUSES = select(redial_pauses.c.scope, redial_pauses.c.name)
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import BindParameter, ColumnElement, Row, Select, bindparam, null, select, union_all
+from sqlalchemy import ColumnElement, Row, Select, bindparam, null, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition
@@ -25,6 +25,7 @@ from cdrhub.redial.model import CLOSED, Attempt, Case
 from cdrhub.redial.policy import Surroundings
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.surroundings import Known, gather
+from cdrhub.store.one_of import OneOf
 from cdrhub.store.redial_tables import attempts, case_numbers, cases, redial_decisions
 from cdrhub.store.tables import records
 
@@ -35,34 +36,32 @@ def _attempts_where(condition: ColumnElement[bool]) -> Select[Any]:
     return select(attempts.c.id, attempts.c.case_id, attempts.c.tenant, attempts.c.match_key).where(condition)
 
 
-_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
-_KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
 _CONCERNED = union_all(
-    _attempts_where(attempts.c.id.in_(_IDS)),
-    _attempts_where(attempts.c.vendor_ref.in_(bindparam("said", expanding=True))),
-    _attempts_where(attempts.c.call_id.in_(bindparam("calls", expanding=True))),
+    _attempts_where(OneOf(attempts.c.id, "ids")),
+    _attempts_where(OneOf(attempts.c.vendor_ref, "said")),
+    _attempts_where(OneOf(attempts.c.call_id, "calls")),
     _attempts_where(
-        attempts.c.match_key.in_(_KEYS) & attempts.c.requested_at.between(bindparam("since"), bindparam("until"))
+        OneOf(attempts.c.match_key, "keys") & attempts.c.requested_at.between(bindparam("since"), bindparam("until"))
     ),
     select(null(), cases.c.id, cases.c.tenant, case_numbers.c.match_key)
     .join(cases, cases.c.id == case_numbers.c.case_id)
-    .where(case_numbers.c.match_key.in_(_KEYS), cases.c.state.not_in(CLOSED)),
+    .where(OneOf(case_numbers.c.match_key, "keys"), cases.c.state.not_in(CLOSED)),
     select(null(), redial_decisions.c.case_id, null(), null()).where(
-        redial_decisions.c.call_id.in_(bindparam("told", expanding=True)),
+        OneOf(redial_decisions.c.call_id, "told"),
         redial_decisions.c.result == Result.CONTACTED,
     ),
 )
 _RECORDS = (
     select(records.c.call_id, records.c.attributes)
-    .where(records.c.call_id.in_(_IDS))
+    .where(OneOf(records.c.call_id, "ids"))
     .order_by(records.c.received_at, records.c.id)
 )
 _DECIDED = (
     select(*(redial_decisions.c[name] for name in ("id", "cause", "call_id", "case_id", "attempt_id", "result")))
     .where(
-        redial_decisions.c.case_id.in_(bindparam("cases", expanding=True)),
+        OneOf(redial_decisions.c.case_id, "cases"),
         (redial_decisions.c.cause == REPORT)
-        | (redial_decisions.c.call_id.in_(_IDS) & (redial_decisions.c.result != Result.NOTHING)),
+        | (OneOf(redial_decisions.c.call_id, "ids") & (redial_decisions.c.result != Result.NOTHING)),
     )
     .order_by(redial_decisions.c.id)
 )
