@@ -20,6 +20,7 @@ from cdrhub.model.update import CallUpdate
 from cdrhub.sources.base import DAMAGED, TOO_LONG, refuse_partial
 from cdrhub.sources.freeswitch import CDR_SYSTEM, SYSTEM
 from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig
+from cdrhub.sources.freeswitch.documents import MAX_DOCUMENT_BYTES
 from cdrhub.sources.freeswitch.posted import MAX_POST_BYTES, unwrap
 from cdrhub.sources.transports.request_body import KEPT_OF_TOO_LONG
 from support.freeswitch import bodies_of, record_of, updated
@@ -124,6 +125,7 @@ async def test_an_older_switch_damages_what_was_encoded_already_and_it_is_kept()
         b"<cdr><variables>",
         b"cdr=",
         b"cdr=not*base64",
+        b"cdr=" + b64encode(b"{}") + b"*",
         b"cdr=aGVsbG8=",
         b"cdr=%68%65",
         b"uuid=1&cdr={}",
@@ -180,6 +182,14 @@ async def test_a_body_over_the_limit_is_refused_and_its_beginning_kept() -> None
     assert [len(body) for body in intake.bodies] == [KEPT_OF_TOO_LONG]
     assert intake.accepted[0].attributes[TOO_LONG] is True
     assert intake.counts["body_too_large"] == 1
+
+
+async def test_the_longest_document_is_taken_though_every_byte_of_it_is_encoded() -> None:
+    intake = RecordingIntake()
+    blanks = MAX_DOCUMENT_BYTES - 2
+    async with served(intake) as url:
+        assert await post(url, io.BytesIO(b"cdr=%7B" + b"%20" * blanks + b"%7D")) == 200
+    assert intake.bodies == [b"{" + b" " * blanks + b"}"]
 
 
 async def test_what_came_of_a_body_that_cannot_be_unpacked_waits_and_the_switch_keeps_the_whole() -> None:

@@ -18,7 +18,7 @@ from cdrhub.model.fold import fold
 from cdrhub.model.inference import decode_inference, encode_inference
 from cdrhub.model.record import INFERENCE, RawRecord, digest_of
 from cdrhub.model.update import CallUpdate
-from cdrhub.sources.freeswitch.agents import AgentsHeard
+from cdrhub.sources.freeswitch.agents import MAX_AGENTS, AgentsHeard
 from cdrhub.sources.freeswitch.config import FreeSwitchConfig
 from cdrhub.sources.freeswitch.esl.errors import CommandFailed
 from cdrhub.sources.freeswitch.headers import PlainHeaders
@@ -393,6 +393,11 @@ class TestCallsThatLive:
         assert update.call_key == SESSION
         assert fold([*seen, update]) == fold(seen)
 
+    async def test_of_one_that_cannot_be_asked_for_nobody_says_that_it_lives(self) -> None:
+        intake = holding(replace(fold(started()), call_key="no argument"), silent_for=LIVING_AFTER)
+        await run(ScriptedSwitch(), intake)
+        assert intake.inferences == []
+
     def test_it_is_one_record_for_a_whole_stretch(self) -> None:
         call = fold(started())
         moments = (RECEIVED + timedelta(hours=hours) for hours in (0, 2, 5.9, 6, 11.9, 12))
@@ -453,6 +458,17 @@ class TestAgents:
 
     async def test_an_agent_of_whom_the_file_alone_tells_says_nothing(self) -> None:
         assert await self.seen(listed("Available", "Waiting")) == []
+
+    async def test_a_status_that_was_never_set_is_that_of_the_file(self) -> None:
+        told_of = await self.seen(listed("Available", "In a queue call", began=30))
+        assert [said[:2] for said in told_of] == [("state", "In a queue call")]
+
+    def test_words_are_remembered_of_so_many_agents_and_no_more(self) -> None:
+        heard = AgentsHeard()
+        for number in range(MAX_AGENTS + 1):
+            agent = {"CC-Agent": f"agent-{number}", "CC-Agent-Status": "Available"}
+            heard.note(PlainHeaders(Switch().callcenter("agent-status-change", agent, at=1)))
+        assert 0 < len(heard.so_far()) <= MAX_AGENTS
 
     async def test_a_change_of_this_moment_will_be_told_by_its_event(self) -> None:
         now = str(int(datetime.now(UTC).timestamp()))
