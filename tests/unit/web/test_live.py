@@ -328,6 +328,13 @@ async def test_readers_are_limited_and_a_place_becomes_free() -> None:
     assert not served.log.readers
 
 
+async def test_readers_of_all_tokens_together_are_limited() -> None:
+    async with serving(limits=Limits(readers=1, readers_of_one=2)) as served, served.reader() as first:
+        await first.next()
+        async with served.reader() as second:
+            assert second.answer.status == 503
+
+
 async def test_a_reader_that_takes_nothing_is_cut_and_told_and_delays_nobody() -> None:
     async with serving(limits=Limits(slow_seconds=0.5, farewell_seconds=5)) as served:
         with socket.socket() as deaf:
