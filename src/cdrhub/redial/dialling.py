@@ -112,6 +112,8 @@ class Dialling:
         # Two hubs may have claimed two cases of one number: the second sees the request of the first.
         await store.numbers_locked(connection, {number.key for case in locked.values() for number in case.numbers})
         known = await self._known(connection, list(locked.values()), now)
+        query = select(attempts).where(attempts.c.id.in_(wanted))
+        rows = {row.id: row for row in await connection.execute(query)}
         told = Told(now=now)
         claimed = []
         for attempt_id, case_id in wanted.items():
@@ -119,7 +121,7 @@ class Dialling:
             attempt = _of_case(case, attempt_id)
             if case is None or attempt is None or attempt.state is not AttemptState.DECIDED:
                 continue
-            row = (await connection.execute(select(attempts).where(attempts.c.id == attempt_id))).one()
+            row = rows[attempt_id]
             # One that the agent dialled by hand meanwhile, or of which a record tells that it rang, is tried.
             number = next((number for number in case.untried() if number.key == attempt.key), None)
             found = objection(case, number, self._settings.policy, known.around(case)) if number is not None else None
