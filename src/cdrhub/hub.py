@@ -261,6 +261,8 @@ class Hub:
         log.info(
             "reloaded", action="reloaded", changed=sorted(gone.keys() | built.keys()), sources=sorted(self._running)
         )
+        if before.redial.mode != config.redial.mode:
+            log.info("redial has another mode", action="redial_mode", mode=config.redial.mode)
         if before.http.tokens != config.http.tokens:
             log.info("tokens changed", action="tokens_changed", tokens=[token.name for token in config.http.tokens])
 

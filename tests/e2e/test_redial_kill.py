@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 import signal
 import time
@@ -263,6 +264,8 @@ async def test_a_reload_turns_redial_on(sqlite_url: str, tmp_path: Path) -> None
                             await orders_of(store).resume(tenant="", code=f"C-{place}")
                     await asyncio.sleep(0.5)
             await over(store, how_many=2)
+            said = [json.loads(line) for line in daemon.log.read_text().splitlines() if '"redial_mode"' in line]
+            assert [one["mode"] for one in said] == ["on"]
             assert await asyncio.to_thread(daemon.stop) == 0
         finally:
             daemon.kill()
