@@ -225,6 +225,17 @@ async def test_an_entry_that_is_too_long_is_cut_and_taken_whole(
     assert dialler.keys() == [LEASE.encode()]
 
 
+async def test_an_entry_beyond_a_whole_batch_is_taken_alone_and_holds_nothing_up(
+    redis_server: RedisServer, dialler: redis.Redis
+) -> None:
+    dialler.rpush(KEY, b"x" * (BATCH_BYTES + 1), b"next")
+    async with leased(redis_server) as mine:
+        await mine.acquire()
+        assert (await mine.take(done=0)).bodies == [b"x" * LONGEST]
+        assert (await mine.take(done=0)).bodies == [b"x" * LONGEST]
+        assert (await mine.take(done=1)).bodies == [b"next"]
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 async def test_what_belongs_to_somebody_else_is_left_in_its_place(
     redis_server: RedisServer, dialler: redis.Redis, kind: Kind, side: Side
@@ -240,6 +251,7 @@ async def test_what_belongs_to_somebody_else_is_left_in_its_place(
         taken = await mine.take(done=0)
         assert sorted(taken.bodies) == sorted([named, broken, b"[]"])
         assert taken.left == 3
+        assert dialler.lrange(KEY, 0, -1) == [foreign(1), foreign(2), foreign(3)]
         nothing = await mine.take(done=taken.done)
         assert (nothing.bodies, nothing.left) == ([], 3)
     assert dialler.lrange(KEY, 0, -1) == [foreign(1), foreign(2), foreign(3)]
