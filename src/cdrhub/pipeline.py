@@ -28,6 +28,7 @@ from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Ignored
 from cdrhub.sometimes import Sometimes
 from cdrhub.store.batch import Item, Outcome, Written
+from cdrhub.turns import give_way
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +39,6 @@ READ_BYTES = 8 * 1024 * 1024  #: of record bodies in one read of the journal
 FIRST_RECORDS = 50  #: in the first read after a start, twice as many in each further one: so a daemon that is killed
 #: again and again gets on, and is not taken for one that its first records kill
 SUSPECT_RECORDS = 7 * FIRST_RECORDS  #: three reads: what may be in hand before the first record is in the database
-DECODE_SLICE = 20  #: records decoded before other tasks get their turn
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 15.0
 
@@ -180,8 +180,7 @@ class Pipeline:
         for number, entry in enumerate(entries, start=1):
             item = await self._item(entry)
             parts[self._lane_of(item)].items.append(item)
-            if number % DECODE_SLICE == 0:
-                await asyncio.sleep(0)
+            await give_way(number)
         filled = [(number, part) for number, part in enumerate(parts) if part.items]
         chunk.parts = len(filled)
         self._chunks.append(chunk)

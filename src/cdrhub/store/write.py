@@ -15,7 +15,6 @@ is suspended.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -53,11 +52,11 @@ from cdrhub.store.source_facts import coverage_facts, suspense_facts
 from cdrhub.store.tables import MAX_CONTENT_TYPE, call_legs, coverage, outbox, unopened
 from cdrhub.store.tally import counted, counted_ignored, merged
 from cdrhub.store.transaction import CallKey, KnownCall, RecordKey, StoredRecord, Transaction
+from cdrhub.turns import give_way
 
 log = structlog.get_logger(__name__)
 
 REMEMBERED_UPDATES = 8_192  #: updates of recent calls kept in memory; about 3 KB each
-FOLDED_AT_ONCE = 20  #: calls, before other tasks get their turn
 CAREFUL_BATCHES = 32  #: batches written without guessing after a guess was wrong
 RACES = 50  #: after so many lost races something else is wrong, and which record it is must be found
 REFUSED_BODY_BYTES = 65_536  #: kept of a body that the database refuses whole
@@ -282,7 +281,7 @@ class CallWriter:
         rows: list[Row] = []
         closed: list[Group] = []
         for number, group in enumerate(groups, start=1):
-            await _turn(number)
+            await give_way(number)
             if group.waiting:
                 await self._take_waiting(tx, group)
             call = fold_call(group.key, group.updates)
@@ -373,7 +372,7 @@ class CallWriter:
         replaced: list[str] = []
         sealed: list[tuple[Group, KnownCall]] = []
         for number, group in enumerate(groups, start=1):
-            await _turn(number)
+            await give_way(number)
             call = known[group.key]
             outcome.updated += 1
             before: Remembered | Earlier | None = group.remembered
@@ -419,7 +418,7 @@ class CallWriter:
             stored[str(record.call_id)].append(record)
         read: dict[str, Earlier | None] = {}
         for number, (call_id, its) in enumerate(stored.items(), start=1):
-            await _turn(number)
+            await give_way(number)
             read[call_id] = self._read(its, keys[call_id])
         return read
 
@@ -461,12 +460,6 @@ class CallWriter:
             told += _facts(group, call, completed, now=now)
         await tx.update_calls(sorted(updated))
         return told
-
-
-async def _turn(number: int) -> None:
-    """Let others have their turn, now and then: what is done for a whole batch at once keeps every answer waiting."""
-    if number % FOLDED_AT_ONCE == 0:
-        await asyncio.sleep(0)
 
 
 def new_call_id() -> str:
