@@ -7,10 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support.servers import ENGINES, MariaDBServer, PostgresServer, ServerUnavailable, running
 
 _numbers = itertools.count(1)
+
+# How long an example took says something of the machine only. The same examples each time: a failure is of the change
+# that it is seen with; `make soak` looks at others.
+settings.register_profile(
+    "same", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("other", settings.get_profile("same"), derandomize=False)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")
