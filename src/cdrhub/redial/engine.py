@@ -33,6 +33,7 @@ from cdrhub.store.outbox import SETTLED
 from cdrhub.store.redial_tables import attempts, cases
 from cdrhub.store.tables import calls, outbox
 from cdrhub.store.transaction import Transaction
+from cdrhub.turns import give_way
 
 BATCH = 200  #: settled calls in one transaction
 WENT_ON = frozenset({"refused_before", "decided_before", "went_on"})
@@ -131,7 +132,10 @@ class Engine:
             work = await gathered(connection, settled, now=now, settings=self.settings, healthy=self._healthy)
         told = Told(now=now)
         in_order = sorted(settled, key=lambda call: call.ended.ended_at or call.ended.received_at)
-        attached = [self._one(work, call, told) for call in in_order]
+        attached = []
+        for number, call in enumerate(in_order, start=1):
+            await give_way(number)
+            attached.append(self._one(work, call, told))
         changed = [values for values in attached if values]
         if changed:
             await connection.execute(_ATTACH, changed)
@@ -156,7 +160,12 @@ class Engine:
         return self._cases_seen
 
     async def _locked_calls(self, connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        return {row["id"]: dict(row) for row in (await connection.execute(_LOCKED_CALLS, {"ids": ids})).mappings()}
+        found: dict[str, Mapping[str, Any]] = {}
+        rows = (await connection.execute(_LOCKED_CALLS, {"ids": ids})).mappings()
+        for number, row in enumerate(rows, start=1):
+            await give_way(number)
+            found[row["id"]] = dict(row)
+        return found
 
     async def _orphans(self, connection: AsyncConnection, taken: Sequence[Any], found: Mapping[str, Any]) -> list[int]:
         """Facts of calls that are not in the database any more; those that another writer holds come again."""
