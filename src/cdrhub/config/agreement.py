@@ -6,7 +6,7 @@ every page but /healthz wants a token; the daemon does not start otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from ipaddress import ip_address
 
 from cdrhub.addresses import split_address
@@ -17,15 +17,16 @@ from cdrhub.config.problems import nearest
 Problem = tuple[KeyPath, str]
 
 
-def disagreements(config: Config) -> Iterator[Problem]:
-    """What cannot stand together, with the key that should be changed."""
+def disagreements(config: Config, *, refused: Set[KeyPath]) -> Iterator[Problem]:
+    """What cannot stand together, with the key that should be changed. `refused` are tables which are not in `config`
+    for what is wrong with them; that nobody says they are not there."""
     yield from _tokens(config)
     yield from _exposure(config)
     yield from _ingest_paths(config)
     yield from _addresses(config)
-    yield from _owners(config)
-    yield from _diallers(config)
-    yield from _webhooks(config)
+    yield from _owners(config, refused)
+    yield from _diallers(config, refused)
+    yield from _webhooks(config, refused)
 
 
 def _tokens(config: Config) -> Iterator[Problem]:
@@ -99,10 +100,10 @@ def _is_everything(host: str) -> bool:
         return False
 
 
-def _owners(config: Config) -> Iterator[Problem]:
+def _owners(config: Config, refused: Set[KeyPath]) -> Iterator[Problem]:
     for name, source in config.sources.items():
         owner = source.into
-        if owner is None:
+        if owner is None or ("sources", owner) in refused:
             continue
         if owner == name:
             yield ("sources", name, "into"), "names the source itself: leave it out"
@@ -112,19 +113,20 @@ def _owners(config: Config) -> Iterator[Problem]:
             yield ("sources", name, "into"), f"the source {owner!r} has an `into` itself: name that one"
 
 
-def _diallers(config: Config) -> Iterator[Problem]:
+def _diallers(config: Config, refused: Set[KeyPath]) -> Iterator[Problem]:
     for name, source in config.sources.items():
         if source.dialler is None:
             continue
         where = ("sources", name, "dialler")
-        if source.dialler not in config.redial.diallers:
+        table = ("redial", "diallers", source.dialler)
+        if source.dialler not in config.redial.diallers and table not in refused:
             hint = nearest(source.dialler, config.redial.diallers)
             yield where, f"there is no table [redial.diallers.{source.dialler}]{hint}"
         if source.into is not None:
             yield where, f"its records belong to the calls of {source.into!r}: name the dialler there"
 
 
-def _webhooks(config: Config) -> Iterator[Problem]:
+def _webhooks(config: Config, refused: Set[KeyPath]) -> Iterator[Problem]:
     names: set[str] = set()
     for position, hook in enumerate(config.broadcast.webhooks):
         where: KeyPath = ("broadcast", "webhooks", position)
@@ -132,7 +134,7 @@ def _webhooks(config: Config) -> Iterator[Problem]:
             yield (*where, "name"), f"another webhook is called {hook.name!r} too"
         names.add(hook.name)
         for source in hook.sources:
-            if source not in config.sources:
+            if source not in config.sources and ("sources", source) not in refused:
                 yield (*where, "sources"), f"there is no source {source!r}{nearest(source, config.sources)}"
 
 

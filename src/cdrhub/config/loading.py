@@ -93,6 +93,7 @@ class _Reading:
         self._document = document
         self._problems: list[tuple[int, int, KeyPath, str]] = []
         self._unresolved: set[KeyPath] = set()
+        self._refused: set[KeyPath] = set()  #: tables that people name, and that are not as they should be
         self._resolver = Resolver(environ, folder=self._folder, report=self._report_unresolved)
         self._resolved: dict[str, Any] = self._resolver.resolve(document)
 
@@ -103,7 +104,7 @@ class _Reading:
         entries = self._directories(sources)
         if not any(section is None for section in sections.values()):
             config = Config(file=self._path, **sections, sources=sources, entries=entries)
-            for path, message in disagreements(config):
+            for path, message in disagreements(config, refused=self._refused):
                 self._report(path, message)
             if not self._problems:
                 return config
@@ -198,6 +199,8 @@ class _Reading:
                 )
             elif (checked := self._typed((*where, name), table, means=means, model_of=model_of)) is not None:
                 found[name] = checked
+            if name not in found:
+                self._refused.add((*where, name))
         return found
 
     def _typed(self, where: KeyPath, table: Any, *, means: str, model_of: Callable[[str], type[Model]]) -> Model | None:

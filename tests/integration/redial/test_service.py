@@ -343,7 +343,7 @@ async def test_decisions_give_way_to_a_full_journal(bench: Any) -> None:
 
 async def test_an_order_is_asked_for_within_the_pace(bench: Any) -> None:
     switch = Switch()
-    async with working(bench, {"crm": door(switch, max_per_second=1.0)}) as at_work:
+    async with working(bench, {"crm": door(switch, max_per_second=0.5)}) as at_work:
         for place in range(3):
             await ordered(bench, at_work, f"C-{place}", f"+23480391000{place:02}", agent=f"{200 + place}")
         await until(lambda: switch.dialled, "the first is asked for")

@@ -117,5 +117,18 @@ def test_a_mistake_is_named_with_its_remedy(text: str, said: str) -> None:
     assert said in problem(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        CRM.replace("url", "urk") + LAGOS + 'dialler = "crm"\n',
+        '[sources.lagos]\ntype = "3xc"\n[sources.files]\ntype = "3cx"\nmode = "file"\npath = "/x"\ninto = "lagos"\n',
+    ],
+)
+def test_a_table_with_a_mistake_is_not_said_to_be_missing(text: str) -> None:
+    said = problem(text)
+    assert "there is no source '" not in said
+    assert "there is no table" not in said
+
+
 def test_no_message_shows_a_secret() -> None:
     assert "c2hvcnQ" not in problem('[redial.diallers.crm]\ntype = "webhook"\nurl = "x"\nsecret = "whsec_c2hvcnQ="')
