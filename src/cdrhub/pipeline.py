@@ -28,7 +28,7 @@ from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Ignored
 from cdrhub.sometimes import Sometimes
 from cdrhub.store.batch import Item, Outcome, Written
-from cdrhub.turns import give_way
+from cdrhub.turns import Turn
 
 log = structlog.get_logger(__name__)
 
@@ -177,10 +177,11 @@ class Pipeline:
         """Decode entries and give each lane its part of them."""
         chunk = _Chunk(last=entries[-1].seq)
         parts = [_Part(chunk=chunk) for _ in range(self._lanes)]
-        for number, entry in enumerate(entries, start=1):
+        turn = Turn()
+        for entry in entries:
             item = await self._item(entry)
             parts[self._lane_of(item)].items.append(item)
-            await give_way(number)
+            await turn.give_way()
         filled = [(number, part) for number, part in enumerate(parts) if part.items]
         chunk.parts = len(filled)
         self._chunks.append(chunk)

@@ -33,7 +33,7 @@ from cdrhub.store.outbox import SETTLED
 from cdrhub.store.redial_tables import attempts, cases
 from cdrhub.store.tables import calls, outbox
 from cdrhub.store.transaction import Transaction
-from cdrhub.turns import give_way
+from cdrhub.turns import Turn
 
 BATCH = 200  #: settled calls in one transaction
 WENT_ON = frozenset({"refused_before", "decided_before", "went_on"})
@@ -133,8 +133,9 @@ class Engine:
         told = Told(now=now)
         in_order = sorted(settled, key=lambda call: call.ended.ended_at or call.ended.received_at)
         attached = []
-        for number, call in enumerate(in_order, start=1):
-            await give_way(number)
+        turn = Turn()
+        for call in in_order:
+            await turn.give_way()
             attached.append(self._one(work, call, told))
         changed = [values for values in attached if values]
         if changed:
@@ -162,8 +163,9 @@ class Engine:
     async def _locked_calls(self, connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         found: dict[str, Mapping[str, Any]] = {}
         rows = (await connection.execute(_LOCKED_CALLS, {"ids": ids})).mappings()
-        for number, row in enumerate(rows, start=1):
-            await give_way(number)
+        turn = Turn()
+        for row in rows:
+            await turn.give_way()
             found[row["id"]] = dict(row)
         return found
 

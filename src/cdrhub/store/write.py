@@ -52,7 +52,7 @@ from cdrhub.store.source_facts import coverage_facts, suspense_facts
 from cdrhub.store.tables import MAX_CONTENT_TYPE, call_legs, coverage, outbox, unopened
 from cdrhub.store.tally import counted, counted_ignored, merged
 from cdrhub.store.transaction import CallKey, KnownCall, RecordKey, StoredRecord, Transaction
-from cdrhub.turns import give_way
+from cdrhub.turns import Turn
 
 log = structlog.get_logger(__name__)
 
@@ -280,8 +280,9 @@ class CallWriter:
         folded: dict[str, tuple[Group, Call]] = {}
         rows: list[Row] = []
         closed: list[Group] = []
-        for number, group in enumerate(groups, start=1):
-            await give_way(number)
+        turn = Turn()
+        for group in groups:
+            await turn.give_way()
             if group.waiting:
                 await self._take_waiting(tx, group)
             call = fold_call(group.key, group.updates)
@@ -371,8 +372,9 @@ class CallWriter:
         told: list[Row] = []
         replaced: list[str] = []
         sealed: list[tuple[Group, KnownCall]] = []
-        for number, group in enumerate(groups, start=1):
-            await give_way(number)
+        turn = Turn()
+        for group in groups:
+            await turn.give_way()
             call = known[group.key]
             outcome.updated += 1
             before: Remembered | Earlier | None = group.remembered
@@ -417,8 +419,9 @@ class CallWriter:
         for record in await tx.records_of(list(keys)):
             stored[str(record.call_id)].append(record)
         read: dict[str, Earlier | None] = {}
-        for number, (call_id, its) in enumerate(stored.items(), start=1):
-            await give_way(number)
+        turn = Turn()
+        for call_id, its in stored.items():
+            await turn.give_way()
             read[call_id] = self._read(its, keys[call_id])
         return read
 
