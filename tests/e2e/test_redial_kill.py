@@ -24,8 +24,10 @@ from aiohttp import web
 from sqlalchemy import select
 
 from cdrhub.model.numbers import NumberPlan
+from cdrhub.redial.given import GivenCase, GivenNumber
 from cdrhub.redial.model import CaseState
-from cdrhub.redial.orders import GivenCase, GivenNumber, OrderError, Orders
+from cdrhub.redial.order_errors import OrderError
+from cdrhub.redial.orders import Orders
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.settings import Settings
 from cdrhub.store import Store

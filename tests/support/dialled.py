@@ -12,7 +12,7 @@ from sqlalchemy import Table, select
 
 from cdrhub.config import parse
 from cdrhub.hub import Hub
-from cdrhub.redial.orders import GivenCase, GivenNumber
+from cdrhub.redial.given import GivenCase, GivenNumber
 from cdrhub.store.redial_tables import cases
 from support.intake import until
 from support.servers import free_port

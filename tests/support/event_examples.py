@@ -28,7 +28,8 @@ from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import CallUpdate
 from cdrhub.redial.dialling import Dialling
 from cdrhub.redial.engine import Engine
-from cdrhub.redial.orders import GivenCase, GivenNumber, Orders
+from cdrhub.redial.given import GivenCase, GivenNumber
+from cdrhub.redial.orders import Orders
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.retelling import retell
 from cdrhub.redial.settings import Settings

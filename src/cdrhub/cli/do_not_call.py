@@ -70,7 +70,7 @@ def add(
     who, holds = _who(said_by), _until(until, zone(timezone))
     settings = loaded(config)
     read_as = one_source(settings, source)
-    from cdrhub.redial.orders import GivenVerdict  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.redial.given import GivenVerdict  # noqa: PLC0415 - SQLAlchemy is not for --help
 
     tenant = readings(settings)[read_as].tenant
     given = [

@@ -15,6 +15,7 @@ import typer
 from cdrhub.cli.calls import readings as number_readings
 from cdrhub.cli.options import known_source
 from cdrhub.errors import UsageError
+from cdrhub.redial.order_errors import AmbiguousCode
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -53,7 +54,6 @@ def orders_of(database: Opened, config: Config) -> Orders:
 def case_named(database: Opened, code: str, tenant: str | None) -> dict[str, Any]:
     """The case of that code, with its numbers. NotFound, UsageError where several tenants have one."""
     from cdrhub.redial import reading  # noqa: PLC0415
-    from cdrhub.redial.orders import AmbiguousCode  # noqa: PLC0415
 
     try:
         return database.read(reading.case_of, code=code, tenant=tenant)

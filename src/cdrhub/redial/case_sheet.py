@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from zoneinfo import available_timezones
 
 from cdrhub.model.update import MAX_TEXT
-from cdrhub.redial.orders import MAX_NUMBERS, GivenCase, GivenNumber
+from cdrhub.redial.given import MAX_NUMBERS, GivenCase, GivenNumber
 from cdrhub.redial.sheet import (
     MAX_CELL,
     MAX_COLUMNS,

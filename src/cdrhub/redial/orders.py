@@ -6,27 +6,26 @@ why and what to do; nothing is half done.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
-from unicodedata import category, normalize
 
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cdrhub.errors import CdrhubError, NotFound
 from cdrhub.model.disposition import Disposition
-from cdrhub.model.numbers import NumberPlan, read_number
+from cdrhub.model.numbers import NumberPlan
 from cdrhub.redial import cases as store
 from cdrhub.redial.carrying import REPORT, Carrier, Told
 from cdrhub.redial.changes import Changes
 from cdrhub.redial.decision import Decision, Result, next_number, with_attempt
+from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict, read_numbers
 from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number, PlacedBy
+from cdrhub.redial.order_errors import CaseBusy, NoSuchAttempt, NoSuchCase, NumberUnusable, OrderError, RedialOff
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.reports import CALL_BACK, NOT_DIALLED, OUTCOMES, Reported, number_of, what_hinders
 from cdrhub.redial.settings import Settings
@@ -34,43 +33,13 @@ from cdrhub.redial.surroundings import gather
 from cdrhub.redial.transaction import transact
 from cdrhub.store.engine import Database
 from cdrhub.store.outbox import SETTLED
-from cdrhub.store.redial_tables import MAX_CODE, MAX_NUMBER, attempts, case_numbers, cases, do_not_call, redial_pauses
+from cdrhub.store.redial_tables import attempts, case_numbers, cases, do_not_call, redial_pauses
 from cdrhub.store.tables import outbox
 from cdrhub.store.transaction import Transaction
 
-MAX_NUMBERS = 100  #: of one case
 AT_ONCE = 500  #: cases, or numbers, in one statement
-_DIALLABLE = re.compile(r"(?:ext\.)?\+?\d[\d ./-]*", re.IGNORECASE | re.ASCII)
 
 T = TypeVar("T")
-
-
-class OrderError(CdrhubError):
-    """The order cannot be carried out."""
-
-
-class NoSuchCase(OrderError, NotFound):
-    """There is no case of that code."""
-
-
-class NoSuchAttempt(OrderError, NotFound):
-    """There is no attempt of that id."""
-
-
-class CaseBusy(OrderError):
-    """An attempt of the case, or of its agent, is live: wait for its end or stop the case."""
-
-
-class AmbiguousCode(OrderError):
-    """Several tenants have a case of that code: say which tenant."""
-
-
-class RedialOff(OrderError):
-    """Redial is off: set `redial.mode` to "on", or to "observe" to see what it would do."""
-
-
-class NumberUnusable(OrderError):
-    """A text is no telephone number."""
 
 
 _FRESH: Mapping[str, Any] = {
@@ -81,80 +50,6 @@ _FRESH: Mapping[str, Any] = {
     "revision": 1,
 }
 """What a case begins with."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GivenNumber:
-    """A number as an integrator gives it. `known`: what it was read as already, by the plan of its case's source."""
-
-    number: str
-    label: str = ""
-    known: Number | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GivenCase:
-    """A case as an integrator gives it."""
-
-    code: str
-    source: str
-    numbers: Sequence[GivenNumber]
-    tenant: str = ""
-    agent: str = ""
-    campaign: str = ""
-    timezone: str = ""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GivenVerdict:
-    """A number that must not be called. It is read as the source `region_of` reads numbers; `source` is who says so."""
-
-    number: str
-    tenant: str = ""
-    region_of: str = ""
-    source: str = ""
-    until: datetime | None = None  #: None: for ever
-
-
-def read_numbers(given: Sequence[GivenNumber], plan: NumberPlan) -> tuple[Number, ...]:
-    """The numbers of a case in their order, each spelling of one number once.
-
-    Raises NumberUnusable for what nobody can dial: letters, no digit at all.
-    """
-    numbers: list[Number] = []
-    for one in given:
-        text = one.number.strip()
-        if not text:
-            continue
-        key, e164 = (one.known.key, one.known.e164) if one.known is not None else _read(text, plan)
-        if any(number.key == key for number in numbers):
-            continue
-        numbers.append(Number(position=len(numbers) + 1, number=text, key=key, e164=e164, label=one.label[:MAX_CODE]))
-    if len(numbers) > MAX_NUMBERS:
-        raise NumberUnusable(f"a case has {MAX_NUMBERS} numbers at most, not {len(numbers)}")
-    return tuple(numbers)
-
-
-def _read(text: str, plan: NumberPlan) -> tuple[str, str | None]:
-    """(key, E.164 form) of one number. Raises NumberUnusable."""
-    spelt = _spelt(text)
-    read = read_number(spelt, plan)
-    key = read.comparable
-    if len(text) > MAX_NUMBER or not _DIALLABLE.fullmatch(spelt) or not key.removeprefix("+").isdigit():
-        raise NumberUnusable(f"{text[:MAX_NUMBER]!r} is no telephone number")
-    return key, read.e164
-
-
-def _spelt(text: str) -> str:
-    """A number as people write it, without what is no part of it: marks of direction, hard spaces, long dashes, the
-    brackets around an area code, and the `(0)` that is not dialled behind a country code."""
-    plain = "".join(
-        "-" if category(each) == "Pd" else each for each in normalize("NFKC", text) if category(each) != "Cf"
-    )
-    if plain.startswith("+"):
-        plain = plain.replace("(0)", "")
-    return plain.replace("(", " ").replace(")", " ").strip()
 
 
 class Orders:

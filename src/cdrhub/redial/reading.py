@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.redial.model import LIVE
-from cdrhub.redial.orders import AmbiguousCode, NoSuchAttempt, NoSuchCase
+from cdrhub.redial.order_errors import AmbiguousCode, NoSuchAttempt, NoSuchCase
 from cdrhub.store.redial_tables import (
     attempts,
     case_numbers,

@@ -16,8 +16,9 @@ from typing import Generic, TypeVar
 
 from cdrhub.errors import CdrhubError
 from cdrhub.model.numbers import NumberPlan
+from cdrhub.redial.given import GivenNumber, read_numbers
 from cdrhub.redial.model import Number
-from cdrhub.redial.orders import GivenNumber, NumberUnusable, read_numbers
+from cdrhub.redial.order_errors import NumberUnusable
 
 MAX_CELL = 16 * 1024  #: characters
 MAX_COLUMNS = 500

@@ -11,7 +11,8 @@ from datetime import datetime
 
 from cdrhub.errors import CdrhubError
 from cdrhub.model.update import MAX_TEXT
-from cdrhub.redial.orders import GivenNumber, GivenVerdict, NumberUnusable, read_numbers
+from cdrhub.redial.given import GivenNumber, GivenVerdict, read_numbers
+from cdrhub.redial.order_errors import NumberUnusable
 from cdrhub.redial.sheet import Reading, Row, Sheet, SheetRead, SheetUnreadable, begun, plain, shown
 
 _COLUMNS = {

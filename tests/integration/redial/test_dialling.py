@@ -11,7 +11,7 @@ import pytest
 
 from cdrhub.model.dialling import Accepted, Refusal, Refused, Standing, Unseen
 from cdrhub.model.disposition import Disposition
-from cdrhub.redial.orders import GivenVerdict
+from cdrhub.redial.given import GivenVerdict
 from cdrhub.redial.policy import Mode
 from support import ledger
 

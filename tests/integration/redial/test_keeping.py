@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import select
 
 from cdrhub.redial import reading
-from cdrhub.redial.orders import GivenCase, GivenNumber, GivenVerdict, NoSuchCase, NumberUnusable
+from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict
+from cdrhub.redial.order_errors import NoSuchCase, NumberUnusable
 from cdrhub.redial.outlook import outlook
 from cdrhub.redial.transaction import transact
 from cdrhub.store.redial_tables import cases, do_not_call

@@ -7,16 +7,8 @@ from typing import Any
 
 import pytest
 
-from cdrhub.redial.orders import (
-    CaseBusy,
-    GivenCase,
-    GivenNumber,
-    GivenVerdict,
-    NoSuchAttempt,
-    NoSuchCase,
-    NumberUnusable,
-    OrderError,
-)
+from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict
+from cdrhub.redial.order_errors import CaseBusy, NoSuchAttempt, NoSuchCase, NumberUnusable, OrderError
 from cdrhub.redial.reports import Reported
 
 FIRST, SECOND = "+2348039100001", "+2348039100002"

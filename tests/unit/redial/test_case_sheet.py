@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.redial.case_sheet import Defaults, read_cases
-from cdrhub.redial.orders import MAX_NUMBERS, GivenCase, GivenNumber
+from cdrhub.redial.given import MAX_NUMBERS, GivenCase, GivenNumber
 from cdrhub.redial.sheet import MAX_PROBLEMS, Reading, SheetRead, SheetUnreadable, decoded
 
 NIGERIA = NumberPlan(region="NG")

@@ -8,7 +8,7 @@ import pytest
 
 from cdrhub.errors import UsageError
 from cdrhub.model.numbers import NumberPlan
-from cdrhub.redial.orders import GivenVerdict
+from cdrhub.redial.given import GivenVerdict
 from cdrhub.redial.sheet import Reading, SheetRead, SheetUnreadable
 from cdrhub.redial.verdict_sheet import read_verdicts
 

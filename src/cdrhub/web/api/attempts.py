@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cdrhub.config import Role
 from cdrhub.redial import reading
-from cdrhub.redial.orders import NoSuchAttempt
+from cdrhub.redial.order_errors import NoSuchAttempt
 from cdrhub.web.api.cases import ordered
 from cdrhub.web.api.operation import Answer, Asked, Operation, Reading, Within, Writing
 from cdrhub.web.api.problems import Kind

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from yarl import URL
 
 from cdrhub.config.redial import CODE, TENANT, CaseLookupConfig
-from cdrhub.redial.orders import GivenCase
+from cdrhub.redial.given import GivenCase
 from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused
 from cdrhub.sources.dialling.http import HttpClient
 from cdrhub.web.api.cases import given_case

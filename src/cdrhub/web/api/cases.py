@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from cdrhub.config import Role
 from cdrhub.redial import reading
 from cdrhub.redial.decision import Decision
-from cdrhub.redial.orders import GivenCase, GivenNumber
+from cdrhub.redial.given import GivenCase, GivenNumber
 from cdrhub.web.api.operation import PREFIX, Answer, Asked, Operation, Reading, Within, Writing, no_page
 from cdrhub.web.api.problems import Kind, Refused
 from cdrhub.web.api.shapes import (

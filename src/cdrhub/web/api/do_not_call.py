@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cdrhub.config import Role
 from cdrhub.redial import reading
-from cdrhub.redial.orders import GivenVerdict
+from cdrhub.redial.given import GivenVerdict
 from cdrhub.web.api.operation import Answer, Asked, Operation, Reading, Within, Writing, no_page
 from cdrhub.web.api.problems import Kind, Refused
 from cdrhub.web.api.shapes import VerdictGiven, VerdictNamed, VerdictPage, VerdictQuery, VerdictShown

@@ -22,7 +22,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.config import Config, Role
 from cdrhub.model.numbers import NumberPlan
-from cdrhub.redial.orders import GivenNumber, NumberUnusable, Orders, read_numbers
+from cdrhub.redial.given import GivenNumber, read_numbers
+from cdrhub.redial.order_errors import NumberUnusable
+from cdrhub.redial.orders import Orders
 from cdrhub.sources.base import SourceConfig
 from cdrhub.sources.transports.request_body import Ending, receive
 from cdrhub.store import Store

@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel, Field, ValidationError
 
 from cdrhub.errors import CdrhubError, NotFound, StoreUnavailable, UsageError
-from cdrhub.redial.orders import AmbiguousCode, CaseBusy, NoSuchAttempt, NoSuchCase, NumberUnusable, OrderError
+from cdrhub.redial.order_errors import AmbiguousCode, CaseBusy, NoSuchAttempt, NoSuchCase, NumberUnusable, OrderError
 from cdrhub.store.engine import RacedError, RefusedError
 
 PREFIX = "urn:cdrhub:problem:"

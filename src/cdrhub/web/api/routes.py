@@ -13,7 +13,8 @@ import structlog
 from aiohttp import hdrs, web
 
 from cdrhub.errors import CdrhubError
-from cdrhub.redial.orders import GivenCase, NoSuchCase, NumberUnusable
+from cdrhub.redial.given import GivenCase
+from cdrhub.redial.order_errors import NoSuchCase, NumberUnusable
 from cdrhub.redial.transaction import transact
 from cdrhub.sometimes import Sometimes
 from cdrhub.store import request_keys

@@ -1,0 +1,92 @@
+"""Cases, numbers and verdicts as people and CRMs give them, and how their numbers are read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from unicodedata import category, normalize
+
+from cdrhub.model.numbers import NumberPlan, read_number
+from cdrhub.redial.model import Number
+from cdrhub.redial.order_errors import NumberUnusable
+from cdrhub.store.redial_tables import MAX_CODE, MAX_NUMBER
+
+MAX_NUMBERS = 100  #: of one case
+_DIALLABLE = re.compile(r"(?:ext\.)?\+?\d[\d ./-]*", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GivenNumber:
+    """A number as an integrator gives it. `known`: what it was read as already, by the plan of its case's source."""
+
+    number: str
+    label: str = ""
+    known: Number | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GivenCase:
+    """A case as an integrator gives it."""
+
+    code: str
+    source: str
+    numbers: Sequence[GivenNumber]
+    tenant: str = ""
+    agent: str = ""
+    campaign: str = ""
+    timezone: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GivenVerdict:
+    """A number that must not be called. It is read as the source `region_of` reads numbers; `source` is who says so."""
+
+    number: str
+    tenant: str = ""
+    region_of: str = ""
+    source: str = ""
+    until: datetime | None = None  #: None: for ever
+
+
+def read_numbers(given: Sequence[GivenNumber], plan: NumberPlan) -> tuple[Number, ...]:
+    """The numbers of a case in their order, each spelling of one number once.
+
+    Raises NumberUnusable for what nobody can dial: letters, no digit at all.
+    """
+    numbers: list[Number] = []
+    for one in given:
+        text = one.number.strip()
+        if not text:
+            continue
+        key, e164 = (one.known.key, one.known.e164) if one.known is not None else _read(text, plan)
+        if any(number.key == key for number in numbers):
+            continue
+        numbers.append(Number(position=len(numbers) + 1, number=text, key=key, e164=e164, label=one.label[:MAX_CODE]))
+    if len(numbers) > MAX_NUMBERS:
+        raise NumberUnusable(f"a case has {MAX_NUMBERS} numbers at most, not {len(numbers)}")
+    return tuple(numbers)
+
+
+def _read(text: str, plan: NumberPlan) -> tuple[str, str | None]:
+    """(key, E.164 form) of one number. Raises NumberUnusable."""
+    spelt = _spelt(text)
+    read = read_number(spelt, plan)
+    key = read.comparable
+    if len(text) > MAX_NUMBER or not _DIALLABLE.fullmatch(spelt) or not key.removeprefix("+").isdigit():
+        raise NumberUnusable(f"{text[:MAX_NUMBER]!r} is no telephone number")
+    return key, read.e164
+
+
+def _spelt(text: str) -> str:
+    """A number as people write it, without what is no part of it: marks of direction, hard spaces, long dashes, the
+    brackets around an area code, and the `(0)` that is not dialled behind a country code."""
+    plain = "".join(
+        "-" if category(each) == "Pd" else each for each in normalize("NFKC", text) if category(each) != "Cf"
+    )
+    if plain.startswith("+"):
+        plain = plain.replace("(0)", "")
+    return plain.replace("(", " ").replace(")", " ").strip()
