@@ -115,7 +115,7 @@ def seed(url: str, *, cases: int, attempts: int, now: datetime) -> None:
                 asked_for = (new_id(), case_id, "", 1, number, number, number, "pbx", "nobody", agent, "hub", "", "")
                 copy.write_row((*asked_for, "accepted", "", asked, asked, deadline, case_id, f"pbx/{agent}"))
     with psycopg.connect(url, autocommit=True) as database:
-        database.execute("ANALYZE")
+        database.execute("VACUUM ANALYZE")
 
 
 def _daemon(url: str, *, seconds: float, work: Path, cases: int) -> dict[str, Any]:
