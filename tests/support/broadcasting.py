@@ -22,7 +22,7 @@ from cdrhub.store import Store
 from cdrhub.store.tables import outbox
 from support.broadcast import NOON, SECRET, Receiver, call_id
 
-PACE = Pace(lease_seconds=2.0, request_seconds=0.9, control_seconds=0.02, save_seconds=0.02, landing_seconds=0.3)
+PACE = Pace(lease_seconds=30.0, request_seconds=14.0, control_seconds=0.02, save_seconds=0.02, landing_seconds=0.3)
 WAIT_SECONDS = 60.0
 
 

@@ -76,7 +76,7 @@ class RedisServer:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 tail = (self.directory / "log").read_text(errors="replace")[-2000:]
                 self.kill()
-                raise ServerUnavailable(f"Valkey does not start: {tail}")
+                raise RuntimeError(f"Valkey does not start: {tail}")
             time.sleep(0.01)
 
     def _answers(self) -> bool:

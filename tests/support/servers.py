@@ -73,12 +73,14 @@ def _run(command: Sequence[str], *, cwd: Path) -> str:
         command, cwd=cwd, check=False, capture_output=True, text=True, env=_environment(cwd), **_as_user()
     )
     if done.returncode != 0:
-        raise ServerUnavailable(f"{command[0]} failed: {done.stdout[-1000:]}{done.stderr[-1000:]}")
+        raise RuntimeError(f"{command[0]} failed: {done.stdout[-1000:]}{done.stderr[-1000:]}")
     return done.stdout
 
 
 def _environment(home: Path) -> dict[str, str]:
-    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+    # A MariaDB that starts deletes every temporary table in the directory of temporary files, also another one's.
+    places = {"HOME": str(home), "TMPDIR": str(home)}
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC", **places}
 
 
 @dataclass
@@ -110,7 +112,7 @@ class _Server:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 tail = (self.directory / "log").read_text(errors="replace")[-2000:]
                 self.kill()
-                raise ServerUnavailable(f"{type(self).__name__} does not start: {tail}")
+                raise RuntimeError(f"{type(self).__name__} does not start: {tail}")
             time.sleep(0.05)
 
     def answers(self) -> bool:

@@ -347,10 +347,11 @@ async def test_two_hubs_send_nothing_twice(bench: Bench) -> None:
 async def test_when_the_hub_that_sends_dies_the_other_goes_on(bench: Bench) -> None:
     """What was under way comes again, with the id that it had."""
     await bench.known()
-    async with receiving() as receiver, bench.hub(crm(receiver), holder="one") as dying:
+    brief = replace(PACE, lease_seconds=2.0, request_seconds=0.9)
+    async with receiving() as receiver, bench.hub(crm(receiver), holder="one", pace=brief) as dying:
         await bench.tell((99, 1))
         await until(lambda: bool(receiver.taken))
-        async with bench.hub(crm(receiver), holder="other"):
+        async with bench.hub(crm(receiver), holder="other", pace=brief):
             await bench.tell(*facts(calls=20))
             await until(lambda: len(receiver.taken) >= 20)
             receiver.answer = None
