@@ -9,7 +9,7 @@ from base64 import b64encode
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import aiohttp
 import orjson
@@ -107,6 +107,11 @@ def test_a_document_that_an_older_switch_encoded_reads_the_same() -> None:
     posted = unwrap(b"cdr=" + sparingly_encoded(DOCUMENT))
     before, after = updated(DOCUMENT, calls="all"), updated(posted, calls="all")
     assert (after.values, after.legs, after.attributes) == (before.values, before.legs, before.attributes)
+
+
+def test_a_relay_that_writes_blanks_as_a_form_does_changes_nothing() -> None:
+    document = b'{"variables": {"caller_name": "A + B 50%"}}'
+    assert unwrap(b"cdr=" + quote_plus(document).encode()) == document
 
 
 async def test_an_older_switch_damages_what_was_encoded_already_and_it_is_kept() -> None:
