@@ -82,9 +82,13 @@ def stored(url: str) -> int:
 
 
 async def all_stored(url: str, amount: int, *, seconds: float = 90.0) -> None:
-    """Wait until so many calls are in the database."""
-    async with asyncio.timeout(seconds):
-        while await asyncio.to_thread(stored, url) < amount:  # noqa: ASYNC110 - another process works
+    """Wait until so many calls are in the database; not while none was added for so long."""
+    there = 0
+    async with asyncio.timeout(seconds) as patience:
+        while (now_there := await asyncio.to_thread(stored, url)) < amount:
+            if now_there > there:
+                there = now_there
+                patience.reschedule(asyncio.get_running_loop().time() + seconds)
             await asyncio.sleep(0.1)
 
 
