@@ -109,7 +109,9 @@ class Stage:
         """Let it be over so long after every system has told something: a busy machine begins slowly."""
         with suppress(TimeoutError):
             async with asyncio.timeout(BEGIN_SECONDS):
-                while not all(system.sent.records for system in played):  # noqa: ASYNC110 - counted in other tasks
+                while not (  # noqa: ASYNC110 - counted in other tasks
+                    self._over.is_set() or all(system.sent.records for system in played)
+                ):
                     await asyncio.sleep(ASK_SECONDS)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
