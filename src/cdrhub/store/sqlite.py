@@ -78,7 +78,7 @@ class SQLiteTransaction(PortableTransaction):
 class _Connection(sqlite3.Connection):
     """A connection whose close ends its transaction in any case. SQLite itself closes, and rolls back, only when no
     statement is open any more (https://www.sqlite.org/c3ref/close.html). `sqlite_driver` leaves none open; a cursor of
-    aiosqlite's own, whose reader was cancelled, has one until Python's collector comes by: so long all are locked out."""
+    aiosqlite's own, whose reader was cancelled, has one until Python's collector comes by; until then nobody writes."""
 
     def close(self) -> None:
         """Roll back what is open, then close."""
