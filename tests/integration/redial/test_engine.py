@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, event, select
 
 from cdrhub.redial.policy import Mode
+from cdrhub.store.redial_tables import attempts
 from cdrhub.store.tables import calls, outbox
 from support import ledger
 
@@ -112,6 +113,21 @@ async def test_an_answer_elsewhere_cancels_what_is_pending(bench: Any) -> None:
     await bench.decide()
     assert await bench.attempts(case_id) == [(SECOND, "cancelled", None)]
     assert (await bench.of_case(case_id))["state"] == "contacted"
+
+
+async def test_what_is_decided_and_cancelled_in_one_transaction_leaves_nothing_live(bench: Any) -> None:
+    case_id = await bench.case("C-1")
+    await bench.accepted(case_id)
+    await bench.call("k1")
+    await bench.call(
+        "in1", disposition="answered", direction="inbound", caller_number=THIRD, caller_e164=THIRD, ended_at=96.0
+    )
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer"), (SECOND, "cancelled", None)]
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+    async with bench.store.database.connect() as connection:
+        live = await connection.execute(select(attempts.c.live_case, attempts.c.live_agent))
+        assert {tuple(row) for row in live} == {(None, None)}
 
 
 async def test_an_answer_that_may_be_of_several_cases_pauses_them(bench: Any) -> None:
