@@ -71,7 +71,8 @@ class Dialling:
         speaks_live: Callable[[str], bool],
         since: datetime | None = None,
     ) -> None:
-        """`since`: from when on this hub dials. What was decided, or due, long before it is old news."""
+        """`since`: from when on this hub dials. What was decided, or due, long before it is old news. A clock that is set
+        back to before it makes it the present: nothing would be new until then."""
         self._database = database
         self._settings = settings
         self._since = since
@@ -178,7 +179,14 @@ class Dialling:
     def _too_late(self, moment: datetime) -> bool:
         """Whether what was to be done at this moment waited for a hub that dials, and not just for room or its turn: it
         is old news then."""
-        return self._since is not None and moment < self._since - self._settings.timing.max_age
+        since = self._dials_since()
+        return since is not None and moment < since - self._settings.timing.max_age
+
+    def _dials_since(self) -> datetime | None:
+        """Since when this hub dials; never a moment that is still to come."""
+        if self._since is not None:
+            self._since = min(self._since, self._clock())
+        return self._since
 
     async def live(self) -> Mapping[str, int]:
         """How many attempts of each dialler are requested or accepted."""
@@ -341,6 +349,7 @@ class Dialling:
         if self._looked_at is not None and now - self._looked_at > self._settings.timing.max_age:
             self._since = now
         self._looked_at = now
+        self._dials_since()
         return min(found, default=None)
 
     async def _withdraw(self, tx: Transaction) -> int:

@@ -30,3 +30,18 @@ async def test_a_decision_that_waited_for_a_hub_that_dials(bench: Any, before: i
     assert [one.order.number for one in claimed] == ([FIRST] if requested else [])
     row = await bench.of_case(case_id)
     assert (row["state"], row["state_reason"]) == (("dialling", "") if requested else ("paused", "late"))
+
+
+@pytest.mark.parametrize("looked", [True, False], ids=["and it has looked since", "and it looks now"])
+async def test_a_hub_whose_clock_was_set_back_dials(bench: Any, looked: bool) -> None:
+    dialling = bench.dialling(since=bench.clock.now)
+    bench.pass_time(-3_600)
+    if looked:
+        assert await dialling.due() == 0
+    case_id = await bench.case("C-1", FIRST, SECOND, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    if looked:
+        bench.pass_time(301)  # its dialler had no room
+    claimed = await dialling.claim(room={"crm": 10})
+    row = await bench.of_case(case_id)
+    assert ([one.order.number for one in claimed], row["state_reason"]) == ([FIRST], "")
