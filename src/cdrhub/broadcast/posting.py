@@ -79,7 +79,7 @@ class Poster:
                 await _finish(response)
                 return Answer(
                     status=response.status,
-                    error="" if response.ok else _one_line(f"HTTP {response.status} {response.reason or ''}"),
+                    error=_refusal(response),
                     retry_after=retry_after(response.headers.get(hdrs.RETRY_AFTER), now=datetime.now(UTC)),
                 )
         except TimeoutError:
@@ -103,6 +103,14 @@ async def _finish(response: ClientResponse) -> None:
                 read += len(piece)
     except (TimeoutError, ClientError, OSError):
         response.close()
+
+
+def _refusal(response: ClientResponse) -> str:
+    """What an answer says that is not 2xx; empty for one that is."""
+    if 200 <= response.status < 300:
+        return ""
+    why = ": redirects are not followed" if hdrs.LOCATION in response.headers else ""
+    return _one_line(f"HTTP {response.status} {response.reason or ''}{why}")
 
 
 def _spoken(error: Exception) -> str:

@@ -41,6 +41,7 @@ async def test_a_redirect_is_not_followed() -> None:
         answer = await client.post(rendered(event()), event_id=event_id(event()))
         await client.close()
     assert (answer.status, answer.verdict) == (307, Verdict.FAILED)
+    assert answer.error == "HTTP 307 Temporary Redirect: redirects are not followed"
     assert inside.asked == []
 
 
