@@ -71,8 +71,8 @@ class Dialling:
         speaks_live: Callable[[str], bool],
         since: datetime | None = None,
     ) -> None:
-        """`since`: from when on this hub dials. What was decided, or due, long before it is old news. A clock that is set
-        back to before it makes it the present: nothing would be new until then."""
+        """`since`: from when on this hub dials. What was decided, or due, long before it is old news. A clock that is
+        set back to before it makes it the present: nothing would be new until then."""
         self._database = database
         self._settings = settings
         self._since = since
