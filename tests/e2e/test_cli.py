@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -237,10 +238,34 @@ def test_an_import_unpacks_gzip(folder: Path) -> None:
     assert first.stdout.startswith("3 records: 3 new, 0 already there, 1 in suspense")
     again = cdrhub("import", "lagos", "-", folder=folder, stdin=gzip.compress(LINES))
     assert again.stdout.startswith("3 records: 0 new, 3 already there, 0 in suspense")
-    (folder / "cut.gz").write_bytes(gzip.compress(LINES * 10_000)[:-20])
-    cut = cdrhub("import", "lagos", "cut.gz", folder=folder)
-    assert cut.returncode == DATA
-    assert cut.stderr.startswith("cdrhub: cut.gz: this gzip file is damaged (")
+
+
+def test_of_a_damaged_gzip_file_everything_before_that_is_imported(folder: Path) -> None:
+    lines = b"".join(LINES.splitlines(keepends=True)[0].replace(b"Call 1,", b"Call %d," % n) for n in range(2_000))
+    cut = gzip.compress(lines)[:-20]
+    (folder / "cut.gz").write_bytes(cut)
+    (folder / "cdr.log").write_bytes(LINES)
+    whole = zlib.decompressobj(wbits=31).decompress(cut).count(b"\n")
+    assert whole > 1_900
+    done = cdrhub("import", "lagos", "cut.gz", "cdr.log", folder=folder)
+    assert done.returncode == DATA
+    assert done.stderr.startswith("cdrhub: cut.gz: this gzip file is damaged (")
+    assert done.stdout.startswith(f"{whole + 3} records: ")
+    assert cdrhub("import", "lagos", "cdr.log", folder=folder).stdout.startswith("3 records: 0 new, 3 already there")
+
+
+def test_a_byte_order_mark_makes_no_second_call(folder: Path) -> None:
+    (folder / "cdr.log").write_bytes(LINES)
+    (folder / "windows.log").write_bytes(b"\xef\xbb\xbf" + LINES)
+    cdrhub("import", "lagos", "cdr.log", folder=folder)
+    again = cdrhub("import", "lagos", "windows.log", folder=folder)
+    assert again.stdout.startswith("3 records: 0 new, 3 already there, 0 in suspense")
+
+
+def test_a_folder_is_not_imported(folder: Path) -> None:
+    (folder / "logs").mkdir()
+    done = cdrhub("import", "lagos", "logs", folder=folder)
+    assert (done.returncode, done.stderr) == (66, "cdrhub: logs: this is no file\n")
 
 
 def test_a_file_of_something_else_is_not_imported_unless_forced(folder: Path) -> None:

@@ -16,7 +16,7 @@ from gzip import BadGzipFile, GzipFile
 from io import BufferedIOBase, BufferedReader
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -39,8 +39,14 @@ MAX_DOCUMENT_BYTES = 1024**3  #: of a file that is one document and can only be 
 MAX_BATCH_BYTES = 8 * 1024**2  #: of record bodies in one transaction
 TRIED = 20  #: records of a file, of which one at least must be understood
 GZIP = b"\x1f\x8b"  #: how such a file begins (RFC 1952, 2.3.1)
+DAMAGE = (EOFError, BadGzipFile, zlib.error)  #: what reading a damaged one raises
 
-Split = Callable[[bytes], tuple[Sequence[bytes], bytes]]
+
+class Readable(Protocol):
+    """What is read in chunks."""
+
+    def read(self, size: int, /) -> bytes:
+        """So many bytes or fewer, none at the end."""
 
 
 def register(app: typer.Typer) -> None:
@@ -72,9 +78,11 @@ def import_files(
     settings = loaded(config, source=source)
     for file in files:
         if str(file) != "-" and not file.is_file():
-            raise FileNotFoundError(2, "there is no such file", str(file))
+            what = "this is no file" if file.exists() else "there is no such file"
+            raise FileNotFoundError(2, what, str(file))
+    damage: list[str] = []
     with opened(settings, create=True) as database:
-        total = _import(database, config=settings, source=source, files=files, force=force)
+        total = _import(database, config=settings, source=source, files=files, force=force, damage=damage)
     typer.echo(
         f"{counted(total.records, 'record')}: {total.new} new, {total.duplicates} already there, "
         f"{total.suspended} in suspense, {total.ignored} without a call; "
@@ -82,9 +90,13 @@ def import_files(
     )
     if total.suspended:
         typer.echo(f"look at what is in suspense with: cdrhub suspense list --source {source}")
+    if damage:
+        raise CdrhubError("; ".join(damage))
 
 
-def _import(database: Opened, *, config: Config, source: str, files: Sequence[Path], force: bool) -> Written:
+def _import(
+    database: Opened, *, config: Config, source: str, files: Sequence[Path], force: bool, damage: list[str]
+) -> Written:
     from cdrhub.store.batch import Written  # noqa: PLC0415 - not for --help
 
     recorder = Recorder(database.reader, config=config, source=source)
@@ -92,7 +104,7 @@ def _import(database: Opened, *, config: Config, source: str, files: Sequence[Pa
     total = Written()
     with _progress(files) as progress:
         for file in files:
-            items = _items(recorder, file, progress=progress)
+            items = _items(recorder, file, progress=progress, damage=damage)
             if not force:
                 items = recognised(items, name=str(file), source=source)
             for batch in batches(items, batch_records=config.database.batch_records):
@@ -144,30 +156,49 @@ class _Shown:
         self.progress.update(self.task, completed=position)
 
 
-def _items(recorder: Recorder, file: Path, *, progress: Progress) -> Iterator[Item]:
-    """The decoded records of a file, or of standard input."""
+def _items(recorder: Recorder, file: Path, *, progress: Progress, damage: list[str]) -> Iterator[Item]:
+    """The decoded records of a file, or of standard input; of a damaged one those before that, and why in `damage`."""
     if str(file) == "-":
         shown = _shown(progress, "-", None)
         with open(sys.stdin.fileno(), "rb", closefd=False) as stream:
-            yield from _items_of(recorder, stream, "-", shown.advance)
+            yield from _items_of(recorder, stream, "-", shown.advance, damage)
         return
     with file.open("rb") as stream:
         shown = _shown(progress, file.name, file.stat().st_size)
-        yield from _items_of(recorder, stream, file.name, lambda _: shown.reached(stream.tell()))
+        yield from _items_of(recorder, stream, file.name, lambda _: shown.reached(stream.tell()), damage)
 
 
-def _items_of(recorder: Recorder, stream: BufferedReader, name: str, advance: Callable[[int], None]) -> Iterator[Item]:
+def _items_of(
+    recorder: Recorder, stream: BufferedReader, name: str, advance: Callable[[int], None], damage: list[str]
+) -> Iterator[Item]:
     try:
-        for body in messages(unpacked(stream), recorder.system, name=name, advance=advance):
+        for body in messages(Unpacked(stream), recorder.system, name=name, advance=advance):
             yield recorder.item(body, file=name)
-    except (EOFError, BadGzipFile, zlib.error) as error:
-        raise CdrhubError(f"{name}: this gzip file is damaged ({error}); what came before is imported") from error
+    except DAMAGE as error:
+        damage.append(f"{name}: this gzip file is damaged ({error}); what came before is imported")
 
 
-def unpacked(stream: BufferedReader) -> BufferedIOBase:
-    """What `stream` holds, without the compression if it begins as gzip does. Reading a damaged one raises EOFError,
-    BadGzipFile or zlib.error."""
-    return GzipFile(fileobj=stream) if stream.peek(len(GZIP))[: len(GZIP)] == GZIP else stream
+class Unpacked:
+    """What a stream holds, without the compression if it begins as gzip does."""
+
+    def __init__(self, stream: BufferedReader) -> None:
+        packed = stream.peek(len(GZIP))[: len(GZIP)] == GZIP
+        self._stream: BufferedIOBase = GzipFile(fileobj=stream) if packed else stream
+        self._damage: Exception | None = None
+
+    def read(self, size: int) -> bytes:
+        """So many bytes, fewer at the end. One of DAMAGE when everything before it has been read."""
+        if self._damage is not None:
+            raise self._damage
+        read = bytearray()
+        try:
+            while len(read) < size and (piece := self._stream.read1(size - len(read))):
+                read += piece
+        except DAMAGE as error:
+            if not read:
+                raise
+            self._damage = error
+        return bytes(read)
 
 
 def recognised(items: Iterator[Item], *, name: str, source: str) -> Iterator[Item]:
@@ -197,7 +228,7 @@ def batches(items: Iterator[Item], *, batch_records: int) -> Iterator[list[Item]
         yield batch
 
 
-def messages(stream: BufferedIOBase, system: System, *, name: str, advance: Callable[[int], None]) -> Iterator[bytes]:
+def messages(stream: Readable, system: System, *, name: str, advance: Callable[[int], None]) -> Iterator[bytes]:
     """The messages of a stream, read in chunks; `advance` is told how many bytes were read.
 
     A file that is one document is complete at its end only: what has to be kept doubles with every read, so that

@@ -10,6 +10,7 @@ from cdrhub.model.call import Call
 from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig, System
 from cdrhub.sources.threecx.config import ThreeCXConfig, ThreeCXSettings
 from cdrhub.sources.threecx.decode import REVISION, decoder
+from cdrhub.sources.transports.lines import BYTE_ORDER_MARK
 
 _SOCKET_LOSS = (
     "The PBX keeps no backlog: the record of a call that ends while {nobody} is lost and never sent again; a jump in "
@@ -74,8 +75,9 @@ class ThreeCX:
         return None
 
     def split(self, data: bytes, *, final: bool) -> tuple[Sequence[bytes], bytes]:
-        """Lines without CR LF and without blank ones, and the rest behind the last newline; `final`: no rest."""
-        lines = data.split(b"\n")
+        """Lines without CR LF and without blank ones, and the rest behind the last newline; `final`: no rest. A byte
+        order mark is taken off, as where lines are received."""
+        lines = data.removeprefix(BYTE_ORDER_MARK).split(b"\n")
         rest = b"" if final else lines.pop()
         return [line for line in (line.removesuffix(b"\r") for line in lines) if line.strip()], rest
 

@@ -26,7 +26,7 @@ from aiohttp import web
 
 from cdrhub.errors import IntakeRefused
 from cdrhub.sources.base import DAMAGED, TOO_LONG, Intake
-from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
+from cdrhub.sources.transports.lines import BYTE_ORDER_MARK, LineFormat, LineFramer, LineSink
 from cdrhub.sources.transports.request_body import BODY_SECONDS, Ending, receive
 
 MAX_BODY_BYTES = 1_048_576  #: of one request, unpacked; about 3,500 records
@@ -56,10 +56,11 @@ def unwrap(body: bytes, *, max_line: int) -> Unwrapped:
 
 
 def _texts(body: bytes) -> Sequence[bytes]:
-    if body.lstrip()[:1] not in (b"{", b"[", b'"'):
+    text = body.removeprefix(BYTE_ORDER_MARK)
+    if text.lstrip()[:1] not in (b"{", b"[", b'"'):
         return [body]
     try:
-        said = orjson.loads(body)
+        said = orjson.loads(text)
         items = said if isinstance(said, list) else [said]
         return [(item["body"] if isinstance(item, dict) else item).encode() for item in items]
     except (orjson.JSONDecodeError, KeyError, AttributeError, UnicodeEncodeError):

@@ -2,8 +2,10 @@
 
 TCP may split and join records anywhere, and a reader that does not carry the rest over loses or mutilates some. The
 framer gives the same lines however its input was cut: what follows the last newline waits for more bytes. A line ends
-in LF, one CR before it is taken off, blank lines are dropped, every other byte survives (NUL, binary, any encoding).
-A line over the limit is given up to the limit, apart from the others, and reading goes on at the next newline.
+in LF, one CR before it is taken off, blank lines are dropped, every other byte survives (NUL, binary, any encoding)
+but the byte order mark that a writer of UTF-8 may begin its stream with: with it the first record would be another one
+than without. A line over the limit is given up to the limit, apart from the others, and reading goes on at the next
+newline.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 DEFAULT_MAX_LINE = 65_536  #: bytes of one line, without its end
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +50,7 @@ class LineFramer:
         self._max_line = max_line
         self._rest = bytearray()
         self._skipping = False
+        self._first = True
 
     def feed(self, chunk: bytes) -> Framed:
         """The lines that `chunk` completed."""
@@ -56,6 +60,9 @@ class LineFramer:
         ended = bytes(self._rest) + chunk[:cut] if self._rest else chunk[:cut]
         parts = ended.split(b"\n")
         self._rest.clear()
+        if self._first:
+            self._first = False
+            parts[0] = parts[0].removeprefix(BYTE_ORDER_MARK)
         if self._skipping:
             self._skipping = False
             del parts[0]
@@ -89,7 +96,10 @@ class LineFramer:
     def close(self) -> bytes:
         """The unterminated rest at the end of the stream, `b""` if there is none (or only blanks)."""
         rest = bytes(self._rest)
+        if self._first:
+            rest = rest.removeprefix(BYTE_ORDER_MARK)
         self._rest.clear()
         self._skipping = False
+        self._first = True
         rest = rest.removesuffix(b"\r")
         return b"" if rest.isspace() else rest

@@ -57,6 +57,8 @@ async def forwarder() -> AsyncGenerator[Forwarder]:
         json.dumps([{"body": "Received: Call 1,a\r\n"}, {"body": "Call 2,b"}]).encode(),
         json.dumps(["Call 1,a\r\n", "Call 2,b"]).encode(),
         b"  " + json.dumps("Call 1,a\nCall 2,b").encode(),
+        b"\xef\xbb\xbfCall 1,a\r\nCall 2,b\r\n",
+        b"\xef\xbb\xbf" + json.dumps(["Call 1,a\r\n", "Call 2,b"]).encode(),
     ],
 )
 async def test_every_form_gives_the_same_records(forwarder: Forwarder, body: bytes) -> None:

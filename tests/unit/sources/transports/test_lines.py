@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdrhub.sources.transports.lines import DEFAULT_MAX_LINE, LineFramer
+from cdrhub.sources.transports.lines import BYTE_ORDER_MARK, DEFAULT_MAX_LINE, LineFramer
 
 RECORDS = (
     b"Call 23193,00000172FF10D141_4445,00:00:56,2020/06/29 07:53:11,2020/06/29 07:53:42,2020/06/29 07:54:39,"
@@ -71,6 +71,14 @@ def test_only_one_carriage_return_belongs_to_the_end() -> None:
     assert framed(b"a\r\r\n") == ([b"a\r"], [], b"")
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_record() -> None:
+    wire = b"\xef\xbb\xbf" + RECORDS[0] + b"\r\n" + RECORDS[1] + b"\r\n"
+    for cut in range(len(wire) + 1):
+        assert framed(wire[:cut], wire[cut:]) == ([RECORDS[0], RECORDS[1]], [], b"")
+    assert framed(b"\xef\xbb\xbf" + RECORDS[0]) == ([], [], RECORDS[0])
+    assert framed(b"\xef\xbb\xbf\r\n", b"\xef\xbb\xbf") == ([], [], b"\xef\xbb\xbf")
+
+
 def test_the_rest_waits_and_is_given_at_the_end() -> None:
     framer = LineFramer()
     assert framer.feed(b"a\nbc").lines == [b"a"]
@@ -120,5 +128,6 @@ def test_any_lines_survive_any_cuts(lines: list[bytes], cuts: list[int], end: by
     wire = b"".join(line + end for line in lines)
     edges = [0, *sorted(min(cut, len(wire)) for cut in cuts), len(wire)]
     pieces = [wire[since:until] for since, until in pairwise(edges)]
-    expected = [line for line in lines if line and not line.isspace()]
+    without_mark = [line if place else line.removeprefix(BYTE_ORDER_MARK) for place, line in enumerate(lines)]
+    expected = [line for line in without_mark if line and not line.isspace()]
     assert framed(*pieces, max_line=64) == (expected, [], b"")
