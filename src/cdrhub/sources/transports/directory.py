@@ -3,7 +3,7 @@
 Files are never renamed, moved or deleted: the folder belongs to the phone system. What was read is remembered by
 name, size and time of change, together with the records; a file that grows later is read again, and its old lines
 are known by their digests. A file whose last line is not terminated counts as half-written until it has kept its size
-for a while.
+for a while. One that cannot be read is said aloud, tried again with every full look, and holds up no other.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NoReturn
 
+import structlog
+
 from cdrhub.errors import NotConnected
 from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
+
+log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.5
 SETTLED_SECONDS = 5.0  #: that a file without a last newline must keep its size
@@ -62,9 +66,10 @@ class DirectoryWatch:
         self._settled_seconds = settled_seconds
         self._full_scan_seconds = full_scan_seconds
         self._waiting: dict[str, tuple[_Seen, float]] = {}  # half-written: last look, and since when it looks so
+        self._unreadable: Mapping[str, OSError] = {}  # at the last look
 
     async def watch(self) -> NoReturn:
-        """Watch until cancelled. NotConnected when the folder, or a file in it, cannot be read."""
+        """Watch until cancelled. NotConnected when the folder, or every file in it, cannot be read."""
         loop = asyncio.get_running_loop()
         link = str(self._folder)
         changed_ns: int | None = None
@@ -87,15 +92,38 @@ class DirectoryWatch:
             raise NotConnected(f"{self._folder.name} cannot be read: {error.strerror or error}") from error
 
     async def _read_new(self, *, live: bool) -> None:
-        present = await asyncio.to_thread(self._scan)
+        present, unreadable = await asyncio.to_thread(self._scan)
         for name in self._waiting.keys() - present.keys():
             del self._waiting[name]
         for name, seen in sorted(present.items()):
             if self._intake.position(POSITION_PREFIX + name) != seen.encode():
-                await self._read(name, seen, live=live)
+                try:
+                    await self._read(name, seen, live=live)
+                except FileNotFoundError:  # removed while we looked
+                    continue
+                except OSError as error:
+                    unreadable[name] = error
+        if unreadable and not present.keys() - unreadable.keys():
+            raise next(iter(unreadable.values()))
+        self._say_unreadable(unreadable)
 
-    def _scan(self) -> Mapping[str, _Seen]:
+    def _say_unreadable(self, unreadable: Mapping[str, OSError]) -> None:
+        if new := unreadable.keys() - self._unreadable.keys():
+            first = min(new)
+            self._intake.count("file_unreadable", len(new))
+            log.warning(
+                "files cannot be read",
+                action="file_unreadable",
+                folder=str(self._folder),
+                files=len(new),
+                first=first,
+                error=unreadable[first].strerror,
+            )
+        self._unreadable = unreadable
+
+    def _scan(self) -> tuple[Mapping[str, _Seen], dict[str, OSError]]:
         found = {}
+        unreadable = {}
         with os.scandir(self._folder) as entries:
             for entry in entries:
                 if fnmatchcase(entry.name, self._pattern):
@@ -103,16 +131,16 @@ class DirectoryWatch:
                         status = entry.stat()
                     except FileNotFoundError:  # removed while we looked
                         continue
+                    except OSError as error:
+                        unreadable[entry.name] = error
+                        continue
                     if os.path.isfile(entry.path):  # noqa: PTH113 - entry.path is text, and there may be very many
                         found[entry.name] = _Seen(status.st_size, status.st_mtime_ns)
-        return found
+        return found, unreadable
 
     async def _read(self, name: str, seen: _Seen, *, live: bool) -> None:
         path = self._folder / name
-        try:
-            if not await asyncio.to_thread(_is_terminated, path, seen.size) and not self._has_settled(name, seen):
-                return
-        except FileNotFoundError:
+        if not await asyncio.to_thread(_is_terminated, path, seen.size) and not self._has_settled(name, seen):
             return
         self._waiting.pop(name, None)
         attributes: dict[str, object] = {"path": str(path)}

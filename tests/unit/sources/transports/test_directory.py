@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from cdrhub.errors import NotConnected
 from cdrhub.sources.transports.directory import DirectoryWatch
@@ -118,6 +119,35 @@ async def test_a_long_file_is_read_in_pieces(tmp_path: Path, intake: RecordingIn
         await until(lambda: intake.positions)
     assert intake.bodies == expected
     assert len(intake.groups) > 1
+
+
+async def test_a_file_that_cannot_be_read_holds_nobody_up(tmp_path: Path, intake: RecordingIntake) -> None:
+    loop = tmp_path / "cdr-1.log"
+    loop.symlink_to(loop)
+    (tmp_path / "cdr-2.log").write_bytes(b"Call 2\r\n")
+    with capture_logs() as logged:
+        async with watching(tmp_path, intake):
+            await until(lambda: intake.bodies == [b"Call 2"])
+            (tmp_path / "cdr-3.log").write_bytes(b"Call 3\r\n")
+            await until(lambda: intake.bodies == [b"Call 2", b"Call 3"])
+            loop.unlink()
+            loop.write_bytes(b"Call 1\r\n")
+            await until(lambda: intake.bodies == [b"Call 2", b"Call 3", b"Call 1"])
+    assert intake.counts["file_unreadable"] == 1
+    assert [(said["action"], said["first"]) for said in logged] == [("file_unreadable", "cdr-1.log")]
+
+
+async def test_a_folder_in_which_nothing_can_be_read_is_a_link_that_is_down(
+    tmp_path: Path, intake: RecordingIntake
+) -> None:
+    loop = tmp_path / "cdr-1.log"
+    loop.symlink_to(loop)
+    with pytest.raises(NotConnected, match="symbolic links"):
+        async with asyncio.timeout(5):
+            await DirectoryWatch(
+                tmp_path, pattern="*", line_format=LINES, sink=IntakeSink(intake), intake=intake
+            ).watch()
+    assert intake.counts["file_unreadable"] == 0
 
 
 async def test_a_missing_folder_is_a_link_that_is_down(tmp_path: Path, intake: RecordingIntake) -> None:
