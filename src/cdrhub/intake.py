@@ -25,6 +25,7 @@ from cdrhub.model.record import INFERENCE, RawRecord, digest_of
 from cdrhub.model.update import storable_json
 from cdrhub.routes import Routes
 from cdrhub.sources.base import HttpHandler
+from cdrhub.turns import Turn
 
 MAX_BODY = 16 * 1024 * 1024  #: bytes of one record; MariaDB's and PostgreSQL's drivers take it in one packet
 REFUSED_PAUSE_SECONDS = 0.05  #: at least, until what the journal refused is offered again
@@ -95,19 +96,22 @@ class SourceIntake:
         """
         now = datetime.now(UTC)
         shared = storable_json(attributes, set()) if attributes else {}  # a path may hold bytes that are no text
-        records = [
-            RawRecord(
-                source=self._source,
-                received_at=now,
-                content_type=content_type,
-                body=body,
-                digest=digest_of(body),
-                config_revision=self._revision,
-                event_id=event_ids[number] if event_ids is not None else None,
-                attributes=shared,
+        records: list[RawRecord] = []
+        turn = Turn()
+        for number, body in enumerate(bodies):
+            records.append(
+                RawRecord(
+                    source=self._source,
+                    received_at=now,
+                    content_type=content_type,
+                    body=body,
+                    digest=digest_of(body),
+                    config_revision=self._revision,
+                    event_id=event_ids[number] if event_ids is not None else None,
+                    attributes=shared,
+                )
             )
-            for number, body in enumerate(bodies)
-        ]
+            await turn.give_way()
         where = (self._source, *position) if position is not None else None
         self._received.inc(len(records))
         try:

@@ -12,7 +12,7 @@ would read it whole ever after. So these connections are told never to: every st
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, cast
@@ -35,6 +35,7 @@ from cdrhub.store.transaction import (
     known_call,
 )
 from cdrhub.store.trouble import IDLE_SECONDS, NO_SUCH_VALUE, Trouble, driver_error, unique_violation
+from cdrhub.turns import Turn
 
 CONNECT_SECONDS = 10.0
 
@@ -67,6 +68,14 @@ def _encode_time(value: datetime) -> tuple[int]:
 
 def _decode_time(value: tuple[int]) -> datetime:
     return _EPOCH + timedelta(microseconds=value[0])
+
+
+async def _in_turns(rows: Sequence[Row]) -> AsyncIterator[Row]:
+    """The rows, others having their turn in between: the driver encodes a whole batch without waiting for anything."""
+    turn = Turn()
+    for row in rows:
+        await turn.give_way()
+        yield row
 
 
 def _array_type(table: Table, name: str) -> str:
@@ -140,7 +149,8 @@ class PostgresTransaction(Transaction):
 
     async def append(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
         if rows:
-            await (await self._driver()).copy_records_to_table(table.name, records=rows, columns=columns)
+            driver = await self._driver()
+            await driver.copy_records_to_table(table.name, records=_in_turns(rows), columns=columns)
 
 
 def engine(url: URL, *, writer: bool, connections: int, seconds: float) -> AsyncEngine:

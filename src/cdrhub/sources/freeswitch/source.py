@@ -26,6 +26,7 @@ from cdrhub.sources.freeswitch.esl.errors import CommandFailed, Refused, WentSil
 from cdrhub.sources.freeswitch.esl.frames import EVENT_PLAIN
 from cdrhub.sources.freeswitch.headers import PlainHeaders
 from cdrhub.sources.freeswitch.reconcile import reconcile
+from cdrhub.turns import Turn
 
 log = structlog.get_logger(__name__)
 
@@ -169,28 +170,33 @@ class _Listening:
         self._pauses, self._foreign = pauses, foreign
 
     async def _hand_over(self, bodies: Sequence[bytes]) -> None:
-        kept, event_ids = self._sifted(bodies)
-        if not kept:
-            return
+        unkept = len(bodies)
         try:
-            try:
-                async with asyncio.timeout(self._hold_seconds):
-                    await self._accept(kept, event_ids)
-            except TimeoutError:
-                # Held back for longer, the switch would drop events while we seem to be connected.
-                self._intake.count("closed_on_purpose")
-                self._link_down("closed, for the journal takes nothing")
-                await self._bridge.stop()
-                await self._accept(kept, event_ids)
+            kept, event_ids = await self._sifted(bodies)
+            unkept = len(kept)
+            if kept:
+                await self._keep(kept, event_ids)
         except BaseException:
-            self._intake.count("not_kept", len(kept))
+            self._intake.count("not_kept", unkept)
             raise
 
-    def _sifted(self, bodies: Sequence[bytes]) -> tuple[list[bytes], list[str | None]]:
+    async def _keep(self, bodies: Sequence[bytes], event_ids: Sequence[str | None]) -> None:
+        try:
+            async with asyncio.timeout(self._hold_seconds):
+                await self._accept(bodies, event_ids)
+        except TimeoutError:
+            # Held back for longer, the switch would drop events while we seem to be connected.
+            self._intake.count("closed_on_purpose")
+            self._link_down("closed, for the journal takes nothing")
+            await self._bridge.stop()
+            await self._accept(bodies, event_ids)
+
+    async def _sifted(self, bodies: Sequence[bytes]) -> tuple[list[bytes], list[str | None]]:
         """The events that may tell of a call or an agent, and their ids; the others are counted."""
         kept: list[bytes] = []
         event_ids: list[str | None] = []
         left_out: Counter[str] = Counter()
+        turn = Turn()
         for body in bodies:
             headers = PlainHeaders(body)
             if (kind := _nothing_of_a_call(headers)) is not None:
@@ -199,6 +205,7 @@ class _Listening:
                 kept.append(body)
                 event_ids.append(event_id_of(headers))
                 self._agents.note(headers)
+            await turn.give_way()
         for kind, number in left_out.items():
             self._intake.count(kind, number)
         return kept, event_ids
