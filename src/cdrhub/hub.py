@@ -294,7 +294,7 @@ class Hub:
         problems = []
         if not self.taking:
             problems.append("the journal takes no records: it is full or its disk fails")
-        if not self._prepared:
+        if not self._prepared or self._pipeline.database_away:
             problems.append("the database is away: records wait in the journal")
         if damaged := self._journal.stats.damaged:
             problems.append(f"{damaged} records of the journal cannot be read: see journal_damaged in the log")

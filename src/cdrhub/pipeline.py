@@ -123,6 +123,8 @@ class Pipeline:
         self._owners: dict[str, Ownership] = {}
         self._poison = range(0)
         self._sometimes = Sometimes()
+        #: Whether the last batch that was tried met no database.
+        self.database_away = False
         self._read_to = 0
         self._written_to = 0
         self._progress = asyncio.Event()
@@ -266,7 +268,7 @@ class Pipeline:
             except UnknownRevision as error:
                 await self._learn_revisions(error.revision)
             except StoreUnavailable as error:
-                self._metrics.database_up.set(0)
+                self._note_database(away=True)
                 self._metrics.database_retries.inc()
                 if self._sometimes.now("database_away"):
                     log.warning(DATABASE_AWAY, action="database_away", error=str(error))
@@ -275,7 +277,7 @@ class Pipeline:
             else:
                 if self._sometimes.over("database_away"):
                     log.info("the database is back", action="database_back")
-                self._metrics.database_up.set(1)
+                self._note_database(away=False)
                 self._metrics.batch_seconds.observe(time.monotonic() - begun)
                 self._metrics.batch_records.observe(len(items))
                 self._metrics.wrote(written.by_source)
@@ -283,6 +285,10 @@ class Pipeline:
                     self._say_suspended(items)
                 self._wrote(written)
                 return
+
+    def _note_database(self, *, away: bool) -> None:
+        self.database_away = away
+        self._metrics.database_up.set(not away)
 
     async def _wait_unmarked(self, seconds: float) -> None:
         """Wait for the database without a suspect's mark: who ends the process now says nothing of the record."""

@@ -266,8 +266,10 @@ def test_the_database_stops_and_starts_and_nobody_notices(tmp_path: Path) -> Non
                 pbx.sendall(b"".join(LINE % (n, n) for n in range(400, 1_500)))
                 daemon.wait_for("cdrhub_records_acknowledged_total", 1_600)
                 daemon.wait_for("cdrhub_database_retries_total", 1)
+                assert "the database is away" in daemon.get("/readyz")
                 server.start()
                 daemon.drained()
+                assert "the database is away" not in daemon.get("/readyz")
             assert daemon.metric("cdrhub_records_stored_total", result="applied") == 1_500
             assert daemon.metric("cdrhub_records_stored_total", result="duplicate") == 100
             assert daemon.stop() == 0
