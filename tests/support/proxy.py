@@ -18,6 +18,7 @@ class Proxy:
         self._hearing = asyncio.Event()
         self._hearing.set()
         self._cut_after: int | None = None
+        self._deaf_at = b""
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -49,6 +50,15 @@ class Proxy:
         """Keep connections open and pass nothing on: a cable that was pulled."""
         self._hearing.clear()
 
+    def go_deaf_at(self, words: bytes) -> None:
+        """Go deaf as soon as a piece with these words comes; it is the first that is not passed on."""
+        self._deaf_at = words
+
+    @property
+    def deaf(self) -> bool:
+        """Whether nothing is passed on."""
+        return not self._hearing.is_set()
+
     def cut_after(self, count: int) -> None:
         """Pass `count` more bytes on and then reset all connections, in mid record if it comes so."""
         self._cut_after = count
@@ -65,6 +75,7 @@ class Proxy:
     def heal(self) -> None:
         """Pass everything on again."""
         self._cut_after = None
+        self._deaf_at = b""
         self._hearing.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -93,6 +104,8 @@ class Proxy:
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while piece := await reader.read(65_536):
+            if self._deaf_at and self._deaf_at in piece:
+                self.go_deaf()
             await self._hearing.wait()
             if self._cut_after is not None:
                 piece = piece[: self._cut_after]

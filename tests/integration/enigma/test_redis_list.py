@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import pytest
@@ -27,12 +27,14 @@ from cdrhub.sources.transports.redis_list import (
     look,
 )
 from support.intake import until
+from support.proxy import Proxy
 from support.redis import RedisServer, running, without
 
 KEY = "list"
 PROCESSING = "list:cdrhub:processing"
 LEASE = "list:cdrhub:lease"
 LONGEST = 100_000
+T = TypeVar("T")
 Kind = type[ReliableList | PlainList]
 KINDS: dict[str, Kind] = {"reliable": ReliableList, "plain": PlainList}
 
@@ -46,10 +48,11 @@ async def leased(
     holder: str = "hub-a",
     session: str = "1",
     seconds: int = 10,
+    port: int = 0,
 ) -> AsyncGenerator[ReliableList | PlainList]:
     drained = Drained(key=KEY, side=side, longest=LONGEST, foreign="queue_calls")
     lease = Lease(key=drained.lease, holder=holder, session=session, seconds=seconds)
-    async with connected(server.url) as client:
+    async with connected(server.at(port or server.port)) as client:
         yield kind(client, drained=drained, lease=lease)
 
 
@@ -145,6 +148,33 @@ async def test_a_name_that_begins_alike_is_another_daemon(
         await ten.acquire()
         assert await one.acquire() == "hub-10"
         await ten.release(done=0)
+
+
+async def test_a_lease_that_another_gets_between_our_look_and_our_step_is_not_ours(
+    redis_server: RedisServer, dialler: redis.Redis
+) -> None:
+    """Without a script the look and the step are two commands."""
+    dialler.rpush(KEY, *entries(1, 2))
+    async with (
+        Proxy(("127.0.0.1", redis_server.port)) as proxy,
+        leased(redis_server, kind=PlainList, port=proxy.port, seconds=60) as mine,
+    ):
+
+        async def overtaken(step: Coroutine[Any, Any, T]) -> T:
+            proxy.go_deaf_at(b"EXEC")
+            stepping = asyncio.create_task(step)
+            await until(lambda: proxy.deaf)
+            dialler.set(LEASE, b"hub-b 1", ex=60)
+            proxy.heal()
+            return await stepping
+
+        assert await overtaken(mine.acquire()) == "another worker"
+        assert dialler.get(LEASE) == b"hub-b 1"
+        dialler.delete(LEASE)
+        assert await mine.acquire() is None
+        with pytest.raises(NotConnected, match="the lease on list is lost"):
+            await overtaken(mine.take(done=0))
+        assert dialler.lrange(KEY, 0, -1) == entries(1, 2)
 
 
 # -- taking

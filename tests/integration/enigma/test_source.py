@@ -259,6 +259,32 @@ async def test_a_batch_that_cannot_be_finished_at_the_stop_stays_in_redis(
         await until(lambda: len(intake.bodies) == 2)
 
 
+async def test_what_a_taking_gave_whose_answer_was_not_waited_for_stays_in_redis() -> None:
+    """It may have forgotten the durable ones already: then those behind them are not durable."""
+    intake = RecordingIntake()
+    intake.full = True
+    with running() as server, server.client() as dialler:
+        dialler.lpush(KEY, *cdrs(1, 2))
+        async with (
+            Proxy(("127.0.0.1", server.port)) as proxy,
+            at_work(configured(server.at(proxy.port), lease_seconds=60), intake) as runner,
+        ):
+            await until(lambda: intake.offered == 2)
+            dialler.lpush(KEY, *cdrs(3, 4))
+            server.pause()
+            passed = proxy.passed
+            intake.full = False
+            await until(lambda: proxy.passed > passed, "it asks for more")
+            stopping = asyncio.create_task(runner.stop())
+            await until(lambda: intake.counts["session_aborted"])
+            server.resume()
+            await stopping
+        assert intake.bodies == cdrs(1, 2)
+        assert dialler.lrange(PROCESSING, 0, -1) == cdrs(3, 4)
+        async with at_work(configured(server.url), intake):
+            await until(lambda: intake.bodies == cdrs(1, 2, 3, 4))
+
+
 async def test_a_batch_taken_plainly_that_cannot_be_finished_is_counted(
     redis_server: RedisServer, dialler: redis.Redis
 ) -> None:
