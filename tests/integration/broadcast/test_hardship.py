@@ -7,15 +7,17 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from cdrhub.broadcast.deliveries import DeliveryState
+from cdrhub.broadcast.health import EndpointState
 from cdrhub.broadcast.sequencer import LEASE
 from cdrhub.broadcast.service import Broadcast
 from cdrhub.errors import StoreUnavailable
 from cdrhub.metrics import Metrics
 from cdrhub.store import Store, leases
 from cdrhub.store.event_tables import leases as lease_rows
+from cdrhub.store.event_tables import webhook_endpoints
 from cdrhub.store.trouble import IDLE_SECONDS
 from support.broadcast import receiving
 from support.broadcasting import PACE, Bench, crm, until
@@ -116,6 +118,41 @@ async def test_a_hub_that_lost_its_lease_and_does_not_know_moves_no_cursor(bench
         await asyncio.sleep(5 * PACE.save_seconds)
         assert await has_come_to(bench, 1)
     assert await has_come_to(bench, 1)
+
+
+async def test_a_hub_whose_lease_was_another_ones_meanwhile_goes_on_from_where_that_one_came_to(bench: Bench) -> None:
+    await bench.known()
+    brief = replace(PACE, lease_seconds=2.0, request_seconds=0.9)
+    async with (
+        receiving(answer=lambda one: 204 if one.number == 1 else 500) as receiver,
+        bench.hub(crm(receiver), pace=brief),
+    ):
+        await bench.tell((1, 1), (1, 2), (1, 3))
+        await until(lambda: fails(bench))
+        async with bench.store.database.connect(writing=True) as connection:
+            its = lease_rows.c.name == "webhook/crm"
+            was = {"holder": "other", "fence": lease_rows.c.fence + 1, "until": await leases.database_now(connection)}
+            await connection.execute(update(lease_rows).where(its).values(was))
+            came_to = webhook_endpoints.c.name == "crm"
+            await connection.execute(update(webhook_endpoints).where(came_to).values(cursor=3))
+        await until(lambda: is_held_by(bench, "one"))
+        receiver.answer = lambda _received: 204
+        bench.pass_time(5)
+        await bench.tell((1, 4))
+        await until(lambda: 4 in [one.number for one in receiver.taken])
+    assert [one.number for one in receiver.taken] == [1, 4]
+
+
+async def fails(bench: Bench) -> bool:
+    """Whether the webhook is known to fail."""
+    return (await bench.endpoint()).health.state is EndpointState.FAILING
+
+
+async def is_held_by(bench: Bench, holder: str) -> bool:
+    """Whether this hub holds the webhook's lease."""
+    async with bench.store.database.connect() as connection:
+        its = lease_rows.c.name == "webhook/crm"
+        return bool(await connection.scalar(select(lease_rows.c.holder).where(its)) == holder)
 
 
 async def has_come_to(bench: Bench, position: int) -> bool:

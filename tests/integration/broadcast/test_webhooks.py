@@ -301,6 +301,20 @@ async def test_asking_again_gives_the_same_ids_and_documents(bench: Bench) -> No
         assert {one.id for one in receiver.taken[12:]} == {one.id for one in receiver.taken[3:8]}
 
 
+async def test_what_is_asked_for_again_stays_in_order_also_behind_what_has_to_wait(bench: Bench) -> None:
+    """The third waits for the second, which waits for the first."""
+    await bench.known()
+    await bench.tell((1, 1))
+    await bench.tell((1, 2), case_id=call_id(9))
+    await bench.tell((2, 3), case_id=call_id(9))
+    async with receiving() as receiver, bench.hub(crm(receiver)) as hub:
+        await until(lambda: len(receiver.taken) == 3)
+        again = await hub.events.after(0, limit=3)
+        await deliveries.ask_again(bench.store.database, "crm", again, now=bench.clock.now)
+        await until(lambda: len(receiver.taken) == 6)
+    assert [one.number for one in receiver.taken[3:]] == [1, 2, 3]
+
+
 async def test_one_that_hangs_and_one_that_fails_delay_no_other(bench: Bench) -> None:
     await bench.known("good", "hangs", "fails")
     async with receiving() as good, receiving(answer=None) as hangs, receiving(answer=lambda _one: 500) as fails:
