@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from cdrhub.errors import IntakeRefused, JournalError
 from cdrhub.intake import SourceIntake
 from cdrhub.journal import Journal
+from cdrhub.journal.file import DATABASE_NAME
 from cdrhub.listeners import Listeners
 from cdrhub.metrics import Metrics
 from cdrhub.model.call import Call
@@ -95,6 +97,17 @@ async def test_without_a_limit_of_time_it_waits_for_room_and_other_tasks_go_on(t
             await journal.checkpoint(seen)
         await patient
         assert intake.position("cdr.log") == "5"
+
+
+async def test_what_is_not_on_disk_in_time_is_refused(tmp_path: Path) -> None:
+    async with intake_of(tmp_path) as (intake, journal):
+        with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as other:
+            other.execute("BEGIN IMMEDIATE")  # somebody else's tool
+            with pytest.raises(IntakeRefused, match="not durable within"):
+                await intake.accept(messages(1), content_type="text/csv", within=0.05)
+            other.rollback()
+        await intake.accept(messages(1), content_type="text/csv", within=DAY)
+        assert set(await bodies(journal)) == {messages(1)[0].decode()}
 
 
 async def test_a_position_alone_is_remembered(tmp_path: Path) -> None:

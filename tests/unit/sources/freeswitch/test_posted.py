@@ -178,6 +178,16 @@ async def test_what_is_not_durable_is_asked_for_again() -> None:
     assert intake.bodies == [DOCUMENT]
 
 
+async def test_a_full_journal_is_told_to_the_switch_which_waits_with_a_channel() -> None:
+    intake = RecordingIntake()
+    intake.full = True
+    async with asyncio.timeout(20), served(intake) as url:
+        assert await post(url, DOCUMENT) == 503
+        intake.full = False
+        assert await post(url, DOCUMENT) == 200
+    assert intake.bodies == [DOCUMENT]
+
+
 async def test_a_body_over_the_limit_is_refused_and_its_beginning_kept() -> None:
     intake = RecordingIntake()
     async with served(intake) as url, aiohttp.ClientSession() as client:

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 
 from cdrhub.sources.threecx import SYSTEM
@@ -16,6 +17,7 @@ from support.intake import RecordingIntake, until
 from support.peers import Client
 
 LISTEN = "127.0.0.1:0"
+PATH = "/ingest/3cx/a-secret-of-some-length"
 CONFIG = ThreeCXConfig(type="3cx", listen=LISTEN, fields=("historyid", "callid", "duration"))
 
 
@@ -76,6 +78,19 @@ async def test_a_loss_during_a_restart_is_noticed(intake: RecordingIntake) -> No
     async with listening(intake) as client:
         await send(client, intake, 105)
     assert details(intake) == ["historyid 102..104 never arrived (3 records)"]
+
+
+async def test_a_forwarder_is_told_in_time_that_the_journal_is_full(intake: RecordingIntake) -> None:
+    config = ThreeCXConfig(type="3cx", mode="http", path=PATH, fields=CONFIG.fields)
+    async with intake.http_server() as url, aiohttp.ClientSession() as client:
+        session = asyncio.create_task(ThreeCXSource(config).session(intake))
+        await until(lambda: intake.mounted)
+        intake.full = True
+        async with asyncio.timeout(20), client.post(url + PATH, data=b"Call 1,c,00:00:01") as answer:
+            assert answer.status == 503
+        session.cancel()
+        await asyncio.gather(session, return_exceptions=True)
+    assert intake.bodies == []
 
 
 @pytest.mark.parametrize("text", ["", "101", "101 yesterday", "x 2024-07-03T11:00:00+00:00", "1 2 3"])
