@@ -44,7 +44,10 @@ CONNECT_SECONDS = 10.0
 _SETTINGS = (
     f"SET idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000:d}; "
     "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; "
-    "SET default_transaction_isolation = 'read committed'"
+    "SET default_transaction_isolation = 'read committed'; "
+    # The journal forgets a record, and a request to dial leaves, behind a commit: a server that crashes must not have
+    # lost it. What else a server is told to wait for, its standbys or not, is its operator's.
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 )
 
 LOCK_CALLS = (
