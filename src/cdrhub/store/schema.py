@@ -49,21 +49,31 @@ def revision_of(connection: Connection) -> str | None:
 
 async def prepare(database: Database) -> None:
     """Make the schema where there is none. Raises SchemaOutdated for an older or newer one, StoreUnavailable."""
+    if await checked(database) is None:
+        await upgrade(database)
+
+
+async def checked(database: Database) -> str | None:
+    """This version's revision if the database has its schema, None if it has none yet. Raises SchemaOutdated for
+    another one and for foreign tables of our names, StoreUnavailable."""
     async with database.connect() as connection:
         current = await connection.run_sync(revision_of)
         if current is None:
-            others = await connection.run_sync(lambda c: set(inspect(c).get_table_names()) & set(METADATA.tables))
-            if others:
-                raise SchemaOutdated(
-                    f"{database.explain_url()}: it has tables of the same names that cdrhub did not make: "
-                    f"{', '.join(sorted(others))}"
-                )
-    if current is None:
-        await upgrade(database)
-    elif current != newest():
+            await _refuse_foreign_tables(database, connection)
+    if current is not None and current != newest():
         raise SchemaOutdated(
             f"{database.explain_url()}: its schema is {current} and this version's is {newest()}: "
             + ("run `cdrhub db upgrade`" if current in _known() else "run a newer version of cdrhub")
+        )
+    return current
+
+
+async def _refuse_foreign_tables(database: Database, connection: AsyncConnection) -> None:
+    others = await connection.run_sync(lambda c: set(inspect(c).get_table_names()) & set(METADATA.tables))
+    if others:
+        raise SchemaOutdated(
+            f"{database.explain_url()}: it has tables of the same names that cdrhub did not make: "
+            f"{', '.join(sorted(others))}"
         )
 
 
@@ -72,8 +82,9 @@ def _known() -> set[str]:
 
 
 async def upgrade(database: Database) -> tuple[str | None, str]:
-    """Bring the schema to this version's; says the revisions before and after. Raises SchemaOutdated for a newer
-    one, StoreUnavailable when the database is away or another process upgrades it and does not end."""
+    """Bring the schema to this version's; says the revisions before and after. Raises SchemaOutdated for a newer one
+    and for foreign tables of our names, StoreUnavailable when the database is away or another process upgrades it and
+    does not end."""
     async with database.connect(writing=True) as connection, _locked(database, connection):
         before = await connection.run_sync(revision_of)
         if before is not None and before not in _known():
@@ -81,6 +92,8 @@ async def upgrade(database: Database) -> tuple[str | None, str]:
                 f"{database.explain_url()}: its schema is {before}, which this version does not know: "
                 "run a newer version of cdrhub"
             )
+        if before is None:
+            await _refuse_foreign_tables(database, connection)
         await connection.run_sync(_upgrade)
         return before, newest()
 

@@ -117,13 +117,16 @@ async def test_a_newer_schema_is_refused(store: Store) -> None:
         await store.prepare()
     with pytest.raises(SchemaOutdated, match="9999"):
         await store.upgrade()
+    with pytest.raises(SchemaOutdated, match="newer version of cdrhub"):
+        await schema.checked(store.database)
 
 
 async def test_foreign_tables_of_our_names_are_refused(database_url: str) -> None:
     store = Store.open(database_url)
     await change(store, lambda c: c.execute(text("CREATE TABLE calls (id INTEGER)")))
-    with pytest.raises(SchemaOutdated, match="calls"):
-        await store.prepare()
+    for attempt in (store.prepare(), store.upgrade(), schema.checked(store.database)):
+        with pytest.raises(SchemaOutdated, match=r"cdrhub did not make: calls"):
+            await attempt
     await store.close()
 
 
