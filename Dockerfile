@@ -1,7 +1,11 @@
 # cdrhub as a container: one process, one volume, no root.
 #
 #   docker build -t cdrhub .
-#   docker run -v cdrhub:/var/lib/cdrhub -v ./config.toml:/etc/cdrhub/config.toml:ro -p 8080:8080 -p 5555:5555 cdrhub
+#   docker run -d --name cdrhub --hostname cdrhub --stop-timeout 45 -p 8080:8080 -p 5555:5555 \
+#       -v cdrhub:/var/lib/cdrhub -v "$PWD/config.toml:/etc/cdrhub/config.toml:ro" cdrhub
+#
+# User 10001 must be able to read the configuration. The stop timeout is longer than [hub] shutdown_seconds, and the name
+# stays the same when the container is made anew: it is the hub's in the coverage.
 
 FROM python:3.13-slim AS build
 # greenswitch comes as source only; everything else is a wheel.

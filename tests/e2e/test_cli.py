@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,15 @@ LINES = (
 
 
 def cdrhub(
-    *arguments: str | Path, folder: Path, stdin: bytes | None = None, environ: Mapping[str, str] | None = None
+    *arguments: str | Path,
+    folder: Path,
+    stdin: bytes | None = None,
+    environ: Mapping[str, str] | None = None,
+    through: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     """The program's run in `folder`, with nothing of this machine's configuration."""
     done = subprocess.run(
-        [sys.executable, "-m", "cdrhub", *map(str, arguments)],
+        [*through, sys.executable, "-m", "cdrhub", *map(str, arguments)],
         cwd=folder,
         input=stdin,
         stdin=subprocess.DEVNULL if stdin is None else None,
@@ -153,6 +157,37 @@ def test_no_configuration_is_78_and_says_where_it_looked(tmp_path: Path) -> None
     done = cdrhub("check", folder=tmp_path)
     assert done.returncode == CONFIG
     assert "give one with --config FILE or CDRHUB_CONFIG" in done.stderr
+
+
+# Root, too, is stopped by the modes of files.
+HEEDING_MODES = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+
+
+@pytest.fixture
+def shut(tmp_path: Path) -> Iterator[Path]:
+    """A folder with a configuration in it, and one in a folder below, that nobody may read."""
+    below = tmp_path / "below"
+    below.mkdir()
+    for file in (tmp_path / "config.toml", below / "config.toml"):
+        file.write_text("")
+    (tmp_path / "config.toml").chmod(0)
+    below.chmod(0)
+    yield tmp_path
+    below.chmod(0o700)
+
+
+@pytest.mark.parametrize("named", [[], ["--config", "config.toml"], ["--config", "below/config.toml"]])
+def test_a_configuration_that_may_not_be_read_is_78(named: list[str], shut: Path) -> None:
+    done = cdrhub("run", *named, folder=shut, through=HEEDING_MODES)
+    assert done.returncode == CONFIG
+    assert done.stderr == f"cdrhub: {(named or ['config.toml'])[-1]}: cannot be read: Permission denied\n"
+
+
+def test_a_user_who_may_not_enter_the_folder_that_he_is_in_is_told_so_too(shut: Path) -> None:
+    (shut / "below").chmod(0o700)
+    closing = ("sh", "-c", 'chmod 0 . && exec "$@"', "sh")
+    done = cdrhub("check", folder=shut / "below", through=(*closing, *HEEDING_MODES))
+    assert (done.returncode, done.stderr) == (CONFIG, "cdrhub: config.toml: cannot be read: Permission denied\n")
 
 
 def test_the_configuration_may_be_named_by_the_environment(folder: Path) -> None:

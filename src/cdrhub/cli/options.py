@@ -31,6 +31,7 @@ ConfigFile = Annotated[
         envvar="CDRHUB_CONFIG",
         show_envvar=True,
         metavar="FILE",
+        readable=False,  # one that is not is a wrong configuration like any other, and no misuse
         help="The configuration; default: ./config.toml, else /etc/cdrhub/config.toml.",
     ),
 ]
@@ -68,9 +69,15 @@ def config_file(given: Path | None) -> Path:
     """The file given by option or environment, else the first default that exists. ConfigError if there is none."""
     if given is not None:
         return given
+    unseen = None
     for candidate in DEFAULT_FILES:
-        if candidate.is_file():
-            return candidate
+        try:
+            if candidate.is_file():
+                return candidate
+        except PermissionError:  # with `sudo -u` the folder is that of the user before
+            unseen = candidate
+    if unseen is not None:
+        return unseen  # reading it tells why it cannot be
     raise ConfigError(
         "there is no configuration: give one with --config FILE or CDRHUB_CONFIG "
         f"(looked for {' and '.join(map(str, DEFAULT_FILES))}); config.example.toml shows what may stand in it"

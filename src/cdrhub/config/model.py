@@ -65,7 +65,7 @@ class HubConfig(Table):
         min_length=1,
         max_length=64,
         description="Name of this daemon in the coverage; the machine's name unless given. Daemons that share a "
-        "database have different ones.",
+        "database have different ones; a container wants one that stays when it is made anew.",
     )
     data_dir: Path = Field(
         Path("data"), description="Folder of the journal; one daemon at a time may use it. Made when it is missing."
