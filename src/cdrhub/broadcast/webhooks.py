@@ -282,7 +282,7 @@ class Worker:
                 busy |= event.lines
             else:
                 break
-        self._due.pop("orders", None)  # the next batch as soon as this one is through
+        self._bell.ring()  # what leaves no request is written at once
 
     async def _refill(self) -> None:
         """Read on in the log while there is room for more."""
@@ -446,6 +446,8 @@ class Worker:
         health = await self._database.write(work)
         if health is not self.health:
             self._try_at_once(health)
+        if outcomes or no_more:
+            self._due.pop("orders", None)  # the next of those asked for again as soon as these are through
         del self._outcomes[: len(outcomes)], self._no_more[: len(no_more)]
         self._saved, self._touched = (cursor, health), now
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+from structlog.testing import capture_logs
 
 from cdrhub.broadcast.deliveries import DeliveryState
 from cdrhub.broadcast.health import EndpointState
@@ -111,8 +114,7 @@ async def test_a_hub_that_lost_its_lease_and_does_not_know_moves_no_cursor(bench
         await bench.tell((1, 1))
         await until(lambda: has_come_to(bench, 1))
         async with bench.store.database.connect(writing=True) as connection:
-            its = lease_rows.c.name == "webhook/crm"
-            await connection.execute(update(lease_rows).where(its).values(holder="other", fence=lease_rows.c.fence + 1))
+            await give_to_other(connection, seconds=60)
         await bench.tell((1, 2))
         await until(lambda: len(receiver.taken) >= 2)
         await asyncio.sleep(5 * PACE.save_seconds)
@@ -130,9 +132,7 @@ async def test_a_hub_whose_lease_was_another_ones_meanwhile_goes_on_from_where_t
         await bench.tell((1, 1), (1, 2), (1, 3))
         await until(lambda: fails(bench))
         async with bench.store.database.connect(writing=True) as connection:
-            its = lease_rows.c.name == "webhook/crm"
-            was = {"holder": "other", "fence": lease_rows.c.fence + 1, "until": await leases.database_now(connection)}
-            await connection.execute(update(lease_rows).where(its).values(was))
+            await give_to_other(connection, seconds=0)
             came_to = webhook_endpoints.c.name == "crm"
             await connection.execute(update(webhook_endpoints).where(came_to).values(cursor=3))
         await until(lambda: is_held_by(bench, "one"))
@@ -141,6 +141,29 @@ async def test_a_hub_whose_lease_was_another_ones_meanwhile_goes_on_from_where_t
         await bench.tell((1, 4))
         await until(lambda: 4 in [one.number for one in receiver.taken])
     assert [one.number for one in receiver.taken] == [1, 4]
+
+
+async def test_a_webhook_is_left_to_the_hub_that_holds_its_lease_until_that_one_is_gone(bench: Bench) -> None:
+    await bench.known()
+    brief = replace(PACE, lease_seconds=2.0, request_seconds=0.9)
+    with capture_logs() as logs:
+        async with receiving() as receiver, bench.hub(crm(receiver), pace=brief):
+            await bench.tell((1, 1))
+            await until(lambda: has_come_to(bench, 1))
+            async with bench.store.database.connect(writing=True) as connection:
+                await give_to_other(connection, seconds=60)
+            await until(lambda: any(line["action"] == "lease_lost" for line in logs))
+            await bench.tell((1, 2))
+            async with bench.store.database.connect(writing=True) as connection:
+                await give_to_other(connection, seconds=0)
+            await until(lambda: len(receiver.taken) == 2)
+
+
+async def give_to_other(connection: AsyncConnection, *, seconds: float) -> None:
+    """Another hub has the webhook's lease for so long from now on."""
+    until_then = await leases.database_now(connection) + timedelta(seconds=seconds)
+    values = {"holder": "other", "fence": lease_rows.c.fence + 1, "until": until_then}
+    await connection.execute(update(lease_rows).where(lease_rows.c.name == "webhook/crm").values(values))
 
 
 async def fails(bench: Bench) -> bool:

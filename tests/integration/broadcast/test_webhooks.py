@@ -315,6 +315,41 @@ async def test_what_is_asked_for_again_stays_in_order_also_behind_what_has_to_wa
     assert [one.number for one in receiver.taken[3:]] == [1, 2, 3]
 
 
+async def test_all_that_is_asked_for_again_goes_batch_after_batch(bench: Bench) -> None:
+    """Also where orders are looked at seldom: more than leaves at once, and some that is not wanted any more."""
+    await bench.known()
+    events = 5 * PACE.at_once
+    wanted = Selection(types=("call.ended",))
+    async with receiving() as receiver, bench.hub(crm(receiver)) as hub:
+        await bench.tell(*((call, 1) for call in range(events)))
+        await bench.tell(*((call, 2) for call in range(events)), type="call.ended")
+        await until(lambda: len(receiver.taken) == 2 * events)
+        again = await hub.events.after(0, limit=2 * events)
+    await deliveries.ask_again(bench.store.database, "crm", again, now=bench.clock.now)
+    seldom = replace(PACE, control_seconds=1000.0)
+    async with receiving() as receiver, bench.hub(crm(receiver, selection=wanted), pace=seldom):
+        await until(lambda: len(receiver.taken) == events)
+
+
+async def test_what_is_asked_for_again_and_hangs_moves_no_cursor_back(bench: Bench) -> None:
+    await bench.known()
+    async with receiving() as receiver, bench.hub(crm(receiver)) as hub:
+        await bench.tell((1, 1), (2, 2))
+        await until(lambda: len(receiver.taken) == 2)
+        receiver.held[1] = asyncio.Event()
+        again = await hub.events.after(0, limit=1)
+        await deliveries.ask_again(bench.store.database, "crm", again, now=bench.clock.now)
+        await until(lambda: len(receiver.asked) == 3)
+        await bench.tell((3, 3))
+        await until(lambda: has_come_to(bench, 3))
+        receiver.held[1].set()
+
+
+async def has_come_to(bench: Bench, position: int) -> bool:
+    """Whether the webhook's cursor stands there."""
+    return (await bench.endpoint()).cursor == position
+
+
 async def test_one_that_hangs_and_one_that_fails_delay_no_other(bench: Bench) -> None:
     await bench.known("good", "hangs", "fails")
     async with receiving() as good, receiving(answer=None) as hangs, receiving(answer=lambda _one: 500) as fails:
