@@ -97,6 +97,7 @@ class Hub:
         self._suspect_clocks: dict[str, timedelta] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._prepared = False
+        self._former: dict[str, Ownership] = {}  #: of sources that a reload took out, for what waits of them
         self._changing = asyncio.Lock()
         self._sometimes = Sometimes()
         self._show_journal()
@@ -246,6 +247,7 @@ class Hub:
                 self._listeners.expect(addresses(before))
                 self._listeners.release_unused()
                 raise
+            self._former |= {name: self._ownership(name, "") for name in before.sources.keys() - config.sources.keys()}
             self.config = config
             self._pipeline.forget_ownership()
             gone = {name: self._running.pop(name) for name in self._running.keys() - stays}
@@ -355,6 +357,8 @@ class Hub:
 
     def _ownership(self, source: str, system_name: str) -> Ownership:
         config = self.config.sources.get(source)
+        if config is None and source in self._former:
+            return self._former[source]
         if config is None:
             return Ownership(
                 owner=source,

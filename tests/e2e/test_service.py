@@ -277,6 +277,31 @@ def test_the_database_stops_and_starts_and_nobody_notices(tmp_path: Path) -> Non
             assert connection.execute("SELECT count(*) FROM calls").fetchone() == (1_500,)
 
 
+def test_what_waits_of_a_source_that_a_reload_takes_out_is_filed_as_before(tmp_path: Path) -> None:
+    port, other = free_port(), free_port()
+    with running(PostgresServer) as server:
+        server.execute('CREATE DATABASE "hub"')
+        with started(Daemon(tmp_path, database=server.url("hub"), sources="")) as daemon:
+            bare = daemon.config.read_text()
+            daemon.config.write_text(
+                bare + source(other, "main") + 'tenant = "acme"\n' + source(port, "second") + 'into = "main"\n'
+            )
+            daemon.signal(signal.SIGHUP)
+            wait_for_log(daemon, '"reloaded"')
+            server.stop()
+            with socket.create_connection(("127.0.0.1", port)) as pbx:
+                pbx.sendall(LINE % (1, 1))
+                daemon.wait_for("cdrhub_records_acknowledged_total", 1, source="second")
+            daemon.config.write_text(bare)
+            daemon.signal(signal.SIGHUP)
+            wait_for_log(daemon, '"reloaded"', times=2)
+            server.start()
+            daemon.drained()
+            assert daemon.stop() == 0
+        with psycopg.connect(server.url("hub")) as connection:
+            assert connection.execute("SELECT source, tenant FROM calls").fetchall() == [("main", "acme")]
+
+
 def test_it_starts_while_the_database_is_away(tmp_path: Path) -> None:
     port = free_port()
     with running(PostgresServer) as server:

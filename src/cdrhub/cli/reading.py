@@ -58,6 +58,7 @@ class Reader:
                 tenant="",
                 settle_seconds=0.0,
                 decoder_revision=system(system_name).decoder_revision if system_name else 0,
+                configured=False,
             )
         owner = self._config.owner(record.source)
         return Item(

@@ -25,7 +25,11 @@ Redecode = Callable[[RawRecord], Outcome]
 
 @immutable
 class Item:
-    """One decoded record. `owner` is the source whose calls it belongs to (`into`), normally its own."""
+    """One decoded record. `owner` is the source whose calls it belongs to (`into`), normally its own.
+
+    `configured` is false where the record's source is in the configuration no more: then a call that the record is in
+    already knows better whose it is.
+    """
 
     record: RawRecord
     outcome: Outcome
@@ -34,6 +38,7 @@ class Item:
     tenant: str
     settle_seconds: float
     decoder_revision: int
+    configured: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

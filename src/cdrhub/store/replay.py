@@ -238,6 +238,9 @@ async def _gather(tx: Transaction, call_ids: Sequence[str], *, reread: Reread) -
         for stored in found:
             if stored.record is not None and stored.call_id in union.rows and stored.call_id not in union.sealed:
                 item = reread(stored.record)
+                if not item.configured:
+                    row = union.rows[stored.call_id]
+                    item = replace(item, owner=row["source"], system=row["system"], tenant=row["tenant"])
                 union.records[stored.id], union.items[stored.id] = stored, item
                 if isinstance(item.outcome, CallUpdate):
                     keys.add((item.owner, item.outcome.call_key))

@@ -97,6 +97,15 @@ async def test_attached_columns_stay(told: Store) -> None:
     assert (call["case_id"], call["announced"], call["caller_name"]) == (case, {"a": 1}, "NAME 7")
 
 
+async def test_records_of_a_source_that_was_taken_out_stay_in_their_calls(told: Store) -> None:
+    def taken_out(record: RawRecord) -> Item:
+        return replace(shouting(record), owner="other", tenant="other", system="", configured=False)
+
+    before = {row["id"]: (row["source"], row["system"], row["tenant"]) for row in await rows(told, calls)}
+    assert {difference.what for difference in await differences(told, taken_out)} == {"changed"}
+    assert {row["id"]: (row["source"], row["system"], row["tenant"]) for row in await rows(told, calls)} == before
+
+
 async def test_only_the_chosen_records_are_replayed(store: Store) -> None:
     await store.write(
         [item(ended("a", caller_name="x"), received=10.0), item(ended("b", 1, caller_name="y"), received=20.0)]
