@@ -32,7 +32,7 @@ class DialOrder:
     attempt_id: str  #: UUID; put where the vendor carries it back
     case_code: str
     source: str
-    number: str  #: E.164, or digits where it has no E.164 form
+    number: str  #: E.164; where it has no E.164 form, digits, with a plus sign before them if it was given with one
     agent: str
     reference: str = ""
     campaign: str = ""

@@ -23,6 +23,7 @@ from cdrhub.model.disposition import Direction
 from cdrhub.redial import cases as store
 from cdrhub.redial.carrying import NO_DIALLER, Carrier, Told
 from cdrhub.redial.decision import Decision, EndedCall, Result, after_call, after_refusal, when_due, with_attempt
+from cdrhub.redial.given import dialled
 from cdrhub.redial.in_call import in_call
 from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState
 from cdrhub.redial.policy import Mode, objection
@@ -149,7 +150,7 @@ class Dialling:
                         attempt_id=attempt_id,
                         case_code=case.code,
                         source=row.source,
-                        number=row.match_key,
+                        number=dialled(row.number, key=row.match_key, e164=row.e164),
                         agent=row.agent,
                         reference=row.reference,
                         campaign=case.campaign,

@@ -71,6 +71,14 @@ def read_numbers(given: Sequence[GivenNumber], plan: NumberPlan) -> tuple[Number
     return tuple(numbers)
 
 
+def dialled(number: str, *, key: str, e164: str | None) -> str:
+    """How an order names a number that stands as `number` in its case: in E.164. One that no numbering plan knows keeps
+    the plus sign that it was given with: `+4420794` without it would be the telephone of somebody else."""
+    if e164 is None and _spelt(number).startswith("+"):
+        return f"+{key}"
+    return key
+
+
 def _read(text: str, plan: NumberPlan) -> tuple[str, str | None]:
     """(key, E.164 form) of one number. Raises NumberUnusable."""
     spelt = _spelt(text)

@@ -24,6 +24,21 @@ async def test_spellings_of_one_number_are_one_number(bench: Any) -> None:
     assert await bench.claim() == [FIRST]
 
 
+@pytest.mark.parametrize(
+    ("number", "dialled"), [("+44 (0) 20794", "+4420794"), ("(+911)", "+911"), ("\uff0b999 123456", "+999123456")]
+)
+async def test_a_number_that_no_plan_knows_keeps_its_plus_sign(bench: Any, number: str, dialled: str) -> None:
+    await bench.orders().keep([given("C-1", number)])
+    await bench.orders().dial(tenant="", code="C-1")
+    assert await bench.claim() == [dialled]
+
+
+async def test_one_without_a_plus_sign_gets_none(bench: Any) -> None:
+    await bench.orders().keep([given("C-1", "0044 20794")])
+    await bench.orders().dial(tenant="", code="C-1")
+    assert await bench.claim() == ["004420794"]
+
+
 async def test_a_case_that_is_there_is_changed(bench: Any) -> None:
     assert await bench.orders().keep([given("C-1", FIRST)]) == (1, 0)
     assert await bench.orders().keep([given("C-1", SECOND), given("C-2", FIRST)]) == (1, 1)

@@ -59,6 +59,9 @@ def number_of(order: DialOrder, config: PhoneDiallerConfig) -> str:
     number = order.number
     if _NUMBER.fullmatch(number) is None:
         raise OrderRefused(Refusal.NUMBER, "the number holds what cannot be dialled")
+    if number.startswith("+") and config.number_form != "e164" and not _has_a_plan(number):
+        # `+911` and `+44999` are nobody's: without the plus sign, or as people of that country dial, somebody answers.
+        raise OrderRefused(Refusal.NUMBER, "no numbering plan knows the number: it cannot be dialled in another form")
     if config.number_form == "digits":
         number = number.removeprefix("+")
     elif config.number_form == "national" and config.region is not None:
@@ -66,15 +69,20 @@ def number_of(order: DialOrder, config: PhoneDiallerConfig) -> str:
     return config.prefix + number
 
 
+def _has_a_plan(number: str) -> bool:
+    """Whether a number with a country code is as long as numbers of that country are."""
+    try:
+        parsed = phonenumbers.parse(number)
+    except phonenumbers.NumberParseException:
+        return False
+    return phonenumbers.is_possible_number_with_reason(parsed) == phonenumbers.ValidationResult.IS_POSSIBLE
+
+
 def _national(number: str, region: str) -> str:
     """What people of `region` dial; a number without a country code stays as it is."""
     if not number.startswith("+"):
         return number
-    try:
-        parsed = phonenumbers.parse(number)
-    except phonenumbers.NumberParseException:
-        return number
-    written = phonenumbers.format_out_of_country_calling_number(parsed, region)
+    written = phonenumbers.format_out_of_country_calling_number(phonenumbers.parse(number), region)
     return _NOT_DIALLED.sub("", written)[:MAX_NUMBER] or number
 
 

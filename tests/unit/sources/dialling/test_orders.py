@@ -43,10 +43,18 @@ def config(**said: Any) -> PhoneDiallerConfig:
         ({"number_form": "national", "region": "FR"}, "*80", "*80"),
         ({"prefix": "9"}, "+33612345678", "9+33612345678"),
         ({"prefix": "9", "number_form": "digits"}, "118", "9118"),
+        ({}, "+911", "+911"),
     ],
 )
 def test_a_number_as_it_is_dialled(said: dict[str, Any], number: str, dialled: str) -> None:
     assert number_of(order(number=number), config(**said)) == dialled
+
+
+@pytest.mark.parametrize("number", ["+911", "+44999", "+4420794", "+999123456", "+", "+0"])
+@pytest.mark.parametrize("form", ["digits", "national"])
+def test_a_number_that_no_plan_knows_becomes_no_number_of_this_country(form: str, number: str) -> None:
+    said = config(number_form=form, region="GB")
+    assert refusal_of(lambda: number_of(order(number=number), said)) is Refusal.NUMBER
 
 
 FORMS = [config(), config(number_form="digits"), config(number_form="national", region="FR")]
@@ -66,7 +74,7 @@ def test_no_other_sign_gets_into_a_number(form: PhoneDiallerConfig) -> None:
     taken = {
         sign
         for sign in [*SIGNS, "a", "é"]
-        for text in (f"123{sign}45", f"{sign}12345", f"12345{sign}", f"+12{sign}345")
+        for text in (f"123{sign}45", f"{sign}33612345678", f"12345{sign}", f"+12{sign}345")
         if refusal_of(lambda text=text: number_of(order(number=text), form)) is not Refusal.NUMBER  # type: ignore[misc]
     }
     assert taken == {"*", "#", "+"}  # a plus sign before all else
