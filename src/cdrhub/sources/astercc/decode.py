@@ -299,7 +299,7 @@ class _Event:
         if self.values["direction"] == Direction.INBOUND:
             attributes.pop("AgentGroupId", None)  # the queue's leg has it
         channel = self.field("channel")
-        if channel and self.source:
+        if channel:
             attributes["channels"] = {self.field("uniqueid") or self.source.lower(): channel}
         if self.unmapped:
             self.flags.add("unmapped_word")

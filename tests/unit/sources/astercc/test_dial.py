@@ -61,6 +61,15 @@ async def test_an_order_is_asked_for_once_and_nothing_of_it_is_in_the_url() -> N
     }
 
 
+async def test_what_is_not_configured_is_not_asked_for() -> None:
+    async with vendor() as peer:
+        peer.says("|Retuen|1|Retuen|BackMsg_19")
+        await dialled(peer, user_type="account", model_type="BusinessApp")
+    form = peer.requests[0].form
+    assert (form["usertype"], form["modeltype"], form["pwdtype"]) == ("account", "BusinessApp", "plaintext")
+    assert form.keys().isdisjoint({"callerid", "cidtype", "trunkidentity"})
+
+
 async def test_passwords_of_single_agents_hashed_where_the_server_wants_that() -> None:
     async with vendor() as peer:
         peer.says("|Retuen|1|Retuen|BackMsg_19")
@@ -80,7 +89,7 @@ async def test_an_agent_without_a_password_is_not_available() -> None:
     [
         "|Retuen|1|Retuen|BackMsg_19",
         "|Return|1|Return|BackMsg_19\r\n",
-        "\n|Retuen| 1 |Retuen|backmsg_019",
+        "\n|Retuen| 1 |Retuen|backmsg_00019",
         "|Retuen|1|Retuen|成功",
         "|Retuen|1|Retuen|",
     ],
@@ -98,11 +107,13 @@ async def test_the_agent_is_not_available(number: int) -> None:
     assert "not documented" not in answer.detail
 
 
-@pytest.mark.parametrize("message", ["BackMsg_01", "BackMsg_02", "BackMsg_03", "BackMsg_28", "BackMsg_63"])
-async def test_the_configuration_is_wrong(message: str) -> None:
-    answer = await answered(f"|Retuen|2|Retuen|{message}")
+@pytest.mark.parametrize("number", [1, 2, 3, 28, 63, 67, 70, 73, 116])
+async def test_the_configuration_is_wrong(number: int) -> None:
+    answer = await answered(f"|Retuen|2|Retuen|BackMsg_{number:02}")
     assert isinstance(answer, Refused)
     assert answer.refusal is Refusal.CONFIGURATION
+    assert "not documented" not in answer.detail
+    assert isinstance(await answered(f"|Retuen|1|Retuen|BackMsg_{number:02}"), Unseen), "yes and no"
 
 
 @pytest.mark.parametrize("message", ["BackMsg_125", "", f"no: {PASSWORD}\n!"])
