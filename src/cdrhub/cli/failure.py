@@ -5,6 +5,7 @@ No traceback reaches a user; with CDRHUB_DEBUG=1 it does, for a report of a bug.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -97,9 +98,28 @@ def _failed(error: Exception) -> int:
     if isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError) and error.filename:
         say(f"{error.filename}: {error.strerror}")
         return Exit.NO_INPUT
+    if (found := _of_the_surroundings(error)) is not None:
+        message, code = found
+        say(message)
+        return code
     hint = "" if os.environ.get("CDRHUB_DEBUG") else "; CDRHUB_DEBUG=1 shows where"
     say(f"internal error, please report it: {type(error).__name__}: {spoken(error)}{hint}")
     return Exit.INTERNAL
+
+
+def _of_the_surroundings(error: Exception) -> tuple[str, Exit] | None:
+    """What is wrong with the terminal or the disk, where the error is of that and not of the program."""
+    if isinstance(error, UnicodeEncodeError):
+        if error.encoding not in {"utf-8", "idna"}:
+            return (
+                f"the output is in {error.encoding}, which lacks characters of it: set PYTHONIOENCODING=utf-8",
+                Exit.USAGE,
+            )
+        if any("\udc80" <= character <= "\udcff" for argument in sys.argv for character in argument):
+            return "an argument is not text in UTF-8", Exit.USAGE
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"{error.filename or 'the output'} cannot be written: {error.strerror}", Exit.UNAVAILABLE
+    return None
 
 
 def _misused(error: TyperException) -> int:
