@@ -7,7 +7,7 @@ come in with each record, nothing is read from a clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -49,11 +49,19 @@ class GapWatch:
         """The number to remember over a restart."""
         return self._highest
 
+    def highest_with(self, numbers: Iterable[int]) -> int | None:
+        """The number to remember once the records with these came as well."""
+        highest = self._highest
+        for number in numbers:
+            if highest is None or not _is_late(number, highest=highest):
+                highest = number
+        return highest
+
     def feed(self, historyid: int, seen_at: datetime) -> None:
         """A record with this number came."""
         highest = self._highest
         if highest is not None and historyid <= highest:
-            if highest - historyid <= min(LATE_WINDOW, highest // 2):
+            if _is_late(historyid, highest=highest):
                 self._fill(historyid)
                 return
             self._open.clear()  # the count began anew: what was missing of the old one can be told no more
@@ -81,6 +89,11 @@ class GapWatch:
                 parts = [replace(missing, last=historyid - 1), replace(missing, first=historyid + 1)]
                 self._open[place : place + 1] = [part for part in parts if part.first <= part.last]
                 return
+
+
+def _is_late(number: int, *, highest: int) -> bool:
+    """Whether a number came late or again; else it is a new one, or the count began anew."""
+    return 0 <= highest - number <= min(LATE_WINDOW, highest // 2)
 
 
 def history_id_reader(settings: ThreeCXSettings) -> Callable[[bytes], int | None]:

@@ -52,20 +52,16 @@ class _Sink:
         self, lines: Sequence[bytes], *, attributes: Mapping[str, Any], position: tuple[str, str] | None = None
     ) -> None:
         """Make lines durable. In mode http IntakeRefused after DURABLE_SECONDS; else it waits for as long as it takes,
-        for what was read from a socket cannot be read again."""
-        history = self._look_at(lines)
+        for what was read from a socket cannot be read again. What was not kept has not come."""
+        numbers = [number for line in lines if (number := self._history_id_of(line)) is not None]
+        highest, history = self._watch.highest_with(numbers), None
+        if highest != self._watch.highest:
+            history = HISTORY_KEY, f"{highest} {datetime.now(UTC).isoformat()}"
         await self._accept(lines, attributes=attributes, position=position or history)
+        for number in numbers:
+            self._watch.feed(number, datetime.now(UTC))
         if position is not None and history is not None:
             await self._accept([], attributes=attributes, position=history)
-
-    def _look_at(self, lines: Sequence[bytes]) -> tuple[str, str] | None:
-        now, before = datetime.now(UTC), self._watch.highest
-        for line in lines:
-            if (number := self._history_id_of(line)) is not None:
-                self._watch.feed(number, now)
-        if self._watch.highest == before:
-            return None
-        return HISTORY_KEY, f"{self._watch.highest} {now.isoformat()}"
 
     async def _accept(
         self, lines: Sequence[bytes], *, attributes: Mapping[str, Any], position: tuple[str, str] | None

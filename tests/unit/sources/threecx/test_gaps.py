@@ -81,6 +81,15 @@ def test_in_any_order_exactly_what_never_came_is_missing(order: list[int], lost:
     assert told == {number for number in lost if number < max(came)}
 
 
+@given(st.lists(st.integers(0, 30_000)), st.lists(st.integers(0, 30_000)))
+def test_what_is_to_be_remembered_is_known_before_the_numbers_came(before: list[int], then: list[int]) -> None:
+    watch = GapWatch()
+    _feed(watch, before)
+    expected = watch.highest_with(then)
+    _feed(watch, then)
+    assert watch.highest == expected
+
+
 def test_the_historyid_of_a_line() -> None:
     standard = history_id_reader(ThreeCXSettings())
     assert standard(b"Call 23193" + b"," * 19) == 23193

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -80,17 +80,44 @@ async def test_a_loss_during_a_restart_is_noticed(intake: RecordingIntake) -> No
     assert details(intake) == ["historyid 102..104 never arrived (3 records)"]
 
 
-async def test_a_forwarder_is_told_in_time_that_the_journal_is_full(intake: RecordingIntake) -> None:
+@asynccontextmanager
+async def pushed(intake: RecordingIntake) -> AsyncGenerator[Callable[[int], Awaitable[int]]]:
+    """The source in mode http; what posts a record of a number says with which status it is answered."""
     config = ThreeCXConfig(type="3cx", mode="http", path=PATH, fields=CONFIG.fields)
     async with intake.http_server() as url, aiohttp.ClientSession() as client:
+
+        async def post(number: int) -> int:
+            async with asyncio.timeout(20), client.post(url + PATH, data=b"Call %d,c,00:00:01" % number) as answer:
+                return answer.status
+
         session = asyncio.create_task(ThreeCXSource(config).session(intake))
         await until(lambda: intake.mounted)
-        intake.full = True
-        async with asyncio.timeout(20), client.post(url + PATH, data=b"Call 1,c,00:00:01") as answer:
-            assert answer.status == 503
+        yield post
         session.cancel()
         await asyncio.gather(session, return_exceptions=True)
+
+
+async def test_a_forwarder_is_told_in_time_that_the_journal_is_full(intake: RecordingIntake) -> None:
+    async with pushed(intake) as post:
+        intake.full = True
+        assert await post(1) == 503
     assert intake.bodies == []
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_record_that_could_not_be_kept_is_missing_until_it_comes_again(
+    intake: RecordingIntake, again: bool
+) -> None:
+    async with pushed(intake) as post:
+        assert await post(23) == 200
+        intake.refusing = True
+        assert await post(24) == 503
+        intake.refusing = False
+        assert await post(25) == 200
+        if again:
+            assert await post(24) == 200
+    assert details(intake) == ([] if again else ["historyid 24 never arrived (1 record)"])
+    assert intake.positions[HISTORY_KEY].startswith("25 ")
 
 
 @pytest.mark.parametrize("text", ["", "101", "101 yesterday", "x 2024-07-03T11:00:00+00:00", "1 2 3"])
