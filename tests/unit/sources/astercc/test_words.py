@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cdrhub.errors import DecodeError, Reason
-from cdrhub.model.disposition import Direction, Outcome, State
+from cdrhub.model.disposition import Direction, EndedBy, Outcome, State
 from cdrhub.model.record import digest_of
 from cdrhub.model.update import Authority, CallUpdate, Ignored
 from support.astercc import decoded, event, updated
@@ -34,6 +34,12 @@ def test_words_count_in_any_case() -> None:
     one, other = [(each.kind, each.values, each.legs, each.opens, each.event_id) for each in said]
     assert one == other
     assert one[0] == "callee.ringing"
+
+
+@pytest.mark.parametrize("word", ["ringing", "incoming", "answer", "join", "onhold", "resume", "hangup"])
+@pytest.mark.parametrize("source", ["AGENT", "CALLER", "CALLEE", "CONSULT", "CONVERSATION"])
+def test_the_words_of_the_vendor_are_known(source: str, word: str) -> None:
+    assert "unmapped_word" not in updated(event(source, word, 0, hangupfirst="AGENT")).flags
 
 
 def test_an_update_is_known_by_the_bytes_that_came() -> None:
@@ -217,6 +223,11 @@ def test_which_hang_ups_end_a_call(source: str, calltype: str, first: str, ends:
     assert (said.get("state"), said.get("ended_at")) == ((State.ENDED, AT) if ends else (None, None))
 
 
+@pytest.mark.parametrize("by", [EndedBy.AGENT, EndedBy.CALLER, EndedBy.CALLEE])
+def test_who_hung_up_first(by: EndedBy) -> None:
+    assert updated(event("CONVERSATION", "hangup", 0, hangupfirst=by.value)).values["ended_by"] is by
+
+
 @pytest.mark.parametrize(
     ("source", "word", "says"),
     [
@@ -250,6 +261,12 @@ def test_what_a_hang_up_alone_says_of_its_leg(source: str, calltype: str, first:
     assert (own["left_at"], own["outcome"]) == (AT, outcome)
 
 
+def test_an_agents_phone_is_not_the_number_that_he_calls() -> None:
+    said = updated(event("AGENT", "answer", 0, activenum="6101", calleridnum="02100005511")).values
+    assert (said["caller_number"], said["callee_number"]) == ("6101", "02100005511")
+    assert "dialed_number" not in said
+
+
 def test_a_customer_whose_own_number_is_missing_has_the_clients() -> None:
     update = updated(event("CALLEE", "ringing", 0, activenum=""))
     assert update.values["callee_number"] == legs(update)["callee"]["number"] == "02100005511"
@@ -264,7 +281,9 @@ def test_a_customer_whose_own_number_is_missing_has_the_clients() -> None:
         ({"activenum": ""}, "consult"),
     ],
 )
-def test_a_consultation_is_one_leg_and_opens_no_call(said: dict[str, str], key: str) -> None:
+@pytest.mark.parametrize("calltype", ["dialin", "dialout"])
+def test_a_consultation_is_one_leg_and_opens_no_call(said: dict[str, str], key: str, calltype: str) -> None:
+    said = {"calltype": calltype} | said
     told = [updated(event("CONSULT", word, 0, **said)) for word in ("ringing", "answer", "join", "hangup")]
     assert not any(update.opens for update in told)
     rang, answered, joined, left = (legs(update)[key] for update in told)
