@@ -152,12 +152,13 @@ async def gathered(
     work = Work(now=now)
     linked: set[str] = set()
     concerned: set[str] = set()
+    with_number: list[tuple[str, str, str]] = []
     for row in await _concerned(connection, settled, settings=settings):
         concerned.add(row.case_id)
         if row.id is not None:
             linked.add(row.id)
         elif row.match_key is not None:
-            work.by_number[row.tenant, row.match_key].add(row.case_id)
+            with_number.append((row.tenant, row.match_key, row.case_id))
     if not concerned:
         return work
     work.cases = await store.locked(connection, concerned)
@@ -168,6 +169,10 @@ async def gathered(
         for attempt in case.attempts
         if attempt.id in linked
     }
+    has = {case.id: {number.key for number in case.numbers} for case in work.cases.values()}
+    for tenant, key, case_id in with_number:
+        if key in has.get(case_id, ()):
+            work.by_number[tenant, key].add(case_id)
     ids = [call.id for call in settled]
     work.not_live = await _not_live(connection, ids)
     await _decided_before(connection, work, ids)
