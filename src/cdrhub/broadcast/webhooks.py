@@ -208,12 +208,7 @@ class Worker:
         assert self._lease is not None  # noqa: S101 - `_work` begins with one
         if not self._lease.wants_renewal:
             return
-        try:
-            renewed = await self._taken()
-        except StoreUnavailable:
-            if self._lease.safe:
-                return  # a database that is away for a moment need not stop what needs no database
-            raise
+        renewed = await self._taken()
         if renewed is None or renewed.fence != self._lease.fence:
             raise leases.LeaseLost
         self._lease = renewed

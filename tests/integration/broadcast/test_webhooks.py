@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
 
+import pytest
 from aiohttp import web
 
 from cdrhub.broadcast import deliveries
@@ -16,7 +17,7 @@ from cdrhub.broadcast.deliveries import DeliveryState
 from cdrhub.broadcast.events import Selection
 from cdrhub.broadcast.health import SCHEDULE, EndpointState
 from cdrhub.broadcast.service import Broadcast
-from cdrhub.broadcast.webhooks import REFUSALS_IN_A_ROW
+from cdrhub.broadcast.webhooks import REFUSALS_IN_A_ROW, TOUCHED_EVERY
 from cdrhub.metrics import Metrics
 from support.broadcast import NOON, OTHER_SECRET, SECRET, Received, Receiver, call_id, receiving
 from support.broadcasting import PACE, Bench, crm, until
@@ -259,6 +260,32 @@ async def test_one_that_refuses_everything_fails(bench: Bench) -> None:
         assert {one.id for one in receiver.taken} == {one.id for one in receiver.asked}
 
 
+@pytest.mark.parametrize(("refusals", "fails"), [(REFUSALS_IN_A_ROW - 1, False), (REFUSALS_IN_A_ROW, True)])
+async def test_how_many_refusals_in_a_row_make_it_fail(bench: Bench, refusals: int, fails: bool) -> None:
+    await bench.known()
+    async with receiving(answer=lambda _received: 404) as receiver:
+        async with bench.hub(crm(receiver)) as hub:
+            await bench.tell(*facts(calls=refusals, each=1))
+            await until(lambda: hub.problems != [] if fails else has_come_to(bench, refusals))
+        assert (await bench.endpoint()).health.state is (EndpointState.FAILING if fails else EndpointState.HEALTHY)
+    assert len(receiver.asked) == refusals
+
+
+async def test_an_idle_one_is_known_to_be_delivered_to_still(bench: Bench) -> None:
+    """Else retention would keep no events for it."""
+
+    async def touched() -> bool:
+        return (await bench.endpoint()).updated_at == bench.clock.now
+
+    await bench.known()
+    async with receiving() as receiver, bench.hub(crm(receiver)) as hub:
+        await bench.tell((1, 1))
+        await until(lambda: has_come_to(bench, 1))
+        bench.clock.now += TOUCHED_EVERY + timedelta(seconds=1)
+        await until(touched)
+        assert hub.problems == []
+
+
 async def test_single_refusals_between_others_never_make_it_fail(bench: Bench) -> None:
     await bench.known()
     events = 3 * REFUSALS_IN_A_ROW
@@ -342,6 +369,7 @@ async def test_what_is_asked_for_again_and_hangs_moves_no_cursor_back(bench: Ben
         await until(lambda: len(receiver.asked) == 3)
         await bench.tell((3, 3))
         await until(lambda: has_come_to(bench, 3))
+        assert hub.problems == [], "it was given up before"
         receiver.held[1].set()
 
 
