@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from cdrhub.errors import NotConnected
-from cdrhub.sources.transports.directory import DirectoryWatch
+from cdrhub.sources.transports.directory import READ_BYTES, DirectoryWatch
 from support.intake import RecordingIntake, until
 from support.sinks import LINES, IntakeSink
 
@@ -23,16 +24,23 @@ def intake() -> RecordingIntake:
 
 
 @asynccontextmanager
-async def watching(folder: Path, intake: RecordingIntake, *, settled: float = 60.0) -> AsyncGenerator[None]:
+async def watching(
+    folder: Path,
+    intake: RecordingIntake,
+    *,
+    settled: float = 60.0,
+    full_scan: float = 0.02,
+    sink: IntakeSink | None = None,
+) -> AsyncGenerator[None]:
     watch = DirectoryWatch(
         folder,
         pattern="cdr-*.log",
         line_format=LINES,
-        sink=IntakeSink(intake),
+        sink=sink or IntakeSink(intake),
         intake=intake,
         poll_seconds=0.005,
         settled_seconds=settled,
-        full_scan_seconds=0.02,
+        full_scan_seconds=full_scan,
     )
     session = asyncio.create_task(watch.watch())
     try:
@@ -157,3 +165,38 @@ async def test_a_missing_folder_is_a_link_that_is_down(tmp_path: Path, intake: R
                 tmp_path / "none", pattern="*", line_format=LINES, sink=IntakeSink(intake), intake=intake
             ).watch()
     assert intake.links == {}
+
+
+class Positions(IntakeSink):
+    """Remembers how many lines came together, and whether a position was kept with them."""
+
+    def __init__(self, intake: RecordingIntake) -> None:
+        super().__init__(intake)
+        self.kept: list[tuple[int, bool]] = []
+
+    async def take(
+        self, lines: Sequence[bytes], *, attributes: Mapping[str, Any], position: tuple[str, str] | None = None
+    ) -> None:
+        self.kept.append((len(lines), position is not None))
+        await super().take(lines, attributes=attributes, position=position)
+
+
+@pytest.mark.parametrize("rest", [b"", b"Call"])
+async def test_a_file_counts_as_read_with_its_last_line_and_not_before(
+    tmp_path: Path, intake: RecordingIntake, rest: bytes
+) -> None:
+    at_once = READ_BYTES // len(b"Call 12\n")
+    (tmp_path / "cdr-1.log").write_bytes(b"Call 12\n" * (at_once + 1) + rest)
+    sink = Positions(intake)
+    async with watching(tmp_path, intake, settled=0.01, sink=sink):
+        await until(lambda: intake.positions)
+    assert sink.kept[:2] == [(at_once, False), (1, not rest)]
+    assert sink.kept[-1] == (int(bool(rest)), True)
+
+
+async def test_half_a_line_is_looked_at_again_although_the_folder_does_not_change(
+    tmp_path: Path, intake: RecordingIntake
+) -> None:
+    (tmp_path / "cdr-1.log").write_bytes(b"Call 1\nCall 2")
+    async with watching(tmp_path, intake, settled=0.05, full_scan=1000.0):
+        await until(lambda: intake.bodies == [b"Call 1", b"Call 2"])
