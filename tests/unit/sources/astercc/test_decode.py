@@ -328,6 +328,12 @@ def test_times_to_close_after_that_cannot_be(close_after: str) -> None:
         AsterCCConfig(path="/ingest/astercc/0123456789abcdef", close_after=close_after)
 
 
+def test_what_is_taken_where_nothing_is_said_and_how_far_it_goes() -> None:
+    assert AsterCCSettings().timezone == "UTC"
+    for close_after in ("1m", "12h"):
+        AsterCCConfig(path="/ingest/astercc/0123456789abcdef", close_after=close_after)
+
+
 _SPOKEN = st.builds(
     event,
     st.sampled_from(["AGENT", "CALLER", "CALLEE", "CONSULT", "CONVERSATION"]),

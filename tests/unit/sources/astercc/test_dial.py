@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing, Unseen
 from cdrhub.sources.astercc.dial import DIALLER, AsterCCDiallerConfig
+from cdrhub.sources.dialling.http import REQUEST_SECONDS
 from support.dialling import ATTEMPT, Vendor, order, vendor
 from support.servers import free_port
 
@@ -107,6 +109,13 @@ async def test_the_agent_is_not_available(number: int) -> None:
     assert "not documented" not in answer.detail
 
 
+@pytest.mark.parametrize(("number", "meaning"), [(24, "there is no such agent"), (100, "exchange is not connected")])
+async def test_what_a_message_means_is_said(number: int, meaning: str) -> None:
+    answer = await answered(f"|Retuen|2|Retuen|BackMsg_{number}")
+    assert isinstance(answer, Refused)
+    assert answer.detail.endswith(meaning)
+
+
 @pytest.mark.parametrize("number", [1, 2, 3, 28, 63, 67, 70, 73, 116])
 async def test_the_configuration_is_wrong(number: int) -> None:
     answer = await answered(f"|Retuen|2|Retuen|BackMsg_{number:02}")
@@ -131,20 +140,24 @@ async def test_a_no_that_is_not_documented_is_for_a_person(message: str) -> None
         "|Retuen|1|Retuen|BackMsg_16",  # yes, and the agent is not signed in
         "|Retuen|2|Retuen|BackMsg_19",  # no, and the call was accepted
         "|Retuen|3|Retuen|BackMsg_19",
+        f"|Retuen|{'3' * 5000}|Retuen|BackMsg_19",
         "<html>Fatal error</html>",
         "|Retuen|1",
         "",
     ],
 )
 async def test_nobody_knows(text: str) -> None:
-    assert isinstance(await answered(text), Unseen)
+    answer = await answered(text)
+    assert isinstance(answer, Unseen)
+    assert len(answer.detail) < 200
 
 
 async def test_no_answer_is_unseen_and_is_not_asked_again() -> None:
     async with vendor() as peer:
         assert isinstance(await dialled(peer), Unseen)
         peer.silent = True
-        assert isinstance(await dialled(peer, request_seconds=0.2), Unseen)
+        async with asyncio.timeout(REQUEST_SECONDS / 2):
+            assert isinstance(await dialled(peer, request_seconds=0.2), Unseen)
     assert len(peer.requests) == 2
 
 
@@ -183,6 +196,7 @@ async def test_what_cannot_be_dialled_is_refused_before_anything_is_sent(
 async def test_nothing_is_known_of_a_call_afterwards_and_none_is_cut() -> None:
     async with vendor() as peer:
         dialler = DIALLER.build("makecall", config(url=peer.url))
+        assert not dialler.idempotent
         assert await dialler.ask(attempt_id=ATTEMPT, vendor_ref="") == Standing()
         await dialler.hang_up(attempt_id=ATTEMPT, vendor_ref="")
         await dialler.close()
