@@ -6,6 +6,8 @@
 #
 # User 10001 must be able to read the configuration. The stop timeout is longer than [hub] shutdown_seconds, and the name
 # stays the same when the container is made anew: it is the hub's in the coverage.
+#
+# With podman: `podman build --format docker`, or the HEALTHCHECK is left out.
 
 FROM python:3.13-slim AS build
 # greenswitch comes as source only; everything else is a wheel.
