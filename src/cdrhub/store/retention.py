@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Protocol
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.store import request_keys
@@ -24,10 +24,7 @@ AT_ONCE = 1_000  #: rows in one transaction
 GONE_AFTER = timedelta(days=7)  #: that nobody delivered to a webhook; its events are kept no longer
 CLOCK_AHEAD = timedelta(days=1)  #: a fact from further in the future says nothing of its age: some clock was wrong
 
-_TO_EMPTY = (
-    records.c.state != SUSPENDED,
-    or_(records.c.body.is_not(None), records.c.repaired_body.is_not(None)),
-)
+_TO_EMPTY = (records.c.state != SUSPENDED, records.c.body.is_not(None))  # beside which a repaired one may stand
 
 
 class Limits(Protocol):

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import insert
 
-from cdrhub.store import Store, suspense
+from cdrhub.store import Store, request_keys, suspense
 from cdrhub.store.event_tables import deliveries, webhook_endpoints
+from cdrhub.store.event_tables import request_keys as kept_answers
 from cdrhub.store.tables import call_legs, calls, outbox, records, unopened
 from support.ledger import at, batches, call_of, count, ended, item, message, reread, rows, story
 
@@ -168,6 +169,14 @@ async def test_a_sealed_call_that_gets_two_late_records(store: Store) -> None:
         await store.write([item(message("k", f"late{number}", values={"trunk": trunk}), received=10 * DAY)])
     call = await call_of(store, "k")
     assert (call["trunk"], call["record_count"], call["flags"]) == ("7", 3, ["late"])
+
+
+async def test_answers_to_repeated_requests_are_forgotten_whatever_is_kept_for_ever(store: Store) -> None:
+    async with store.database.connect(writing=True) as connection:
+        await request_keys.take(connection, "order-7", tenant="", digest=b"d" * 16, at=at(0))
+    for seconds, left in ((request_keys.KEPT_DAYS * DAY - 1, 1), (request_keys.KEPT_DAYS * DAY + 1, 0)):
+        await store.apply_retention(Limits(), now=at(seconds))
+        assert await count(store, kept_answers) == left
 
 
 async def test_records_that_opened_nothing_are_forgotten(store: Store) -> None:
