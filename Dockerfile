@@ -1,11 +1,12 @@
 # cdrhub as a container: one process, one volume, no root.
 #
 #   docker build -t cdrhub .
-#   docker run -d --name cdrhub --hostname cdrhub --stop-timeout 45 -p 8080:8080 -p 5555:5555 \
+#   docker run -d --init --name cdrhub --hostname cdrhub --stop-timeout 45 -p 8080:8080 -p 5555:5555 \
 #       -v cdrhub:/var/lib/cdrhub -v "$PWD/config.toml:/etc/cdrhub/config.toml:ro" cdrhub
 #
-# User 10001 must be able to read the configuration. The stop timeout is longer than [hub] shutdown_seconds, and the name
-# stays the same when the container is made anew: it is the hub's in the coverage.
+# User 10001 must be able to read the configuration. Without --init a stop in the first seconds is not heard. The stop
+# timeout is longer than [hub] shutdown_seconds, and the name stays the same when the container is made anew: it is the
+# hub's in the coverage.
 #
 # With podman: `podman build --format docker`, or the HEALTHCHECK is left out.
 
