@@ -13,6 +13,7 @@ import signal
 import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
@@ -39,6 +40,13 @@ KEEPALIVE_SECONDS = 75.0
 GC_THRESHOLDS = (50_000, 20, 100)
 
 
+@dataclass(slots=True)
+class _Tls:
+    """What the next handshake begins with: a certificate that was renewed comes with a reload."""
+
+    context: ssl.SSLContext | None
+
+
 async def run(config: Config, load: Callable[[], Config]) -> None:
     """Work until SIGTERM or SIGINT. `load` reads the configuration again on SIGHUP.
 
@@ -50,17 +58,17 @@ async def run(config: Config, load: Callable[[], Config]) -> None:
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
     notifier = SystemdNotifier()
-    tls = server_context(config.http)
+    tls = _Tls(server_context(config.http))
     hub = await Hub.start(config)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     side: list[asyncio.Task[None]] = []
     try:
-        async with serving(hub, tls=tls):
+        async with serving(hub, tls=lambda: tls.context):
             notifier.ready(hub.status())
             side = [
-                asyncio.create_task(_reload_on(hangup, hub=hub, load=load, notifier=notifier)),
+                asyncio.create_task(_reload_on(hangup, hub=hub, tls=tls, load=load, notifier=notifier)),
                 asyncio.create_task(_beat(hub, notifier)),
                 asyncio.create_task(hub.failed()),
             ]
@@ -78,8 +86,8 @@ async def run(config: Config, load: Callable[[], Config]) -> None:
 
 
 @asynccontextmanager
-async def serving(hub: Hub, *, tls: ssl.SSLContext | None) -> AsyncGenerator[None]:
-    """The HTTP server of `hub`, while the context is open."""
+async def serving(hub: Hub, *, tls: Callable[[], ssl.SSLContext | None]) -> AsyncGenerator[None]:
+    """The HTTP server of `hub`, while the context is open. `tls` is asked at each handshake."""
     http = hub.config.http
     guard = _guarding(hub)
     app = make_app(
@@ -135,14 +143,18 @@ def _guard(http: HttpConfig) -> Guard:
     )
 
 
-async def _reload_on(hangup: asyncio.Event, *, hub: Hub, load: Callable[[], Config], notifier: SystemdNotifier) -> None:
+async def _reload_on(
+    hangup: asyncio.Event, *, hub: Hub, tls: _Tls, load: Callable[[], Config], notifier: SystemdNotifier
+) -> None:
     while True:
         await hangup.wait()
         hangup.clear()
         notifier.reloading()
         try:
             config = await asyncio.to_thread(load)
+            renewed = await asyncio.to_thread(server_context, config.http)
             await asyncio.shield(hub.reload(config))  # a stop waits for it, and does not leave it half done
+            tls.context = renewed
         except CdrhubError as error:
             log.error("the reload was refused; the old configuration stays", action="reload_refused", error=str(error))
         notifier.ready(hub.status())

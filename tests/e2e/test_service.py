@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import sqlite3
+import ssl
 import stat
 import struct
 import subprocess
@@ -22,6 +23,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from support.certificates import NEW, OLD
 from support.daemon import Daemon
 from support.servers import PostgresServer, free_port, running
 
@@ -183,6 +185,44 @@ def test_a_token_is_exchanged_by_a_reload_and_nothing_else_of_http(tmp_path: Pat
         for secret in (old, new):
             assert secret not in daemon.log.read_text()
         assert daemon.stop() == 0
+
+
+def shown_certificate(daemon: Daemon) -> str:
+    """What the HTTP server shows of itself, as soon as it serves."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return ssl.get_server_certificate(("127.0.0.1", daemon.http_port), timeout=10)
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_a_renewed_certificate_is_taken_over_by_a_reload_and_half_a_renewal_changes_nothing(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "site.pem", tmp_path / "site.key"
+    certificate.write_text(OLD[0])
+    key.write_text(OLD[1])
+    daemon = Daemon(tmp_path, database=f"sqlite:///{tmp_path / 'hub.db'}", sources=source(free_port()))
+    tls = 'tls_certificate = "site.pem"\ntls_key = "site.key"'
+    daemon.config.write_text(daemon.config.read_text().replace("[http]", f"[http]\n{tls}"))
+    daemon.start(ready=False)
+    try:
+        assert shown_certificate(daemon) == OLD[0]
+        certificate.write_text(NEW[0])  # its key is not there yet
+        daemon.signal(signal.SIGHUP)
+        wait_for_log(daemon, "reload_refused")
+        assert "http.tls_certificate and http.tls_key cannot be used" in daemon.log.read_text()
+        assert shown_certificate(daemon) == OLD[0]
+        key.write_text(NEW[1])
+        daemon.signal(signal.SIGHUP)
+        wait_for_log(daemon, '"reloaded"')
+        deadline = time.monotonic() + 60
+        while (shown := shown_certificate(daemon)) != NEW[0]:
+            assert shown == OLD[0]
+            assert time.monotonic() < deadline
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
 
 
 def test_no_push_meets_a_closed_door_while_its_source_is_exchanged(tmp_path: Path) -> None:

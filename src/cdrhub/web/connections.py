@@ -33,14 +33,15 @@ async def taking(
     listening: socket.socket,
     *,
     server: web.Server,
-    tls: ssl.SSLContext | None,
+    tls: Callable[[], ssl.SSLContext | None],
     refused: Callable[[], None],
     limit: int = MAX_HTTP_CONNECTIONS,
     header_seconds: float = HEADER_SECONDS,
 ) -> AsyncGenerator[None]:
     """Hand connections of the non-blocking `listening` to `server` while the context is open; then close the socket.
 
-    `refused` is called for each that is over `limit`. Connections that `server` has stay with it.
+    Each handshake begins with the certificate that `tls` has at the moment. `refused` is called for each connection
+    over `limit`. Those that `server` has stay with it.
     """
     door = _Door(listening, server=server, tls=tls, refused=refused, limit=limit, header_seconds=header_seconds)
     door.open()
@@ -58,7 +59,7 @@ class _Door:
         listening: socket.socket,
         *,
         server: web.Server,
-        tls: ssl.SSLContext | None,
+        tls: Callable[[], ssl.SSLContext | None],
         refused: Callable[[], None],
         limit: int,
         header_seconds: float,
@@ -113,12 +114,13 @@ class _Door:
 
     async def _greet(self, connection: socket.socket, inside: _Connection) -> None:
         """Give a socket to its request handler, after the handshake of TLS."""
+        tls = self._tls()
         try:
             await self._loop.connect_accepted_socket(
                 lambda: inside,
                 connection,
-                ssl=self._tls,
-                ssl_handshake_timeout=self._header_seconds if self._tls else None,
+                ssl=tls,
+                ssl_handshake_timeout=self._header_seconds if tls else None,
             )
         except OSError:  # gone already, or no TLS, or too slow with it: nothing was asked, so nothing is lost
             self._inside.discard(inside)

@@ -1,4 +1,4 @@
-"""The server's side of TLS: certificate and key of `[http]`, loaded before anything else starts."""
+"""The server's side of TLS: certificate and key of `[http]`, loaded before anything else starts and at each reload."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ async def served(
         async with taking(
             listening,
             server=runner.server,
-            tls=tls,
+            tls=lambda: tls,
             refused=site.refuse,
             limit=limit,
             header_seconds=header_seconds,
