@@ -98,7 +98,6 @@ class Retention:
                         select(records.c.id)
                         .where(
                             records.c.id.in_(select(record_audit.c.record_id)),
-                            records.c.id <= self._emptied_to,
                             records.c.received_at < before,
                             *_TO_EMPTY,
                         )

@@ -62,6 +62,15 @@ async def test_what_is_repaired_later_is_emptied_then(store: Store) -> None:
     assert await count(store, calls) == 2
 
 
+async def test_what_is_repaired_is_kept_as_long_as_any_other(store: Store) -> None:
+    await store.write([item(ended("old"), received=0.0), item(b"garbage", received=8 * DAY)])
+    (young,) = [row.id for row in await suspense.listed(store)]
+    await suspense.edit(store, young, ended("mended", 1), actor="Ngozi")
+    await suspense.replay(store, [young], reread=reread, actor="Ngozi")
+    assert (await store.apply_retention(Limits(raw_days=5), now=at(10 * DAY))).bodies == 1
+    assert (await store.apply_retention(Limits(raw_days=5), now=at(14 * DAY))).bodies == 1
+
+
 async def test_runs_go_on_where_the_last_one_stopped(store: Store) -> None:
     items = [item(ended(f"k{n}", n), received=n * 60.0) for n in range(3000)]
     for batch in batches(items, 500):
@@ -109,6 +118,13 @@ async def test_facts_wait_for_every_webhook_that_is_delivered_to(store: Store) -
     await webhook(store, "taken-out", cursor=1, seen=20 * DAY)
     assert (await store.apply_retention(Limits(facts_days=1), now=at(30 * DAY))).facts == 2
     assert await places(store) == [3, 4]
+
+
+async def test_the_newest_fact_stays_also_where_every_webhook_had_it(store: Store) -> None:
+    await told(store, 1, 2, 3)
+    await webhook(store, "quick", cursor=3)
+    assert (await store.apply_retention(Limits(facts_days=1), now=at(30 * DAY))).facts == 2
+    assert await places(store) == [3]
 
 
 async def test_many_facts_are_purged_in_steps_with_what_is_remembered_of_them(store: Store) -> None:
