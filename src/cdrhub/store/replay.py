@@ -109,9 +109,7 @@ class _Union:
             entangled = {
                 str(self.records[number].call_id)
                 for number, item in self.items.items()
-                if isinstance(item.outcome, CallUpdate)
-                and ids.get((item.owner, item.outcome.call_key)) in self.sealed
-                and self.records[number].call_id not in self.sealed
+                if isinstance(item.outcome, CallUpdate) and ids.get((item.owner, item.outcome.call_key)) in self.sealed
             }
             self.sealed |= entangled
             for number in [n for n, record in self.records.items() if record.call_id in self.sealed]:

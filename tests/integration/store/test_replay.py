@@ -13,7 +13,7 @@ from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Ignored
 from cdrhub.store import Store
 from cdrhub.store.batch import Item, Outcome, Reread
-from cdrhub.store.replay import Difference, replay
+from cdrhub.store.replay import CALLS_AT_ONCE, Difference, replay
 from cdrhub.store.retention import Retained
 from cdrhub.store.tables import call_legs, calls, outbox, records
 from support.ledger import at, call_of, count, decode, ended, item, message, reread, rows, settled_rows, story, updated
@@ -231,6 +231,33 @@ async def test_nothing_moves_into_a_sealed_call(store: Store) -> None:
     before = await rows(store, calls)
     assert await differences(store, joining) == []
     assert await rows(store, calls) == before
+
+
+async def test_nor_into_one_that_is_left_alone_for_that(store: Store) -> None:
+    """`kx` would move into `k`, which is sealed, and `kxx` into `kx`."""
+    await store.write([item(ended("k"), received=0.0)])
+
+    class Limits:
+        raw_days, facts_days = 5, 0
+
+    await store.apply_retention(Limits(), now=at(10 * 86_400))
+    await store.write([item(ended("kx", 1), received=10 * 86_400.0), item(ended("kxx", 2), received=10 * 86_400.0)])
+    before = await rows(store, calls)
+    assert await differences(store, joining) == []
+    assert await rows(store, calls) == before
+
+
+async def test_a_difference_is_told_once_however_many_calls_lead_to_it(store: Store) -> None:
+    """Both calls that become one are replayed, in transactions of their own."""
+    others = [item(ended(f"other{n}", n)) for n in range(CALLS_AT_ONCE)]
+    await store.write([item(ended("k1", 900)), *others, item(ended("k2", 901))])
+
+    def pair_joining(record: RawRecord) -> Item:
+        got = reread(record)
+        return joining(record) if got.outcome.call_key in ("k1", "k2") else got  # type: ignore[union-attr]
+
+    found = [(one.what, one.call_key) for one in await differences(store, pair_joining, dry_run=True)]
+    assert sorted(found) == [("created", "k"), ("withdrawn", "k1"), ("withdrawn", "k2")]
 
 
 async def test_later_records_find_the_replayed_call(store_url: str, told: Store) -> None:
