@@ -77,7 +77,7 @@ async def test_other_models_than_campaigns_give_nothing_back() -> None:
     ("agent", "number", "refusal", "message"),
     [
         ("SIPSIP101", "+8613912345678", Refusal.AGENT, "BackMsg_24"),
-        ("7101", "+861", Refusal.CONFIGURATION, "BackMsg_28"),
+        ("7101", "861", Refusal.CONFIGURATION, "BackMsg_28"),
     ],
 )
 async def test_an_order_that_the_server_refuses(agent: str, number: str, refusal: Refusal, message: str) -> None:
