@@ -23,12 +23,13 @@ from cdrhub.clock import ClockWatch, spoken_offset
 from cdrhub.config import Config
 from cdrhub.decoders import Decoders, Revision
 from cdrhub.errors import CdrhubError, ConfigError, IntakeRefused, StoreUnavailable
-from cdrhub.intake import SourceIntake
+from cdrhub.intake import SourceIntake, inferred
 from cdrhub.journal import SUSPECT_STARTS, Journal
+from cdrhub.landmark import Landmark, forget
 from cdrhub.listeners import Listeners
 from cdrhub.metrics import Metrics
 from cdrhub.model.call import Call
-from cdrhub.model.inference import encode_inference
+from cdrhub.model.inference import Coverage, coverage_inference, encode_inference
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
 from cdrhub.phone_systems import PhoneSystemsOfHub
@@ -54,6 +55,7 @@ SWEEP_EVERY_SECONDS = 10.0
 SWEEP_SILENCE = timedelta(seconds=5)  #: an open call with a younger record is not looked at
 OVERLAP_SECONDS = 2.0
 WATCH_EVERY_SECONDS = 1.0
+LANDMARK_EVERY_SECONDS = 60.0
 BROADCAST_STOP_SECONDS = 6.0  #: for requests to webhooks that are under way
 HOLDER_KEY = "lease_holder"
 HOLDER_RANDOM_BYTES = 4
@@ -97,6 +99,8 @@ class Hub:
         self._suspect_clocks: dict[str, timedelta] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._prepared = False
+        self._began = datetime.now(UTC)
+        self._landmark: Landmark | None = None  #: as the journal has it
         self._former: dict[str, Ownership] = {}  #: of sources that a reload took out, for what waits of them
         self._changing = asyncio.Lock()
         self._sometimes = Sometimes()
@@ -208,6 +212,7 @@ class Hub:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self.config.hub.shutdown_seconds):
                         await self._pipeline.drain()
+                await self._note_landmark()
             await redial
             await broadcast
             await self._cancel_tasks()
@@ -426,9 +431,49 @@ class Hub:
                 if self._sometimes.now("database_away"):
                     log.warning(DATABASE_AWAY, action="database_away", error=str(error))
                 await asyncio.sleep(PREPARE_RETRY_SECONDS)
+        await self._look_for_lost()
         self.broadcast.begin()
         self.redial.begin(sighted=lambda: all(self._sees(name) for name in self.config.sources))
         await self._pipeline.run(suspect=suspect)
+
+    async def _look_for_lost(self) -> None:
+        """Say aloud, and in the coverage, if the database lacks what this hub brought into it (landmark)."""
+        mark, since = Landmark.noted(self._journal), None
+        while mark is not None:
+            try:
+                since = await mark.lost_since(self._store)
+                break
+            except StoreUnavailable:
+                await asyncio.sleep(PREPARE_RETRY_SECONDS)
+        if mark is None or since is None:
+            return
+        log.error(
+            "the database lacks records that were in it: was it restored from an older backup, or is it another one?",
+            action="database_older",
+            since=since.isoformat(),
+            until=mark.received_at.isoformat(),
+        )
+        lost = Coverage(
+            state="blind",
+            since=since,
+            until=max(since, self._began),
+            detail="the database lacks what was received: it was restored from an older backup, or is another one",
+            hub=self.config.hub.name,
+        )
+        try:
+            for name in self.config.sources:
+                await self._remember_settings(name, self.config)
+                record = inferred(coverage_inference(lost), source=name, revision=self.config.revision(name))
+                await self._journal.append([record], reserved=True)
+        except IntakeRefused:
+            return  # the next start says it again
+        await forget(self._journal)
+
+    async def _note_landmark(self) -> None:
+        mark = self._pipeline.landmark
+        if mark is not None and mark != self._landmark:
+            await mark.note(self._journal)
+            self._landmark = mark
 
     async def _retention(self) -> None:
         while True:
@@ -450,7 +495,8 @@ class Hub:
                 await self._store.join_unopened()
                 told = await self._conclude(told)
             except (StoreUnavailable, IntakeRefused) as error:
-                log.warning("conclusions wait", action="sweep_waits", error=str(error))
+                if self._sometimes.now("sweep_waits"):
+                    log.warning("conclusions wait", action="sweep_waits", error=str(error))
 
     async def _conclude(self, told: Mapping[str, bytes]) -> dict[str, bytes]:
         """Journal every conclusion about an open call that was not `told` before; all that hold now."""
@@ -474,9 +520,12 @@ class Hub:
         return still
 
     async def _watch(self) -> None:
+        sometimes = Sometimes(every=LANDMARK_EVERY_SECONDS)
         while True:
             await asyncio.sleep(WATCH_EVERY_SECONDS)
             self._watch_clocks()
+            if sometimes.now("landmark"):
+                await self._note_landmark()
 
     def _show_journal(self) -> None:
         """Let the journal's metrics be read from the journal, at the moment they are asked for."""

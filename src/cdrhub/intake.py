@@ -148,15 +148,7 @@ class SourceIntake:
         what this hub saw: coverage carries its name."""
         if inference.get("infers") == "coverage":
             inference = {**inference, "hub": self._hub}
-        body = encode_inference(inference)
-        record = RawRecord(
-            source=self._source,
-            received_at=datetime.now(UTC),
-            content_type=INFERENCE,
-            body=body,
-            digest=digest_of(body),
-            config_revision=self._revision,
-        )
+        record = inferred(inference, source=self._source, revision=self._revision)
         await self._journal.append([record], reserved=True)
 
     async def open_calls(self, *, silent_for: timedelta = timedelta(0)) -> Sequence[Call]:
@@ -188,6 +180,19 @@ class SourceIntake:
     def count(self, what: str, amount: int = 1) -> None:
         """Add to `cdrhub_source_events_total`."""
         self._metrics.source_events.labels(self._source, what).inc(amount)
+
+
+def inferred(inference: Mapping[str, Any], *, source: str, revision: str) -> RawRecord:
+    """What the hub concludes of a source, as a record of now."""
+    body = encode_inference(inference)
+    return RawRecord(
+        source=source,
+        received_at=datetime.now(UTC),
+        content_type=INFERENCE,
+        body=body,
+        digest=digest_of(body),
+        config_revision=revision,
+    )
 
 
 def _parts(records: Sequence[RawRecord], *, max_bytes: int) -> Iterator[tuple[Sequence[RawRecord], bool]]:

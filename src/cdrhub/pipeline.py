@@ -22,6 +22,7 @@ import structlog
 from cdrhub.decoders import Decoders, Revision, UnknownRevision
 from cdrhub.errors import DecodeError, Reason, StoreUnavailable
 from cdrhub.journal import Entry, Journal
+from cdrhub.landmark import Landmark
 from cdrhub.metrics import Metrics
 from cdrhub.model.agent import AgentState
 from cdrhub.model.record import RawRecord
@@ -125,6 +126,8 @@ class Pipeline:
         self._sometimes = Sometimes()
         #: Whether the last batch that was tried met no database.
         self.database_away = False
+        #: A record that is in the database, one of the newest.
+        self.landmark: Landmark | None = None
         self._read_to = 0
         self._written_to = 0
         self._progress = asyncio.Event()
@@ -280,10 +283,17 @@ class Pipeline:
                 self._note_database(away=False)
                 self._metrics.batch_seconds.observe(time.monotonic() - begun)
                 self._metrics.batch_records.observe(len(items))
+                self._mark(items)
                 self._metrics.wrote(written.by_source)
                 if written.suspended:
                     self._say_suspended(items)
                 self._wrote(written)
+                return
+
+    def _mark(self, items: Sequence[Item]) -> None:
+        for item in reversed(items):
+            if not isinstance(item.outcome, Ignored):  # those are counted, and not kept
+                self.landmark = Landmark.of(item.record)
                 return
 
     def _note_database(self, *, away: bool) -> None:

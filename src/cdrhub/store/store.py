@@ -15,7 +15,7 @@ from cdrhub.store.batch import Item, Redecode, Written
 from cdrhub.store.engine import CONNECTIONS, STATEMENT_SECONDS, Database, open_database
 from cdrhub.store.joining import Joining
 from cdrhub.store.retention import Limits, Retained, Retention
-from cdrhub.store.tables import config_revisions
+from cdrhub.store.tables import config_revisions, records
 from cdrhub.store.write import REMEMBERED_UPDATES, CallWriter
 
 
@@ -135,6 +135,20 @@ class Store:
         async with self._database.connect() as connection:
             rows = await connection.execute(select(config_revisions))
             return {row.revision: (row.source, row.system, orjson.dumps(row.settings).decode()) for row in rows}
+
+    async def has_record(self, source: str, digest: bytes) -> bool:
+        """Whether a record of this content came from this source. Raises StoreUnavailable."""
+        its = select(records.c.id).where(records.c.source == source, records.c.digest == digest)
+        async with self._database.connect() as connection:
+            return await connection.scalar(its) is not None
+
+    async def newest_record(self, *, before: datetime) -> datetime | None:
+        """When the record was received that was stored last of those received before; None if there is none. Raises
+        StoreUnavailable."""
+        newest = select(records.c.received_at).where(records.c.received_at < before).order_by(records.c.id.desc())
+        async with self._database.connect() as connection:
+            moment: datetime | None = await connection.scalar(newest.limit(1))
+            return moment
 
     async def apply_retention(self, limits: Limits, *, now: datetime) -> Retained:
         """Empty old bodies and purge old facts, in small transactions. Raises StoreUnavailable."""
