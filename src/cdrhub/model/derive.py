@@ -3,11 +3,15 @@
 The definitions are those of docs/model.md: `answered_at`, wait, ring, agent and queue belong to the first person
 who answered, later people are legs; talk is all seconds with a person; what cannot be told is None. A record that
 states a column outranks all of this, also when it states that the column is not derivable (None).
+
+Of a call that we placed, one side picks up before the other is called: until both are there nobody talks, whatever the
+record of that side's channel says of its length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +33,7 @@ HALF_MICROSECONDS = 500_000
 
 _FAR = datetime.max.replace(tzinfo=UTC)
 _PICKED_UP = frozenset({Outcome.ANSWERED, Outcome.NOT_BRIDGED})
+_TALKERS = OUR_PEOPLE | {Role.CUSTOMER}
 _AGENT_COLUMNS = ("agent_id", "agent_name", "agent_extension", "team")
 
 
@@ -54,7 +59,7 @@ def derive(
     ended = values.get("state") == State.ENDED
     started, stopped = values.get("started_at"), values.get("ended_at")
     if legs:
-        _from_legs(values, legs, direction=direction, ended_at=stopped, ended=ended)
+        legs = _from_legs(values, legs, direction=direction, ended_at=stopped, ended=ended)
     if flags and values.get("talk_seconds") is not None:
         flags.discard("talk_includes_wait")  # another record of the call told the talk
     if flags and values.get("agent_id") is not None:
@@ -66,6 +71,8 @@ def derive(
         values["disposition"] = None
     elif values.get("disposition") is None:
         values["disposition"] = Disposition.UNKNOWN
+    if "talk_seconds" not in values and _nobody_answered(values["disposition"]):
+        values["talk_seconds"] = 0  # no leg either: a menu, or a call that reached nobody
     if "duration_seconds" not in values and started and stopped:
         values["duration_seconds"] = whole_seconds(started, stopped)
         if values["duration_seconds"] == MAX_SECONDS:
@@ -88,8 +95,9 @@ def derive(
 
 
 def _from_legs(
-    values: dict[str, Any], legs: Sequence[Leg], *, direction: str, ended_at: datetime | None, ended: bool
-) -> None:
+    values: dict[str, Any], legs: tuple[Leg, ...], *, direction: str, ended_at: datetime | None, ended: bool
+) -> tuple[Leg, ...]:
+    """Fill in what the legs tell; the legs, in the light of each other."""
     queues: list[Leg] = []
     customers: list[Leg] = []
     ours: list[Leg] = []
@@ -135,6 +143,33 @@ def _from_legs(
         _disposition(values, legs, customers, ours, joined=joined)
     else:
         _open_state(values, queues, ours, customers, joined=joined)
+    if not customers:
+        return legs
+    if since is not None:
+        return tuple(_from_then_on(leg, since=since, until=ended_at if ended else None) for leg in legs)
+    return tuple(map(_not_bridged, legs)) if _nobody_answered(values.get("disposition")) else legs
+
+
+def _nobody_answered(disposition: str | None) -> bool:
+    """Whether a call that ended so is known to have had nobody who talked."""
+    return disposition not in (None, Disposition.ANSWERED, Disposition.UNKNOWN)
+
+
+def _from_then_on(leg: Leg, *, since: datetime, until: datetime | None) -> Leg:
+    """A leg of somebody who waited for the other side: he talked from when both were there."""
+    if leg.outcome != Outcome.ANSWERED or leg.role not in _TALKERS:
+        return leg
+    began, stopped = leg.answered_at, leg.left_at or until
+    if began is None or began >= since:
+        return leg
+    return replace(leg, talk_seconds=whole_seconds(since, stopped) if stopped is not None else None)
+
+
+def _not_bridged(leg: Leg) -> Leg:
+    """A leg of one of ours who picked up, of a call whose customer did not."""
+    if leg.outcome != Outcome.ANSWERED or leg.role not in OUR_PEOPLE:
+        return leg
+    return replace(leg, outcome=Outcome.NOT_BRIDGED, talk_seconds=None)
 
 
 def _answered(legs: Sequence[Leg]) -> list[Leg]:

@@ -88,6 +88,55 @@ def test_how_a_click_to_call_failed(customer: Outcome | None, agent: Outcome | N
     assert (call.disposition, call.answered_at, call.talk_seconds) == (disposition, None, 0)
 
 
+@pytest.mark.parametrize("stated", [None, 26], ids=["of its channel's times", "as the record says"])
+def test_who_waited_for_the_other_side_talked_from_when_both_were_there(stated: int | None) -> None:
+    said = {} if stated is None else {"talk_seconds": stated}
+    agent_first = [person("c", Role.CUSTOMER, 10, 30), person("a", Role.AGENT, 4, 30, **said)]
+    customer_first = [person("c", Role.CUSTOMER, 4, 30, **said), person("a", Role.AGENT, 10, 30)]
+    for legs in (agent_first, customer_first):
+        call = fold([update(*legs, direction=Direction.OUTBOUND, state=State.ENDED)])
+        assert [leg.talk_seconds for leg in call.legs] == [call.talk_seconds] * 2 == [20, 20]
+        assert [leg.outcome for leg in call.legs] == [Outcome.ANSWERED] * 2
+
+
+def test_who_took_over_later_keeps_his_own_talk_and_an_open_leg_ended_with_the_call() -> None:
+    legs = [
+        person("a", Role.AGENT, 4, None),
+        person("c", Role.CUSTOMER, 10, 50),
+        person("t", Role.TRANSFER, 30, 50, offered=25),
+    ]
+    live = fold([update(*legs, direction=Direction.OUTBOUND)])
+    assert {leg.leg_key: leg.talk_seconds for leg in live.legs} == {"a": None, "c": 40, "t": 20}
+    ended = fold([update(*legs, direction=Direction.OUTBOUND, state=State.ENDED, ended_at=at(50))])
+    assert {leg.leg_key: leg.talk_seconds for leg in ended.legs} == {"a": 40, "c": 40, "t": 20}
+
+
+@pytest.mark.parametrize("outcome", [Outcome.BUSY, Outcome.NO_ANSWER, Outcome.FAILED])
+def test_an_agent_whose_customer_did_not_answer_talked_to_nobody(outcome: Outcome) -> None:
+    legs = [person("c", Role.CUSTOMER, None, 30, outcome=outcome), person("a", Role.AGENT, 4, 30, offered=1)]
+    live = fold([update(*legs, direction=Direction.OUTBOUND)])
+    assert {leg.leg_key: leg.outcome for leg in live.legs}["a"] == Outcome.ANSWERED, "he is on the line still"
+    call = fold([update(*legs, direction=Direction.OUTBOUND, state=State.ENDED)])
+    agent = next(leg for leg in call.legs if leg.leg_key == "a")
+    assert (agent.outcome, agent.ring_seconds, agent.talk_seconds) == (Outcome.NOT_BRIDGED, 3, None)
+
+
+def test_who_picked_up_in_a_call_of_unknown_end_may_have_talked() -> None:
+    legs = [leg("c", Role.CUSTOMER, offered_at=at(5)), person("a", Role.AGENT, 4, 30)]
+    call = fold([update(*legs, direction=Direction.OUTBOUND, state=State.ENDED)])
+    assert call.disposition == Disposition.UNKNOWN
+    assert {leg.leg_key: (leg.outcome, leg.talk_seconds) for leg in call.legs}["a"] == (Outcome.ANSWERED, 26)
+
+
+@pytest.mark.parametrize(
+    ("disposition", "talk"),
+    [(Disposition.IVR, 0), (Disposition.CANCELLED, 0), (Disposition.ANSWERED, None), (Disposition.UNKNOWN, None)],
+)
+def test_the_talk_of_a_call_without_legs(disposition: Disposition, talk: int | None) -> None:
+    assert fold([update(state=State.ENDED, disposition=disposition)]).talk_seconds == talk
+    assert fold([update(disposition=disposition)]).talk_seconds is None, "null until it ended"
+
+
 def test_a_customer_who_was_never_tried_is_not_dialled_and_an_agent_alone_is_no_answered_call() -> None:
     legs = [leg("customer", Role.CUSTOMER), person("a", Role.AGENT, 3, None, agent_extension="101")]
     live = fold([update(*legs, direction=Direction.OUTBOUND)])

@@ -74,12 +74,12 @@ def test_click2call_has_a_leg_for_the_agent_and_one_for_the_customer() -> None:
     call = call_of(*bodies_of(case))
 
     agent, customer = call.legs
-    assert (agent.role, agent.outcome, agent.number) == ("agent", "answered", first["callee"])
+    assert (agent.role, agent.outcome, agent.number) == ("agent", "not_bridged", first["callee"])
     assert f"{agent.agent_id} ({agent.agent_name})" == first["agent"]
     assert agent.offered_at == datetime.fromisoformat(first["start_utc"])
     assert agent.answered_at == datetime.fromisoformat(first["answer_utc"])
     assert agent.left_at == datetime.fromisoformat(first["end_utc"])
-    assert (agent.ring_seconds, agent.talk_seconds) == (first["ring_seconds"], first["talk_seconds"])
+    assert (agent.ring_seconds, agent.talk_seconds) == (first["ring_seconds"], None), "leg 1 alone knows of no customer"
     assert (customer.role, customer.outcome, customer.ring_seconds) == ("customer", "no_answer", 26)
     assert call.disposition == "no_answer"
     assert call.attributes["CustomData"] == {"var_cdrhub_job": "42", "var_cdrhub_attempt": "1"}

@@ -191,7 +191,8 @@ class Team:
         ]
         if call.ringing_at is not None:
             events.append(of_callee(call.ringing_at, "ringing"))
-        people = [Person(role=Role.AGENT, agent_id=desk.agent, outcome=Outcome.ANSWERED)]
+        outcome = Outcome.ANSWERED if picked_up is not None else Outcome.NOT_BRIDGED
+        people = [Person(role=Role.AGENT, agent_id=desk.agent, outcome=outcome)]
         first = ""
         if picked_up is not None:
             first = "CALLEE" if call.hung_up is Side.CALLEE else "AGENT"

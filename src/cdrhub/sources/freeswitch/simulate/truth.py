@@ -69,6 +69,7 @@ def of_menu(call: PlannedCall, *, channel: Channel) -> Entry:
         "queue": None,
         "connected_at": channel.answered_at,
         "answered_at": None,
+        "talk_seconds": 0,
     }
     return Entry(system=SYSTEM, call_key=channel.uuid, columns=columns, people=())
 
@@ -122,7 +123,8 @@ def of_click(click: Click, *, first: Channel, second: Channel | None) -> Entry:
     if answered:
         columns["ended_by"] = EndedBy.AGENT if click.hung_up is Side.CALLER else EndedBy.CALLEE
     picked_up = agent is not None and agent.answered_at is not None
-    outcome = Outcome.ANSWERED if picked_up else Outcome.NO_ANSWER
+    alone = Outcome.NOT_BRIDGED if picked_up else Outcome.NO_ANSWER
+    outcome = Outcome.ANSWERED if answered else alone
     people = (Person(role=Role.AGENT, agent_id=None, outcome=outcome),) if agent else ()
     return Entry(system=SYSTEM, call_key=click.uuid, columns=columns, people=people)
 

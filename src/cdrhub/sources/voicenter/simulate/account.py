@@ -335,7 +335,8 @@ class Account:
             "started_at": to_second(dialled_at),
             "duration_seconds": length,
         }
-        return _told(call, [leg1, leg2], columns, [_person(agent, Outcome.ANSWERED)], at=call.ended_at, status=status)
+        outcome = Outcome.ANSWERED if call.answered_at is not None else Outcome.NOT_BRIDGED
+        return _told(call, [leg1, leg2], columns, [_person(agent, outcome)], at=call.ended_at, status=status)
 
     def _transferred(self, call: PlannedCall) -> _Told:
         """The second call of a blind transfer."""
