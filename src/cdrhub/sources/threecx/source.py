@@ -56,12 +56,13 @@ class _Sink:
         numbers = [number for line in lines if (number := self._history_id_of(line)) is not None]
         highest, history = self._watch.highest_with(numbers), None
         if highest != self._watch.highest:
-            history = HISTORY_KEY, f"{highest} {datetime.now(UTC).isoformat()}"
+            history = _memory(highest)
         await self._accept(lines, attributes=attributes, position=position or history)
         for number in numbers:
             self._watch.feed(number, datetime.now(UTC))
-        if position is not None and history is not None:
-            await self._accept([], attributes=attributes, position=history)
+        if history is not None and (position is not None or highest != self._watch.highest):
+            # What another connection handed over meanwhile may have been kept before, and so be what was overwritten.
+            await self._accept([], attributes=attributes, position=_memory(self._watch.highest))
 
     async def _accept(
         self, lines: Sequence[bytes], *, attributes: Mapping[str, Any], position: tuple[str, str] | None
@@ -104,6 +105,11 @@ def _spoken(gap: Missing) -> str:
     if gap.count == 1:
         return f"historyid {gap.first} never arrived (1 record)"
     return f"historyid {gap.first}..{gap.last} never arrived ({gap.count} records)"
+
+
+def _memory(highest: int | None) -> tuple[str, str]:
+    """The position from which the watch goes on after a restart."""
+    return HISTORY_KEY, f"{highest} {datetime.now(UTC).isoformat()}"
 
 
 def _remembered(text: str | None) -> GapWatch:

@@ -120,6 +120,27 @@ async def test_a_record_that_could_not_be_kept_is_missing_until_it_comes_again(
     assert intake.positions[HISTORY_KEY].startswith("25 ")
 
 
+async def test_of_two_connections_the_highest_number_is_remembered_whichever_is_kept_last(
+    intake: RecordingIntake,
+) -> None:
+    async with listening(intake) as client:
+        await send(client, intake, 22)
+        other = await Client.connect(intake.port(LISTEN))
+        await until(lambda: len(intake.links) == 2)
+        intake.full = True
+        await other.send(b"Call 24,c24,00:00:01\r\n")
+        await until(lambda: intake.offered == 2)
+        await client.send(b"Call 23,c23,00:00:01\r\n")
+        await until(lambda: intake.offered == 3)
+        intake.full = False
+        await until(lambda: len(intake.bodies) == 3)
+        await other.close()
+    assert intake.positions[HISTORY_KEY].startswith("24 ")
+    async with listening(intake) as client:
+        await send(client, intake, 25)
+    assert intake.inferences == []
+
+
 @pytest.mark.parametrize("text", ["", "101", "101 yesterday", "x 2024-07-03T11:00:00+00:00", "1 2 3"])
 async def test_an_unreadable_memory_is_none(intake: RecordingIntake, text: str) -> None:
     intake.positions[HISTORY_KEY] = text
