@@ -6,28 +6,17 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 
 from cdrhub.store.redial_tables import case_numbers, cases
+from support.locks import waits_for_a_lock
 
 FIRST, OTHER = "+2348039100001", "+2348039100009"
-
-_WAITING = {
-    "postgresql": "SELECT count(*) FROM pg_locks WHERE NOT granted",
-    "mariadb": "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
-}
-
-
-async def waiting(bench: Any, query: str) -> bool:
-    """Whether a transaction waits for a lock."""
-    async with bench.store.database.connect() as connection:
-        return bool(await connection.scalar(text(query)))
 
 
 @pytest.mark.parametrize("direction", ["outbound", "inbound"])
 async def test_a_call_concerns_who_has_its_number_when_the_case_is_locked(bench: Any, direction: str) -> None:
-    dialect = bench.store.database.url.get_backend_name()
-    if dialect == "sqlite":
+    if bench.store.database.kind == "sqlite":
         pytest.skip("SQLite has one writer")
     case_id = await bench.case("C-1", FIRST, round=0)
     said = {} if direction == "outbound" else {"direction": "inbound", "disposition": "answered", "caller_e164": FIRST}
@@ -37,9 +26,7 @@ async def test_a_call_concerns_who_has_its_number_when_the_case_is_locked(bench:
         new = update(case_numbers).where(case_numbers.c.case_id == case_id)
         await connection.execute(new.values(number=OTHER, match_key=OTHER, e164=OTHER))
         deciding = asyncio.create_task(bench.decide())
-        async with asyncio.timeout(15):
-            while not await waiting(bench, _WAITING[dialect]):  # noqa: ASYNC110 - it happens in a database
-                await asyncio.sleep(0.2)  # MariaDB tells what it told a moment ago to whom asks more often
+        await waits_for_a_lock(deciding, bench.store.database)
     await deciding
     assert (await bench.of_case(case_id))["state"] == "open"
     assert await bench.decisions() == []
