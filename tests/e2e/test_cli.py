@@ -10,6 +10,7 @@ import os
 import pwd
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import zlib
@@ -289,6 +290,16 @@ def test_of_a_damaged_gzip_file_everything_before_that_is_imported(folder: Path)
     assert cdrhub("import", "lagos", "cdr.log", folder=folder).stdout.startswith("3 records: 0 new, 3 already there")
 
 
+def test_of_one_that_is_damaged_in_the_middle_all_but_the_last_kilobyte_before_that(folder: Path) -> None:
+    lines = b"".join(LINES.splitlines(keepends=True)[0].replace(b"Call 1,", b"Call %d," % n) for n in range(200))
+    stored = b"\x00" + struct.pack("<HH", len(lines), len(lines) ^ 0xFFFF) + lines  # RFC 1951, 3.2.4
+    (folder / "hit.gz").write_bytes(gzip.compress(b"")[:10] + stored + b"\x07")  # there is no such block
+    done = cdrhub("import", "lagos", "hit.gz", folder=folder)
+    assert done.returncode == DATA
+    assert done.stderr.startswith("cdrhub: hit.gz: this gzip file is damaged (")
+    assert int(done.stdout.split()[0]) >= lines[:-1024].count(b"\n")
+
+
 def test_a_byte_order_mark_makes_no_second_call(folder: Path) -> None:
     (folder / "cdr.log").write_bytes(LINES)
     (folder / "windows.log").write_bytes(b"\xef\xbb\xbf" + LINES)
@@ -460,6 +471,8 @@ def test_a_call_is_shown_with_its_legs_and_records(imported: Path) -> None:
         (["suspense", "discard", "1", "--why", "x"], USAGE, "record 1 is applied, not in suspense"),
         (["suspense", "discard", "3", "--why", " "], USAGE, "--why: say why they are not wanted"),
         (["suspense", "replay"], USAGE, "say which: numbers of records, or --all, --source or --reason"),
+        (["suspense", "replay", "3", "99"], NO_INPUT, "there is no record 99"),
+        (["suspense", "edit", "1"], USAGE, "record 1 is applied, not in suspense"),
         (["suspense", "edit", "3"], USAGE, "no editor: set EDITOR, or give the repaired bytes with --from-file FILE"),
         (["replay"], USAGE, "say which: --since, --until or --source"),
     ],

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cdrhub.store.batch import Item, Written
 
 CHUNK_BYTES = 1024**2
+UNPACKED_BYTES = 1024  #: at once; of those in which the damage of a file is met nothing is had
 MAX_DOCUMENT_BYTES = 1024**3  #: of a file that is one document and can only be read as a whole
 MAX_BATCH_BYTES = 8 * 1024**2  #: of record bodies in one transaction
 TRIED = 20  #: records of a file, of which one at least must be understood
@@ -187,12 +188,12 @@ class Unpacked:
         self._damage: Exception | None = None
 
     def read(self, size: int) -> bytes:
-        """So many bytes, fewer at the end. One of DAMAGE when everything before it has been read."""
+        """So many bytes, fewer at the end. One of DAMAGE when what is before it has been read."""
         if self._damage is not None:
             raise self._damage
         read = bytearray()
         try:
-            while len(read) < size and (piece := self._stream.read1(size - len(read))):
+            while len(read) < size and (piece := self._stream.read1(min(size - len(read), UNPACKED_BYTES))):
                 read += piece
         except DAMAGE as error:
             if not read:
