@@ -71,6 +71,8 @@ def derive(
         values["disposition"] = None
     elif values.get("disposition") is None:
         values["disposition"] = Disposition.UNKNOWN
+    if flags and values["disposition"] == Disposition.ANSWERED:
+        flags.discard("picked_up_elsewhere")  # whose phone stopped ringing is a leg; the colleague's line told the call
     if "talk_seconds" not in values and _nobody_answered(values["disposition"]):
         values["talk_seconds"] = 0  # no leg either: a menu, or a call that reached nobody
     if "duration_seconds" not in values and started and stopped:
@@ -253,6 +255,8 @@ def _disposition(
         from_legs = Disposition.VOICEMAIL
     elif stated is None and "disposition" in values and queues and not any(_seen_to_end(leg) for leg in queues):
         return  # not derivable, as nobody saw the caller leave the queue: an agent may have answered
+    elif stated == Disposition.UNKNOWN and queues and all(leg.outcome == Outcome.UNKNOWN for leg in queues):
+        return  # the word that tells how the queue was left is not known: it may mean that an agent answered
     elif queues or any(c.outcome in _PICKED_UP for c in customers):
         from_legs = Disposition.ABANDONED
     elif customers and ours and all(c.outcome == Outcome.UNKNOWN and c.offered_at is None for c in customers):

@@ -128,6 +128,22 @@ def test_who_picked_up_in_a_call_of_unknown_end_may_have_talked() -> None:
     assert {leg.leg_key: (leg.outcome, leg.talk_seconds) for leg in call.legs}["a"] == (Outcome.ANSWERED, 26)
 
 
+@pytest.mark.parametrize("seconds", [0, 9], ids=["answered first", "elsewhere first"])
+def test_a_call_that_a_record_tells_answered_was_not_picked_up_elsewhere(seconds: float) -> None:
+    elsewhere = update(
+        leg("b", Role.AGENT, Outcome.LOST_RACE, offered_at=at(0)),
+        seconds=5,
+        flags=["picked_up_elsewhere"],
+        state=State.ENDED,
+        disposition=Disposition.CANCELLED,
+    )
+    assert fold([elsewhere]).flags == ("picked_up_elsewhere",)
+    answered = update(person("a", Role.AGENT, 3, 30), seconds=seconds, state=State.ENDED)
+    call = fold([elsewhere, answered])
+    assert (call.disposition, call.flags) == (Disposition.ANSWERED, ())
+    assert {found.leg_key: found.outcome for found in call.legs} == {"a": Outcome.ANSWERED, "b": Outcome.LOST_RACE}
+
+
 @pytest.mark.parametrize(
     ("disposition", "talk"),
     [(Disposition.IVR, 0), (Disposition.CANCELLED, 0), (Disposition.ANSWERED, None), (Disposition.UNKNOWN, None)],
@@ -174,6 +190,15 @@ def test_states_of_a_living_call() -> None:
     assert fold([update(queue, leg("a", offered_at=at(1)))]).state == State.RINGING
     assert fold([update(queue, person("a", Role.AGENT, 3, None))]).state == State.ANSWERED
     assert fold([update(queue, disposition=Disposition.ABANDONED)]).disposition is None, "null until it ended"
+
+
+def test_a_queue_that_was_left_nobody_can_say_how() -> None:
+    unclear = leg("q", Role.QUEUE, offered_at=at(0), left_at=at(5))
+    said = update(unclear, state=State.ENDED, disposition=Disposition.UNKNOWN)
+    assert fold([said]).disposition == Disposition.UNKNOWN
+    assert fold([update(unclear, state=State.ENDED, disposition=Disposition.BUSY)]).disposition == "abandoned"
+    left = leg("q2", Role.QUEUE, Outcome.TIMEOUT, offered_at=at(6), left_at=at(9))
+    assert fold([said, update(left, state=State.ENDED)]).disposition == Disposition.ABANDONED
 
 
 def test_voicemail_outranks_abandoned() -> None:

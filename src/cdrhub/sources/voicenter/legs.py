@@ -9,7 +9,7 @@ from cdrhub.model.disposition import Direction, Disposition, Outcome, Role
 from cdrhub.model.update import LegUpdate, bounded_key, storable
 from cdrhub.sources.voicenter.reading import Reading
 from cdrhub.sources.voicenter.times import Times, after
-from cdrhub.sources.voicenter.words import CdrType, Part, Status
+from cdrhub.sources.voicenter.words import UNKNOWN_STATUS, CdrType, Part, Status
 
 
 class Legs:
@@ -75,7 +75,7 @@ class Legs:
 
     def _queue_leg(self, queue: tuple[str | None, str | None]) -> LegUpdate:
         """The pass through the queue. Its entry is the answer (or the end) less the wait where that can be told, else
-        the start of the call, which an IVR before the queue makes too early."""
+        the start of the call, which an IVR before the queue makes too early; null without a status that is known."""
         said, status, times = self._said, self._status, self._times
         number, name = queue
         answered = status.queue is Outcome.ANSWERED
@@ -85,6 +85,8 @@ class Legs:
         else:
             entered = times.started
             left = after(entered, times.wait) if left is None else left
+        if status is UNKNOWN_STATUS:
+            entered = left = None  # whether an agent answered is not said, so neither is when
         return self._leg(
             bounded_key(f"queue:{number or name or ''}"),
             Role.QUEUE,
@@ -101,10 +103,13 @@ class Legs:
         )
 
     def _leg(self, key: str, role: Role, outcome: Outcome, values: Mapping[str, Any]) -> LegUpdate:
-        its = {name: value for name, value in values.items() if value is not None}
+        its: dict[str, Any] = {"role": role}
+        if outcome is not Outcome.UNKNOWN:  # left out, it hides no outcome that another CDR tells
+            its["outcome"] = outcome
+        its |= {name: value for name, value in values.items() if value is not None}
         return LegUpdate(
             leg_key=key,
-            values=storable({"role": role, "outcome": outcome, **its}, self._said.flags),
+            values=storable(its, self._said.flags),
             # Without a status the CDR does not say what became of the agent; another CDR of the call may.
             yields=role is Role.AGENT and not self._said.text("status"),
         )

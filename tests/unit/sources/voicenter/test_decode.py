@@ -220,6 +220,26 @@ def test_how_a_queue_was_left(status: str, outcome: str) -> None:
     assert call.agent_id is None
 
 
+@pytest.mark.parametrize("exact", [{}, {"actualCallDuration": 20}], ids=["plain", "exact"])
+@pytest.mark.parametrize("status", ["ANSWERD", ""], ids=["unknown", "none"])
+def test_a_queue_call_whose_status_tells_nothing_is_not_abandoned(status: str, exact: dict[str, Any]) -> None:
+    unclear = cdr("Queue", status, seconds_waiting_in_queue=9, duration=30, queueid=7, extenUser="SIP1", **exact)
+    call = call_of(unclear)
+    assert (call.disposition, call.wait_seconds, call.talk_seconds, call.agent_id) == ("unknown", 9, None, None)
+    queue = call.legs[0]
+    assert (queue.role, queue.outcome, queue.queue_id) == ("queue", "unknown", "7")
+    assert (queue.offered_at, queue.left_at) == (None, None), "answered or not would make them other moments"
+    told = cdr("Queue", "ABANDONE", seconds_waiting_in_queue=9, duration=0, queueid=7, aiData="fuller", IVR="")
+    for order in permutations((unclear, told)):
+        assert call_of(*order).legs[-2].outcome == "abandoned"
+
+
+@pytest.mark.parametrize("status", ["BUSY", "NOANSWER", "CANCEL", "VOEND", "TE", "CONGESTION"])
+def test_a_queue_call_that_nobody_took_is_abandoned_whatever_its_status(status: str) -> None:
+    call = call_of(cdr("Queue", status, seconds_waiting_in_queue=9, duration=0, queueid=7))
+    assert (call.disposition, call.disposition_raw, call.talk_seconds) == ("abandoned", status, 0)
+
+
 def test_queue_0_is_none() -> None:
     call = call_of(cdr("Incoming Call", queueid=0, duration=3, dialtime=2))
     assert call.queue_id is None
