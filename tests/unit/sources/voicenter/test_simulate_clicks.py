@@ -66,7 +66,7 @@ async def test_an_ordered_call_is_what_the_ledger_says_and_carries_its_reference
 
 @pytest.mark.parametrize(
     ("agent", "number", "refusal"),
-    [("7001", "+972541234567", Refusal.AGENT), ("SIPSIP101", "+9725", Refusal.CONFIGURATION)],
+    [("7001", "+972541234567", Refusal.AGENT), ("SIPSIP101", "9725", Refusal.CONFIGURATION)],
 )
 async def test_an_order_that_the_account_refuses(agent: str, number: str, refusal: Refusal) -> None:
     answer, system = await dialled(agent=agent, number=number)
