@@ -29,9 +29,10 @@ def test_an_argument_that_is_no_text_is_misuse() -> None:
     assert (done.returncode, done.stderr) == (64, "cdrhub: an argument is not text in UTF-8\n")
 
 
-def test_an_output_that_lacks_characters_names_what_to_set() -> None:
-    done = cdrhub("config", "schema", PYTHONIOENCODING="ascii")
-    said = "cdrhub: the output is in ascii, which lacks characters of it: set PYTHONIOENCODING=utf-8\n"
+@pytest.mark.parametrize("encoding", ["ascii", "iso8859-5"])
+def test_an_output_that_lacks_characters_names_what_to_set(encoding: str) -> None:
+    done = cdrhub("config", "schema", PYTHONIOENCODING=encoding)
+    said = f"cdrhub: the output is in {encoding}, which lacks characters of it: set PYTHONIOENCODING=utf-8\n"
     assert (done.returncode, done.stderr) == (64, said)
 
 

@@ -5,6 +5,7 @@ No traceback reaches a user; with CDRHUB_DEBUG=1 it does, for a report of a bug.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import sys
@@ -110,11 +111,9 @@ def _failed(error: Exception) -> int:
 def _of_the_surroundings(error: Exception) -> tuple[str, Exit] | None:
     """What is wrong with the terminal or the disk, where the error is of that and not of the program."""
     if isinstance(error, UnicodeEncodeError):
-        if error.encoding not in {"utf-8", "idna"}:
-            return (
-                f"the output is in {error.encoding}, which lacks characters of it: set PYTHONIOENCODING=utf-8",
-                Exit.USAGE,
-            )
+        output = getattr(sys.stdout, "encoding", "utf-8")  # the error of a codec such as koi8-r names "charmap"
+        if error.encoding not in {"utf-8", "idna"} and codecs.lookup(output).name != "utf-8":
+            return f"the output is in {output}, which lacks characters of it: set PYTHONIOENCODING=utf-8", Exit.USAGE
         if any("\udc80" <= character <= "\udcff" for argument in sys.argv for character in argument):
             return "an argument is not text in UTF-8", Exit.USAGE
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
