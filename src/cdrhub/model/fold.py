@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from cdrhub.model.call import Call, Leg
@@ -316,6 +317,7 @@ def _conclude_from_siblings(
 
     - the queue of an agent who answered has answered, then. It is the leg that the agent's names as its parent, else
       the last one entered before the answer;
+    - a queue of which no more is known, and after which another one was entered, has overflown, then;
     - an agent who was rung beside one who answered has lost the race;
     - of an answered call, the only person of ours has answered.
     """
@@ -336,6 +338,9 @@ def _conclude_from_siblings(
         entered = [leg for leg in queues if leg.get("offered_at") is None or leg["offered_at"] <= at]
         if entered:
             entered[-1] |= {"outcome": Outcome.ANSWERED, "answered_at": at, "left_at": at}
+    for leg, after in pairwise(queues):
+        if leg.get("outcome", Outcome.UNKNOWN) == Outcome.UNKNOWN and after.get("offered_at") is not None:
+            leg |= {"outcome": Outcome.OVERFLOW, "left_at": after["offered_at"]}
     if answered and len(people) == 1 and people[0][0] in yielding:
         people[0][1]["outcome"] = Outcome.ANSWERED
 

@@ -175,6 +175,41 @@ def test_a_click_that_the_agent_did_not_take_dialled_nobody() -> None:
     assert (call.disposition, call.agent_id, call.direction) == ("not_dialled", "101", "outbound")
 
 
+def of_v20(to: str, kind: str, reason: str, *, start: str, answered: str, end: str) -> str:
+    """A line of one call of a v20 PBX."""
+    return line_27(
+        duration="00:00:09",
+        time_start=f"2026/03/02 {start}",
+        time_answered=f"2026/03/02 {answered}",
+        time_end=f"2026/03/02 {end}",
+        reason_terminated=reason,
+        from_type="provider",
+        to_no=f"Ext.{to}",
+        to_dn=to,
+        to_type=kind,
+    )
+
+
+@pytest.mark.parametrize("reason", ["redirected", "polling", "continued_in"])
+def test_a_queue_after_which_another_was_entered_has_overflown(reason: str) -> None:
+    first = of_v20("800", "queue", reason, start="10:00:00", answered="10:00:00", end="10:00:20")
+    second = of_v20("801", "queue", reason, start="10:00:20", answered="10:00:20", end="10:00:40")
+    agent = of_v20(
+        "101", "extension", "src_participant_terminated", start="10:00:30", answered="10:00:40", end="10:00:49"
+    )
+    for lines in permutations((first, second, agent)):
+        call = call_of(*lines)
+        assert [(leg.queue_id or leg.agent_id, leg.outcome) for leg in call.legs] == [
+            ("800", "overflow"),
+            ("801", "answered"),
+            ("101", "answered"),
+        ]
+        before, after = call.legs[0], call.legs[1]
+        assert before.left_at == after.offered_at == datetime(2026, 3, 2, 10, 0, 20, tzinfo=UTC)
+        assert (call.queue, call.wait_seconds, call.talk_seconds) == ("801", 20, 9)
+    assert call_of(first).legs[0].outcome == "unknown", "nobody tells where the caller went"
+
+
 def test_a_click_of_v20_has_the_agent_as_caller() -> None:
     call = call_of(
         line_20(
