@@ -131,7 +131,7 @@ def edit(
     from cdrhub.store import suspense  # noqa: PLC0415
 
     with opened(settings) as database:
-        record, _ = database.run(suspense.shown(database.store, number))
+        record = database.run(suspense.in_suspense(database.store, number))
         before = record.repaired_body or record.body or b""
         after = _given(from_file) if from_file is not None else _edited(before, number)
         if after == before:
@@ -172,6 +172,8 @@ def replay(
     from cdrhub.store import suspense  # noqa: PLC0415
 
     with opened(settings) as database:
+        for number in numbers or ():
+            database.run(suspense.shown(database.store, number))  # one that does not exist is a slip of the hand
         reader = database.reader
         database.run(reader.remember(database.store))
         chosen = list(dict.fromkeys(numbers or ())) or database.run(_all(database.store, source=source, reason=reason))

@@ -126,6 +126,13 @@ async def shown(store: Store, record_id: int) -> tuple[RecordRow, list[Act]]:
         ]
 
 
+async def in_suspense(store: Store, record_id: int) -> RecordRow:
+    """One record that waits for a person. Raises NotFound, UsageError if it is not in suspense."""
+    record, _ = await shown(store, record_id)
+    _refuse_unless_suspended(record_id, record.state)
+    return record
+
+
 async def edit(store: Store, record_id: int, body: bytes, *, actor: str, why: str | None = None) -> None:
     """Keep a repaired body beside the one that came. Raises NotFound, UsageError if it is not in suspense."""
     async with store.database.connect(writing=True) as connection:
@@ -253,9 +260,13 @@ async def _in_suspense(connection: AsyncConnection, record_id: int) -> StoredRec
     row = (await connection.execute(select(records).where(records.c.id == record_id).with_for_update())).first()
     if row is None:
         raise NotFound(f"there is no record {record_id}")
-    if row.state != SUSPENDED:
-        raise UsageError(f"record {record_id} is {row.state}, not in suspense")
+    _refuse_unless_suspended(record_id, row.state)
     return stored_record(row)
+
+
+def _refuse_unless_suspended(record_id: int, state: str) -> None:
+    if state != SUSPENDED:
+        raise UsageError(f"record {record_id} is {state}, not in suspense")
 
 
 async def _note(
