@@ -29,7 +29,7 @@ _list = typer.Typer(
     help="Numbers that must not be called, one list for each tenant. They hold at once, for what waits as well.",
     no_args_is_help=True,
     epilog="Examples: cdrhub do-not-call add '0803 910 0001' --source lagos · cdrhub do-not-call list · "
-    "cdrhub do-not-call import registry.csv --source lagos --said-by NDNC --until 2027-03-01",
+    "cdrhub do-not-call import registry.csv --source lagos --said-by NDNC",
 )
 
 ReadAsOption = Annotated[
@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
 @_list.command(
     "add",
     epilog="Examples: cdrhub do-not-call add '0803 910 0001' · "
-    "cdrhub do-not-call add +2348039100001 --said-by 'the person' --until 2027-03-01",
+    "cdrhub do-not-call add +2348039100001 --said-by NDNC --until 2027-03-01",
 )
 def add(
     numbers: NumbersArgument,
@@ -126,7 +126,7 @@ def remove(numbers: NumbersArgument, config: ConfigFile = None, *, source: ReadA
 
 @_list.command(
     "import",
-    epilog="Examples: cdrhub do-not-call import registry.csv --source lagos --said-by NDNC --until 2027-03-01 · "
+    epilog="Examples: cdrhub do-not-call import registry.csv --said-by NDNC --until 2027-03-01 · "
     "cut -f2 optouts.tsv > numbers.csv; cdrhub do-not-call import numbers.csv",
 )
 def import_numbers(

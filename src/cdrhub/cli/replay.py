@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
     """Add this module's command to `app`."""
     app.command(
         epilog="Examples: cdrhub replay --since 2026-03-01 --dry-run · "
-        "cdrhub replay --since 2026-03-01 --until 2026-03-08 --source lagos --with-config current"
+        "cdrhub replay --since 2026-03-01 --source lagos --with-config current"
     )(replay)
 
 

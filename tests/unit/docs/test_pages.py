@@ -30,6 +30,7 @@ from cdrhub.store.views import VIEWS
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
+HELP_COLUMNS = 78  #: of a terminal of 80, without its margins: a longer example is broken in two
 PAGES = sorted([*DOCS.rglob("*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))])
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -207,6 +208,17 @@ def test_every_command_has_its_heading_and_every_heading_its_command() -> None:
         if heading.startswith("cdrhub ")
     }
     assert told == set(commands())
+
+
+def examples() -> list[str]:
+    """Every example of the help of every command, as a line of its own."""
+    epilogs = [command.epilog for command in commands().values() if command.epilog]
+    return [line.strip() for epilog in epilogs for line in epilog.splitlines()[1:]]
+
+
+def test_every_example_of_the_help_is_one_line_of_a_terminal() -> None:
+    assert len(examples()) > len(commands())
+    assert [line for line in examples() if len(line) > HELP_COLUMNS] == []
 
 
 def spoken_commands() -> list[tuple[str, str]]:
