@@ -84,7 +84,7 @@ def calls_table(calls: Sequence[Mapping[str, Any]], *, width: int) -> Table:
     columns = list(calls[0]) if calls else ["started", "system", "from", "to", "state"]
     cells = {name: ["" if call[name] is None else plain(str(call[name])) for call in calls] for name in columns}
     shown = fitting({name: max(map(cell_len, (name, *column))) for name, column in cells.items()}, width=width)
-    table = plain_table(title="calls as they change (UTC, newest first)")
+    table = plain_table(title="calls, the last changed first (simulated time, UTC)")
     for name in shown:
         table.add_column(name, justify="right" if name in NUMERIC else "left", no_wrap=True)
     for row in zip(*(cells[name] for name in shown), strict=True):
