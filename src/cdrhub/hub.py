@@ -50,6 +50,7 @@ from cdrhub.sweeper import conclusion
 log = structlog.get_logger(__name__)
 
 PREPARE_RETRY_SECONDS = 2.0
+PREPARE_PATIENCE_SECONDS = 5.0  #: that a start waits for a slow database before it takes records without it
 RETENTION_EVERY_SECONDS = 3600.0
 SWEEP_EVERY_SECONDS = 10.0
 SWEEP_SILENCE = timedelta(seconds=5)  #: an open call with a younger record is not looked at
@@ -98,6 +99,7 @@ class Hub:
         self._clocks: dict[str, ClockWatch] = {}
         self._suspect_clocks: dict[str, timedelta] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._preparing: asyncio.Task[None] | None = None
         self._prepared = False
         self._began = datetime.now(UTC)
         self._landmark: Landmark | None = None  #: as the journal has it
@@ -166,9 +168,8 @@ class Hub:
                 holder=await _holder(journal, hub=config.hub.name),
                 sweep_seconds=sweep_seconds,
             )
-            with contextlib.suppress(StoreUnavailable):
-                await hub._prepare()
             on_failure.push_async_callback(hub._cancel_tasks)
+            await hub._prepare_soon()
             on_failure.push_async_callback(hub.broadcast.stop, seconds=0.0)
             on_failure.push_async_callback(hub.redial.stop, seconds=0.0)
             await hub._begin(built)
@@ -191,7 +192,7 @@ class Hub:
             action="started",
             version=__version__,
             http=self.config.http.listen,
-            database=repr(self._store),
+            database=self._store.database.explain_url(),
             sources=sorted(self._running),
             records_in_journal=self._journal.stats.depth,
         )
@@ -208,6 +209,7 @@ class Hub:
             broadcast = asyncio.create_task(self.broadcast.stop(seconds=BROADCAST_STOP_SECONDS))
             await asyncio.gather(*(_stop(running) for running in self._running.values()))
             self._running.clear()
+            self._listeners.close()  # who comes now is refused, and does not talk into a socket that nobody reads
             if self._prepared and not failed:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self.config.hub.shutdown_seconds):
@@ -219,13 +221,13 @@ class Hub:
             left = self._journal.stats.depth
             await self._journal.close(clean=not failed)
             await self._store.close()
-            self._listeners.close()
         log.info("stopped", action="stopped", left_in_journal=left)
 
     async def _cancel_tasks(self) -> None:
-        for task in self._tasks:
+        tasks = [*self._tasks, *([self._preparing] if self._preparing is not None else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def failed(self) -> None:
         """Returns never, raises what a part of the hub died of."""
@@ -423,10 +425,21 @@ class Hub:
         self._prepared = True
         self.metrics.database_up.set(1)
 
+    async def _prepare_soon(self) -> None:
+        """Prepare the database; one that is away or slow is waited for by `_drive`, for records come meanwhile."""
+        self._preparing = asyncio.create_task(self._prepare(), name="prepare")
+        await asyncio.wait({self._preparing}, timeout=PREPARE_PATIENCE_SECONDS)
+        if self._preparing.done():
+            with contextlib.suppress(StoreUnavailable):
+                self._preparing.result()
+
     async def _drive(self, *, suspect: bool) -> None:
         while not self._prepared:
             try:
-                await self._prepare()
+                if self._preparing is not None and not self._preparing.done():
+                    await self._preparing
+                else:
+                    await self._prepare()
             except StoreUnavailable as error:
                 if self._sometimes.now("database_away"):
                     log.warning(DATABASE_AWAY, action="database_away", error=str(error))

@@ -357,6 +357,26 @@ def test_it_starts_while_the_database_is_away(tmp_path: Path) -> None:
             assert daemon.stop() == 0
 
 
+def test_it_takes_records_while_the_database_holds_up_its_start(tmp_path: Path) -> None:
+    port = free_port()
+    with running(PostgresServer) as server:
+        server.execute('CREATE DATABASE "hub"')
+        daemon = Daemon(tmp_path, database=server.url("hub"), sources=source(port))
+        with started(daemon):
+            assert daemon.stop() == 0
+        with psycopg.connect(server.url("hub")) as other:
+            other.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
+            with started(daemon):
+                with socket.create_connection(("127.0.0.1", port)) as pbx:
+                    pbx.sendall(LINE % (1, 1))
+                    daemon.wait_for("cdrhub_records_acknowledged_total", 1)
+                assert daemon.metric("cdrhub_database_up") == 0
+                assert "the database is away" in daemon.get("/readyz")
+                other.rollback()
+                daemon.wait_for("cdrhub_records_stored_total", 1, result="applied")
+                assert daemon.stop() == 0
+
+
 def test_records_wait_in_the_journal_over_a_stop_without_the_database(tmp_path: Path) -> None:
     port = free_port()
     with running(PostgresServer) as server:

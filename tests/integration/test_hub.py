@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from cdrhub.sources.registry import system
 from cdrhub.store import Store
 from cdrhub.store.batch import Item
 from cdrhub.store.calls import legs_of, one
+from support.intake import until
 from support.servers import free_port
 
 PATH = "/ingest/voicenter/0123456789abcdef-secret"
@@ -116,3 +118,31 @@ async def test_a_phone_system_that_is_away_does_not_hold_the_start(tmp_path: Pat
         assert hub.status().startswith("1 sources")
     finally:
         await hub.stop()
+
+
+async def test_who_comes_while_a_stop_drains_is_refused(tmp_path: Path) -> None:
+    port = free_port()
+    config = configured(tmp_path, sources=f'[sources.pbx]\ntype = "3cx"\nlisten = "127.0.0.1:{port}"\n')
+    hub = await Hub.start(config)
+    with contextlib.closing(sqlite3.connect(tmp_path / "hub.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        _, pbx = await asyncio.open_connection("127.0.0.1", port)
+        pbx.write(b"a line\r\n")
+        await until(lambda: not hub.status().endswith(" 0 records in the journal"), "the line waits in the journal")
+        stopping = asyncio.create_task(hub.stop())
+
+        async def comes_in() -> bool:
+            try:
+                _, other_pbx = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                return False
+            other_pbx.close()
+            return True
+
+        async with asyncio.timeout(60):
+            while await comes_in():  # noqa: ASYNC110 - a closed port tells nobody
+                await asyncio.sleep(0.01)
+        assert not stopping.done()
+        other.execute("ROLLBACK")
+        await stopping
+        pbx.close()

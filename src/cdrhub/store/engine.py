@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from cdrhub.errors import CdrhubError, StoreError, StoreUnavailable
@@ -77,7 +78,7 @@ class Database:
 
     def _engine(self, *, writer: bool) -> AsyncEngine:
         if self.kind == "sqlite":
-            return sqlite.engine(self.url, writer=writer)
+            return sqlite.engine(self.url, writer=writer, seconds=self._seconds)
         if self.kind == "mariadb":
             return mariadb.engine(self.url, writer=writer, connections=self._connections, seconds=self._seconds)
         return postgresql.engine(self.url, writer=writer, connections=self._connections, seconds=self._seconds)
@@ -103,7 +104,8 @@ class Database:
         except (CdrhubError, RacedError):
             raise
         except Exception as error:
-            if self._trouble(error) in (Trouble.AWAY, Trouble.TRANSIENT) or isinstance(error, TimeoutError):
+            away = isinstance(error, TimeoutError | NoFreeConnection)
+            if away or self._trouble(error) in (Trouble.AWAY, Trouble.TRANSIENT):
                 raise StoreUnavailable(self.explain(error)) from error
             raise
 
@@ -131,6 +133,8 @@ class Database:
                 return await self._write_once(work)
             except (CdrhubError, RacedError):
                 raise
+            except NoFreeConnection as error:
+                raise StoreUnavailable(self.explain(error)) from error
             except Exception as error:
                 trouble = Trouble.AWAY if isinstance(error, TimeoutError) else self._trouble(error)
                 match trouble:
@@ -166,6 +170,8 @@ class Database:
         said = " ".join(str(cause).split())
         if not said:
             said = "no answer in time" if isinstance(cause, TimeoutError) else type(cause).__name__
+        if isinstance(cause, NoFreeConnection):
+            said = "no connection was free in time: all wait for the database"
         if self.url.password:
             said = said.replace(str(self.url.password), "***")
         return f"{self.explain_url()}: {said}"

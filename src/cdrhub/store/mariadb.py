@@ -73,6 +73,7 @@ def engine(url: URL, *, writer: bool, connections: int, seconds: float) -> Async
         isolation_level="READ COMMITTED",
         pool_size=connections,
         max_overflow=0,
+        pool_timeout=seconds / 2,
         pool_pre_ping=not writer,
         pool_recycle=3600,
         connect_args={"async_creator_fn": _connect, **waiting},

@@ -177,6 +177,7 @@ def engine(url: URL, *, writer: bool, connections: int, seconds: float) -> Async
         async_creator=connect,
         pool_size=connections,
         max_overflow=0,
+        pool_timeout=seconds / 2,
         pool_pre_ping=not writer,
         hide_parameters=True,
         # JSONB keeps 1e30 as 31 digits; Python's own reader makes a whole number of them that nothing here can write.

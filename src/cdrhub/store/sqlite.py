@@ -95,7 +95,7 @@ def _known_call(values: Sequence[Any]) -> KnownCall:
     return known_call((*others, orjson.loads(flags), record_count, revision, *moments))
 
 
-def engine(url: URL, *, writer: bool) -> AsyncEngine:
+def engine(url: URL, *, writer: bool, seconds: float) -> AsyncEngine:
     """An engine for `sqlite:///path`; the writer has one connection, and makes a missing file for its owner only."""
     if url.database and url.database != ":memory:":
         file = Path(url.database)
@@ -111,6 +111,7 @@ def engine(url: URL, *, writer: bool) -> AsyncEngine:
         },
         pool_size=1 if writer else 4,
         max_overflow=0,
+        pool_timeout=seconds / 2,
         hide_parameters=True,
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy import event, text
 
+from cdrhub.errors import StoreUnavailable
 from cdrhub.store import Store
 from cdrhub.store.batch import Item
 from cdrhub.store.tables import calls, outbox
@@ -114,3 +115,19 @@ async def test_a_deadlock_is_tried_again(postgres_url: str) -> None:
 async def _waits(store: Store) -> bool:
     async with store.database.connect() as other:
         return bool(await other.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
+
+async def test_where_all_connections_are_taken_the_database_is_away(database_url: str) -> None:
+    store = Store.open(database_url, connections=1, seconds=4.0)
+    try:
+        await store.prepare()
+        async with store.database.connect(writing=True) as connection:
+            await connection.execute(text("SELECT 1"))
+            with pytest.raises(StoreUnavailable, match="no connection was free in time"):
+                await store.write([item(ended("k", 1))])
+            with pytest.raises(StoreUnavailable, match="no connection was free in time"):
+                async with store.database.connect(writing=True):
+                    pass
+        assert (await store.write([item(ended("k", 1))])).new == 1
+    finally:
+        await store.close()
