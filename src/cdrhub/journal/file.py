@@ -299,7 +299,8 @@ class WritableFile:
             elif version != _FORMAT:
                 raise JournalError(
                     f"the journal {self._path} is of format {version}, this version of cdrhub reads {_FORMAT}: "
-                    "run the version that wrote it until it is empty"
+                    "run the version that wrote it until it is empty, then move the file away; followed files are read "
+                    "from their beginning then, and what is known already makes no second call"
                 )
             state = _read_state(connection)
             if state.last < self._state.last:
