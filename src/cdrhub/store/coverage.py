@@ -1,7 +1,8 @@
 """Reading the coverage ledger: from when to when a source saw its phone system, and when it was blind.
 
 A stretch is written when it begins, without an end, and once more when it ends; the second row completes the first.
-One that was never completed (the hub was killed) is taken to end where the same hub's next one begins.
+One that was never completed (the hub was killed) is taken to end where the same hub's next one begins. What is told
+whole, in one row, lies within others (records that never arrived), unless another begins where it ends (no daemon ran).
 """
 
 from __future__ import annotations
@@ -34,7 +35,15 @@ async def stretches(
     c = coverage.c
     ended = func.max(c.until)
     query = (
-        select(c.hub, c.source, c.state, c.since, ended.label("until"), func.max(c.detail).label("detail"))
+        select(
+            c.hub,
+            c.source,
+            c.state,
+            c.since,
+            ended.label("until"),
+            func.max(c.detail).label("detail"),
+            func.count().label("told"),
+        )
         .group_by(c.hub, c.source, c.state, c.since)
         .order_by(c.since, c.source, c.hub, c.state)
     )
@@ -50,9 +59,9 @@ async def stretches(
     begun: dict[tuple[str, str], datetime] = {}
     for row in reversed(rows):
         lane = (row.hub, row.source)
-        closes = row.state != "backfilled"
-        end = row.until if row.until is not None or not closes else begun.get(lane)
-        if closes:
+        end = row.until if row.until is not None or row.state == "backfilled" else begun.get(lane)
+        whole = row.told == 1 and row.until is not None
+        if row.state != "backfilled" and (not whole or begun.get(lane) == row.until):
             begun[lane] = row.since
         if since is None or end is None or end > since:
             found.append(

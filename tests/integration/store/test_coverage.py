@@ -38,6 +38,18 @@ async def test_a_stretch_that_was_never_ended_ends_with_the_next(store: Store) -
     assert await told(store) == [("one", "connected", 0, 90), ("one", "blind", 90, None)]
 
 
+async def test_records_that_never_arrived_end_no_stretch(store: Store) -> None:
+    await store.write([covered(span("connected", 0, None)), covered(span("blind", 20, 30))])
+    assert await told(store) == [("one", "connected", 0, None), ("one", "blind", 20, 30)]
+    await store.write([covered(span("blind", 90, 120)), covered(span("blind", 120, None))])
+    assert await told(store) == [
+        ("one", "connected", 0, 90),
+        ("one", "blind", 20, 30),
+        ("one", "blind", 90, 120),
+        ("one", "blind", 120, None),
+    ], "the hub was killed at 90"
+
+
 async def test_two_hubs_have_their_own(store: Store) -> None:
     await store.write([covered(span("connected", 0, None)), covered(span("blind", 10, None, hub="two"))])
     assert await told(store) == [("one", "connected", 0, None), ("two", "blind", 10, None)]
