@@ -108,6 +108,8 @@ async def _posted(
             if acknowledges(answer.status, await answer.read()):
                 return None
             return f"HTTP {answer.status}{hints.get(answer.status, '')}"
+    except aiohttp.ClientSSLError as error:
+        return f"{error}: SSL_CERT_FILE can name the certificate to trust"
     except aiohttp.ClientConnectorError as error:
         return f"{error.os_error.strerror or error}: does the hub run, and listen there?"
     except TimeoutError:

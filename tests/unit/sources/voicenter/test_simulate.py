@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,7 @@ from cdrhub.sources.simulation.pace import Pace
 from cdrhub.sources.simulation.pushing import Push
 from cdrhub.sources.simulation.simulation import Due, Schedule, Simulation
 from cdrhub.sources.voicenter.simulate import MIX, Account, simulate
+from support.certificates import OLD
 from support.intake import RecordingIntake, until
 from support.truth import differences
 from support.voicenter import decoded, served
@@ -111,3 +114,17 @@ async def test_a_simulated_account_says_what_was_answered_and_what_to_look_at() 
     assert lost.sent.last_error == "HTTP 404: no source has this path; is the secret right?"
     await simulate(gone, Account(CENTRE), url=url, resend_seconds=0.01)
     assert gone.sent.last_error.endswith(": does the hub run, and listen there?")
+
+
+async def test_a_simulated_account_says_how_a_certificate_is_trusted(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    certificate.write_text(OLD[0])
+    key.write_text(OLD[1])
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    stranger = simulation(count=1)
+    async with await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=tls) as server:
+        port = server.sockets[0].getsockname()[1]
+        await simulate(stranger, Account(CENTRE), url=f"https://127.0.0.1:{port}/cdr", resend_seconds=0.01)
+    assert stranger.sent.acknowledged == 0
+    assert stranger.sent.last_error.endswith(": SSL_CERT_FILE can name the certificate to trust")
