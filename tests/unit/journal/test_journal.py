@@ -328,7 +328,7 @@ async def test_a_journal_of_a_later_version_is_not_touched(tmp_path: Path) -> No
     await (await Journal.open(tmp_path)).close()
     with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(JournalError, match="format 99.* until it is empty, then move the file away"):
+    with pytest.raises(JournalError, match=r"format 99.* until it is empty, then move the file away"):
         await Journal.open(tmp_path)
 
 
