@@ -283,7 +283,8 @@ class Pipeline:
                 self._note_database(away=False)
                 self._metrics.batch_seconds.observe(time.monotonic() - begun)
                 self._metrics.batch_records.observe(len(items))
-                self._mark(items)
+                if not written.duplicates:  # the first of a duplicate may be older than any backup
+                    self._mark(items)
                 self._metrics.wrote(written.by_source)
                 if written.suspended:
                     self._say_suspended(items)

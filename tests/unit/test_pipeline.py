@@ -13,6 +13,7 @@ import pytest
 from cdrhub.decoders import Decoders, Revision
 from cdrhub.errors import DecodeError, Reason, StoreUnavailable
 from cdrhub.journal import NAMED_STARTS, SUSPECT_STARTS, Journal
+from cdrhub.landmark import Landmark
 from cdrhub.metrics import Metrics
 from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import CallUpdate
@@ -43,9 +44,16 @@ class ScriptedStore:
             raise StoreUnavailable("away")
         if self.hold is not None and any(item.record.digest == self.held_digest for item in batch):
             await self.hold.wait()
-        self.items += batch
+        old = {item.record.digest for item in self.items}
+        new = [item for item in batch if item.record.digest not in old]
+        self.items += new
         self.batches.append(len(batch))
-        return Written(records=len(batch), new=len(batch), by_source={"pbx": {"applied": len(batch)}})
+        return Written(
+            records=len(batch),
+            new=len(new),
+            duplicates=len(batch) - len(new),
+            by_source={"pbx": {"applied": len(new), "duplicates": len(batch) - len(new)}},
+        )
 
     async def remember_revision(self, revision: str, *, source: str, system: str, settings: str) -> None:
         self.known.setdefault(revision, (source, system, settings))
@@ -127,6 +135,16 @@ async def test_everything_in_the_journal_is_written_once_and_in_lanes_by_call(jo
     assert len(keys) == len(set(keys)) == 57
     assert max(store.batches) <= 20
     assert journal.stats.depth == 0
+
+
+async def test_a_duplicate_is_no_landmark(journal: Journal) -> None:
+    first, second = record(1), record(2)
+    pipeline = made(journal, ScriptedStore(), lanes=1)
+    async with running(pipeline):
+        for each in (first, second, first):
+            await journal.append([each])
+            await pipeline.drain()
+    assert pipeline.landmark == Landmark.of(second)
 
 
 async def test_the_first_batches_after_a_start_are_small(journal: Journal) -> None:
