@@ -180,10 +180,10 @@ class Dialling:
     def _too_late(self, moment: datetime) -> bool:
         """Whether what was to be done at this moment waited for a hub that dials, and not just for room or its turn: it
         is old news then."""
-        since = self._dials_since()
+        since = self.dials_since()
         return since is not None and moment < since - self._settings.timing.max_age
 
-    def _dials_since(self) -> datetime | None:
+    def dials_since(self) -> datetime | None:
         """Since when this hub dials; never a moment that is still to come."""
         if self._since is not None:
             self._since = min(self._since, self._clock())
@@ -350,7 +350,7 @@ class Dialling:
         if self._looked_at is not None and now - self._looked_at > self._settings.timing.max_age:
             self._since = now
         self._looked_at = now
-        self._dials_since()
+        self.dials_since()
         return min(found, default=None)
 
     async def _withdraw(self, tx: Transaction) -> int:

@@ -120,8 +120,8 @@ class Redial:
         self._sometimes = Sometimes()
         self._use(settings, since=clock())
 
-    def _use(self, settings: Settings, *, since: datetime) -> None:
-        self._settings, self._since = settings, since
+    def _use(self, settings: Settings, *, since: datetime | None) -> None:
+        self._settings = settings
         systems = self._systems
         self._engine = Engine(
             database=self._database,
@@ -210,7 +210,7 @@ class Redial:
         gone = [door for name, door in self._doors.items() if doors.get(name) is not door]
         self._doors = dict(doors)
         self._misconfigured = {name: said for name, said in self._misconfigured.items() if name in doors}
-        self._use(settings, since=self._clock() if begins else self._since)
+        self._use(settings, since=self._clock() if begins else self._dialling.dials_since())
         self._decided.set()
         if gone:
             self._aside(_close(gone, after=list(self._requests.values())), name="close diallers")
