@@ -91,13 +91,15 @@ class Database:
     async def connect(self, *, writing: bool = False) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction that is committed at the end. Raises StoreUnavailable, also where there is
         none within the time that a statement may take."""
-        engine = self._writer if writing else self._reader
+        engine, before = self._writer if writing else self._reader, _cancellations()
         try:
             async with _opened(engine, seconds=self._seconds) as connection:
                 try:
                     await connection.begin()
                     yield connection
+                    _heed(before)
                     await connection.commit()
+                    _heed(before)
                 except BaseException as error:
                     await self._abandon(connection, error)
                     raise
@@ -154,11 +156,14 @@ class Database:
                         raise
 
     async def _write_once(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        before = _cancellations()
         async with asyncio.timeout(self._seconds), _opened(self._writer, seconds=self._seconds) as connection:
             try:
                 await connection.begin()
                 result = await work(_TRANSACTIONS[self.kind](connection))
+                _heed(before)
                 await connection.commit()
+                _heed(before)
             except BaseException as error:
                 await self._abandon(connection, error)
                 raise
@@ -175,6 +180,23 @@ class Database:
         if self.url.password:
             said = said.replace(str(self.url.password), "***")
         return f"{self.explain_url()}: {said}"
+
+
+def _cancellations() -> int:
+    """How often the present task has been cancelled."""
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
+
+
+def _heed(before: int) -> None:
+    """Raise CancelledError if the task was cancelled more often than `before`.
+
+    MariaDB's driver waits for its server with `asyncio.wait_for`, which on Python 3.11 may return what came instead of
+    being cancelled (https://github.com/python/cpython/issues/86296): a part of the hub went on for ever, and a stop
+    waited for it.
+    """
+    if _cancellations() > before:
+        raise asyncio.CancelledError
 
 
 @asynccontextmanager

@@ -80,3 +80,20 @@ async def test_whoever_is_cancelled_at_any_moment_leaves_it_free(store: Store) -
     async with asyncio.timeout(FREE_SECONDS):
         await store.database.write(write)
     assert await count(store) == 1
+
+
+async def test_whoever_is_cancelled_goes_no_further(store: Store) -> None:
+    async def look() -> None:
+        async with store.database.connect() as connection:
+            (await connection.execute(select(table).limit(2))).all()
+
+    met = 0
+    for turns in [*range(60)] * 10:
+        task = asyncio.create_task(look())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if task.cancel():
+            met += 1
+            await asyncio.wait({task})
+            assert task.cancelled()
+    assert met > 100
