@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-TURN_SECONDS = 0.0004  #: some ten records of one line each, or two calls of twenty events
+TURN_SECONDS = 0.0001  #: some three records of one line each, or a call of a few events
 
 
 class Turn:
