@@ -32,8 +32,9 @@ from cdrhub.model.call import Call
 from cdrhub.model.inference import Coverage, coverage_inference, encode_inference
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
+from cdrhub.ownership import Ownership, Ownerships
 from cdrhub.phone_systems import PhoneSystemsOfHub
-from cdrhub.pipeline import DATABASE_AWAY, Ownership, Pipeline
+from cdrhub.pipeline import DATABASE_AWAY, Pipeline
 from cdrhub.redial.orders import Orders
 from cdrhub.redial.service import Door, Redial, open_doors
 from cdrhub.reloading import addresses, changed, pushed_to, refuse_fixed
@@ -103,7 +104,7 @@ class Hub:
         self._prepared = False
         self._began = datetime.now(UTC)
         self._landmark: Landmark | None = None  #: as the journal has it
-        self._former: dict[str, Ownership] = {}  #: of sources that a reload took out, for what waits of them
+        self._ownerships = Ownerships(journal)
         self._changing = asyncio.Lock()
         self._sometimes = Sometimes()
         self._show_journal()
@@ -178,6 +179,7 @@ class Hub:
 
     async def _begin(self, built: Mapping[str, Source]) -> None:
         suspect = await self._journal.begin_run() >= SUSPECT_STARTS
+        await self._ownerships.keep(self.config)
         self._tasks = [
             asyncio.create_task(self._drive(suspect=suspect), name="pipeline"),
             asyncio.create_task(self._retention(), name="retention"),
@@ -250,11 +252,11 @@ class Hub:
             try:
                 for name in built:
                     await self._remember_settings(name, config)
+                await self._ownerships.keep(config)
             except CdrhubError:
                 self._listeners.expect(addresses(before))
                 self._listeners.release_unused()
                 raise
-            self._former |= {name: self._ownership(name, "") for name in before.sources.keys() - config.sources.keys()}
             self.config = config
             self._pipeline.forget_ownership()
             gone = {name: self._running.pop(name) for name in self._running.keys() - stays}
@@ -363,25 +365,7 @@ class Hub:
                     await asyncio.sleep(0.001)
 
     def _ownership(self, source: str, system_name: str) -> Ownership:
-        config = self.config.sources.get(source)
-        if config is None and source in self._former:
-            return self._former[source]
-        if config is None:
-            return Ownership(
-                owner=source,
-                system=system_name,
-                tenant="",
-                settle_seconds=0.0,
-                decoder_revision=system(system_name).decoder_revision if system_name else 0,
-            )
-        target = self.config.sources[config.into] if config.into else config
-        return Ownership(
-            owner=config.into or source,
-            system=target.type,
-            tenant=target.tenant,
-            settle_seconds=config.settle_seconds,
-            decoder_revision=system(config.type).decoder_revision,
-        )
+        return self._ownerships.of(source, config=self.config, system_name=system_name)
 
     async def _open_calls(self, source: str, *, silent_for: timedelta) -> Sequence[Call]:
         """See `Intake.open_calls`."""

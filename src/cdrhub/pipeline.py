@@ -27,6 +27,7 @@ from cdrhub.metrics import Metrics
 from cdrhub.model.agent import AgentState
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Ignored
+from cdrhub.ownership import Ownership
 from cdrhub.sometimes import Sometimes
 from cdrhub.store.batch import Item, Outcome, Written
 from cdrhub.turns import Turn
@@ -55,17 +56,6 @@ class Writer(Protocol):
 
     async def revisions(self) -> Mapping[str, tuple[str, str, str]]:
         """Every revision that the database knows: (source, system, settings)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ownership:
-    """What a source's records are filed under."""
-
-    owner: str
-    system: str
-    tenant: str
-    settle_seconds: float
-    decoder_revision: int
 
 
 class Observer(Protocol):

@@ -31,13 +31,20 @@ LEG1 = (
 )
 
 
-def configured(folder: Path, *, sources: str) -> Config:
+LINE = (
+    b"Call 1,00000172FF10D141_1,00:00:56,2020/06/29 07:53:11,2020/06/29 07:53:42,2020/06/29 07:54:39,TerminatedByDst,"
+    b"Ext.114,0266904995,114,10001,0266904995,,,,,1,0.95,default,Chain: Ext.114;0266904995;\r\n"
+)
+OLDER_JOURNAL = Path(__file__).parents[1] / "captures" / "journal" / "nothing-filed.sql"
+
+
+def configured(folder: Path, *, sources: str, database: str | None = None) -> Config:
     text = f"""
 [hub]
 data_dir = "{folder / "data"}"
 
 [database]
-url = "sqlite:///{folder / "hub.db"}"
+url = "{database or f"sqlite:///{folder / 'hub.db'}"}"
 
 [http]
 listen = "127.0.0.1:{free_port()}"
@@ -146,3 +153,62 @@ async def test_who_comes_while_a_stop_drains_is_refused(tmp_path: Path) -> None:
         other.execute("ROLLBACK")
         await stopping
         pbx.close()
+
+
+def listening(name: str, port: int, extra: str) -> str:
+    return f'[sources.{name}]\ntype = "3cx"\nlisten = "127.0.0.1:{port}"\n{extra}\n'
+
+
+async def filed(config: Config) -> list[tuple[str, str]]:
+    """The source and the tenant of each call after a hub with this configuration wrote what waits in its journal."""
+    hub = await Hub.start(config)
+    try:
+        await until(lambda: hub.status().endswith(" 0 records in the journal"), "the journal is empty")
+    finally:
+        await hub.stop()
+    with contextlib.closing(sqlite3.connect(config.hub.data_dir.parent / "hub.db")) as database:
+        return database.execute("SELECT source, tenant FROM calls").fetchall()
+
+
+@pytest.mark.parametrize(
+    ("tenant_of_main", "filed_under"),
+    [(None, ("main", "acme")), ("beta", ("main", "beta"))],
+    ids=["both are out", "main stays and has another tenant"],
+)
+async def test_what_waits_of_a_source_that_is_out_at_the_next_start_is_filed_as_before(
+    tmp_path: Path, tenant_of_main: str | None, filed_under: tuple[str, str]
+) -> None:
+    port, other = free_port(), free_port()
+    sources = listening("main", other, 'tenant = "acme"') + listening("second", port, 'into = "main"')
+    away = f"postgresql://hub@127.0.0.1:{free_port()}/hub"
+    hub = await Hub.start(configured(tmp_path, sources=sources, database=away))
+    _, pbx = await asyncio.open_connection("127.0.0.1", port)
+    pbx.write(LINE)
+    kept = b'cdrhub_records_acknowledged_total{source="second"} 1.0'
+    await until(lambda: kept in hub.metrics.text(), "the line waits in the journal")
+    pbx.close()
+    await hub.stop()
+
+    stays = listening("main", other, f'tenant = "{tenant_of_main}"') if tenant_of_main else ""
+    assert await filed(configured(tmp_path, sources=stays)) == [filed_under]
+
+
+@pytest.mark.parametrize(
+    ("sources", "filed_under"),
+    [
+        ("", ("second", "")),
+        (
+            listening("main", 0, 'tenant = "acme"') + listening("second", 0, 'into = "main"'),
+            ("main", "acme"),
+        ),
+    ],
+    ids=["its source is out", "its source is there"],
+)
+async def test_a_journal_that_does_not_know_what_its_records_are_filed_under(
+    tmp_path: Path, sources: str, filed_under: tuple[str, str]
+) -> None:
+    config = configured(tmp_path, sources=sources)
+    config.hub.data_dir.mkdir()
+    with contextlib.closing(sqlite3.connect(config.hub.data_dir / "journal.db")) as journal:
+        journal.executescript(OLDER_JOURNAL.read_text())
+    assert await filed(config) == [filed_under]

@@ -17,7 +17,8 @@ from cdrhub.landmark import Landmark
 from cdrhub.metrics import Metrics
 from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import CallUpdate
-from cdrhub.pipeline import Ownership, Pipeline
+from cdrhub.ownership import Ownership
+from cdrhub.pipeline import Pipeline
 from cdrhub.sources.registry import system
 from cdrhub.store.batch import Item, Outcome, Written
 from support.intake import until
