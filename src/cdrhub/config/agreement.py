@@ -13,6 +13,8 @@ from cdrhub.addresses import split_address
 from cdrhub.config.keylines import KeyPath
 from cdrhub.config.model import MIN_SECRET, Config
 from cdrhub.config.problems import nearest
+from cdrhub.private_addresses import leads_inside
+from cdrhub.redial.webhook_dialler import WebhookDiallerConfig
 
 Problem = tuple[KeyPath, str]
 
@@ -27,6 +29,7 @@ def disagreements(config: Config, *, refused: Set[KeyPath]) -> Iterator[Problem]
     yield from _owners(config, refused)
     yield from _diallers(config, refused)
     yield from _webhooks(config, refused)
+    yield from _private_urls(config)
 
 
 def _tokens(config: Config) -> Iterator[Problem]:
@@ -136,6 +139,25 @@ def _webhooks(config: Config, refused: Set[KeyPath]) -> Iterator[Problem]:
         for source in hook.sources:
             if source not in config.sources and ("sources", source) not in refused:
                 yield (*where, "sources"), f"there is no source {source!r}{nearest(source, config.sources)}"
+
+
+def _private_urls(config: Config) -> Iterator[Problem]:
+    """URLs to which nothing would ever be sent."""
+    urls: list[tuple[KeyPath, str, bool]] = [
+        (("redial", "diallers", name), table.url, table.allow_private)
+        for name, table in config.redial.diallers.items()
+        if isinstance(table, WebhookDiallerConfig)
+    ]
+    if (lookup := config.redial.case_lookup) is not None:
+        urls.append((("redial", "case_lookup"), lookup.url, lookup.allow_private))
+    for position, hook in enumerate(config.broadcast.webhooks):
+        urls.append((("broadcast", "webhooks", position), hook.url, hook.allow_private))
+    for where, url, allow_private in urls:
+        if not allow_private and leads_inside(url):
+            yield (
+                (*where, "url"),
+                "leads into a private network, so nothing is sent: add `allow_private = true` to its table if it may",
+            )
 
 
 def _variable(name: str) -> str:

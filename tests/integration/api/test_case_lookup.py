@@ -56,14 +56,20 @@ async def crm() -> AsyncIterator[Crm]:
 
 
 @asynccontextmanager
-async def asking(store: Store, url: str, *, extra: str = "allow_private = true") -> AsyncGenerator[Client]:
+async def asking(store: Store, url: str, *, extra: str = "", allow_private: bool = True) -> AsyncGenerator[Client]:
     table = f"""
 [redial.case_lookup]
 url = "{url}"
 headers = {{ Authorization = "Bearer of-the-crm" }}
+allow_private = true
 {extra}
 """
-    async with serving(Peer(configured(table), store)) as client:
+    config = configured(table)
+    assert config.redial.case_lookup is not None
+    # A file with such a URL and without the permission is refused, so that the permission is taken away here.
+    lookup = config.redial.case_lookup.model_copy(update={"allow_private": allow_private})
+    redial = config.redial.model_copy(update={"case_lookup": lookup})
+    async with serving(Peer(config.model_copy(update={"redial": redial}), store)) as client:
         yield client
 
 
@@ -155,13 +161,13 @@ async def test_the_case_of_another_tenant_is_not_taken(store: Store, crm: Crm) -
 
 async def test_a_crm_that_hangs_is_not_waited_for(store: Store, crm: Crm) -> None:
     crm.silent = True
-    async with asking(store, f"{crm.url}/{{code}}", extra="allow_private = true\ntimeout_seconds = 0.2") as api:
+    async with asking(store, f"{crm.url}/{{code}}", extra="timeout_seconds = 0.2") as api:
         assert (await api.dialled("C-1")).problem == "lookup-failed"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433"])
 async def test_a_private_address_is_not_asked(store: Store, crm: Crm, host: str) -> None:
-    async with asking(store, crm.url.replace("127.0.0.1", host) + "/{code}", extra="") as api:
+    async with asking(store, crm.url.replace("127.0.0.1", host) + "/{code}", allow_private=False) as api:
         assert (await api.dialled("C-1")).problem == "lookup-failed"
     assert crm.asked == []
 

@@ -29,7 +29,7 @@ def test_it_is_not_asked_unless_it_is_configured() -> None:
     [
         "https://crm.example/cases/{code}",
         "http://crm.example:8080/cases?code={code}&tenant={tenant}",
-        "https://[2001:db8::1]/{tenant}/{code}",
+        "https://[2606:4700:4700::1111]/{tenant}/{code}",
     ],
 )
 def test_a_url_with_a_place_for_the_code(url: str) -> None:

@@ -240,6 +240,31 @@ def test_what_is_safe_is_accepted(text: str) -> None:
     assert load_text(text).sources
 
 
+WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+WITH_URLS = [
+    f'[[broadcast.webhooks]]\nname = "crm"\nsecret = "{WHSEC}"\nurl = "{{}}/"\n',
+    f'[redial.diallers.own]\ntype = "webhook"\nsecret = "{WHSEC}"\nurl = "{{}}/"\n',
+    '# a\n\n[redial.case_lookup]\nurl = "{}/{{code}}"\n',
+]
+WHERE = ["broadcast.webhooks[0]", "redial.diallers.own", "redial.case_lookup"]
+
+
+@pytest.mark.parametrize(("table", "where"), [*zip(WITH_URLS, WHERE, strict=True)], ids=WHERE)
+@pytest.mark.parametrize("host", ["127.0.0.1:9000", "localhost", "[fd00::1]", "10.1", "169.254.169.254"])
+def test_a_url_to_which_nothing_would_be_sent_is_refused(table: str, where: str, host: str) -> None:
+    text = table.format(f"http://{host}")
+    assert problems(text) == [
+        f"4: {where}.url: leads into a private network, so nothing is sent: add `allow_private = true` to its table "
+        "if it may"
+    ]
+    assert load_text(text + "allow_private = true\n")
+
+
+@pytest.mark.parametrize("table", WITH_URLS, ids=WHERE)
+def test_a_url_that_names_its_host_is_for_the_resolver(table: str) -> None:
+    assert load_text(table.format("https://crm.example"))
+
+
 def test_a_directory_file_becomes_entries_and_part_of_the_revision(tmp_path: Path) -> None:
     file = tmp_path / "lagos.csv"
     text = LAGOS + 'directory = "lagos.csv"'
