@@ -9,26 +9,58 @@ Redirects are not followed by the clients of this hub; a redirect is an answer l
 from __future__ import annotations
 
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
 
 from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-_IPV4_AT_THE_END = (
-    IPv6Network("64:ff9b::/96"),  # NAT64, RFC 6052
-    IPv6Network("64:ff9b:1::/48"),  # RFC 8215
-    IPv6Network("::/96"),  # IPv4-compatible, RFC 4291 2.5.5.1
-    IPv6Network("::ffff:0:0:0/96"),  # IPv4-translated, RFC 2765
+_NOBODYS_BUT_OURS, _EVERYBODYS = False, True
+_BLOCKS: Final = {
+    "0.0.0.0/0": _EVERYBODYS,
+    "0.0.0.0/8": _NOBODYS_BUT_OURS,  # "this network", RFC 791
+    "10.0.0.0/8": _NOBODYS_BUT_OURS,  # private use, RFC 1918
+    "100.64.0.0/10": _NOBODYS_BUT_OURS,  # shared address space, RFC 6598
+    "127.0.0.0/8": _NOBODYS_BUT_OURS,  # loopback, RFC 1122
+    "169.254.0.0/16": _NOBODYS_BUT_OURS,  # link-local, RFC 3927
+    "172.16.0.0/12": _NOBODYS_BUT_OURS,  # private use, RFC 1918
+    "192.0.0.0/24": _NOBODYS_BUT_OURS,  # protocol assignments, RFC 6890
+    "192.0.0.9/32": _EVERYBODYS,  # Port Control Protocol, RFC 7723
+    "192.0.0.10/32": _EVERYBODYS,  # TURN, RFC 8155
+    "192.0.2.0/24": _NOBODYS_BUT_OURS,  # documentation, RFC 5737
+    "192.88.99.0/24": _NOBODYS_BUT_OURS,  # relays of 6to4 that are no more, RFC 7526
+    "192.168.0.0/16": _NOBODYS_BUT_OURS,  # private use, RFC 1918
+    "198.18.0.0/15": _NOBODYS_BUT_OURS,  # benchmarks, RFC 2544
+    "198.51.100.0/24": _NOBODYS_BUT_OURS,  # documentation, RFC 5737
+    "203.0.113.0/24": _NOBODYS_BUT_OURS,  # documentation, RFC 5737
+    "224.0.0.0/4": _NOBODYS_BUT_OURS,  # multicast, RFC 5771
+    "240.0.0.0/4": _NOBODYS_BUT_OURS,  # reserved, RFC 1112, and broadcast
+    "::/0": _NOBODYS_BUT_OURS,  # loopback, local, site-local, multicast, and what nobody was given
+    "::ffff:0:0/96": _EVERYBODYS,  # IPv4-mapped, RFC 4291: as what they lead to
+    "64:ff9b::/96": _EVERYBODYS,  # NAT64, RFC 6052: as what they lead to
+    "2000::/3": _EVERYBODYS,  # global unicast, RFC 4291; 6to4 (RFC 3056) in it: as what they lead to
+    "2001::/23": _NOBODYS_BUT_OURS,  # protocol assignments, RFC 2928
+    "2001::/32": _EVERYBODYS,  # Teredo, RFC 4380: as what they lead to
+    "2001:1::1/128": _EVERYBODYS,  # Port Control Protocol, RFC 7723
+    "2001:1::2/128": _EVERYBODYS,  # TURN, RFC 8155
+    "2001:1::3/128": _EVERYBODYS,  # DNS-SD, RFC 9665
+    "2001:3::/32": _EVERYBODYS,  # AMT, RFC 7450
+    "2001:4:112::/48": _EVERYBODYS,  # AS112, RFC 7535
+    "2001:20::/28": _EVERYBODYS,  # ORCHIDv2, RFC 7343
+    "2001:30::/28": _EVERYBODYS,  # DRIP, RFC 9374
+    "2001:db8::/32": _NOBODYS_BUT_OURS,  # documentation, RFC 3849
+    "3fff::/20": _NOBODYS_BUT_OURS,  # documentation, RFC 9637
+}
+"""What IANA's registries of special-purpose addresses (RFC 6890, as of 2025) say is reachable globally; the smallest
+block that holds an address decides. Not Python's own tables: those differ from one of its versions to the next."""
+_SMALLEST_FIRST: Final = sorted(
+    ((ip_network(block), everybodys) for block, everybodys in _BLOCKS.items()),
+    key=lambda one: one[0].prefixlen,
+    reverse=True,
 )
-_ISATAP = (0x00005EFE, 0x02005EFE)  #: the upper half of an interface's identifier (RFC 5214, 6.1)
-_NOBODYS = (
-    IPv6Network("fec0::/10"),  # site-local, RFC 3879: no more, but still routed inside
-    IPv6Network("5f00::/16"),  # segment routing, RFC 9602
-    IPv6Network("3fff::/20"),  # documentation, RFC 9637
-    IPv6Network("100:0:0:1::/64"),  # dummy, RFC 9780
-)
-"""What the registries took out and Python's own tables do not know."""
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+_ISATAP: Final = (0x00005EFE, 0x02005EFE)  #: the upper half of an interface's identifier (RFC 5214, 6.1)
 
 
 class PrivateAddress(OSError):
@@ -36,18 +68,20 @@ class PrivateAddress(OSError):
 
 
 def is_public(address: str) -> bool:
-    """Whether `address` (an IP literal) is reachable for everybody on the internet, by the registries of RFC 6890.
+    """Whether `address` (an IP literal) is reachable for everybody on the internet.
 
-    IPv4 addresses inside IPv6 ones (mapped, compatible, translated, 6to4, Teredo, NAT64, ISATAP) count as what they
-    lead to. What is no address is not public.
+    IPv4 addresses inside IPv6 ones (mapped, 6to4, Teredo, NAT64, ISATAP) count as what they lead to. What is no address
+    is not public.
     """
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    if any(parsed in network for network in _NOBODYS):
-        return False
-    return all(one.is_global and not one.is_multicast for one in (parsed, *_inside(parsed)))
+    return all(_is_everybodys(one) for one in (parsed, *_inside(parsed)))
+
+
+def _is_everybodys(address: IPv4Address | IPv6Address) -> bool:
+    return next(everybodys for block, everybodys in _SMALLEST_FIRST if address in block)
 
 
 def _inside(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
@@ -55,7 +89,7 @@ def _inside(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
     if isinstance(address, IPv4Address):
         return []
     found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if any(address in network for network in _IPV4_AT_THE_END) or (int(address) >> 32) & 0xFFFFFFFF in _ISATAP:
+    if address in _NAT64 or (int(address) >> 32) & 0xFFFFFFFF in _ISATAP:
         found.append(IPv4Address(int(address) & 0xFFFFFFFF))
     return [one for one in found if one is not None]
 
