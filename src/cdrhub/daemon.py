@@ -35,10 +35,6 @@ log = structlog.get_logger(__name__)
 HTTP_SHUTDOWN_SECONDS = 2.0  #: for requests under way; a Voicenter push is answered within one second
 KEEPALIVE_SECONDS = 75.0
 
-#: Batches of records are many objects that live for a second and die without cycles. With Python's own thresholds the
-#: collector looked through all of them again and again: 15 % of the time under load.
-GC_THRESHOLDS = (50_000, 20, 100)
-
 
 @dataclass(slots=True)
 class _Tls:
@@ -61,8 +57,7 @@ async def run(config: Config, load: Callable[[], Config]) -> None:
     tls = _Tls(server_context(config.http))
     hub = await Hub.start(config)
     gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
+    gc.freeze()  # what a start makes stays: the collector need not look through it
     side: list[asyncio.Task[None]] = []
     try:
         async with serving(hub, tls=lambda: tls.context):

@@ -6,15 +6,13 @@ again after it, so that a migration may change any column.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, column, inspect, select, table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.errors import SchemaOutdated, StoreUnavailable
@@ -23,28 +21,31 @@ from cdrhub.store.engine import Database
 from cdrhub.store.tables import METADATA
 from cdrhub.store.views import create_views, drop_views
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 UPGRADE_LOCK = 0x63647268  #: the key of PostgreSQL's advisory lock: "cdrh"
 LOCK_SECONDS = 60
+MIGRATIONS = Path(__file__).parent / "migrations"
+_STANDING = table("alembic_version", column("version_num"))  # one row, kept by alembic
 
 
-def _config(connection: Connection | None = None) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    return config
+@cache
+def revisions() -> Sequence[str]:
+    """The revisions that this version of the program knows, oldest first."""
+    return sorted(file.stem.removeprefix("r") for file in (MIGRATIONS / "versions").glob("r*.py"))
 
 
 def newest() -> str:
     """The revision of this version of the program."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None  # noqa: S101  (there is at least one revision in the package)
-    return head
+    return revisions()[-1]
 
 
 def revision_of(connection: Connection) -> str | None:
     """The revision of the schema in the database; None in an empty one."""
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table(_STANDING.name):
+        return None
+    return connection.scalar(select(_STANDING.c.version_num))
 
 
 async def prepare(database: Database) -> None:
@@ -63,7 +64,7 @@ async def checked(database: Database) -> str | None:
     if current is not None and current != newest():
         raise SchemaOutdated(
             f"{database.explain_url()}: its schema is {current} and this version's is {newest()}: "
-            + ("run `cdrhub db upgrade`" if current in _known() else "run a newer version of cdrhub")
+            + ("run `cdrhub db upgrade`" if current in revisions() else "run a newer version of cdrhub")
         )
     return current
 
@@ -77,17 +78,13 @@ async def _refuse_foreign_tables(database: Database, connection: AsyncConnection
         )
 
 
-def _known() -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-
-
 async def upgrade(database: Database) -> tuple[str | None, str]:
     """Bring the schema to this version's; says the revisions before and after. Raises SchemaOutdated for a newer one
     and for foreign tables of our names, StoreUnavailable when the database is away or another process upgrades it and
     does not end."""
     async with database.connect(writing=True) as connection, _locked(database, connection):
         before = await connection.run_sync(revision_of)
-        if before is not None and before not in _known():
+        if before is not None and before not in revisions():
             raise SchemaOutdated(
                 f"{database.explain_url()}: its schema is {before}, which this version does not know: "
                 "run a newer version of cdrhub"
@@ -99,9 +96,22 @@ async def upgrade(database: Database) -> tuple[str | None, str]:
 
 
 def _upgrade(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415 - only an upgrade needs it, and every command would wait for it
+
     drop_views(connection)
-    command.upgrade(_config(connection), "head")
+    command.upgrade(config_of(connection), "head")
     create_views(connection)
+
+
+def config_of(connection: Connection) -> Config:
+    """What alembic must know to work on this connection, in its transaction."""
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
 
 
 @asynccontextmanager

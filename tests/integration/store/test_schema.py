@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -84,7 +85,7 @@ async def test_the_first_schema_is_refused_and_brought_up_to_date(database_url: 
     store = Store.open(database_url)
 
     def first(connection: Connection) -> None:
-        command.upgrade(schema._config(connection), "0001")
+        command.upgrade(schema.config_of(connection), "0001")
         create_views(connection)
 
     await change(store, lambda c: c.run_sync(first))
@@ -95,6 +96,12 @@ async def test_the_first_schema_is_refused_and_brought_up_to_date(database_url: 
     assert set(await look(store, reflected)) == set(METADATA.tables)
     await store.write([item(ended("k")), item(of_agent("7001", "waiting"))])
     await store.close()
+
+
+async def test_its_revisions_are_those_of_the_migrations(store: Store) -> None:
+    known = await look(store, lambda c: ScriptDirectory.from_config(schema.config_of(c)))
+    assert known.get_current_head() == schema.newest()
+    assert [script.revision for script in known.walk_revisions()] == list(reversed(schema.revisions()))
 
 
 async def test_preparing_twice_and_at_once(database_url: str) -> None:
