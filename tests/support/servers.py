@@ -287,7 +287,7 @@ class MariaDBServer(_Server):
             "--innodb-log-file-size=256M",
             "--default-time-zone=+05:45",
             f"--innodb-flush-log-at-trx-commit={1 if self.durable else 0}",
-            *([] if self.durable else ["--innodb-flush-method=nosync"]),
+            *([] if self.durable else ["--innodb-flush-method=nosync", "--debug-no-sync"]),
         ]
 
     def answers(self) -> bool:
