@@ -28,6 +28,7 @@ from cdrhub.redial.in_call import in_call
 from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState
 from cdrhub.redial.policy import Mode, objection
 from cdrhub.redial.settings import Settings
+from cdrhub.redial.since import Since
 from cdrhub.redial.surroundings import Known, gather
 from cdrhub.redial.transaction import transact
 from cdrhub.store.engine import Database
@@ -72,12 +73,10 @@ class Dialling:
         speaks_live: Callable[[str], bool],
         since: datetime | None = None,
     ) -> None:
-        """`since`: from when on this hub dials. What was decided, or due, long before it is old news. A clock that is
-        set back to before it makes it the present: nothing would be new until then."""
+        """`since`: from when on this hub dials. What was decided, or due, long before it is old news."""
         self._database = database
         self._settings = settings
-        self._since = since
-        self._looked_at: datetime | None = None
+        self._since = Since(since, max_age=settings.timing.max_age)
         self._clock = clock
         self._healthy = healthy
         self._speaks_live = speaks_live
@@ -127,7 +126,7 @@ class Dialling:
             # One that the agent dialled by hand meanwhile, or of which a record tells that it rang, is tried.
             number = next((number for number in case.untried() if number.key == attempt.key), None)
             found = objection(case, number, self._settings.policy, known.around(case)) if number is not None else None
-            stale = self._too_late(row.decided_at)
+            stale = self._since.too_late(row.decided_at, now=now)
             if number is None or found is not None or stale or row.dialler not in room:
                 decision = None
                 if row.dialler not in room:
@@ -177,17 +176,9 @@ class Dialling:
             decision = when_due(case, attempt.key, policy=self._settings.policy, around=known.around(case))
         known.took(self._carrier.carry_out(case, decision, told, cause="due", inputs={}, attempt=attempt))
 
-    def _too_late(self, moment: datetime) -> bool:
-        """Whether what was to be done at this moment waited for a hub that dials, and not just for room or its turn: it
-        is old news then."""
-        since = self.dials_since()
-        return since is not None and moment < since - self._settings.timing.max_age
-
     def dials_since(self) -> datetime | None:
         """Since when this hub dials; never a moment that is still to come."""
-        if self._since is not None:
-            self._since = min(self._since, self._clock())
-        return self._since
+        return self._since.at(self._clock())
 
     async def live(self) -> Mapping[str, int]:
         """How many attempts of each dialler are requested or accepted."""
@@ -337,8 +328,7 @@ class Dialling:
     async def oldest_due(self) -> datetime | None:
         """Since when a waiting case is due, if one is, or in the modes that dial nothing an attempt that was decided.
 
-        No waiting case is due while redial is off. After a time in which nobody could ask, for the database was away,
-        the hub dials as if it had just begun.
+        No waiting case is due while redial is off. That the hub looked is noted (`Since.looked`).
         """
         now, queries = self._clock(), []
         if self._settings.mode is not Mode.OFF:
@@ -347,10 +337,7 @@ class Dialling:
             queries.append(select(func.min(attempts.c.decided_at)).where(attempts.c.state == AttemptState.DECIDED))
         async with self._database.connect() as connection:
             found = [moment for query in queries if (moment := await connection.scalar(query)) is not None]
-        if self._looked_at is not None and now - self._looked_at > self._settings.timing.max_age:
-            self._since = now
-        self._looked_at = now
-        self.dials_since()
+        self._since.looked(now)
         return min(found, default=None)
 
     async def _withdraw(self, tx: Transaction) -> int:
@@ -385,7 +372,7 @@ class Dialling:
         for case in locked.values():
             if case.state is not CaseState.WAITING or case.next_action_at is None or case.next_action_at > now:
                 continue
-            if self._too_late(case.next_action_at):
+            if self._since.too_late(case.next_action_at, now=now):
                 decision = Decision(result=Result.PAUSED, rule="old_news", reason="late", detail="it was due long ago")
             else:
                 decision = when_due(case, waiting[case.id], policy=self._settings.policy, around=known.around(case))

@@ -1,0 +1,33 @@
+"""Since when a hub dials: what was to be done long before that waited for a hub, and not just for room or its turn. It
+is old news, on which nobody's telephone rings. No I/O."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+
+class Since:
+    """The moment since which one hub dials, as far as its clock tells; None for a hub to which nothing is old news."""
+
+    def __init__(self, moment: datetime | None, *, max_age: timedelta) -> None:
+        self._moment = moment
+        self._max_age = max_age
+        self._looked_at: datetime | None = None
+
+    def looked(self, now: datetime) -> None:
+        """The hub saw at `now` what is due. After a longer time than the greatest age of news in which it could not,
+        for the database was away, it dials as if it had just begun; and after its clock was set back to before it
+        began, for until then nothing would be new."""
+        away = self._looked_at is not None and now - self._looked_at > self._max_age
+        if away or (self._moment is not None and now < self._moment):
+            self._moment = now
+        self._looked_at = now
+
+    def at(self, now: datetime) -> datetime | None:
+        """The moment, by a clock that says `now`; never one that is still to come."""
+        return min(self._moment, now) if self._moment is not None else None
+
+    def too_late(self, moment: datetime, *, now: datetime) -> bool:
+        """Whether what was to be done at `moment` is old news."""
+        began = self.at(now)
+        return began is not None and moment < began - self._max_age
