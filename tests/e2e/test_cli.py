@@ -280,13 +280,16 @@ def test_of_a_damaged_gzip_file_everything_before_that_is_imported(folder: Path)
     lines = b"".join(LINES.splitlines(keepends=True)[0].replace(b"Call 1,", b"Call %d," % n) for n in range(2_000))
     cut = gzip.compress(lines)[:-20]
     (folder / "cut.gz").write_bytes(cut)
+    (folder / "too.gz").write_bytes(cut)
     (folder / "cdr.log").write_bytes(LINES)
     whole = zlib.decompressobj(wbits=31).decompress(cut).count(b"\n")
     assert whole > 1_900
-    done = cdrhub("import", "lagos", "cut.gz", "cdr.log", folder=folder)
+    done = cdrhub("import", "lagos", "cut.gz", "cdr.log", "too.gz", folder=folder)
     assert done.returncode == DATA
     assert done.stderr.startswith("cdrhub: cut.gz: this gzip file is damaged (")
-    assert done.stdout.startswith(f"{whole + 3} records: ")
+    assert "; too.gz: this gzip file is damaged (" in done.stderr
+    assert "cdr.log" not in done.stderr
+    assert done.stdout.startswith(f"{2 * whole + 3} records: ")
     assert cdrhub("import", "lagos", "cdr.log", folder=folder).stdout.startswith("3 records: 0 new, 3 already there")
 
 

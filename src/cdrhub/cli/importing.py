@@ -81,9 +81,8 @@ def import_files(
         if str(file) != "-" and not file.is_file():
             what = "this is no file" if file.exists() else "there is no such file"
             raise FileNotFoundError(2, what, str(file))
-    damage: list[str] = []
     with opened(settings, create=True) as database:
-        total = _import(database, config=settings, source=source, files=files, force=force, damage=damage)
+        total, damage = _import(database, config=settings, source=source, files=files, force=force)
     typer.echo(
         f"{counted(total.records, 'record')}: {total.new} new, {total.duplicates} already there, "
         f"{total.suspended} in suspense, {total.ignored} without a call; "
@@ -96,21 +95,25 @@ def import_files(
 
 
 def _import(
-    database: Opened, *, config: Config, source: str, files: Sequence[Path], force: bool, damage: list[str]
-) -> Written:
+    database: Opened, *, config: Config, source: str, files: Sequence[Path], force: bool
+) -> tuple[Written, Sequence[str]]:
+    """What was written, and which files are damaged."""
     from cdrhub.store.batch import Written  # noqa: PLC0415 - not for --help
 
     recorder = Recorder(database.reader, config=config, source=source)
     database.run(database.reader.remember(database.store))
-    total = Written()
+    total, damage = Written(), []
     with _progress(files) as progress:
         for file in files:
-            items = _items(recorder, file, progress=progress, damage=damage)
+            reading = _Reading(file, recorder=recorder, progress=progress)
+            items = reading.items()
             if not force:
                 items = recognised(items, name=str(file), source=source)
             for batch in batches(items, batch_records=config.database.batch_records):
                 total = added(total, database.run(database.store.write(batch)))
-    return total
+            if reading.damage is not None:
+                damage.append(reading.damage)
+    return total, damage
 
 
 class Recorder:
@@ -157,26 +160,32 @@ class _Shown:
         self.progress.update(self.task, completed=position)
 
 
-def _items(recorder: Recorder, file: Path, *, progress: Progress, damage: list[str]) -> Iterator[Item]:
-    """The decoded records of a file, or of standard input; of a damaged one those before that, and why in `damage`."""
-    if str(file) == "-":
-        shown = _shown(progress, "-", None)
-        with open(sys.stdin.fileno(), "rb", closefd=False) as stream:
-            yield from _items_of(recorder, stream, "-", shown.advance, damage)
-        return
-    with file.open("rb") as stream:
-        shown = _shown(progress, file.name, file.stat().st_size)
-        yield from _items_of(recorder, stream, file.name, lambda _: shown.reached(stream.tell()), damage)
+class _Reading:
+    """One reading of a file, or of standard input."""
 
+    def __init__(self, file: Path, *, recorder: Recorder, progress: Progress) -> None:
+        self._file = file
+        self._recorder = recorder
+        self._progress = progress
+        self.damage: str | None = None  #: why `items` ended before the file does
 
-def _items_of(
-    recorder: Recorder, stream: BufferedReader, name: str, advance: Callable[[int], None], damage: list[str]
-) -> Iterator[Item]:
-    try:
-        for body in messages(Unpacked(stream), recorder.system, name=name, advance=advance):
-            yield recorder.item(body, file=name)
-    except DAMAGE as error:
-        damage.append(f"{name}: this gzip file is damaged ({error}); what came before is imported")
+    def items(self) -> Iterator[Item]:
+        """The decoded records; of a damaged file those before the damage."""
+        if str(self._file) == "-":
+            shown = _shown(self._progress, "-", None)
+            with open(sys.stdin.fileno(), "rb", closefd=False) as stream:
+                yield from self._items_of(stream, "-", shown.advance)
+            return
+        with self._file.open("rb") as stream:
+            shown = _shown(self._progress, self._file.name, self._file.stat().st_size)
+            yield from self._items_of(stream, self._file.name, lambda _: shown.reached(stream.tell()))
+
+    def _items_of(self, stream: BufferedReader, name: str, advance: Callable[[int], None]) -> Iterator[Item]:
+        try:
+            for body in messages(Unpacked(stream), self._recorder.system, name=name, advance=advance):
+                yield self._recorder.item(body, file=name)
+        except DAMAGE as error:
+            self.damage = f"{name}: this gzip file is damaged ({error}); what came before is imported"
 
 
 class Unpacked:
