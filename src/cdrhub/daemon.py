@@ -61,6 +61,7 @@ async def run(config: Config, load: Callable[[], Config]) -> None:
     side: list[asyncio.Task[None]] = []
     try:
         async with serving(hub, tls=lambda: tls.context):
+            hub.say_started()
             notifier.ready(hub.status())
             side = [
                 asyncio.create_task(_reload_on(hangup, hub=hub, tls=tls, load=load, notifier=notifier)),

@@ -55,7 +55,7 @@ PREPARE_PATIENCE_SECONDS = 5.0  #: that a start waits for a slow database before
 RETENTION_EVERY_SECONDS = 3600.0
 SWEEP_EVERY_SECONDS = 10.0
 SWEEP_SILENCE = timedelta(seconds=5)  #: an open call with a younger record is not looked at
-OVERLAP_SECONDS = 2.0
+SERVES_SECONDS = 2.0  #: that a source may take until it is at its path
 WATCH_EVERY_SECONDS = 1.0
 LANDMARK_EVERY_SECONDS = 60.0
 BROADCAST_STOP_SECONDS = 6.0  #: for requests to webhooks that are under way
@@ -189,6 +189,10 @@ class Hub:
         for name, source in built.items():
             await self._remember_settings(name, self.config)
             self._start_source(name, source)
+        await asyncio.gather(*(self._serves(name, handlers=1) for name in built))
+
+    def say_started(self) -> None:
+        """Say in the log that everything works: for the one who serves HTTP, when that listens."""
         log.info(
             "started",
             action="started",
@@ -262,7 +266,7 @@ class Hub:
             gone = {name: self._running.pop(name) for name in self._running.keys() - stays}
             for name in [name for name in gone if pushed_to(name, before) == pushed_to(name, config) is not None]:
                 self._start_source(name, built.pop(name))
-                await self._overlap(name)
+                await self._serves(name, handlers=2)  # so that no push meets a closed door between the two
             await asyncio.gather(*(_stop(running) for running in gone.values()))
             for name, source in built.items():
                 self._start_source(name, source)
@@ -356,12 +360,12 @@ class Hub:
         running = self._running.get(name)
         return running is not None and running.runner.sees
 
-    async def _overlap(self, name: str) -> None:
-        """Wait until the new one of two sources at a path serves, so that no push meets a closed door between them."""
-        path = self.config.sources[name].ingest_path or ""
+    async def _serves(self, name: str, *, handlers: int) -> None:
+        """Wait until a source that is pushed to is at its path, with this many handlers."""
+        path = self.config.sources[name].ingest_path
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(OVERLAP_SECONDS):
-                while self.routes.handlers(path) < 2:  # noqa: ASYNC110 - a few turns of the loop, once a reload
+            async with asyncio.timeout(SERVES_SECONDS):
+                while path is not None and self.routes.handlers(path) < handlers:  # noqa: ASYNC110 - a few turns
                     await asyncio.sleep(0.001)
 
     def _ownership(self, source: str, system_name: str) -> Ownership:

@@ -62,6 +62,21 @@ def test_sigterm_brings_what_was_taken_into_the_database_and_exits_0(tmp_path: P
     assert calls(database) == 2_000
 
 
+def test_who_waits_for_the_line_that_it_started_is_let_in(tmp_path: Path) -> None:
+    path = "/ingest/voicenter/0123456789abcdef"
+    pushed = f'[sources.account]\ntype = "voicenter"\npath = "{path}"\n'
+    daemon = Daemon(tmp_path, database=f"sqlite:///{tmp_path / 'hub.db'}", sources=pushed)
+    daemon.start(ready=False)
+    try:
+        wait_for_log(daemon, '"action": "started"', look_seconds=0.001)
+        said = asked(
+            daemon, b"POST %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" % path.encode()
+        )
+        assert said.startswith(b"HTTP/1.1 200 ")
+    finally:
+        daemon.kill()
+
+
 def test_sighup_takes_over_a_new_source_and_keeps_the_connection_of_an_old_one(tmp_path: Path) -> None:
     first, second, database = free_port(), free_port(), tmp_path / "hub.db"
     with started(Daemon(tmp_path, database=f"sqlite:///{database}", sources=source(first))) as daemon:
@@ -102,11 +117,11 @@ def test_a_changed_source_inherits_its_listening_socket(tmp_path: Path) -> None:
     assert calls(database) == 40
 
 
-def wait_for_log(daemon: Daemon, text: str, *, times: int = 1) -> None:
+def wait_for_log(daemon: Daemon, text: str, *, times: int = 1, look_seconds: float = 0.02) -> None:
     deadline = time.monotonic() + 20
     while daemon.log.read_text().count(text) < times:
         assert time.monotonic() < deadline, daemon.log.read_text()[-2000:]
-        time.sleep(0.02)
+        time.sleep(look_seconds)
 
 
 def test_a_source_that_is_taken_out_closes_its_port_and_a_tenant_that_changes_counts_at_once(tmp_path: Path) -> None:
