@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from cdrhub.errors import CdrhubError, StoreError, StoreUnavailable
 from cdrhub.store import mariadb, postgresql, sqlite
+from cdrhub.store.renewal import Renewal
 from cdrhub.store.transaction import Transaction
 from cdrhub.store.trouble import Trouble, driver_error
 
@@ -67,7 +68,9 @@ class Database:
         self._connections = connections
         self._writer = self._engine(writer=True)
         self._reader = self._engine(writer=False)
+        self._renewals = {engine: Renewal(engine) for engine in (self._writer, self._reader)}
         self._trouble = _TROUBLES[self.kind]
+        self._endings: set[asyncio.Future[None]] = set()  #: of transactions whose task was cancelled
 
     def __repr__(self) -> str:
         return f"Database({self.explain_url()!r})"
@@ -84,8 +87,16 @@ class Database:
         return postgresql.engine(self.url, writer=writer, connections=self._connections, seconds=self._seconds)
 
     async def close(self) -> None:
-        """Close all connections; those of a server that does not answer are given up."""
-        await asyncio.gather(*(_at_most(CLOSE_SECONDS, engine.dispose()) for engine in (self._writer, self._reader)))
+        """Close all connections; those of a server that does not answer are given up, those in use are closed when
+        they are given back."""
+        if self._endings:
+            await asyncio.wait(self._endings, timeout=CLOSE_SECONDS)
+        await asyncio.gather(*(self._close(engine) for engine in self._renewals))
+
+    async def _close(self, engine: AsyncEngine) -> None:
+        self._renewals[engine].begin()
+        await _at_most(CLOSE_SECONDS, engine.dispose())
+        self._renewals[engine].begin()  # for what was made meanwhile
 
     @asynccontextmanager
     async def connect(self, *, writing: bool = False) -> AsyncIterator[AsyncConnection]:
@@ -93,16 +104,12 @@ class Database:
         none within the time that a statement may take."""
         engine, before = self._writer if writing else self._reader, _cancellations()
         try:
-            async with _opened(engine, seconds=self._seconds) as connection:
-                try:
-                    await connection.begin()
-                    yield connection
-                    _heed(before)
-                    await connection.commit()
-                    _heed(before)
-                except BaseException as error:
-                    await self._abandon(connection, error)
-                    raise
+            async with self._opened(engine) as connection:
+                await connection.begin()
+                yield connection
+                _heed(before)
+                await connection.commit()
+                _heed(before)
         except (CdrhubError, RacedError):
             raise
         except Exception as error:
@@ -111,6 +118,32 @@ class Database:
                 raise StoreUnavailable(self.explain(error)) from error
             raise
 
+    @asynccontextmanager
+    async def _opened(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        """A connection of the pool, or TimeoutError. Whoever is cancelled, how often ever, leaves it closed or in the
+        pool: what ends it goes on without him."""
+        connection = engine.connect()
+        starting = asyncio.ensure_future(connection.start())
+        try:
+            async with asyncio.timeout(self._seconds):
+                await asyncio.shield(starting)
+        except (asyncio.CancelledError, TimeoutError):
+            await self._to_its_end(_unopened(connection, starting))
+            raise
+        try:
+            yield connection
+        except BaseException as error:
+            await self._to_its_end(self._abandon(connection, error))
+            raise
+        await self._to_its_end(_at_most(CLOSE_SECONDS, connection.close()))
+
+    async def _to_its_end(self, ending: Coroutine[Any, Any, None]) -> None:
+        """Wait for `ending`, which goes on also if the present task is cancelled."""
+        task = asyncio.create_task(ending)
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
+        await asyncio.shield(task)
+
     async def _abandon(self, connection: AsyncConnection, error: BaseException) -> None:
         """Roll back, and throw the connection away where it may be broken."""
         if isinstance(error, Exception) and self._trouble(error) is not Trouble.AWAY:
@@ -118,10 +151,10 @@ class Database:
                 async with asyncio.timeout(self._seconds):
                     await connection.rollback()
             except Exception as failed:  # noqa: BLE001  (the first error is the one that counts)
-                error = failed
-            else:
-                return
-        await asyncio.shield(_at_most(CLOSE_SECONDS, connection.invalidate(error)))
+                await _at_most(CLOSE_SECONDS, connection.invalidate(failed))
+        else:
+            await _at_most(CLOSE_SECONDS, connection.invalidate(error))
+        await _at_most(CLOSE_SECONDS, connection.close())
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in a write transaction and commit it; once more where that may help.
@@ -148,8 +181,7 @@ class Database:
                         pause = min(FIRST_PAUSE_SECONDS * 2**attempt, LAST_PAUSE_SECONDS)
                         await asyncio.sleep(random.uniform(0, pause))  # noqa: S311  (spreads writers, hides nothing)
                     case Trouble.AWAY if attempt == 1:
-                        # The others of the pool are as old as this one.
-                        await _at_most(CLOSE_SECONDS, self._writer.dispose())
+                        self._renewals[self._writer].begin()  # the others of the pool are as old as this one
                     case Trouble.AWAY | Trouble.TRANSIENT:
                         raise StoreUnavailable(self.explain(error)) from error
                     case None:
@@ -157,16 +189,12 @@ class Database:
 
     async def _write_once(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         before = _cancellations()
-        async with asyncio.timeout(self._seconds), _opened(self._writer, seconds=self._seconds) as connection:
-            try:
-                await connection.begin()
-                result = await work(_TRANSACTIONS[self.kind](connection))
-                _heed(before)
-                await connection.commit()
-                _heed(before)
-            except BaseException as error:
-                await self._abandon(connection, error)
-                raise
+        async with asyncio.timeout(self._seconds), self._opened(self._writer) as connection:
+            await connection.begin()
+            result = await work(_TRANSACTIONS[self.kind](connection))
+            _heed(before)
+            await connection.commit()
+            _heed(before)
             return result
 
     def explain(self, error: BaseException) -> str:
@@ -199,24 +227,11 @@ def _heed(before: int) -> None:
         raise asyncio.CancelledError
 
 
-@asynccontextmanager
-async def _opened(engine: AsyncEngine, *, seconds: float) -> AsyncIterator[AsyncConnection]:
-    """A connection of the pool, or TimeoutError after `seconds`. Being cancelled waits a moment until it is made:
-    half-made, its socket would leak."""
-    connection = engine.connect()
-    starting = asyncio.ensure_future(connection.start())
-    try:
-        async with asyncio.timeout(seconds):
-            await asyncio.shield(starting)
-    except (asyncio.CancelledError, TimeoutError):
-        await _given_up(starting)
-        if starting.done() and not starting.cancelled() and starting.exception() is None:
-            await asyncio.shield(_at_most(CLOSE_SECONDS, connection.close()))
-        raise
-    try:
-        yield connection
-    finally:
-        await asyncio.shield(_at_most(CLOSE_SECONDS, connection.close()))
+async def _unopened(connection: AsyncConnection, starting: asyncio.Future[Any]) -> None:
+    """Close a connection that nobody waits for any more, when it is made: half-made, its socket would leak."""
+    await _given_up(starting)
+    if starting.done() and not starting.cancelled() and starting.exception() is None:
+        await _at_most(CLOSE_SECONDS, connection.close())
 
 
 async def _given_up(task: asyncio.Future[Any]) -> None:

@@ -6,6 +6,7 @@ process (`cdrhub import`) writes to the same file.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -81,9 +82,10 @@ class _Connection(sqlite3.Connection):
     aiosqlite's own, whose reader was cancelled, has one until Python's collector comes by; until then nobody writes."""
 
     def close(self) -> None:
-        """Roll back what is open, then close."""
+        """Roll back what is open, then close; again and again does nothing."""
         try:
-            self.rollback()
+            with contextlib.suppress(sqlite3.ProgrammingError):  # it is closed
+                self.rollback()
         finally:
             super().close()
 

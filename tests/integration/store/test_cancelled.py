@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import event, func, insert, select
 
+from cdrhub.errors import StoreUnavailable
 from cdrhub.store import Store
 from cdrhub.store.tables import config_revisions as table
 from cdrhub.store.transaction import Transaction
@@ -22,6 +23,19 @@ ROW = {
     "settings": {},
     "first_seen_at": datetime(2026, 11, 18, tzinfo=UTC),
 }
+
+
+class Open:
+    """How many connections are open of those that were made since."""
+
+    def __init__(self, store: Store) -> None:
+        self.number = 0
+        for engine in (store.database._writer, store.database._reader):
+            event.listen(engine.sync_engine, "connect", lambda *_: self._add(1))
+            event.listen(engine.sync_engine, "close", lambda *_: self._add(-1))
+
+    def _add(self, how_many: int) -> None:
+        self.number += how_many
 
 
 async def count(store: Store) -> int:
@@ -97,3 +111,50 @@ async def test_whoever_is_cancelled_goes_no_further(store: Store) -> None:
             await asyncio.wait({task})
             assert task.cancelled()
     assert met > 100
+
+
+async def test_whoever_is_cancelled_while_he_is_being_cancelled_leaves_no_connection(store: Store) -> None:
+    await store.close()
+    opened = Open(store)
+    ended_as: list[object] = []
+    for turns in range(60):
+        task = asyncio.create_task(count(store))
+        for wait in (turns, turns % 7):
+            for _ in range(wait):
+                await asyncio.sleep(0)
+            task.cancel()
+        ended_as += await asyncio.gather(task, return_exceptions=True)
+        if turns % 4 == 0:
+            await store.close()  # the next one makes its connection
+    assert [each for each in ended_as if not isinstance(each, asyncio.CancelledError | int)] == []
+    await store.close()
+    async with asyncio.timeout(FREE_SECONDS):
+        while opened.number:  # noqa: ASYNC110 (what was cancelled ends by itself)
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_in_use_at_the_end_is_closed_when_it_is_given_back(store: Store) -> None:
+    await store.close()
+    opened = Open(store)
+    async with store.database.connect() as connection:
+        await connection.execute(select(1))
+        await store.close()
+    assert opened.number == 0
+
+
+async def test_what_is_in_use_when_another_one_is_lost_is_closed_when_it_is_given_back(store: Store) -> None:
+    if store.database.lanes == 1:
+        pytest.skip("one connection writes")
+
+    async def lose(_: Transaction) -> None:
+        raise ConnectionResetError
+
+    await store.close()
+    opened = Open(store)
+    async with store.database.connect(writing=True) as connection:
+        await connection.execute(select(1))
+        with pytest.raises(StoreUnavailable):
+            await store.database.write(lose)
+    await store.database.write(write)
+    await store.close()
+    assert opened.number == 0
