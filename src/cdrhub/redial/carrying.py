@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
-import orjson
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -63,7 +63,7 @@ class Told:
     dial: bool = False
     results: Counter[str] = field(default_factory=Counter)
     _of_cases: list[dict[str, Any]] = field(default_factory=list)
-    _ends: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _ended: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.changes = Changes(self.now)
@@ -72,7 +72,7 @@ class Told:
         self, said: Announcement, columns: Mapping[str, Any], *, case: Case | None, attempt: Attempt | None
     ) -> None:
         """A fact of a call, with what its case says of it."""
-        self._ends[columns["id"]] = _storable({name: columns[name] for name in _OF_A_CALL})
+        self._ended[columns["id"]] = columns
         snapshot: dict[str, Any] = {name: columns[name] for name in FOLDED_COLUMNS}
         snapshot |= {
             name: columns[name]
@@ -124,8 +124,9 @@ class Told:
         """What was told of cases follows what was told of their call, and says how that ended; but for a new attempt,
         of which there is no call yet."""
         for row in self._of_cases:
-            if row["type"] != _EVENTS[Result.NEXT]:
-                row["snapshot"] |= self._ends.get(row["call_id"], {})
+            call = self._ended.get(row["call_id"])
+            if call is not None and row["type"] != _EVENTS[Result.NEXT]:
+                row["snapshot"] |= _storable({name: call[name] for name in _OF_A_CALL})
         self.rows += self._of_cases
         self._of_cases.clear()
 
@@ -267,6 +268,12 @@ def _case_fields(case: Case | None, attempt: Attempt | None, *, destination: str
     }
 
 
-def _storable(snapshot: Mapping[str, Any]) -> Any:
+def _storable(snapshot: Mapping[str, Any]) -> dict[str, Any]:
     """Times and decimals as text: what a JSON column holds on every engine."""
-    return orjson.loads(orjson.dumps(snapshot, default=str))
+    return {name: _as_json(value) for name, value in snapshot.items()}
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, Decimal) else value

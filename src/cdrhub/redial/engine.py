@@ -162,11 +162,12 @@ class Engine:
 
     async def _locked_calls(self, connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         found: dict[str, Mapping[str, Any]] = {}
-        rows = (await connection.execute(_LOCKED_CALLS, {"ids": ids})).mappings()
+        rows = await connection.execute(_LOCKED_CALLS, {"ids": ids})
+        names = tuple(rows.keys())
         turn = Turn()
         for row in rows:
             await turn.give_way()
-            found[row["id"]] = dict(row)
+            found[row.id] = dict(zip(names, row, strict=True))
         return found
 
     async def _orphans(self, connection: AsyncConnection, taken: Sequence[Any], found: Mapping[str, Any]) -> list[int]:
@@ -183,7 +184,7 @@ class Engine:
     def _one(self, work: Work, call: Settled, told: Told) -> dict[str, Any]:
         """Decide about one call; what becomes of its attached columns, or nothing."""
         columns = call.columns
-        attempt, case = self._matched(work, call)
+        attempt, case = self._matched(work, call) if work.cases else (None, None)
         goes_on = False
         if attempt is not None and case is not None and (until := self._waits_until(work, call, attempt)) is not None:
             work.held[call.id] = attempt.id, until
@@ -195,10 +196,10 @@ class Engine:
                 or (attempt is not None and work.reported.get(attempt.id) in GOES_ON)
                 or (decision.rule in WENT_ON and case.state in (CaseState.WAITING, CaseState.DIALLING))
             )
-        elif call.reached and (pending := self._pending_of_number(work, call)) and is_news(columns):
-            self._cancel_elsewhere(work, call, pending, told)
-        elif not call.reached:
+        elif work.cases and not call.reached:
             self._contradict(work, call, told)
+        elif work.cases and (pending := self._pending_of_number(work, call)) and is_news(columns):
+            self._cancel_elsewhere(work, call, pending, told)
         said = announcement(columns, announced=columns["announced"], goes_on=goes_on)
         case_id = case.id if case is not None else columns["case_id"]
         attempt_id = attempt.id if attempt is not None else columns["attempt_id"]

@@ -35,6 +35,7 @@ from cdrhub.store.transaction import (
     known_call,
 )
 from cdrhub.store.trouble import IDLE_SECONDS, NO_SUCH_VALUE, Trouble, driver_error, unique_violation
+from cdrhub.store.types import to_json
 from cdrhub.turns import Turn
 
 CONNECT_SECONDS = 10.0
@@ -182,6 +183,7 @@ def engine(url: URL, *, writer: bool, connections: int, seconds: float) -> Async
         hide_parameters=True,
         # JSONB keeps 1e30 as 31 digits; Python's own reader makes a whole number of them that nothing here can write.
         json_deserializer=orjson.loads,
+        json_serializer=to_json,
     )
 
 
