@@ -24,7 +24,7 @@ KEY = "enigma:notifications:campaigns"
 LEASE = f"{KEY}:cdrhub:lease"
 PUSHED_AT_ONCE = 40
 PAUSE_SECONDS = 0.01
-BACKLOG = 10_000  #: CDRs that wait, from which on the dialler pushes no more until they are fewer
+BACKLOG = 3_000  #: CDRs that wait, from which on the dialler pushes no more until they are fewer
 
 
 @dataclass(slots=True)
