@@ -166,11 +166,15 @@ def engine(url: URL, *, writer: bool, connections: int, seconds: float) -> Async
         connection: asyncpg.Connection[Any] = await asyncpg.connect(
             dsn, timeout=CONNECT_SECONDS, command_timeout=seconds
         )
-        if writer:
-            await connection.execute(_SETTINGS)
-            await connection.set_type_codec(
-                "timestamptz", schema="pg_catalog", encoder=_encode_time, decoder=_decode_time, format="tuple"
-            )
+        try:
+            if writer:
+                await connection.execute(_SETTINGS)
+                await connection.set_type_codec(
+                    "timestamptz", schema="pg_catalog", encoder=_encode_time, decoder=_decode_time, format="tuple"
+                )
+        except BaseException:
+            connection.terminate()  # nobody else has it yet
+            raise
         return connection
 
     return create_async_engine(

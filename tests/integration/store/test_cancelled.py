@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from datetime import UTC, datetime
 from typing import Any
 
@@ -158,3 +159,17 @@ async def test_what_is_in_use_when_another_one_is_lost_is_closed_when_it_is_give
     await store.database.write(write)
     await store.close()
     assert opened.number == 0
+
+
+async def test_whoever_is_cancelled_while_a_connection_is_made_leaves_none(store: Store) -> None:
+    await store.close()
+    for turns in range(0, 120, 3):
+        task = asyncio.ensure_future(store.database._writer.connect().start())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        for made in await asyncio.gather(task, return_exceptions=True):
+            if not isinstance(made, BaseException):
+                await made.close()
+        await store.close()
+    gc.collect()  # warns of what was left
