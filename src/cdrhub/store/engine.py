@@ -57,6 +57,10 @@ class RefusedError(StoreError):
     """The database refuses a value of what was to be written."""
 
 
+class _Unconnected(Exception):
+    """No connection could be made; why is the cause."""
+
+
 class Database:
     """One database and its two pools."""
 
@@ -113,15 +117,14 @@ class Database:
         except (CdrhubError, RacedError):
             raise
         except Exception as error:
-            away = isinstance(error, TimeoutError | NoFreeConnection)
-            if away or self._trouble(error) in (Trouble.AWAY, Trouble.TRANSIENT):
+            if self._meaning(error) in (Trouble.AWAY, Trouble.TRANSIENT):
                 raise StoreUnavailable(self.explain(error)) from error
             raise
 
     @asynccontextmanager
     async def _opened(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        """A connection of the pool, or TimeoutError. Whoever is cancelled, how often ever, leaves it closed or in the
-        pool: what ends it goes on without him."""
+        """A connection of the pool; TimeoutError, or _Unconnected where none can be made. Whoever is cancelled, how
+        often ever, leaves it closed or in the pool: what ends it goes on without him."""
         connection = engine.connect()
         starting = asyncio.ensure_future(connection.start())
         try:
@@ -130,6 +133,10 @@ class Database:
         except (asyncio.CancelledError, TimeoutError):
             await self._to_its_end(_unopened(connection, starting))
             raise
+        except NoFreeConnection:
+            raise
+        except Exception as error:
+            raise _Unconnected from error
         try:
             yield connection
         except BaseException as error:
@@ -171,8 +178,7 @@ class Database:
             except NoFreeConnection as error:
                 raise StoreUnavailable(self.explain(error)) from error
             except Exception as error:
-                trouble = Trouble.AWAY if isinstance(error, TimeoutError) else self._trouble(error)
-                match trouble:
+                match self._meaning(error):
                     case Trouble.RACED:
                         raise RacedError from error
                     case Trouble.REFUSED:
@@ -197,9 +203,17 @@ class Database:
             _heed(before)
             return result
 
+    def _meaning(self, error: BaseException) -> Trouble | None:
+        """What `error` means for the batch. While a connection is made no value is on its way: whatever a driver raises
+        then, for a certificate that is gone or a proxy's own words, is not a record's fault, nor a bug to die of."""
+        if isinstance(error, _Unconnected):
+            transient = error.__cause__ is not None and self._trouble(error.__cause__) is Trouble.TRANSIENT
+            return Trouble.TRANSIENT if transient else Trouble.AWAY
+        return Trouble.AWAY if isinstance(error, TimeoutError | NoFreeConnection) else self._trouble(error)
+
     def explain(self, error: BaseException) -> str:
         """`error` in one line, without the password."""
-        cause = driver_error(error)
+        cause = driver_error(error.__cause__ if isinstance(error, _Unconnected) and error.__cause__ else error)
         said = " ".join(str(cause).split())
         if not said:
             said = "no answer in time" if isinstance(cause, TimeoutError) else type(cause).__name__
