@@ -5,7 +5,8 @@ and the reader's connection never waits for the writer's. A row of `groups` hold
 named by its last entry, so that what lies behind the checkpoint, and what a reader wants, are ranges of the key.
 
 After any error, of whatever kind, the connection is given up and the next commit opens another: a full or failing
-disk refuses records as long as it fails and no longer. A refused group may still land; its digests absorb that.
+disk refuses records as long as it fails and no longer. A refused group may still land; its digests absorb that. What
+is in the database is deleted on a full disk too (reserve.py), and what that frees is the disk's again.
 
 A group carries the CRC-32 of its payload. One that cannot be read goes to the table `damaged`, as it is, and is never
 deleted; its entries are passed over.
@@ -19,16 +20,18 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from cdrhub.errors import JournalError, JournalLocked
 from cdrhub.journal.packing import Damaged, Entry, from_microseconds, unpack
+from cdrhub.journal.reserve import Reserve, is_full
 
 DATABASE_NAME = "journal.db"
 LOCK_NAME = "journal.lock"
+RESERVE_NAME = "journal.reserve"
 
 BUSY_SECONDS = 5.0  #: only another process's tool (a backup, the sqlite3 shell) can make us wait
 WAL_PAGES = 2_000  #: pages after which the log is copied into the database, 8 MB
@@ -129,8 +132,9 @@ class DirectoryLock:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.truncate(self._file, 0)
-            os.pwrite(self._file, str(os.getpid()).encode(), 0)
+            with suppress(OSError):  # on a full disk nobody is told who holds it
+                os.truncate(self._file, 0)
+                os.pwrite(self._file, str(os.getpid()).encode(), 0)
         except BlockingIOError as error:
             holder = os.pread(self._file, 20, 0).decode("ascii", "replace") or "unknown"
             os.close(self._file)
@@ -156,7 +160,16 @@ class WritableFile:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._connection: sqlite3.Connection | None = None
         self._state = State(last=0, checkpoint=0, bytes=0, oldest=None)
-        self._open()
+        self._reserve = Reserve(path.with_name(RESERVE_NAME))
+        try:
+            self._open()
+        except sqlite3.Error as error:
+            if not is_full(error):
+                raise
+            self.make_way(error, checkpoint=0)
+            self._open()
+        else:
+            self._reserve.take()
 
     @property
     def state(self) -> State:
@@ -238,11 +251,35 @@ class WritableFile:
         self._state = state
         return state
 
+    def require_room(self) -> None:
+        """Raise OSError while the disk is so full that nothing could be deleted if a group took what is left."""
+        self._reserve.require()
+
+    def make_way(self, error: BaseException, *, checkpoint: int) -> None:
+        """If `error` says that the disk is full: copy the log, delete what is behind `checkpoint`, and give the disk
+        some of it back. Raises nothing: the next commit tells whether it helped."""
+        if not is_full(error):
+            return
+        self._reserve.give_up()
+        try:
+            connection = self._open()
+            _copy_log(connection)
+            if checkpoint > self._state.checkpoint:
+                self.commit(None, (), checkpoint=checkpoint)
+            connection.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+            _copy_log(connection)
+        except (sqlite3.Error, OSError, JournalError):
+            pass
+        finally:
+            self._give_up()
+            self._reserve.take()
+
     def close(self) -> None:
         """Copy the log into the database and close; what cannot be copied now is read from the log next time."""
+        self._reserve.give_up()
         if self._connection is not None:
             try:
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                _copy_log(self._connection)
             finally:
                 self._give_up()
 
@@ -372,6 +409,11 @@ class ReadableFile:
             self._connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
             self._connection.execute("PRAGMA query_only = ON")
         return self._connection
+
+
+def _copy_log(connection: sqlite3.Connection) -> None:
+    """Copy the log into the database and cut it, as far as nobody reads it."""
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def _read_state(connection: sqlite3.Connection) -> State:

@@ -28,6 +28,7 @@ class Write:
     landed: Callable[[], None] | None = None  #: called in the loop when it is durable
     flush: bool = False  #: delete what is behind the checkpoint, however little it is
     damaged: DamagedGroup | None = None  #: a group to set aside
+    probe: bool = False  #: asks whether records could be written
 
 
 @dataclass(slots=True, eq=False)
@@ -44,6 +45,8 @@ class Read:
 def commit_group(file: WritableFile, writes: Sequence[Write], *, checkpoint: int) -> State:
     """Write everything in one transaction and say how the file stands then. What is behind `checkpoint` is deleted
     along with it if it is much or a write demands it. Raises what `file` does; nothing is written then."""
+    if any(write.records or write.probe for write in writes):
+        file.require_room()
     for damaged in [write.damaged for write in writes if write.damaged is not None]:
         file.set_aside(damaged.last, why=damaged.why)
     known = file.state.checkpoint

@@ -357,6 +357,7 @@ class Journal:
         try:
             state = commit_group(self._file, writes, checkpoint=self._checkpoint)
         except (sqlite3.Error, OSError, MemoryError, JournalError) as error:
+            self._file.make_way(error, checkpoint=self._checkpoint)
             refusal = f"the journal in {self._directory} cannot write: {error}"
             self._writer.post(self._refused, writes, IntakeRefused(refusal))
         except Exception as error:  # noqa: BLE001 - one of them cannot be written, and the others shall be
@@ -492,7 +493,8 @@ class Journal:
         if self._closing is None and (self._failing or self._checkpoint > self._state.checkpoint):
             answer: asyncio.Future[None] = self._loop.create_future()
             answer.add_done_callback(asyncio.Future.exception)  # `_refused` has told it and comes here again
-            self._writer.submit(Write(answer, statements=((PROBE, ()),) if self._failing else (), flush=True))
+            probing = ((PROBE, ()),) if self._failing else ()
+            self._writer.submit(Write(answer, statements=probing, flush=True, probe=self._failing))
 
     async def _note_run(self, run: Run) -> None:
         await self._write(Write(self._loop.create_future(), statements=noting(run), flush=True))
