@@ -98,6 +98,7 @@ async def serving(hub: Hub, *, tls: Callable[[], ssl.SSLContext | None]) -> Asyn
     runner = web.AppRunner(
         app,
         access_log=None,
+        auto_decompress=False,  # `receive` unpacks: of what cannot be unpacked no handler would hear
         handle_signals=False,
         max_line_size=MAX_LINE_BYTES,
         max_field_size=MAX_HEADER_BYTES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import re
 import signal
 import socket
@@ -490,11 +491,17 @@ def test_no_log_line_quotes_a_request(tmp_path: Path, log_format: str) -> None:
         asked(daemon, head + length, body, reset=True)
         gzipped = asked(daemon, head + b"Connection: close\r\nContent-Encoding: gzip\r\n" + length + body.ljust(100))
         assert (gzipped[:12], b'"err":1' in gzipped) == (b"HTTP/1.1 200", True)
+        brotli = asked(daemon, head + b"Connection: close\r\nContent-Encoding: br\r\n" + length + body.ljust(100))
+        assert (brotli[:12], b'"err":1' in brotli) == (b"HTTP/1.1 200", True)
+        packed = gzip.compress(b'{"ivruniqueid":"1","caller":"%s"}' % NUMBER.encode())
+        length_of_packed = b"Connection: close\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+        assert b'"err":0' in asked(daemon, head + length_of_packed, packed)
         chunked = head + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nZ%s\r\n" % NUMBER.encode()
         assert asked(daemon, chunked)[9:12] == b"400"
         assert asked(daemon, head + b"X-Number: " + NUMBER.encode() * 2_000 + b"\r\n\r\n")[9:12] == b"400"
         assert asked(daemon, head.replace(b" HTTP", NUMBER.encode() * 2_000 + b" HTTP") + b"\r\n")[9:12] == b"400"
         daemon.wait_for("cdrhub_source_events_total", 1, source="account", what="connection_lost")
+        daemon.wait_for("cdrhub_source_events_total", 2, source="account", what="body_damaged")
         daemon.wait_for("cdrhub_records_stored_total", 1, source="account", result="suspended")
         assert daemon.stop() == 0
     log = daemon.log.read_text()

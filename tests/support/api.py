@@ -216,7 +216,13 @@ async def serving(peer: Peer, *, tokens: bool = True) -> AsyncGenerator[Client]:
     ready = type("Ready", (), {"problems": [], "taking": True})()
     app = make_app(routes=Routes(), metrics=Metrics(), guard=lambda: guard, readiness=ready, max_body=10 * MAX_BODY)
     add_api(app, served=peer, guard=lambda: guard)
-    runner = web.AppRunner(app, access_log=None, max_line_size=MAX_LINE_BYTES, max_field_size=MAX_HEADER_BYTES)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,
+        max_line_size=MAX_LINE_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
+    )
     await runner.setup()
     listening = socket.create_server(("127.0.0.1", 0))
     try:

@@ -185,7 +185,7 @@ class RecordingIntake:
 
         application = web.Application(client_max_size=client_max_size)
         application.router.add_route("*", "/{tail:.*}", route)
-        runner = web.AppRunner(application, lingering_time=lingering_time)
+        runner = web.AppRunner(application, auto_decompress=False, lingering_time=lingering_time)
         await runner.setup()
         listening = socket.create_server(("127.0.0.1", 0))
         try:

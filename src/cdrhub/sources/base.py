@@ -78,7 +78,8 @@ TOO_LONG = "too_long"
 """Record attribute, true for the kept beginning of a message over a limit."""
 
 DAMAGED = "damaged"
-"""Record attribute, true for what came of a body that could not be unpacked to its end."""
+"""Record attribute, true for what came of a body that could not be unpacked to its end; of a body that is kept packed,
+for nobody here unpacks it, how it is packed (`Content-Encoding`)."""
 
 
 def refuse_partial(record: RawRecord) -> None:
@@ -89,6 +90,8 @@ def refuse_partial(record: RawRecord) -> None:
         kept = f"its first {len(record.body)} bytes are kept"
         if marks.get(TOO_LONG):
             raise DecodeError(Reason.TOO_LONG, f"the message is longer than is taken; {kept}")
+        if isinstance(packed_as := marks[DAMAGED], str):
+            raise DecodeError(Reason.UNPARSABLE, f"the body is packed as {packed_as!r}, which is not unpacked; {kept}")
         raise DecodeError(Reason.UNPARSABLE, f"the body cannot be unpacked to its end; {kept}")
 
 
@@ -233,7 +236,8 @@ class Intake(Protocol):
         """A bound, non-blocking, listening TCP socket for `host:port`, kept open across a reload."""
 
     def mount(self, path: str, handler: HttpHandler) -> AbstractContextManager[None]:
-        """Serve `handler` at `path` (below /ingest/) of the hub's HTTP server while the context is open."""
+        """Serve `handler` at `path` (below /ingest/) of the hub's HTTP server while the context is open. It finds
+        bodies packed as they came (`Content-Encoding`); `receive` of transports/request_body.py unpacks."""
 
     def count(self, what: str, amount: int = 1) -> None:
         """Add to the metric `cdrhub_source_events_total{source,what}`: dropped probes, refused peers, …"""

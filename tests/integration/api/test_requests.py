@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 from typing import Any
 
@@ -62,6 +63,15 @@ async def test_a_body_that_cannot_be_read(api: Client, raw: bytes, kind: str, ex
     refused = await api.ask("POST", "/cases", data=io.BytesIO(raw), headers={"Content-Type": kind})
     assert problem_of(refused) == expected
     assert (await api.ask("GET", "/cases")).body["cases"] == []
+
+
+async def test_a_body_may_be_packed_in_two_ways(api: Client) -> None:
+    json = {"Content-Type": "application/json"}
+    packed = io.BytesIO(gzip.compress(b'{"code": 7}'))
+    refused = await api.ask("POST", "/cases", data=packed, headers={**json, "Content-Encoding": "gzip"})
+    assert problem_of(refused) == (422, "invalid")
+    refused = await api.ask("POST", "/cases", data=io.BytesIO(b"{}"), headers={**json, "Content-Encoding": "br"})
+    assert (problem_of(refused), refused.headers["Accept-Encoding"]) == ((415, "media-type"), "gzip, deflate")
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from aiohttp import web
 from cdrhub.errors import IntakeRefused
 from cdrhub.sources.astercc import bodies
 from cdrhub.sources.astercc.config import AsterCCConfig
-from cdrhub.sources.base import DAMAGED, TOO_LONG, Intake
+from cdrhub.sources.base import Intake
 from cdrhub.sources.transports.request_body import Ending, allow_list, receive
 
 DURABLE_SECONDS = 0.8  #: within which an event must be on disk
@@ -72,10 +72,10 @@ class Receiver:
                 return await self._keep(bodies.events(received.body) or bodies.events(_query(request)), peer=peer)
             case Ending.DAMAGED:
                 self._intake.count("body_damaged")
-                return await self._keep([received.body] if received.body else [], peer=peer, mark=DAMAGED)
+                return await self._keep([received.body] if received.body else [], peer=peer, marks=received.marks)
             case Ending.TOO_LONG:
                 self._intake.count("body_too_large")
-                return await self._keep([received.body], peer=peer, mark=TOO_LONG, status=413)
+                return await self._keep([received.body], peer=peer, marks=received.marks, status=413)
             case Ending.STALLED:
                 self._intake.count("body_timeout")
                 return _answer(408)
@@ -84,12 +84,12 @@ class Receiver:
                 return _answer(400)  # to nobody
 
     async def _keep(
-        self, events: Sequence[bytes], *, peer: str, mark: str | None = None, status: int = 200
+        self, events: Sequence[bytes], *, peer: str, marks: Mapping[str, bool | str] | None = None, status: int = 200
     ) -> web.Response:
         if not events:
             self._intake.count("empty_request")
             return _answer(status)
-        attributes: Mapping[str, Any] = {"peer": peer} if mark is None else {"peer": peer, mark: True}
+        attributes: Mapping[str, Any] = {"peer": peer, **(marks or {})}
         try:
             await self._intake.accept(
                 events, content_type=bodies.sniff(events[0]).value, attributes=attributes, within=DURABLE_SECONDS

@@ -5,7 +5,8 @@ and write the document to `err-log-dir` after that. So the answer is given when 
 
 ====  =====================================================================================================
 200   the document is kept; also one that cannot be read: it waits in suspense, sending it again is idle
-400   the body is empty (nothing is kept) or cannot be unpacked (its beginning is kept in suspense)
+400   the body is empty (nothing is kept) or cannot be unpacked (its beginning is kept in suspense, or all of what is
+      packed otherwise than with gzip or deflate)
 403   the sender's address is not in `allow`; nothing is kept
 405   not a POST
 408   the body did not arrive in time; nothing is kept
@@ -29,7 +30,7 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import web
 
 from cdrhub.errors import IntakeRefused
-from cdrhub.sources.base import DAMAGED, TOO_LONG, Intake
+from cdrhub.sources.base import Intake
 from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig
 from cdrhub.sources.freeswitch.documents import MAX_DOCUMENT_BYTES
 from cdrhub.sources.transports.request_body import Ending, allow_list, receive
@@ -75,10 +76,10 @@ class Receiver:
                 return await self._keep_document(received.body, peer=peer)
             case Ending.DAMAGED:
                 self._intake.count("body_damaged")
-                return await self._keep(received.body, attributes={"peer": peer, DAMAGED: True}, status=400)
+                return await self._keep(received.body, attributes={"peer": peer, **received.marks}, status=400)
             case Ending.TOO_LONG:
                 self._intake.count("body_too_large")
-                return await self._keep(received.body, attributes={"peer": peer, TOO_LONG: True}, status=413)
+                return await self._keep(received.body, attributes={"peer": peer, **received.marks}, status=413)
             case Ending.STALLED:
                 self._intake.count("body_timeout")
                 return _answer(408)

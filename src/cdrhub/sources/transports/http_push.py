@@ -7,7 +7,8 @@ not before:
 ====  =====================================================================================================
 200   `{"accepted": n, "suspended": m}`: all is kept; m of them are no records and wait for a person
 400   `{"accepted": 0, "suspended": m, "error": …}`: nothing of it is a record; it is kept, sending again is idle
-400   the same of a body that cannot be unpacked or breaks off: what came of it is kept, as one record in suspense
+400   the same of a body that cannot be unpacked or breaks off: what came of it is kept, as one record in suspense, or
+      all of what is packed otherwise than with gzip or deflate
 405   not a POST
 408   the body did not arrive within BODY_SECONDS; nothing is kept
 413   larger than MAX_BODY_BYTES or `http.max_body`; nothing is kept
@@ -25,9 +26,10 @@ import orjson
 from aiohttp import web
 
 from cdrhub.errors import IntakeRefused
-from cdrhub.sources.base import DAMAGED, TOO_LONG, Intake
+from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.transports.lines import BYTE_ORDER_MARK, LineFormat, LineFramer, LineSink
-from cdrhub.sources.transports.request_body import BODY_SECONDS, Ending, receive
+from cdrhub.sources.transports.request_body import BODY_SECONDS, Ending, Received, receive
+from cdrhub.sources.transports.unpacking import UNPACKED
 
 MAX_BODY_BYTES = 1_048_576  #: of one request, unpacked; about 3,500 records
 DURABLE_SECONDS = 0.8  #: within which a request is answered, one way or the other
@@ -94,7 +96,7 @@ class LinePush:
             case Ending.WHOLE:
                 return await self._keep(received.body, peer=peer)
             case Ending.DAMAGED:
-                return await self._keep_damaged(received.body, peer=peer)
+                return await self._keep_damaged(received, peer=peer)
             case Ending.TOO_LONG:
                 self._intake.count("body_too_large")
                 limit = min(MAX_BODY_BYTES, request.client_max_size)
@@ -125,15 +127,17 @@ class LinePush:
         why = "no record in the body: it is kept for a person to look at" if strange else "the body is empty"
         return _answer(400, {"accepted": 0, "suspended": strange, "error": why})
 
-    async def _keep_damaged(self, body: bytes, *, peer: str) -> web.Response:
-        """Keep what came before a body could not be unpacked any more, as one record."""
+    async def _keep_damaged(self, received: Received, *, peer: str) -> web.Response:
+        """Keep what came before a body could not be unpacked any more, or all of it as it came, as one record."""
+        body = received.body
         self._intake.count("body_damaged")
         try:
             if body:
-                await self._sink.take([body], attributes={"peer": peer, DAMAGED: True})
+                await self._sink.take([body], attributes={"peer": peer, **received.marks})
         except IntakeRefused as refused:
             return _send_again(refused)
-        return _answer(400, {"accepted": 0, "suspended": int(bool(body)), "error": "the body cannot be unpacked"})
+        why = f"the body cannot be unpacked; send it as {UNPACKED}, or as it is"
+        return _answer(400, {"accepted": 0, "suspended": int(bool(body)), "error": why})
 
 
 def _send_again(refused: IntakeRefused) -> web.Response:

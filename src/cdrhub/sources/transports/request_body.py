@@ -8,17 +8,21 @@ answered and what is kept is the source's decision.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 from ipaddress import ip_address
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import IPvAnyNetwork
+
+from cdrhub.sources.base import DAMAGED, TOO_LONG
+from cdrhub.sources.transports.unpacking import Unpacker, encoding_of
 
 BODY_SECONDS = 30.0  #: for a body to arrive
 KEPT_OF_TOO_LONG = 65_536  #: bytes of an over-long body that are kept
+MAX_ENCODING = 64  #: characters that are kept of an unknown `Content-Encoding`
 REMEMBERED_PEERS = 1024
 
 
@@ -27,7 +31,7 @@ class Ending(Enum):
 
     WHOLE = auto()
     TOO_LONG = auto()  #: over the limit; its beginning is there
-    DAMAGED = auto()  #: cannot be unpacked (Content-Encoding); what came before is there
+    DAMAGED = auto()  #: cannot be unpacked (Content-Encoding); what came before is there, or all of it as it came
     STALLED = auto()  #: did not arrive in time
     GONE = auto()  #: the connection broke
 
@@ -38,6 +42,14 @@ class Received:
 
     body: bytes
     ending: Ending
+    packed_as: str = ""  #: the Content-Encoding of a body that is there as it came, for nobody here unpacks it
+
+    @property
+    def marks(self) -> Mapping[str, bool | str]:
+        """The attributes by which a record says that this is not the whole body, or not unpacked."""
+        if self.ending is Ending.TOO_LONG:
+            return {TOO_LONG: True}
+        return {DAMAGED: self.packed_as or True} if self.ending is Ending.DAMAGED else {}
 
 
 async def receive(
@@ -49,33 +61,74 @@ async def receive(
     seconds: float = BODY_SECONDS,
 ) -> Received:
     """The body of `request`, unpacked, up to `max_bytes` and `http.max_body`. Of a longer one `kept_of_too_long` bytes,
-    as soon as these are there: the rest is not waited for. Of a damaged one `kept_of_damaged` bytes at most. Never
-    raises for what a peer does."""
-    read = bytearray()
+    as soon as these are there: the rest is not waited for. Of one that cannot be unpacked `kept_of_damaged` bytes at
+    most. Never raises for what a peer does. The server must leave bodies packed (`auto_decompress=False`)."""
     limit = min(max_bytes, request.client_max_size)
     if request.content_length is not None and request.content_length > limit:
         if not kept_of_too_long:
             return Received(body=b"", ending=Ending.TOO_LONG)
         limit = min(limit, kept_of_too_long - 1)
+    reading = _Reading(encoding_of(request.headers.getall(hdrs.CONTENT_ENCODING, ())), limit=limit)
     content = request.content
     try:
         if content.is_eof():
-            read += content.read_nowait()
+            reading.take(content.read_nowait())
         else:
             async with asyncio.timeout(seconds):
                 async for chunk in content.iter_any():
-                    read += chunk
-                    if len(read) > limit:
+                    if not reading.take(chunk):
                         break
     except TimeoutError:
-        return Received(body=bytes(read), ending=Ending.STALLED)
+        return Received(body=bytes(reading.body), ending=Ending.STALLED)
     except ConnectionError:
-        return Received(body=bytes(read), ending=Ending.GONE)
+        return Received(body=bytes(reading.body), ending=Ending.GONE)
     except web.RequestPayloadError:
-        return Received(body=bytes(read[:kept_of_damaged]), ending=Ending.DAMAGED)
-    if len(read) > limit:
-        return Received(body=bytes(read[:kept_of_too_long]), ending=Ending.TOO_LONG)
-    return Received(body=bytes(read), ending=Ending.WHOLE)
+        return Received(body=bytes(reading.body[:kept_of_damaged]), ending=Ending.DAMAGED)
+    if reading.too_long:
+        return Received(body=bytes(reading.body[:kept_of_too_long]), ending=Ending.TOO_LONG)
+    if reading.whole:
+        return Received(body=bytes(reading.body), ending=Ending.WHOLE)
+    return Received(
+        body=bytes(reading.body[:kept_of_damaged]), ending=Ending.DAMAGED, packed_as=reading.unknown_encoding
+    )
+
+
+class _Reading:
+    """The part of a body that was read so far, unpacked where that can be done."""
+
+    def __init__(self, encoding: str, *, limit: int) -> None:
+        self.body = bytearray()
+        self._limit = limit
+        self._unpacker = Unpacker(encoding) if encoding in ("gzip", "deflate") else None
+        self._unknown = "" if self._unpacker is not None else encoding
+        self._damaged = False
+        self._taken = 0
+
+    def take(self, chunk: bytes) -> bool:
+        """Take what came next; whether more is wanted."""
+        self._taken += len(chunk)
+        if self._unpacker is None:
+            self.body += chunk
+        else:
+            unpacked, self._damaged = self._unpacker.unpack(chunk, at_most=self._limit + 1 - len(self.body))
+            self.body += unpacked
+        return not (self._damaged or self.too_long)
+
+    @property
+    def too_long(self) -> bool:
+        """Whether the body is over its limit, as it came or unpacked."""
+        return self._taken > self._limit or len(self.body) > self._limit
+
+    @property
+    def unknown_encoding(self) -> str:
+        """How the body is packed, if nobody here unpacks it."""
+        return self._unknown.encode("ascii", "backslashreplace").decode()[:MAX_ENCODING] if self.body else ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether `body` is what was sent, if nothing follows any more."""
+        unpacked = self._unpacker is None or (self._unpacker.complete and not self._damaged)
+        return unpacked and not self.unknown_encoding
 
 
 def allow_list(networks: Sequence[IPvAnyNetwork]) -> Callable[[str], bool]:

@@ -8,7 +8,7 @@ HTTP  err
 ====  ===  ======================================================================================================
 200   0    kept; also a record that had come before
 200   1    kept, but cannot be understood, so sending again is idle: it waits in suspense for a person; also what came
-           of a body that cannot be unpacked
+           of a body that cannot be unpacked, or all of one that is packed otherwise than with gzip or deflate
 403   2    the sender's address is not in `allow`; nothing is kept
 405        not a POST
 408   2    the body did not arrive within BODY_SECONDS; nothing is kept
@@ -26,8 +26,8 @@ import asyncio
 from aiohttp import web
 
 from cdrhub.errors import DecodeError, IntakeRefused
-from cdrhub.sources.base import DAMAGED, TOO_LONG, Intake
-from cdrhub.sources.transports.request_body import Ending, allow_list, receive
+from cdrhub.sources.base import Intake
+from cdrhub.sources.transports.request_body import Ending, Received, allow_list, receive
 from cdrhub.sources.voicenter import bodies, fields, files
 from cdrhub.sources.voicenter.bodies import Format
 from cdrhub.sources.voicenter.config import VoicenterConfig
@@ -72,10 +72,10 @@ class Receiver:
                 return await self._keep(received.body, peer=peer)
             case Ending.DAMAGED:
                 self._intake.count("body_damaged")
-                return await self._keep_part(received.body, mark=DAMAGED, status=200, peer=peer)
+                return await self._keep_part(received, status=200, peer=peer)
             case Ending.TOO_LONG:
                 self._intake.count("body_too_large")
-                return await self._keep_part(received.body, mark=TOO_LONG, status=413, peer=peer)
+                return await self._keep_part(received, status=413, peer=peer)
             case Ending.STALLED:
                 self._intake.count("body_timeout")
                 return _answer(408, Code.APPLICATION_ERROR, to=Format.JSON)
@@ -99,13 +99,13 @@ class Receiver:
             self._intake.count("not_understood")
         return _answer(200, Code.OK if understood else Code.PARSE_ERROR, to=written)
 
-    async def _keep_part(self, beginning: bytes, *, mark: str, status: int, peer: str) -> web.Response:
-        written = bodies.sniff(beginning)
+    async def _keep_part(self, received: Received, *, status: int, peer: str) -> web.Response:
+        written = bodies.sniff(received.body)
         try:
             await self._intake.accept(
-                [beginning],
+                [received.body],
                 content_type=written.value,
-                attributes={"peer": peer, mark: True},
+                attributes={"peer": peer, **received.marks},
                 within=DURABLE_SECONDS,
             )
         except IntakeRefused:

@@ -27,6 +27,7 @@ from cdrhub.redial.order_errors import NumberUnusable
 from cdrhub.redial.orders import Orders
 from cdrhub.sources.base import SourceConfig
 from cdrhub.sources.transports.request_body import Ending, receive
+from cdrhub.sources.transports.unpacking import UNPACKED
 from cdrhub.store import Store
 from cdrhub.web.api.problems import Kind, Place, Refused, invalid
 from cdrhub.web.api.texts import Code, Name
@@ -252,6 +253,9 @@ async def _body(request: web.Request) -> bytes:
             return received.body
         case Ending.TOO_LONG:
             raise Refused(Kind.TOO_LONG, f"{MAX_BODY} bytes at most", headers={hdrs.CONNECTION: "close"})
+        case Ending.DAMAGED if received.packed_as:
+            said = f"Content-Encoding may be {UNPACKED}, or not there"
+            raise Refused(Kind.MEDIA_TYPE, said, headers={hdrs.ACCEPT_ENCODING: UNPACKED})
         case _:
             raise Refused(Kind.NOT_JSON, "the body did not arrive whole", headers={hdrs.CONNECTION: "close"})
 

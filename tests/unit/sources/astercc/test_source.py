@@ -182,6 +182,18 @@ async def test_the_hubs_own_limit_counts_where_it_is_smaller() -> None:
     assert reason(intake.accepted[0]) is Reason.TOO_LONG
 
 
+async def test_a_body_in_an_encoding_that_is_not_known_is_kept_as_it_came() -> None:
+    intake = RecordingIntake()
+    async with (
+        served(intake) as url,
+        aiohttp.ClientSession() as client,
+        client.post(url, data=b"\x8b\x01", headers={"Content-Encoding": "br"}) as answer,
+    ):
+        assert (answer.status, await answer.text()) == (200, "OK")
+    assert (intake.bodies, intake.counts["body_damaged"]) == ([b"\x8b\x01"], 1)
+    assert reason(intake.accepted[0]) is Reason.UNPARSABLE
+
+
 @pytest.mark.parametrize("readable", [EVENT, b""])
 async def test_a_body_that_cannot_be_unpacked_is_kept_as_far_as_it_came(readable: bytes) -> None:
     intake = RecordingIntake()

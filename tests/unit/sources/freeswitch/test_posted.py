@@ -220,6 +220,14 @@ async def test_what_came_of_a_body_that_cannot_be_unpacked_waits_and_the_switch_
             refuse_partial(replace(record_of(accepted.body), attributes=accepted.attributes))
 
 
+async def test_a_body_in_an_encoding_that_is_not_known_waits_as_it_came() -> None:
+    intake = RecordingIntake()
+    async with served(intake) as url:
+        assert await post(url, b"\x8b\x01", Content_Encoding="br") == 400
+    assert (intake.bodies, intake.counts["body_damaged"]) == ([b"\x8b\x01"], 1)
+    assert intake.accepted[0].attributes[DAMAGED] == "br"
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 async def test_only_post_is_taken(method: str) -> None:
     intake = RecordingIntake()

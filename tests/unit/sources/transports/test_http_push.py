@@ -159,6 +159,14 @@ async def test_what_came_of_a_damaged_body_is_one_record(forwarder: Forwarder, r
     assert forwarder.intake.counts["body_damaged"] == 1
 
 
+async def test_a_body_in_an_encoding_that_is_not_known_is_one_record(forwarder: Forwarder) -> None:
+    packed = {"Content-Encoding": "br"}
+    async with forwarder.session.post(forwarder.url + PATH, data=b"\x8b\x01", headers=packed) as answer:
+        assert (answer.status, (await answer.json())["suspended"]) == (400, 1)
+    kept = [(each.body, each.attributes[DAMAGED]) for each in forwarder.intake.accepted]
+    assert (kept, forwarder.intake.counts["body_damaged"]) == ([(b"\x8b\x01", "br")], 1)
+
+
 async def test_a_connection_that_breaks_is_counted(forwarder: Forwarder) -> None:
     peer = await Client.connect(int(forwarder.url.rpartition(":")[2]))
     await peer.send(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nCall 1\n".encode())

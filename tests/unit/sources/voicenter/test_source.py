@@ -234,6 +234,19 @@ async def test_a_body_that_is_cut_off_leaves_nothing_and_harms_nobody() -> None:
     assert intake.bodies == [cdr()]
 
 
+async def test_a_body_in_an_encoding_that_is_not_known_is_kept_as_it_came() -> None:
+    intake = RecordingIntake()
+    async with (
+        served(intake) as url,
+        aiohttp.ClientSession() as client,
+        client.post(url, data=b"\x8b\x01", headers={"Content-Encoding": "br"}) as answer,
+    ):
+        assert (answer.status, (await answer.json())["err"]) == (200, 1)
+    assert (intake.bodies, intake.counts["body_damaged"]) == ([b"\x8b\x01"], 1)
+    with pytest.raises(DecodeError, match="packed as 'br', which is not unpacked; its first 2 bytes are kept"):
+        refuse_partial(recorded(intake.accepted[0]))
+
+
 @pytest.mark.parametrize("noise", [b"", random.Random(1).randbytes(KEPT_OF_TOO_LONG)], ids=["short", "long"])
 async def test_a_body_that_cannot_be_unpacked_is_kept_as_far_as_it_came(noise: bytes) -> None:
     intake = RecordingIntake()
