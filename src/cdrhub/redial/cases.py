@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import uuid_utils
-from sqlalchemy import Row, delete, select
+from sqlalchemy import Row, delete, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.dialling import Refusal
@@ -19,15 +20,22 @@ from cdrhub.model.disposition import Disposition
 from cdrhub.model.update import bounded_key
 from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number, PlacedBy
 from cdrhub.store.one_of import OneOf
+from cdrhub.store.padded import padded
 from cdrhub.store.redial_tables import attempts, case_numbers, cases
 
 AT_ONCE = 500  #: keys in one statement
 # What every decision reads is made once: making a statement takes several times what running it does.
 _CASES = select(cases).where(OneOf(cases.c.id, "ids")).order_by(cases.c.id)
 _LOCKED_CASES = _CASES.with_for_update()
-_NUMBERS = select(case_numbers).where(OneOf(case_numbers.c.case_id, "ids")).order_by(case_numbers.c.position)
-_ATTEMPTS = select(attempts).where(OneOf(attempts.c.case_id, "ids")).order_by(attempts.c.id)
-
+_OF_PARTS = (
+    *(case_numbers.c[name] for name in ("case_id", "position", "match_key", "number", "e164", "label", "do_not_call")),
+    *(attempts.c[name] for name in ("id", "round", "state", "source", "agent", "placed_by", "reference", "vendor_ref")),
+    *(attempts.c[name] for name in ("outcome", "refusal", "requested_at", "deadline_at", "ended_at", "call_id")),
+)
+_PARTS = union_all(
+    padded(case_numbers, _OF_PARTS).where(OneOf(case_numbers.c.case_id, "ids")),
+    padded(attempts, _OF_PARTS).where(OneOf(attempts.c.case_id, "ids")),
+)
 NO_RESULT: Mapping[str, Any] = {"last_disposition": None, "last_attempt_at": None}
 """The columns of the last result of a number that was not tried."""
 
@@ -74,7 +82,10 @@ async def _with_parts(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> 
     ids = [row.id for row in rows]
     numbers: dict[str, list[Number]] = defaultdict(list)
     tried: dict[str, list[Attempt]] = defaultdict(list)
-    for row in await connection.execute(_NUMBERS, {"ids": ids}):
+    for row in await connection.execute(_PARTS, {"ids": ids}):
+        if row.position is None:
+            tried[row.case_id].append(attempt_of(row))
+            continue
         numbers[row.case_id].append(
             Number(
                 position=row.position,
@@ -85,8 +96,6 @@ async def _with_parts(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> 
                 do_not_call=bool(row.do_not_call),
             )
         )
-    for row in await connection.execute(_ATTEMPTS, {"ids": ids}):
-        tried[row.case_id].append(attempt_of(row))
     return {row.id: _case_of(row, numbers[row.id], tried[row.id]) for row in rows}
 
 
@@ -105,8 +114,8 @@ def _case_of(row: Row[Any], numbers: Sequence[Number], tried: Sequence[Attempt])
         round=row.round,
         next_action_at=row.next_action_at,
         created_at=row.created_at,
-        numbers=tuple(numbers),
-        attempts=tuple(tried),
+        numbers=tuple(sorted(numbers, key=attrgetter("position"))),
+        attempts=tuple(sorted(tried, key=attrgetter("id"))),
     )
 
 

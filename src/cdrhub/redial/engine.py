@@ -129,7 +129,7 @@ class Engine:
         ]
         work = Work(now=now)
         if settled and self.settings.mode is not Mode.OFF and await self._any_case(connection):
-            work = await gathered(connection, settled, now=now, settings=self.settings, healthy=self._healthy)
+            work = await gathered(tx, settled, now=now, settings=self.settings, healthy=self._healthy)
         told = Told(now=now)
         in_order = sorted(settled, key=lambda call: call.ended.ended_at or call.ended.received_at)
         attached = []

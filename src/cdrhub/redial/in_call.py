@@ -19,8 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from cdrhub.model.disposition import Direction, Disposition, State
 from cdrhub.redial.announcing import is_news
 from cdrhub.store.one_of import OneOf
-from cdrhub.store.open_calls import OPEN_STATES
-from cdrhub.store.tables import calls
+from cdrhub.store.tables import IS_OPEN, calls
 
 UNDECIDED = timedelta(hours=12)  #: that a call which ended waits for its decision at most: beyond that deciding fails
 _DIGITS = re.compile(r"\D+")
@@ -28,7 +27,7 @@ _DIGITS = re.compile(r"\D+")
 
 def _query(of_number: ColumnElement[bool]) -> CompoundSelect[Any]:
     of_agent = or_(OneOf(calls.c.agent_id, "agents"), OneOf(calls.c.agent_extension, "agents"))
-    living = select(calls).where(calls.c.state.in_(OPEN_STATES), or_(of_number, of_agent))
+    living = select(calls).where(IS_OPEN, or_(of_number, of_agent))
     ended = select(calls).where(
         of_number,
         calls.c.sort_at > bindparam("since"),

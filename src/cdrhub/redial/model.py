@@ -62,6 +62,11 @@ class PlacedBy(StrEnum):
     AGENT = "agent"  #: an agent's own call, known from its record
 
 
+def may_ring(state: AttemptState, *, call_id: str | None, deadline_at: datetime | None, now: datetime) -> bool:
+    """`Attempt.may_ring` of these columns of an attempt."""
+    return state in ASKED and call_id is None and deadline_at is not None and deadline_at > now
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Number:
     """One number of a case. `key` is what two spellings of it have in common: E.164, else the digits."""
@@ -101,9 +106,7 @@ class Attempt:
 
     def may_ring(self, now: datetime) -> bool:
         """Whether its request left and nobody saw its call end: somebody's telephone may ring until its deadline."""
-        if self.state not in ASKED or self.call_id is not None:
-            return False
-        return self.deadline_at is not None and self.deadline_at > now
+        return may_ring(self.state, call_id=self.call_id, deadline_at=self.deadline_at, now=now)
 
     @property
     def tried(self) -> bool:

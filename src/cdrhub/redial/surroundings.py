@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, bindparam, literal_column, select, union_all
+from sqlalchemy import ColumnElement, Select, bindparam, literal_column, null, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cdrhub.redial.cases import attempt_of, live_agent
+from cdrhub.redial.cases import live_agent
 from cdrhub.redial.in_call import InCall, in_call
-from cdrhub.redial.model import AttemptState, Case
+from cdrhub.redial.model import AttemptState, Case, may_ring
 from cdrhub.redial.policy import HARD_STOP_PERIOD, Surroundings
 from cdrhub.store.one_of import OneOf
 from cdrhub.store.redial_tables import attempts, do_not_call, redial_pauses
@@ -21,24 +21,43 @@ from cdrhub.store.redial_tables import attempts, do_not_call, redial_pauses
 Tenant = str
 
 
-def _of_kind(kind: str) -> Select[Any]:
-    return select(literal_column(f"'{kind}'").label("kind"), attempts)
+_COLUMNS = ("tenant", "match_key", "scope", "name", "case_id", "state", "call_id", "asked_at", "until", "ended_at")
 
 
-_ATTEMPTS = union_all(
-    _of_kind("request").where(OneOf(attempts.c.match_key, "keys"), attempts.c.requested_at > bindparam("since")),
-    _of_kind("ringing").where(
+def _said(kind: str, **columns: ColumnElement[Any]) -> Select[Any]:
+    """Rows of one kind; columns of a union that it does not have are null."""
+    named = (columns.get(name, null()).label(name) for name in _COLUMNS)
+    return select(literal_column(f"'{kind}'").label("kind"), *named)
+
+
+_SAID = union_all(
+    _said(  # has all of the columns, and so tells their types
+        "request",
+        tenant=attempts.c.tenant,
+        match_key=attempts.c.match_key,
+        scope=attempts.c.source,
+        name=attempts.c.agent,
+        case_id=attempts.c.case_id,
+        state=attempts.c.state,
+        call_id=attempts.c.call_id,
+        asked_at=attempts.c.requested_at,
+        until=attempts.c.deadline_at,
+        ended_at=attempts.c.ended_at,
+    ).where(OneOf(attempts.c.match_key, "keys"), attempts.c.requested_at > bindparam("since")),
+    _said("ringing", scope=attempts.c.source, name=attempts.c.agent).where(
         attempts.c.state == AttemptState.SUPERSEDED,
         attempts.c.deadline_at > bindparam("now"),
         attempts.c.call_id.is_(None),
         OneOf(attempts.c.agent, "agents"),
     ),
-    _of_kind("live").where(OneOf(attempts.c.live_agent, "live")),
+    _said("live", name=attempts.c.live_agent, case_id=attempts.c.case_id).where(OneOf(attempts.c.live_agent, "live")),
+    _said("verdict", tenant=do_not_call.c.tenant, match_key=do_not_call.c.match_key, until=do_not_call.c.until).where(
+        OneOf(do_not_call.c.match_key, "keys"), OneOf(do_not_call.c.tenant, "tenants")
+    ),
+    _said("pause", scope=redial_pauses.c.scope, name=redial_pauses.c.name),
 )
-_VERDICTS = select(do_not_call.c.tenant, do_not_call.c.match_key, do_not_call.c.until).where(
-    OneOf(do_not_call.c.match_key, "keys"), OneOf(do_not_call.c.tenant, "tenants")
-)
-_PAUSES = select(redial_pauses.c.scope, redial_pauses.c.name)
+"""What attempts, of whatever case, say of these numbers since then, and of these agents (`live` is what of theirs
+stands in `attempts.live_agent`); the verdicts on the numbers; all pauses. Each kind is found by an index of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,46 +137,64 @@ async def gather(
     now: datetime,
     shared_hold: timedelta,
     healthy: Callable[[str], bool],
-    decided: Collection[str] = (),
 ) -> Known:
-    """Read what the rules must know of these cases. `healthy` says whether a source sees its phone system; `decided`
-    are the ids of the calls about which this transaction decides."""
-    known = Known(now=now, shared_hold=shared_hold, healthy=healthy)
-    if not cases:
-        return known
-    keys = sorted({number.key for case in cases for number in case.numbers})
-    tenants = sorted({case.tenant for case in cases})
-    agents = sorted({case.agent for case in cases if case.agent})
-    busy = sorted({key for case in cases if (key := live_agent(case.source, case.agent)) is not None})
-    since = now - max(HARD_STOP_PERIOD, shared_hold)
-    await _attempts(connection, known, keys=keys, since=since, agents=agents, live=busy)
-    verdicts = await connection.execute(_VERDICTS, {"keys": keys, "tenants": tenants})
-    known.verdicts = {(tenant, key): until for tenant, key, until in verdicts}
-    known.in_call = await in_call(connection, keys=keys, agents=agents, now=now, decided=decided)
-    known.pauses = {(scope, name) for scope, name in await connection.execute(_PAUSES)}
+    """Read what the rules must know of these cases. `healthy` says whether a source sees its phone system."""
+    known = await remembered(connection, cases, now=now, shared_hold=shared_hold, healthy=healthy)
+    await look_at_calls(connection, known, cases)
     return known
 
 
-async def _attempts(
+async def remembered(
     connection: AsyncConnection,
-    known: Known,
+    cases: Collection[Case],
     *,
-    keys: Collection[str],
-    since: datetime,
-    agents: Collection[str],
-    live: Collection[str],
-) -> None:
-    """What attempts, of whatever case, say of these numbers since then, and of these agents; `live` is what of theirs
-    stands in `attempts.live_agent`. Each of the three is found by an index of its own, so this is a union."""
-    asked = {"keys": keys, "since": since, "now": known.now, "agents": agents, "live": live}
-    for row in await connection.execute(_ATTEMPTS, asked):
+    now: datetime,
+    shared_hold: timedelta,
+    healthy: Callable[[str], bool],
+) -> Known:
+    """What the rules must know of these cases, but for who is in a call."""
+    known = Known(now=now, shared_hold=shared_hold, healthy=healthy)
+    if not cases:
+        return known
+    asked = {
+        "keys": _keys(cases),
+        "since": now - max(HARD_STOP_PERIOD, shared_hold),
+        "now": now,
+        "agents": _agents(cases),
+        "live": sorted({key for case in cases if (key := live_agent(case.source, case.agent)) is not None}),
+        "tenants": sorted({case.tenant for case in cases}),
+    }
+    for row in await connection.execute(_SAID, asked):
         match row.kind:
             case "request":
-                may_ring = attempt_of(row).may_ring(known.now)
+                ringing = may_ring(AttemptState(row.state), call_id=row.call_id, deadline_at=row.until, now=now)
                 known.requests[row.tenant, row.match_key].append(
-                    Request(case_id=row.case_id, at=row.requested_at, ended_at=row.ended_at, may_ring=may_ring)
+                    Request(case_id=row.case_id, at=row.asked_at, ended_at=row.ended_at, may_ring=ringing)
                 )
             case "ringing":
-                known.ringing_agents.add((row.source, row.agent))
+                known.ringing_agents.add((row.scope, row.name))
             case "live":
-                known.live_agents[row.live_agent] = row.case_id
+                known.live_agents[row.name] = row.case_id
+            case "verdict":
+                known.verdicts[row.tenant, row.match_key] = row.until
+            case "pause":
+                known.pauses.add((row.scope, row.name))
+    return known
+
+
+async def look_at_calls(
+    connection: AsyncConnection, known: Known, cases: Collection[Case], *, decided: Collection[str] = ()
+) -> None:
+    """Who of these cases is in a call. `decided`: ids of the calls about which this transaction decides."""
+    if cases:
+        known.in_call = await in_call(
+            connection, keys=_keys(cases), agents=_agents(cases), now=known.now, decided=decided
+        )
+
+
+def _keys(cases: Collection[Case]) -> list[str]:
+    return sorted({number.key for case in cases for number in case.numbers})
+
+
+def _agents(cases: Collection[Case]) -> list[str]:
+    return sorted({case.agent for case in cases if case.agent})

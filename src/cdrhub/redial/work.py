@@ -9,10 +9,11 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Row, Select, bindparam, null, select, union_all
+from sqlalchemy import ColumnElement, Row, Select, bindparam, literal_column, null, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition
@@ -24,10 +25,12 @@ from cdrhub.redial.matching import EARLY, CallFacts
 from cdrhub.redial.model import CLOSED, Attempt, Case
 from cdrhub.redial.policy import Surroundings
 from cdrhub.redial.settings import Settings
-from cdrhub.redial.surroundings import Known, gather
+from cdrhub.redial.surroundings import Known, look_at_calls, remembered
 from cdrhub.store.one_of import OneOf
+from cdrhub.store.padded import padded
 from cdrhub.store.redial_tables import attempts, case_numbers, cases, redial_decisions
 from cdrhub.store.tables import records
+from cdrhub.store.transaction import Transaction
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -45,25 +48,26 @@ _CONCERNED = union_all(
     ),
     select(null(), cases.c.id, cases.c.tenant, case_numbers.c.match_key)
     .join(cases, cases.c.id == case_numbers.c.case_id)
-    .where(OneOf(case_numbers.c.match_key, "keys"), cases.c.state.not_in(CLOSED)),
+    .where(
+        OneOf(case_numbers.c.match_key, "keys"),
+        cases.c.state.not_in([literal_column(f"'{state}'") for state in sorted(CLOSED)]),
+    ),
     select(null(), redial_decisions.c.case_id, null(), null()).where(
         OneOf(redial_decisions.c.call_id, "told"),
         redial_decisions.c.result == Result.CONTACTED,
     ),
 )
-_RECORDS = (
-    select(records.c.call_id, records.c.attributes)
-    .where(OneOf(records.c.call_id, "ids"))
-    .order_by(records.c.received_at, records.c.id)
+_OF_BEFORE = (
+    *(redial_decisions.c[name] for name in ("id", "call_id", "cause", "case_id", "attempt_id", "result")),
+    *(records.c[name] for name in ("received_at", "attributes")),
 )
-_DECIDED = (
-    select(*(redial_decisions.c[name] for name in ("id", "cause", "call_id", "case_id", "attempt_id", "result")))
-    .where(
+_BEFORE = union_all(
+    padded(redial_decisions, _OF_BEFORE).where(
         OneOf(redial_decisions.c.case_id, "cases"),
         (redial_decisions.c.cause == REPORT)
         | (OneOf(redial_decisions.c.call_id, "ids") & (redial_decisions.c.result != Result.NOTHING)),
-    )
-    .order_by(redial_decisions.c.id)
+    ),
+    padded(records, _OF_BEFORE).where(OneOf(records.c.call_id, "ids")),
 )
 
 
@@ -141,7 +145,7 @@ def settled_call(columns: Mapping[str, Any], *, clock_suspect: bool) -> Settled:
 
 
 async def gathered(
-    connection: AsyncConnection,
+    tx: Transaction,
     settled: Sequence[Settled],
     *,
     now: datetime,
@@ -150,6 +154,22 @@ async def gathered(
 ) -> Work:
     """Lock the cases that these calls concern, and read what the rules must know. Nothing where they concern none."""
     work = Work(now=now)
+    ids = [call.id for call in settled]
+    async with tx.keeping_plans():
+        await _lock_cases(tx.connection, work, settled, settings=settings)
+        if not work.cases:
+            return work
+        await _before(tx.connection, work, ids)
+        about = list(work.cases.values())
+        work.known = await remembered(tx.connection, about, now=now, shared_hold=settings.shared_hold, healthy=healthy)
+    await look_at_calls(tx.connection, work.known, about, decided=ids)
+    return work
+
+
+async def _lock_cases(
+    connection: AsyncConnection, work: Work, settled: Sequence[Settled], *, settings: Settings
+) -> None:
+    """Lock the cases that these calls concern, and keep them by what they are found by."""
     linked: set[str] = set()
     concerned: set[str] = set()
     with_number: list[tuple[str, str, str]] = []
@@ -160,7 +180,7 @@ async def gathered(
         elif row.match_key is not None:
             with_number.append((row.tenant, row.match_key, row.case_id))
     if not concerned:
-        return work
+        return
     work.cases = await store.locked(connection, concerned)
     # As they stand under the locks: what was seen before them may have changed since.
     work.attempts = {
@@ -173,18 +193,6 @@ async def gathered(
     for tenant, key, case_id in with_number:
         if key in has.get(case_id, ()):
             work.by_number[tenant, key].add(case_id)
-    ids = [call.id for call in settled]
-    work.not_live = await _not_live(connection, ids)
-    await _decided_before(connection, work, ids)
-    work.known = await gather(
-        connection,
-        list(work.cases.values()),
-        now=now,
-        shared_hold=settings.shared_hold,
-        healthy=healthy,
-        decided=ids,
-    )
-    return work
 
 
 async def _concerned(
@@ -210,16 +218,15 @@ async def _concerned(
     return (await connection.execute(_CONCERNED, asked)).all()
 
 
-async def _not_live(connection: AsyncConnection, ids: Sequence[str]) -> set[str]:
-    last = {row.call_id: row.attributes for row in await connection.execute(_RECORDS, {"ids": ids})}
-    return {call_id for call_id, attributes in last.items() if attributes.get("live") is False}
-
-
-async def _decided_before(connection: AsyncConnection, work: Work, ids: Sequence[str]) -> None:
-    """What earlier revisions of these calls decided, and what people reported of the cases' attempts."""
-    asked = {"cases": sorted(work.cases), "ids": ids}
-    for _, cause, call_id, case_id, attempt_id, result in await connection.execute(_DECIDED, asked):
-        if cause == REPORT:
-            work.reported[attempt_id] = Result(result)
+async def _before(connection: AsyncConnection, work: Work, ids: Sequence[str]) -> None:
+    """How the last record of each of these calls came, what earlier revisions of them decided, and what people reported
+    of the cases' attempts."""
+    rows = (await connection.execute(_BEFORE, {"cases": sorted(work.cases), "ids": ids})).all()
+    for row in sorted((row for row in rows if row.cause is not None), key=attrgetter("id")):
+        if row.cause == REPORT:
+            work.reported[row.attempt_id] = Result(row.result)
         else:
-            work.decided[call_id][case_id] = Result(result)
+            work.decided[row.call_id][row.case_id] = Result(row.result)
+    received = sorted((row for row in rows if row.cause is None), key=attrgetter("received_at", "id"))
+    last = {row.call_id: row.attributes for row in received}
+    work.not_live = {call_id for call_id, attributes in last.items() if attributes.get("live") is False}

@@ -10,11 +10,9 @@ from typing import Any
 from sqlalchemy import select
 
 from cdrhub.model.call import Call, Leg
-from cdrhub.model.disposition import State
 from cdrhub.store.store import Store
-from cdrhub.store.tables import call_legs, calls
+from cdrhub.store.tables import IS_OPEN, call_legs, calls
 
-OPEN_STATES = (State.QUEUED, State.RINGING, State.ANSWERED)
 PAGE = 500
 
 _BEFORE_ALL = "00000000-0000-0000-0000-000000000000"
@@ -42,7 +40,7 @@ async def open_calls(store: Store, *, silent_since: datetime, source: str | None
     while True:
         query = (
             select(calls)
-            .where(calls.c.state.in_(OPEN_STATES), calls.c.last_received_at <= silent_since, calls.c.id > after)
+            .where(IS_OPEN, calls.c.last_received_at <= silent_since, calls.c.id > after)
             .order_by(calls.c.id)
             .limit(PAGE)
         )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -151,6 +152,12 @@ class Transaction(ABC):
     @abstractmethod
     async def append(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Insert rows that cannot be there yet."""
+
+    @asynccontextmanager
+    async def keeping_plans(self) -> AsyncIterator[None]:
+        """Within, a statement keeps the plan that it was given first: for those that need the same one whatever they
+        are asked and however much there is, since for each of their conditions there is one index."""
+        yield
 
     # -- the same everywhere ---------------------------------------------------------------------------------------
 

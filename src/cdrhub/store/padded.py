@@ -1,0 +1,15 @@
+"""Rows of several tables in one query, which is one round trip to the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Column, Select, Table, null, select, type_coerce
+
+
+def padded(table: Table, columns: Iterable[Column[Any]]) -> Select[Any]:
+    """The rows of `table` with `columns`, which may be of several tables: null where it has none of that name."""
+    return select(
+        *(table.c.get(column.name, type_coerce(null(), column.type)).label(column.name) for column in columns)
+    )
