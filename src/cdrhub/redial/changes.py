@@ -1,5 +1,6 @@
-"""What one transaction makes of cases: their rows, their attempts and numbers, the decisions. Collected, then written
-at its end with one statement for each table and kind of change, however many cases there are.
+"""What one transaction makes of cases: their rows, their attempts and numbers, the decisions, and what is kept of the
+calls that led to them. Collected, then written at its end with one statement for each table and kind of change, however
+many cases there are.
 
 The cases are locked, and who decides about several of them keeps in memory what it made of each, so nothing is read
 back in between. Attempts that are over are written before new ones: the unique keys of the old are free then.
@@ -7,20 +8,22 @@ back in between. Attempts that are over are written before new ones: the unique 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, update
+from sqlalchemy import bindparam, delete, func, insert, null, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Disposition
 from cdrhub.redial.cases import live_agent
 from cdrhub.redial.decision import Decision
 from cdrhub.redial.model import Attempt, AttemptState, Case, Number
+from cdrhub.store.one_of import OneOf
 from cdrhub.store.redial_tables import attempts, case_numbers, cases, redial_decisions
-from cdrhub.store.tables import MAX_DETAIL
+from cdrhub.store.tables import MAX_DETAIL, calls, outbox
+from cdrhub.store.together import Together
 
 _SETTLE = (
     update(attempts)
@@ -30,9 +33,14 @@ _SETTLE = (
         ended_at=bindparam("at"),
         outcome=func.coalesce(bindparam("result", type_=attempts.c.outcome.type), attempts.c.outcome),
         call_id=func.coalesce(bindparam("call", type_=attempts.c.call_id.type), attempts.c.call_id),
-        live_case=None,
-        live_agent=None,
+        live_case=null(),
+        live_agent=null(),
     )
+)
+_ATTACH = (
+    update(calls)
+    .where(calls.c.id == bindparam("call"))
+    .values(announced=bindparam("said"), case_id=bindparam("case"), attempt_id=bindparam("attempt"))
 )
 _RESULT = (
     update(case_numbers)
@@ -52,8 +60,15 @@ _CHANGE = (
         revision=cases.c.revision + 1,
     )
 )
-_PLACE = insert(attempts)
-_DECIDE = insert(redial_decisions)
+_PLACE = insert(attempts).values({column: bindparam(column.name) for column in attempts.c if column.name != "refusal"})
+_DECIDE = insert(redial_decisions).values(
+    {column: bindparam(column.name) for column in redial_decisions.c if column.name != "id"}
+)
+_DONE = delete(outbox).where(outbox.c.id == bindparam("fact"))
+_ALL_DONE = delete(outbox).where(OneOf(outbox.c.id, "facts"))
+# The keys of what is over are free, and the numbers are locked, before anything new is placed.
+_OVER = Together(attach=_ATTACH, settle=_SETTLE, result=_RESULT)
+_NEXT = Together(place=_PLACE, change=_CHANGE, decide=_DECIDE, done=_DONE)
 
 
 @dataclass(slots=True)
@@ -61,11 +76,23 @@ class Changes:
     """The changes of one transaction that decides at `now`."""
 
     now: datetime
+    _attached: list[dict[str, Any]] = field(default_factory=list)
     _settled: list[dict[str, Any]] = field(default_factory=list)
     _results: list[dict[str, Any]] = field(default_factory=list)
     _placed: dict[str, dict[str, Any]] = field(default_factory=dict)
     _changed: list[dict[str, Any]] = field(default_factory=list)
     _decided: list[dict[str, Any]] = field(default_factory=list)
+    _done: list[int] = field(default_factory=list)
+
+    def attach(
+        self, call_id: str, *, case_id: str | None, attempt_id: str | None, announced: Mapping[str, Any] | None
+    ) -> None:
+        """The call, which is locked, is of this case and attempt, and this was told of it."""
+        self._attached.append({"call": call_id, "said": announced, "case": case_id, "attempt": attempt_id})
+
+    def done(self, ids: Sequence[int]) -> None:
+        """These facts of the outbox are decided about."""
+        self._done += ids
 
     def change(self, case: Case, *, next_key: str = "") -> None:
         """The case stands as `case` says. `next_key` is the number that is next."""
@@ -166,15 +193,19 @@ class Changes:
         """Write all of it."""
         # Numbers are locked in this order by who claims their attempts (`cases.numbers_locked`).
         self._results.sort(key=lambda row: (row["key"], row["case"]))
-        for statement, rows in (
-            (_SETTLE, self._settled),
-            (_RESULT, self._results),
-            (_PLACE, list(self._placed.values())),
-            (_CHANGE, self._changed),
-            (_DECIDE, self._decided),
-        ):
-            if rows:
-                await connection.execute(statement, rows)
+        over = {"attach": self._attached, "settle": self._settled, "result": self._results}
+        await _OVER.execute(connection, over)
+        await _NEXT.execute(
+            connection,
+            {
+                "place": list(self._placed.values()),
+                "change": self._changed,
+                "decide": self._decided,
+                "done": [{"fact": fact} for fact in self._done if len(self._done) == 1],
+            },
+        )
+        if len(self._done) > 1:
+            await connection.execute(_ALL_DONE, {"facts": self._done})
 
 
 def _what_follows(decision: Decision) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Integer, bindparam, delete, select, update
+from sqlalchemy import Integer, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition
@@ -47,17 +47,11 @@ _DUE = (
     .limit(bindparam("at_most", type_=Integer()))
 )
 _TAKEN = _DUE.with_for_update(skip_locked=True)
-_DONE = delete(outbox).where(OneOf(outbox.c.id, "ids"))
 _LOCKED_CALLS = (
     select(calls)
     .where(OneOf(calls.c.id, "ids"))
     .order_by(calls.c.call_key, calls.c.source)
     .with_for_update(skip_locked=True)
-)
-_ATTACH = (
-    update(calls)
-    .where(calls.c.id == bindparam("call"))
-    .values(announced=bindparam("said"), case_id=bindparam("case"), attempt_id=bindparam("attempt"))
 )
 
 
@@ -132,20 +126,14 @@ class Engine:
             work = await gathered(tx, settled, now=now, settings=self.settings, healthy=self._healthy)
         told = Told(now=now)
         in_order = sorted(settled, key=lambda call: call.ended.ended_at or call.ended.received_at)
-        attached = []
         turn = Turn()
         for call in in_order:
             await turn.give_way()
-            attached.append(self._one(work, call, told))
-        changed = [values for values in attached if values]
-        if changed:
-            await connection.execute(_ATTACH, changed)
+            self._one(work, call, told)
         await self._hold(connection, work, taken)
+        told.changes.done([row.id for row in taken if row.call_id in found and row.call_id not in work.held])
+        told.changes.done(await self._orphans(connection, taken, found))
         await told.write(connection)
-        gone = [row.id for row in taken if row.call_id in found and row.call_id not in work.held]
-        gone += await self._orphans(connection, taken, found)
-        if gone:
-            await connection.execute(_DONE, {"ids": gone})
         return Done(
             settled=len(settled),
             more=len(taken) == at_most,
@@ -181,14 +169,14 @@ class Engine:
 
     # -- one call ------------------------------------------------------------------------------------------------------
 
-    def _one(self, work: Work, call: Settled, told: Told) -> dict[str, Any]:
-        """Decide about one call; what becomes of its attached columns, or nothing."""
+    def _one(self, work: Work, call: Settled, told: Told) -> None:
+        """Decide about one call, unless that has to wait."""
         columns = call.columns
         attempt, case = self._matched(work, call) if work.cases else (None, None)
         goes_on = False
         if attempt is not None and case is not None and (until := self._waits_until(work, call, attempt)) is not None:
             work.held[call.id] = attempt.id, until
-            return {}
+            return
         if case is not None:
             decision = self._decide_case(work, call, case=case, attempt=attempt, told=told)
             goes_on = (
@@ -207,9 +195,8 @@ class Engine:
             told.call(said, columns, case=case, attempt=attempt)
         announced = said.announced if said is not None else columns["announced"]
         told.flush()
-        if said is None and case_id == columns["case_id"] and attempt_id == columns["attempt_id"]:
-            return {}
-        return {"call": call.id, "said": announced, "case": case_id, "attempt": attempt_id}
+        if said is not None or case_id != columns["case_id"] or attempt_id != columns["attempt_id"]:
+            told.changes.attach(call.id, case_id=case_id, attempt_id=attempt_id, announced=announced)
 
     def _matched(self, work: Work, call: Settled) -> tuple[Attempt | None, Case | None]:
         """The attempt that this call was, and its case; else the case of an agent's own call.

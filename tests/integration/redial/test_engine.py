@@ -51,14 +51,14 @@ async def test_not_reached_dials_the_next_number(bench: Any) -> None:
     assert await bench.told() == ["call.hangup", "redial.requested"]
 
 
-async def test_many_cases_take_no_more_statements_than_one(bench: Any) -> None:
+async def test_many_cases_take_no_more_statements_than_two(bench: Any) -> None:
     seen: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
         seen.append(statement)
 
     counted = []
-    for some in (range(1), range(1, 9)):
+    for some in (range(1), range(1, 3), range(3, 11)):
         for n in some:
             first, second, agent = f"+23480391{n:05d}", f"+23480392{n:05d}", f"{200 + n}"
             case_id = await bench.case(f"C-{n}", first, second, agent=agent)
@@ -72,7 +72,7 @@ async def test_many_cases_take_no_more_statements_than_one(bench: Any) -> None:
             event.remove(Engine, "before_cursor_execute", note)
         assert done.results == {"next": len(some)}
         counted.append(len(seen))
-    assert counted[0] == counted[1]
+    assert counted[0] <= counted[1] == counted[2]
 
 
 async def test_reached_is_contacted(bench: Any) -> None:
