@@ -1,7 +1,8 @@
 """The views: what analysts query. Their columns and their output are the same on every engine.
 
 Hours and times are UTC, as text; counts and seconds are integers, never ratios, so that they can be added up over
-any grouping; what is not known is NULL. Withdrawn calls are hidden. A queue pass belongs to the hour of its own
+any grouping; what is not known is NULL. Withdrawn calls are hidden. An agent or a queue has one row in an hour, whether
+or not each of its records carries the name beside the id. A queue pass belongs to the hour of its own
 entry, an agent's leg to the hour in which it was offered, a call to the hour of `sort_at`.
 
 `v_calls.sort_at` alone is of the engine's own time type: a filter by it is found by an index.
@@ -145,7 +146,12 @@ def _queue_hourly(words: _Words) -> str:
         "wait_seconds_abandoned": words.integer(f"SUM(CASE WHEN l.outcome = 'abandoned' THEN {wait} END)"),
         "longest_wait_seconds": words.integer(f"MAX({wait})"),
     }
-    return _hourly(words, by=("queue", "queue_id"), counted=counted, roles=(Role.QUEUE,))
+    # Where the records of a source name a queue by its number alone, that is its name too.
+    shown = {
+        "queue": "COALESCE(MAX(CASE WHEN l.queue <> l.queue_id THEN l.queue END), MAX(l.queue))",
+        "queue_id": "l.queue_id",
+    }
+    return _hourly(words, shown=shown, key=_first_known("l.queue_id", "l.queue"), counted=counted, roles=(Role.QUEUE,))
 
 
 def _flow_out(outcome: Outcome) -> str:
@@ -164,24 +170,39 @@ def _agent_hourly(words: _Words) -> str:
         "talk_seconds": words.integer("SUM(l.talk_seconds)"),
         "hold_seconds": words.integer("SUM(l.hold_seconds)"),
     }
-    return _hourly(words, by=("agent_id", "agent_extension", "agent_name", "team"), counted=counted, roles=_AGENT_ROLES)
+    shown = {
+        "agent_id": "l.agent_id",
+        "agent_extension": "MAX(l.agent_extension)",
+        "agent_name": "MAX(l.agent_name)",
+        "team": "CASE WHEN MIN(l.team) = MAX(l.team) THEN MAX(l.team) END",
+    }
+    key = _first_known("l.agent_id", "l.agent_extension", "l.agent_name")
+    return _hourly(words, shown=shown, key=key, counted=counted, roles=_AGENT_ROLES)
 
 
 def _agent_word(outcome: Outcome) -> str:
     return "outcome_unknown" if outcome is Outcome.UNKNOWN else outcome.value
 
 
-def _hourly(words: _Words, *, by: tuple[str, ...], counted: dict[str, str], roles: tuple[Role, ...]) -> str:
+def _hourly(
+    words: _Words, *, shown: dict[str, str], key: tuple[str, ...], counted: dict[str, str], roles: tuple[Role, ...]
+) -> str:
+    """One row for each hour, source, tenant and `key`; `shown` are the names in it."""
     hour = words.hour("COALESCE(l.offered_at, c.sort_at)")
-    groups = ", ".join(f"l.{name}" for name in by)
-    figures = ", ".join(f"{expression} AS {name}" for name, expression in counted.items())
+    figures = ", ".join(f"{expression} AS {name}" for name, expression in (shown | counted).items())
     its_roles = ", ".join(f"'{role.value}'" for role in roles)
     return (
-        f"SELECT {hour} AS hour, c.source, c.tenant, {groups}, {figures} "  # noqa: S608  (words of ours only)
+        f"SELECT {hour} AS hour, c.source, c.tenant, {figures} "  # noqa: S608  (words of ours only)
         f"FROM call_legs l JOIN calls c ON c.id = l.call_id "
         f"WHERE l.role IN ({its_roles}) AND c.state <> 'withdrawn' "
-        f"GROUP BY {hour}, c.source, c.tenant, {groups}"
+        f"GROUP BY {hour}, c.source, c.tenant, {', '.join(key)}"
     )
+
+
+def _first_known(*columns: str) -> tuple[str, ...]:
+    """A key that is the first of these columns that is known, and says which: an extension is no id."""
+    unknown = [" AND ".join(f"{before} IS NULL" for before in columns[:n]) for n in range(1, len(columns))]
+    return columns[0], *(f"CASE WHEN {so} THEN {name} END" for so, name in zip(unknown, columns[1:], strict=True))
 
 
 def _suspense(words: _Words) -> str:

@@ -105,10 +105,54 @@ async def test_queue_figures(store: Store) -> None:
 
 async def test_agent_figures(store: Store) -> None:
     await store.write(contents())
-    found = [row for row in await view(store, "v_agent_hourly") if row["hour"] == "2026-03-09T10:00:00Z"]
-    by_name = {row["agent_name"]: row for row in found}
-    assert (by_name["Ade"]["offered"], by_name["Ade"]["talk_seconds"], by_name["Ade"]["ring_seconds"]) == (3, 180, 15)
-    assert (by_name[None]["answered"], by_name[None]["talk_seconds"]) == (3, 159)
+    (ten,) = [row for row in await view(store, "v_agent_hourly") if row["hour"] == "2026-03-09T10:00:00Z"]
+    assert (ten["agent_id"], ten["agent_name"]) == ("102", "Ade")
+    assert (ten["offered"], ten["answered"], ten["talk_seconds"], ten["ring_seconds"]) == (6, 6, 180 + 159, 30)
+
+
+def somebody(key: str, **who: str) -> Item:
+    """A call in which this person was rung, and did not answer."""
+    its = {"role": "agent", "outcome": "no_answer", "offered_at": 1.0, "ring_seconds": 5, **who}
+    return item(message(key, values={"state": "ended", "started_at": 0.0}, legs={"1": its}, final=True))
+
+
+async def test_an_agent_has_one_row_in_an_hour(store: Store) -> None:
+    await store.write(
+        [
+            somebody("a", agent_id="7001"),
+            somebody("b", agent_id="7001", agent_name="Ade", agent_extension="201"),
+            somebody("c", agent_id="7001", agent_name="Ade", team="north"),
+            somebody("d", agent_id="7002", team="north"),
+            somebody("e", agent_id="7002", team="south"),
+            somebody("f", agent_extension="7001"),
+            somebody("g", agent_extension="7001", agent_name="Bola"),
+            somebody("h", agent_name="Bola"),
+            somebody("i"),
+        ]
+    )
+    columns = ("agent_id", "agent_extension", "agent_name", "team", "offered", "ring_seconds")
+    found = {tuple(row[name] for name in columns) for row in await view(store, "v_agent_hourly")}
+    assert found == {
+        ("7001", "201", "Ade", "north", 3, 15),
+        ("7002", None, None, None, 2, 10),  # of two teams
+        (None, "7001", "Bola", None, 2, 10),  # an extension is no id
+        (None, None, "Bola", None, 1, 5),
+        (None, None, None, None, 1, 5),
+    }
+
+
+async def test_a_queue_has_one_row_in_an_hour(store: Store) -> None:
+    named = [{"queue_id": "8000"}, {"queue_id": "8000", "queue": "8000"}, {"queue_id": "8000", "queue": "1st line"}]
+    others = [{"queue_id": "8001", "queue": "8001"}, {"queue": "8000"}, {}]
+    await store.write(
+        [
+            item(message(f"k{n}", values={"state": "ended", "started_at": 0.0}, legs={"1": leg}, final=True))
+            for n, names in enumerate(named + others)
+            for leg in [{"role": "queue", "outcome": "abandoned", "offered_at": 1.0, **names}]
+        ]
+    )
+    found = {(row["queue_id"], row["queue"], row["abandoned"]) for row in await view(store, "v_queue_hourly")}
+    assert found == {("8000", "1st line", 3), ("8001", "8001", 1), (None, "8000", 1), (None, None, 1)}
 
 
 async def test_calls_show_times_and_money_as_text(store: Store) -> None:
