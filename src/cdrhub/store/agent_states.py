@@ -66,7 +66,8 @@ def state_row(item: Item, state: AgentState) -> Row:
 
 
 async def add_states(tx: Transaction, items: Iterable[Item], *, expect_new: bool) -> None:
-    """Write the states among these items, whose records are inserted already, in the order of their keys.
+    """Write the states among these items, whose records are inserted already, in the order in which they happened:
+    of those that share a moment the last one has the highest id.
 
     `expect_new` as in `Transaction.insert_records`: a wrong guess raises a unique violation, after which the batch is
     written again without guessing.
@@ -81,7 +82,12 @@ async def add_states(tx: Transaction, items: Iterable[Item], *, expect_new: bool
     if not expect_new:
         for key in await known_states(tx, rows):
             del rows[key]
-    await tx.append(agent_states, AGENT_STATE_COLUMNS, [row for _, row in sorted(rows.items())])
+    await tx.append(agent_states, AGENT_STATE_COLUMNS, sorted(rows.values(), key=_in_time))
+
+
+def _in_time(row: Row) -> tuple[Any, ...]:
+    its = dict(zip(AGENT_STATE_COLUMNS, row, strict=True))
+    return its["source"], its["at"], its["sequence"] or 0, its["received_at"], its["digest"]
 
 
 async def known_states(tx: Transaction, keys: Iterable[RecordKey]) -> dict[RecordKey, AgentStateRow]:

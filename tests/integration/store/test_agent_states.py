@@ -198,6 +198,16 @@ async def test_reading_newest_first_by_everything(store: Store) -> None:
     assert await told(store, tenant="acme") == []
 
 
+async def test_states_that_share_a_moment_are_read_in_the_vendor_s_order(store: Store) -> None:
+    bodies = [
+        of_agent("7001", word, kind="status", seconds=1, sequence=number)
+        for number, word in enumerate(["available", "on_break"] * 10, start=1)
+    ]
+    random.Random(1).shuffle(bodies)
+    await store.write([item(body) for body in bodies])
+    assert [row["sequence"] for row in await told(store)] == [*range(20, 0, -1)]
+
+
 async def test_pages_that_share_a_moment(store: Store) -> None:
     await store.write([item(of_agent(f"a{n}", "waiting", seconds=1)) for n in range(1_203)])
     assert len({row["agent_id"] for row in await told(store)}) == 1_203
