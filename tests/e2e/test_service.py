@@ -398,6 +398,7 @@ def test_records_wait_in_the_journal_over_a_stop_without_the_database(tmp_path: 
     with running(PostgresServer) as server:
         server.execute('CREATE DATABASE "hub"')
         daemon = Daemon(tmp_path, database=server.url("hub"), sources=source(port))
+        daemon.config.write_text(daemon.config.read_text().replace("[hub]", "[hub]\nshutdown_seconds = 1"))
         with started(daemon):
             server.stop()
             with socket.create_connection(("127.0.0.1", port)) as pbx:
