@@ -189,6 +189,7 @@ async def test_a_body_that_nobody_here_unpacks_is_there_as_it_came(encodings: li
         ("deflate", deflated(b"one", wbits=15)[:-1]),
         ("deflate", deflated(b"one", wbits=15) + b"\0"),
     ],
+    ids=["gzip, cut", "gzip, another sum", "gzip, more behind it", "deflate, cut", "deflate, more behind it"],
 )
 async def test_of_a_damaged_body_there_is_what_came_before(encoding: str, body: bytes) -> None:
     found: list[Received] = []
