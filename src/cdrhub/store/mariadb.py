@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import asyncmy
+from asyncmy import errors
+from asyncmy.connection import Connection
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -20,12 +21,13 @@ CONNECT_SECONDS = 10.0  #: from the first packet to the last of the handshake
 
 # Error numbers: https://mariadb.com/kb/en/mariadb-error-code-reference/
 DUPLICATE_KEY = 1062
+TOO_LARGE = 1153  # packet larger than max_allowed_packet
 TRANSIENT = frozenset({1205, 1213, 1020})  # lock wait time-out, deadlock, row changed since read
 REFUSED = frozenset(
     {
         1048,  # column cannot be null
         1118,  # row too large
-        1153,  # packet larger than max_allowed_packet
+        TOO_LARGE,
         1264,  # out of range
         1265,  # data truncated
         1292,  # wrong value
@@ -55,10 +57,33 @@ class MariaDBTransaction(PortableTransaction):
             await self.connection.exec_driver_sql(_UPDATE, self.converted(calls, CALL_COLUMNS, rows))
 
 
-async def _connect(**how: Any) -> asyncmy.Connection:
+class _Connection(Connection):
+    """Sends nothing that the server would not take: of a larger statement it may only hang up, which looks as if it had
+    gone away and were worth waiting for."""
+
+    largest: int | None = None  #: bytes; `max_allowed_packet` of the session
+
+    async def _execute_command(self, command: int, sql: bytes | str) -> None:
+        size = len(sql.encode() if isinstance(sql, str) else sql) + 1  # the command itself
+        if self.largest is not None and size > self.largest:
+            said = f"a statement of {size} bytes, and max_allowed_packet of the server is {self.largest}"
+            raise errors.OperationalError(TOO_LARGE, said)
+        await super()._execute_command(command, sql)  # type: ignore[misc]  # all commands pass through it
+
+
+async def _connect(**how: Any) -> Connection:
     """The driver's own `connect_timeout` ends with TCP's handshake: a server that says nothing then would hold us."""
-    async with asyncio.timeout(CONNECT_SECONDS):
-        return await asyncmy.connect(**how)
+    connection = _Connection(**how)  # type: ignore[no-untyped-call]
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await connection.connect()
+            async with connection.cursor() as cursor:
+                await cursor.execute("SELECT @@max_allowed_packet")
+                (connection.largest,) = await cursor.fetchone()
+    except BaseException:
+        connection.close()  # nobody else has it yet
+        raise
+    return connection
 
 
 def engine(url: URL, *, writer: bool, connections: int, seconds: float) -> AsyncEngine:

@@ -11,7 +11,9 @@ from sqlalchemy import text
 from cdrhub.model.update import LegUpdate
 from cdrhub.store import Store
 from cdrhub.store.tables import calls, records
+from cdrhub.store.write import REFUSED_BODY_BYTES
 from support.ledger import call_facts, ended, item, rows, settled_rows, story, updated
+from support.servers import MariaDBServer
 
 BAD_VALUES: dict[str, dict[str, Any]] = {
     "a number too large": {"talk_seconds": 2**70},
@@ -31,6 +33,24 @@ async def test_one_bad_record_among_good_ones(store: Store, values: dict[str, An
     assert kept["detail"]
     assert (kept["body"], kept["call_id"]) == (ended("bad", 99), None)
     assert len(await rows(store, calls)) == len(await call_facts(store)) == 20
+
+
+async def test_a_record_that_is_larger_than_mariadb_takes(mariadb_server: MariaDBServer, mariadb_url: str) -> None:
+    """The server hangs up on such a statement, which looks as if it had gone away."""
+    mariadb_server.execute("SET GLOBAL max_allowed_packet = 1048576")
+    try:
+        store = Store.open(mariadb_url)
+        await store.prepare()
+        large = item(ended("large", 99))
+        large = replace(large, record=replace(large.record, body=b"'" * 3_000_000))
+        written = await store.write([item(ended("k")), large])
+        assert (written.new, written.suspended, written.calls_created) == (2, 1, 1)
+        (kept,) = [row for row in await rows(store, records) if row["state"] != "applied"]
+        assert (kept["reason"], kept["body"]) == ("store_refused", b"'" * REFUSED_BODY_BYTES)
+        assert "max_allowed_packet" in kept["detail"]
+        await store.close()
+    finally:
+        mariadb_server.execute(f"SET GLOBAL max_allowed_packet = {64 * 1024 * 1024}")
 
 
 async def test_nul_in_text_never_stops_a_batch(store: Store) -> None:
