@@ -57,6 +57,7 @@ PUBLIC = (
     "cost",
     "currency",
 )
+_NULL = crc32(b"\0")  # which no text is; that of an empty one is 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +110,7 @@ def _prints(columns: Mapping[str, Any]) -> Sequence[int]:
 def _print(value: Any) -> int:
     """A change of the value is overlooked once in four thousand million."""
     if value is None:
-        return 0
+        return _NULL
     if isinstance(value, str):
         return crc32(value.encode())
     return crc32(str(value.timestamp() if isinstance(value, datetime) else value).encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -100,7 +101,11 @@ async def test_what_was_told_by_a_replay_is_known_in_every_column(bench: Any) ->
     await settle(bench)
     known = {"cost": Decimal("0.9"), "wait_seconds": 7, "started_at": ledger.at(59.5)}
     await replayed(bench, correcting("k1", **known))
-    assert (await public(bench))[-1].snapshot["changed"] == ["started_at", "wait_seconds", "cost"]
+    told = (await public(bench))[-1].snapshot
+    assert told["changed"] == ["started_at", "wait_seconds", "cost"]
+    assert isinstance(told["cost"], str), "a decimal is told as text, to the last digit"
+    assert Decimal(told["cost"]) == Decimal("0.9")
+    assert datetime.fromisoformat(told["started_at"]) == ledger.at(59.5)
     assert events(await replayed(bench, correcting("k1", **known, trunk="9"), dry_run=True)) == [("k1", None)]
     assert events(await replayed(bench, correcting("k1", **known, trunk="9"))) == [("k1", None)]
     await replayed(bench, correcting("k1", **known, queue="sales"))

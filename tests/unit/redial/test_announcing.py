@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
+
+import pytest
 
 from cdrhub.redial.announcing import PUBLIC, Announcement, announcement
 
@@ -24,6 +28,29 @@ def test_the_end_is_told_once_as_one_of_two() -> None:
     assert (first.type, first.changed) == ("call.hangup", ())
     assert announcement(columns(), announced=first.announced, goes_on=False) is None
     assert said(first.announced, queue="sales").type == "call.corrected"
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("queue", "sales", "support"),
+        ("queue", None, ""),
+        ("talk_seconds", 7, 8),
+        ("started_at", datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 1, 0, 0, 0, 1, tzinfo=UTC)),
+        ("cost", Decimal("0.9"), Decimal("0.91")),
+    ],
+)
+def test_a_change_of_any_kind_of_value_is_told(name: str, before: Any, after: Any) -> None:
+    told = said(**{name: before}).announced
+    assert announcement(columns(**{name: before}), announced=told, goes_on=False) is None
+    assert said(told, **{name: after}).changed == (name,)
+
+
+def test_the_same_moment_in_another_zone_is_no_change() -> None:
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    told = said(started_at=noon).announced
+    elsewhere = noon.astimezone(timezone(timedelta(hours=5, minutes=45)))
+    assert announcement(columns(started_at=elsewhere), announced=told, goes_on=False) is None
 
 
 def test_a_withdrawn_call_is_told_once_and_only_if_its_end_was() -> None:
