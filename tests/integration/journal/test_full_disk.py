@@ -13,6 +13,7 @@ import pytest
 
 from cdrhub.errors import IntakeRefused
 from cdrhub.journal import Journal
+from support import disks
 from support.journal import bodies, lines
 
 MEGABYTE = 1_000_000
@@ -43,17 +44,8 @@ asyncio.run(main())
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 megabytes of its own."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode().strip()}")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+    with disks.small_disk(tmp_path / "disk", megabytes=64) as mounted:
+        yield mounted
 
 
 async def fill(journal: Journal, number: int) -> int:

@@ -16,6 +16,7 @@ import pytest
 
 from cdrhub.errors import IntakeRefused, JournalLocked
 from cdrhub.journal import Journal
+from support import disks
 from support.journal import bodies, everything, lines
 
 PRELUDE = """
@@ -223,17 +224,8 @@ async def test_a_refused_group_that_landed_all_the_same_leaves_no_hole(tmp_path:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of two megabytes of its own."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode().strip()}")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+    with disks.small_disk(tmp_path / "disk", megabytes=2) as mounted:
+        yield mounted
 
 
 async def test_a_full_disk_refuses_and_takes_again_when_it_is_freed(small_disk: Path) -> None:
