@@ -363,9 +363,11 @@ class Hub:
     async def _serves(self, name: str, *, handlers: int) -> None:
         """Wait until a source that is pushed to is at its path, with this many handlers."""
         path = self.config.sources[name].ingest_path
+        if path is None:
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SERVES_SECONDS):
-                while path is not None and self.routes.handlers(path) < handlers:  # noqa: ASYNC110 - a few turns
+                while self.routes.handlers(path) < handlers:  # noqa: ASYNC110 - a few turns of the loop
                     await asyncio.sleep(0.001)
 
     def _ownership(self, source: str, system_name: str) -> Ownership:
