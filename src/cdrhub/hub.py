@@ -97,7 +97,7 @@ class Hub:
         self._listeners = listeners
         self._decoders = decoders
         self._running: dict[str, _Running] = {}
-        self._clocks: dict[str, ClockWatch] = {}
+        self._clocks = _clocks(config, known={})
         self._suspect_clocks: dict[str, timedelta] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._preparing: asyncio.Task[None] | None = None
@@ -263,13 +263,16 @@ class Hub:
                 raise
             self.config = config
             self._pipeline.forget_ownership()
+            self._clocks = _clocks(config, known=self._clocks)
             gone = {name: self._running.pop(name) for name in self._running.keys() - stays}
             for name in [name for name in gone if pushed_to(name, before) == pushed_to(name, config) is not None]:
-                self._start_source(name, built.pop(name))
+                self._start_source(name, built.pop(name), instead_of=gone[name])
                 await self._serves(name, handlers=2)  # so that no push meets a closed door between the two
             await asyncio.gather(*(_stop(running) for running in gone.values()))
             for name, source in built.items():
                 self._start_source(name, source)
+            for name in gone.keys() - config.sources.keys():
+                self.metrics.forget_source(name)
             self._listeners.release_unused()
             self.redial.take_over(config.redial.settings(), doors)
             self.broadcast.take_over(config.broadcast.endpoints())
@@ -333,7 +336,7 @@ class Hub:
         await self._journal.remember_settings(revision, source=name, system=kind, settings=settings)
         self._decoders.learn(Revision(revision=revision, source=name, system=kind, settings=settings))
 
-    def _start_source(self, name: str, source: Source) -> None:
+    def _start_source(self, name: str, source: Source, *, instead_of: _Running | None = None) -> None:
         config = self.config.sources[name]
         intake = SourceIntake(
             name,
@@ -345,7 +348,8 @@ class Hub:
             routes=self.routes,
             open_calls=self._open_calls,
         )
-        runner = Runner(source=source, config=config, intake=intake)
+        before = instead_of.runner if instead_of is not None else None
+        runner = Runner(source=source, config=config, intake=intake, successor_of=before)
         task = asyncio.create_task(runner.run(), name=f"source {name}")
         self._running[name] = _Running(config=config, runner=runner, intake=intake, task=task)
 
@@ -386,25 +390,22 @@ class Hub:
         """Remember when live calls ended; `_watch_clocks` looks at it now and then."""
         if isinstance(outcome, CallUpdate) and record.attributes.get("live") is not False:
             ended_at = outcome.values.get("ended_at")
-            if ended_at is not None:
-                watch = self._clocks.get(record.source)
-                if watch is None:
-                    watch = self._clocks[record.source] = ClockWatch()
+            watch = self._clocks.get((record.source, record.config_revision))
+            if ended_at is not None and watch is not None:
                 watch.saw(ended_at=ended_at, received_at=record.received_at)
 
     def _watch_clocks(self) -> None:
-        for source, watch in self._clocks.items():
-            offset = watch.offset
-            if offset is None:
-                self._suspect_clocks.pop(source, None)
-            elif self._suspect_clocks.get(source) != offset:
-                self._suspect_clocks[source] = offset
+        offsets = {name: offset for (name, _), watch in self._clocks.items() if (offset := watch.offset) is not None}
+        for source, offset in offsets.items():
+            if self._suspect_clocks.get(source) != offset:
                 log.warning(
                     "the clock or the zone of a source is wrong",
                     action="clock_suspect",
                     source=source,
                     offset=spoken_offset(offset),
                 )
+        self._suspect_clocks.clear()
+        self._suspect_clocks.update(offsets)
 
     # -- tasks -----------------------------------------------------------------------------------------------------
 
@@ -564,6 +565,12 @@ def _built(config: Config) -> dict[str, Source]:
         except ConfigError as error:
             raise ConfigError(f"sources.{name}: {error}") from error
     return built
+
+
+def _clocks(config: Config, *, known: Mapping[tuple[str, str], ClockWatch]) -> dict[tuple[str, str], ClockWatch]:
+    """A watch for each source and its decode settings: what came under another zone says nothing of this one."""
+    keys = [(name, config.revision(name)) for name in config.sources]
+    return {key: known.get(key) or ClockWatch() for key in keys}
 
 
 async def _stop(running: _Running) -> None:

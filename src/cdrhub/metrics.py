@@ -157,6 +157,11 @@ class Metrics:
             if conflicts := counts.get("conflicts", 0):
                 self.conflicts.labels(source).inc(conflicts)
 
+    def forget_source(self, name: str) -> None:
+        """That source is not at work any more: how it stands now has no value. What it did is counted for ever."""
+        for gauge in (self.links, self.last_record, self.silence):
+            gauge.remove_by_labels({"source": name})
+
     def forget_webhook(self, name: str) -> None:
         """This hub does not deliver to that webhook any more, and knows nothing of its state."""
         for gauge in (self.webhook_waiting, self.webhook_oldest, self.webhook_state):

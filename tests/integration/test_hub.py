@@ -1,4 +1,4 @@
-"""The hub in this process: conclusions about calls that stay open, and starts that fail."""
+"""The hub in this process: conclusions about calls that stay open, starts that fail, and reloads."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from cdrhub.sources.registry import system
 from cdrhub.store import Store
 from cdrhub.store.batch import Item
 from cdrhub.store.calls import legs_of, one
+from cdrhub.store.coverage import stretches
 from support.intake import until
 from support.servers import free_port
 
@@ -35,6 +36,7 @@ LINE = (
     b"Call 1,00000172FF10D141_1,00:00:56,2020/06/29 07:53:11,2020/06/29 07:53:42,2020/06/29 07:54:39,TerminatedByDst,"
     b"Ext.114,0266904995,114,10001,0266904995,,,,,1,0.95,default,Chain: Ext.114;0266904995;\r\n"
 )
+OLD_TIMES = b"2020/06/29 07:53:11,2020/06/29 07:53:42,2020/06/29 07:54:39"
 OLDER_JOURNAL = Path(__file__).parents[1] / "captures" / "journal" / "nothing-filed.sql"
 
 
@@ -212,3 +214,42 @@ async def test_a_journal_that_does_not_know_what_its_records_are_filed_under(
     with contextlib.closing(sqlite3.connect(config.hub.data_dir / "journal.db")) as journal:
         journal.executescript(OLDER_JOURNAL.read_text())
     assert await filed(config) == [filed_under]
+
+
+async def test_a_pushed_source_that_a_reload_exchanges_is_seen_all_the_time(tmp_path: Path) -> None:
+    pushed = f'[sources.vendor]\ntype = "voicenter"\npath = "{PATH}"\n'
+    hub = await Hub.start(configured(tmp_path, sources=pushed))
+    try:
+        config = configured(tmp_path, sources=pushed + "settle_seconds = 5.0\n")
+        await hub.reload(config.model_copy(update={"http": hub.config.http}))
+        await until(lambda: hub.status().endswith(" 0 records in the journal"), "the journal is empty")
+        async with stored(config) as store:
+            seen = [(stretch.state, stretch.until) for stretch in await stretches(store)]
+        assert seen == [("idle", None)]
+    finally:
+        await hub.stop()
+    async with stored(config) as store:
+        assert [stretch.state for stretch in await stretches(store)] == ["idle", "blind"]
+
+
+async def test_a_zone_that_a_reload_mends_is_no_longer_suspect_and_a_source_that_it_takes_out_is_not_measured(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    ended = datetime.now(UTC) - timedelta(hours=1)
+    times = ",".join(f"{ended - timedelta(seconds=s):%Y/%m/%d %H:%M:%S}" for s in (20, 15, 0))
+    hub = await Hub.start(configured(tmp_path, sources=listening("pbx", port, "")))
+    try:
+        _, pbx = await asyncio.open_connection("127.0.0.1", port)
+        for number in range(20):
+            pbx.write(LINE.replace(b"_1", b"_%d" % number).replace(OLD_TIMES, times.encode()))
+        await until(lambda: any("its clock is 1 h behind" in said for said in hub.problems), "its clock is suspect")
+        pbx.close()
+        mended = configured(tmp_path, sources=listening("pbx", port, 'timezone = "Etc/GMT+1"'))
+        await hub.reload(mended.model_copy(update={"http": hub.config.http}))
+        await until(lambda: not hub.problems, "its clock is right")
+        assert b'cdrhub_source_seconds_since_last_record{source="pbx"}' in hub.metrics.text()
+        await hub.reload(configured(tmp_path, sources="").model_copy(update={"http": hub.config.http}))
+        assert b'cdrhub_source_seconds_since_last_record{source="pbx"}' not in hub.metrics.text()
+    finally:
+        await hub.stop()

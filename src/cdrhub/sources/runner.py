@@ -170,7 +170,10 @@ class Runner:
         intake: Intake,
         stop_seconds: float = STOP_SECONDS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        successor_of: Runner | None = None,
     ) -> None:
+        """`successor_of` is the runner of the same pushed source that stops when this one is at its path: the source is
+        seen all the time, and what was seen goes on here."""
         self._source = source
         self._config = config
         self._intake = intake
@@ -180,6 +183,11 @@ class Runner:
         self._zone = ZoneInfo(getattr(config, "timezone", None) or "UTC")
         self._ledger = CoverageLedger(without_links="idle" if config.ingest_path is not None else "blind")
         self._silent_since = now()
+        self._succeeds = successor_of is not None
+        self._succeeded = False
+        if successor_of is not None:
+            successor_of._succeeded = True
+            self._ledger, self._silent_since = successor_of._ledger, successor_of._silent_since
         self._heard_in_session = False
         self._unsaid: asyncio.Queue[Coverage] = asyncio.Queue()
         self._stopping = asyncio.Event()
@@ -249,12 +257,8 @@ class Runner:
     # -- sessions ----------------------------------------------------------------------------------------------------
 
     async def _sessions(self) -> None:
-        began = self._now()
-        alive = _moment(self._intake.position(ALIVE_KEY))
-        if alive is not None and began - alive >= NOT_RUNNING:
-            self._unsaid.put_nowait(Coverage(state="blind", since=alive, until=began, detail="the daemon did not run"))
-        self._silent_since = began
-        self._say(self._ledger.begin(began))
+        if not self._succeeds:
+            self._begin()
         tasks = [asyncio.create_task(part) for part in (self._journal_coverage(), self._look(), self._stay_alive())]
         try:
             await self._repeat()
@@ -263,6 +267,14 @@ class Runner:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._end()
+
+    def _begin(self) -> None:
+        began = self._now()
+        alive = _moment(self._intake.position(ALIVE_KEY))
+        if alive is not None and began - alive >= NOT_RUNNING:
+            self._unsaid.put_nowait(Coverage(state="blind", since=alive, until=began, detail="the daemon did not run"))
+        self._silent_since = began
+        self._say(self._ledger.begin(began))
 
     async def _repeat(self) -> None:
         loop = asyncio.get_running_loop()
@@ -363,7 +375,8 @@ class Runner:
             self._intake.count("alive_not_noted")
 
     async def _end(self) -> None:
-        self._say(self._ledger.end(self._now(), "stopped"))
+        if not self._succeeded:
+            self._say(self._ledger.end(self._now(), "stopped"))
         try:
             while not self._unsaid.empty():
                 await self._intake.infer(coverage_inference(self._unsaid.get_nowait()))

@@ -18,6 +18,7 @@ from cdrhub.sources.runner import (
     FIRST_DELAY_SECONDS,
     LONGEST_BACK_OFF_SECONDS,
     LONGEST_DELAY_SECONDS,
+    NOT_RUNNING,
     Runner,
     back_off,
     judge,
@@ -237,6 +238,32 @@ async def test_the_time_without_a_daemon_is_blind(intake: RecordingIntake) -> No
     assert (first["state"], first["since"], first["detail"]) == ("blind", last.isoformat(), "the daemon did not run")
     assert datetime.fromisoformat(first["until"]) > last
     assert datetime.fromisoformat(intake.positions[ALIVE_KEY]) > last
+
+
+class PushedConfig(SourceConfig):
+    path: str = "/ingest/test"
+
+
+async def test_what_a_pushed_source_sees_goes_on_in_its_successor(intake: RecordingIntake) -> None:
+    moment = NOON
+
+    async def at_its_path(intake: Intake) -> None:
+        await asyncio.Event().wait()
+
+    def runner(successor_of: Runner | None = None) -> Runner:
+        config = PushedConfig.model_validate({"type": "test"})
+        source = ScriptedSource(at_its_path)
+        return Runner(source=source, config=config, intake=intake, now=lambda: moment, successor_of=successor_of)
+
+    first = runner()
+    async with running(first):
+        await until(lambda: ALIVE_KEY in intake.positions)
+        moment += NOT_RUNNING
+        async with running(runner(successor_of=first)):
+            await until(lambda: intake.counts["session"] == 2)
+            await first.stop()
+            assert [(said["state"], said["until"]) for said in intake.inferences] == [("idle", None)]
+    assert states(intake) == ["idle", "blind"]
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2024-07-03T11:00:00"])
