@@ -39,6 +39,8 @@ from cdrhub.model.update import Authority, CallUpdate, LegUpdate, bounded_key
 #: time in whole seconds in one event and in microseconds in another, so it cannot be zero.
 ATTEMPT_TOLERANCE = timedelta(seconds=1, milliseconds=500)
 
+CONFLICT = "conflict"  #: the flag, and the attribute that holds what contradicts
+
 _EARLIEST = frozenset({"started_at", "queued_at", "ringing_at", "connected_at", "answered_at", "offered_at"})
 _LATEST = frozenset({"ended_at", "left_at"})
 _RANKED: Mapping[str, Mapping[Any, int]] = {
@@ -69,23 +71,29 @@ def fold(updates: Iterable[CallUpdate]) -> Call:
             raise ValueError("a call is made of at least one update")
         ordered = in_order(distinct(ordered))
     first = ordered[0]
+    contradictions: _Contradictions = {}
     if len(ordered) == 1:
         values = dict(first.values)
         attributes = dict(first.attributes)
         flags = set(first.flags)
         final, opened = first.final, first.opens
     else:
-        values, attributes, flags = _merge_calls(ordered)
+        values, attributes, flags = _merge_calls(ordered, contradictions)
         final = any(update.final for update in ordered)
         opened = any(update.opens for update in ordered)
     legs: tuple[Leg, ...] = ()
     ended = values.get("state") == State.ENDED
     if len(ordered) > 1 or len(first.legs) > 1:
         answered = values.get("disposition") == Disposition.ANSWERED
-        legs = _legs(ordered, attributes, flags, ended=ended, answered=answered)
+        legs = _legs(ordered, contradictions, ended=ended, answered=answered)
     elif first.legs:
         only = first.legs[0]
         legs = (_leg(only.leg_key, 1, dict(only.values), ended=ended),)
+    if contradictions:
+        flags.add(CONFLICT)
+        if (sent := attributes.get(CONFLICT)) is not None:  # the vendor's own, by chance of that name
+            contradictions[CONFLICT] = {*contradictions.get(CONFLICT, ()), str(sent)}
+        attributes[CONFLICT] = {name: sorted(said) for name, said in contradictions.items()}
     return derive(first.call_key, values, legs, attributes=attributes, flags=flags, final=final, opened=opened)
 
 
@@ -131,11 +139,13 @@ def _fullness(update: CallUpdate) -> int:
     return sum(value is not None for value in update.values.values()) + len(update.attributes)
 
 
-def _merge_calls(ordered: Sequence[CallUpdate]) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
-    """Values, attributes and flags of several updates, in the order given."""
-    values, authority, contradictions = _merge([(update, update.values) for update in ordered])
+def _merge_calls(
+    ordered: Sequence[CallUpdate], contradictions: _Contradictions
+) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
+    """Values, attributes and flags of several updates, in the order given; adds to `contradictions`."""
+    values, authority, in_values = _merge([(update, update.values) for update in ordered])
     attributes, in_attributes = _merge_attributes(ordered)
-    contradictions |= in_attributes
+    contradictions |= in_values | in_attributes
     flags: set[str] = set()
     for update in ordered:
         stands = update.authority > Authority.INFERENCE or any(
@@ -143,14 +153,17 @@ def _merge_calls(ordered: Sequence[CallUpdate]) -> tuple[dict[str, Any], dict[st
         )
         if stands:
             flags |= update.flags
-    _note_contradictions(attributes, flags, contradictions)
     return values, attributes, flags
 
 
 def _merge(
-    said: Sequence[tuple[CallUpdate, Mapping[str, Any]]],
+    said: Sequence[tuple[CallUpdate, Mapping[str, Any]]], *, columns: bool = True
 ) -> tuple[dict[str, Any], dict[str, int], _Contradictions]:
-    """One dictionary of several, field by field, whose word each is, and what records of one kind contradict."""
+    """One dictionary of several, field by field, whose word each is, and what records of one kind contradict.
+
+    The names of `columns` have meanings: times, words of rank. Other names are the vendor's own, whatever they are
+    called, and are set once.
+    """
     merged: dict[str, Any] = {}
     authority: dict[str, int] = {}
     by_kind: dict[tuple[str, str], Any] = {}
@@ -160,21 +173,21 @@ def _merge(
             if value is None:
                 merged.setdefault(name, None)
                 continue
-            if name not in _NEVER_IN_CONFLICT and name not in update.computed:
+            if not columns or (name not in _NEVER_IN_CONFLICT and name not in update.computed):
                 before = by_kind.setdefault((name, update.kind), value)
                 if before != value:
                     contradictions.setdefault(name, {str(before)}).add(str(value))
             known = merged.get(name)
             if known is None:
                 merged[name], authority[name] = value, update.authority
-            elif name == "state":
+            elif columns and name == "state":
                 # How far a call has come is never taken back: not even by a record that outranks the end's.
                 rank, known_rank = STATE_RANK[value], STATE_RANK[known]
                 if (rank, update.authority) > (known_rank, authority[name]):
                     merged[name], authority[name] = value, update.authority
             elif update.authority > authority[name]:
                 merged[name], authority[name] = value, update.authority
-            elif update.authority == authority[name]:
+            elif columns and update.authority == authority[name]:
                 merged[name] = _join(name, known, value)
     return merged, authority, contradictions
 
@@ -202,25 +215,18 @@ def _merge_attributes(ordered: Sequence[CallUpdate]) -> tuple[dict[str, Any], _C
             else:
                 plain[name] = value
         flat.append((update, plain))
-    merged, _, contradictions = _merge(flat)
+    merged, _, contradictions = _merge(flat, columns=False)
     for name, said in members.items():
-        inner, _, within = _merge(said)
+        inner, _, within = _merge(said, columns=False)
         merged[name] = inner
         contradictions |= {f"{name}.{key}": found for key, found in within.items()}
     return merged, contradictions
 
 
-def _note_contradictions(attributes: dict[str, Any], flags: set[str], contradictions: Mapping[str, set[str]]) -> None:
-    if contradictions:
-        flags.add("conflict")
-        noted = attributes.setdefault("conflict", {})
-        for name, values in contradictions.items():
-            noted[name] = sorted({*noted.get(name, ()), *values})
-
-
 def _legs(
-    ordered: Sequence[CallUpdate], attributes: dict[str, Any], flags: set[str], *, ended: bool, answered: bool
+    ordered: Sequence[CallUpdate], contradictions: _Contradictions, *, ended: bool, answered: bool
 ) -> tuple[Leg, ...]:
+    """The legs of several updates; adds to `contradictions`."""
     grouped: dict[str, list[_Said]] = {}
     for update in ordered:
         for leg in update.legs:
@@ -234,8 +240,9 @@ def _legs(
             merged.append((leg_key, dict(said[0][1].values)))
             continue
         for number, attempt in enumerate(_attempts(said), start=1):
-            values, _, contradictions = _merge([(update, leg.values) for update, leg in attempt])
-            _note_contradictions(attributes, flags, {f"{leg_key}.{name}": v for name, v in contradictions.items()})
+            values, _, found = _merge([(update, leg.values) for update, leg in attempt])
+            for name, said_of_it in found.items():
+                contradictions.setdefault(f"{leg_key}.{name}", set()).update(said_of_it)
             merged.append((leg_key if number == 1 else _attempt_key(leg_key, number, grouped), values))
     if len(merged) > 1:
         merged.sort(key=_place)

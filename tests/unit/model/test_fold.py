@@ -78,6 +78,43 @@ def test_attributes_are_united_objects_key_by_key() -> None:
     }
 
 
+def test_attributes_are_the_vendors_own_whatever_they_are_called() -> None:
+    """A field that a PBX's administrator called `state` has nothing to do with the column."""
+    first = {
+        "state": "done",
+        "role": 7,
+        "started_at": 5,
+        "ended_by": None,
+        "conflict": "none",
+        "tags": {"outcome": "x"},
+    }
+    second = {
+        "state": "gone",
+        "role": 8,
+        "started_at": "x",
+        "ended_by": "me",
+        "conflict": "one",
+        "tags": {"outcome": "y"},
+    }
+    updates = [update(seconds=1, attributes=first), update(seconds=2, attributes=second)]
+    call = fold(updates)
+    assert {name: call.attributes[name] for name in ("state", "role", "started_at", "ended_by")} == {
+        "state": "done",
+        "role": 7,
+        "started_at": 5,
+        "ended_by": "me",
+    }
+    assert call.attributes["tags"] == {"outcome": "x"}
+    assert call.attributes["conflict"] == {
+        "state": ["done", "gone"],
+        "role": ["7", "8"],
+        "started_at": ["5", "x"],
+        "conflict": ["none", "one"],
+        "tags.outcome": ["x", "y"],
+    }
+    assert fold(updates[::-1]) == call
+
+
 def test_the_fold_changes_none_of_its_updates() -> None:
     attributes = {"unmapped": {"x": "1"}}
     first, second = update(attributes=attributes), update(attributes={"unmapped": {"y": "2"}})
