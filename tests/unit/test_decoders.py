@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import orjson
 import pytest
 
 from cdrhub.decoders import Decoders, Revision, UnknownRevision
@@ -51,3 +53,20 @@ def test_a_cut_record_waits_whatever_it_looks_like_and_decodes_once_repaired(kin
 def test_settings_nobody_knows_are_asked_for() -> None:
     with pytest.raises(UnknownRevision, match="'r'"):
         Decoders().decode(replace(cut(LINE), attributes={}))
+
+
+def test_long_values_of_strangers_are_not_kept_in_memory() -> None:
+    """Numbers, words and keys that come again and again are remembered; long ones would fill the memory."""
+    decoders, long = learnt("voicenter"), 20_000
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for count in range(100):
+            text = f"{count:0{long}}"
+            cdr = {"ivruniqueid": "k", "caller": text, "type": text, "status": text, "direction": text, text: "x"}
+            body = orjson.dumps(cdr)
+            assert isinstance(decoders.decode(replace(cut(body), attributes={})), CallUpdate)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 20 * long, "that is the last CDR, but not all of them"

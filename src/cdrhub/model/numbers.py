@@ -16,6 +16,7 @@ import phonenumbers
 
 CACHED_NUMBERS = 65_536
 MAX_DIGITS = 40  #: what is longer is no telephone number and is not parsed
+MAX_REMEMBERED = 64  #: characters; of what is longer, which a stranger may write, none is kept in memory
 
 _EXTENSION_PREFIX = re.compile(r"^ext\.", re.IGNORECASE)
 _TELEPHONE = re.compile(r"^\+?[0-9][0-9 ()./-]*$")
@@ -54,9 +55,12 @@ class Number:
         return self.e164 or _DIGITS.sub("", self.raw) or self.raw
 
 
-@lru_cache(maxsize=CACHED_NUMBERS)
 def read_number(raw: str, plan: NumberPlan) -> Number:
     """`raw` under `plan`. Never raises."""
+    return _remembered(raw, plan) if len(raw) <= MAX_REMEMBERED else _read(raw, plan)
+
+
+def _read(raw: str, plan: NumberPlan) -> Number:
     text = raw.strip()
     without_prefix = _EXTENSION_PREFIX.sub("", text)
     if without_prefix != text or re.fullmatch(plan.extensions, text):
@@ -69,6 +73,9 @@ def read_number(raw: str, plan: NumberPlan) -> Number:
             return Number(raw=raw, e164=e164, inside=False, unparsed=False)
     e164 = _possible(text, plan.region) if plan.unassigned and plan.region is not None else None
     return Number(raw=raw, e164=e164, inside=False, unparsed=e164 is None)
+
+
+_remembered = lru_cache(maxsize=CACHED_NUMBERS)(_read)
 
 
 def party(values: dict[str, Any], flags: set[str], side: str, raw: str | None, plan: NumberPlan) -> None:

@@ -19,6 +19,7 @@ from cdrhub.model.numbers import NumberPlan, party
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import (
     MAX_SECONDS,
+    MAX_TIME,
     CallUpdate,
     Decoded,
     Ignored,
@@ -137,7 +138,7 @@ def _update(payload: dict[str, Any], record: RawRecord, plan: NumberPlan) -> Cal
     if click2dial and not number:
         number = ref
     disposition = _disposition(reason, extension=extension, seconds=seconds, click2dial=click2dial, unmapped=unmapped)
-    if dialed_at is not None and seconds:
+    if dialed_at is not None and dialed_at < MAX_TIME and seconds:
         attributes["ended_at_lower_bound"] = (dialed_at + timedelta(seconds=seconds)).isoformat()
 
     direction = _text(payload.get("call_dir")).lower()

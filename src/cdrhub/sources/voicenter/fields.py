@@ -48,6 +48,7 @@ _CALL_LOG_NAMES = _PUSH_NAMES | {
 _STRUCTURED = frozenset({"IVR", "CustomData", "aiData"})
 
 MAX_DIGITS = 32  #: characters of a number
+MAX_NAME = 64  #: characters of a key; no known one is as long
 
 
 def is_call_log_row(cdr: Mapping[str, Any]) -> bool:
@@ -90,8 +91,12 @@ def read(cdr: Mapping[str, Any], *, call_log: bool) -> tuple[dict[str, Any], dic
     return known, unknown
 
 
-@lru_cache(maxsize=2048)
 def _name(key: str, call_log: bool) -> str | None:
+    return _known_name(key, call_log) if len(key) <= MAX_NAME else None
+
+
+@lru_cache(maxsize=2048)
+def _known_name(key: str, call_log: bool) -> str | None:
     return (_CALL_LOG_NAMES if call_log else _PUSH_NAMES).get(key.strip().casefold())
 
 

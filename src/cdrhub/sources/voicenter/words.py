@@ -104,12 +104,20 @@ STATUSES: dict[str, Status] = {
     "sswpreauth": _FAILED,
 }
 
+MAX_REMEMBERED = 64  #: characters of a word; of what is longer none is kept in memory
+
 UNKNOWN_STATUS = Status(disposition=Disposition.UNKNOWN, person=Outcome.UNKNOWN, queue=Outcome.UNKNOWN)
 
 DIRECTIONS = {"incoming": Direction.INBOUND, "outgoing": Direction.OUTBOUND, "internal": Direction.INTERNAL}
 
 
-@lru_cache(maxsize=1024)
 def folded(word: str) -> str:
     """`word` as words are compared: case-folded, all blanks removed."""
+    return _remembered(word) if len(word) <= MAX_REMEMBERED else _folded(word)
+
+
+def _folded(word: str) -> str:
     return "".join(word.split()).casefold()
+
+
+_remembered = lru_cache(maxsize=1024)(_folded)

@@ -186,6 +186,8 @@ def test_values_that_no_database_holds_are_dropped_and_flagged() -> None:
     assert "value_dropped" in call_of(call_time=10**12).flags
     assert "value_dropped" in call_of(call_time="a while").flags
     assert "text_repaired" in call_of(extension="20\u000001").flags
+    late = call_of(dialed_at="9999-12-31T23:59:59", call_time=1)
+    assert (late.started_at, "value_dropped" in late.flags) == (None, True)
 
 
 JSON = st.recursive(
