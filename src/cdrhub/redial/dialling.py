@@ -27,6 +27,7 @@ from cdrhub.redial.given import dialled
 from cdrhub.redial.in_call import in_call
 from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState
 from cdrhub.redial.policy import Mode, objection
+from cdrhub.redial.set_back import wait_anew
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.since import Since
 from cdrhub.redial.surroundings import Known, gather
@@ -328,9 +329,12 @@ class Dialling:
     async def oldest_due(self) -> datetime | None:
         """Since when a waiting case is due, if one is, or in the modes that dial nothing an attempt that was decided.
 
-        No waiting case is due while redial is off. That the hub looked is noted (`Since.looked`).
+        No waiting case is due while redial is off. That the hub looked is noted (`Since.looked`), and a clock that was
+        set back since then makes nothing wait for longer (set_back.py).
         """
         now, queries = self._clock(), []
+        if self._since.set_back(now):
+            await transact(self._database, partial(self._wait_anew, now=now))
         if self._settings.mode is not Mode.OFF:
             queries.append(select(func.min(cases.c.next_action_at)).where(cases.c.next_action_at <= now))
         if self._settings.mode is not Mode.ON:
@@ -339,6 +343,9 @@ class Dialling:
             found = [moment for query in queries if (moment := await connection.scalar(query)) is not None]
         self._since.looked(now)
         return min(found, default=None)
+
+    async def _wait_anew(self, tx: Transaction, *, now: datetime) -> None:
+        await wait_anew(tx.connection, now=now, timing=self._settings.timing)
 
     async def _withdraw(self, tx: Transaction) -> int:
         """Attempts that were decided in the mode `on` do not leave in another one: their cases pause, and say so."""

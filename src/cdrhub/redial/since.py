@@ -14,6 +14,11 @@ class Since:
         self._max_age = max_age
         self._looked_at: datetime | None = None
 
+    def set_back(self, now: datetime) -> bool:
+        """Whether the clock may have been set back since the hub looked: also before its first look, while it was not
+        running."""
+        return self._looked_at is None or now < self._looked_at
+
     def looked(self, now: datetime) -> None:
         """The hub saw at `now` what is due. After a longer time than the greatest age of news in which it could not,
         for the database was away, it dials as if it had just begun; and after its clock was set back to before it

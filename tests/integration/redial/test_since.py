@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -45,3 +46,49 @@ async def test_a_hub_whose_clock_was_set_back_dials(bench: Any, looked: bool) ->
     claimed = await dialling.claim(room={"crm": 10})
     row = await bench.of_case(case_id)
     assert ([one.order.number for one in claimed], row["state_reason"]) == ([FIRST], "")
+
+
+async def test_a_case_that_looks_again_in_a_moment_waits_no_hour_for_a_clock_that_was_set_back(bench: Any) -> None:
+    dialling = bench.dialling(since=bench.clock.now)
+    assert await dialling.due() == 0
+    await bench.orders().pause(scope="all", name="", actor="test")
+    case_id = await bench.case("C-1", FIRST, SECOND, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    assert (await bench.of_case(case_id))["state_reason"] == "redial_paused"
+    bench.pass_time(-3_600)
+    assert await dialling.due() == 0  # it has to wait its half minute
+    await bench.orders().unpause(scope="all", name="")
+    bench.pass_time(30)
+    assert await dialling.due() == 1
+    assert await bench.decisions() == [("scheduled", "redial_paused"), ("next", "due")]
+
+
+async def test_an_attempt_has_no_more_time_when_the_clock_was_set_back(bench: Any) -> None:
+    dialling = bench.dialling(since=bench.clock.now)
+    assert await dialling.due() == 0
+    case_id = await bench.case("C-1", FIRST, SECOND, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    assert await bench.claim() == [FIRST]
+    bench.pass_time(-3_600)
+    assert await dialling.due() == 0
+    bench.pass_time(119)
+    assert list(await dialling.overdue()) == []
+    bench.pass_time(1)
+    assert [one.attempt_id for one in await dialling.overdue()] == [await bench.live_attempt(case_id)]
+
+
+async def test_a_call_settles_in_its_time_when_the_clock_was_set_back(bench: Any) -> None:
+    bench.settings = replace(bench.settings, result_wait=timedelta(seconds=60))
+    dialling = bench.dialling(since=bench.clock.now)
+    assert await dialling.due() == 0
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    await bench.accepted(case_id)
+    await bench.call("k-1")
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "accepted", None)]  # a person may still report what became of it
+    bench.pass_time(-3_600)
+    assert await dialling.due() == 0
+    bench.pass_time(59)
+    assert (await bench.decide()).settled == 0
+    bench.pass_time(1)
+    assert (await bench.decide()).settled == 1
