@@ -7,11 +7,14 @@ complete. The hub journals them as inferences, so that `cdrhub coverage` and eve
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cdrhub.model.inference import Coverage, CoverageState
 
 MAX_DETAIL = 500
+SET_BACK = timedelta(days=1)
+"""Of a clock that is set back by less, a stretch begins where the one before it began, and not before: else that one
+would seem to last. By more: it was years ahead."""
 
 
 @dataclass(slots=True)
@@ -57,6 +60,8 @@ class CoverageLedger:
     def _become(self, state: CoverageState, now: datetime, detail: str) -> list[Coverage]:
         if state == self.state:
             return []
+        if self.since is not None and timedelta(0) <= self.since - now < SET_BACK:
+            now = self.since + timedelta.resolution
         closed = []
         if self.state is not None and self.since is not None and now > self.since:
             closed.append(Coverage(state=self.state, since=self.since, until=now, detail=self.detail))

@@ -536,7 +536,7 @@ class Hub:
 
         def age() -> float:
             oldest = self._journal.stats.oldest_received_at
-            return (datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0
+            return max((datetime.now(UTC) - oldest).total_seconds(), 0.0) if oldest else 0.0
 
         self.metrics.journal_depth.set_function(lambda: self._journal.stats.depth)
         self.metrics.journal_bytes.set_function(lambda: self._journal.stats.bytes)

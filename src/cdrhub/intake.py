@@ -71,7 +71,7 @@ class SourceIntake:
 
     def _silence(self) -> float:
         """Seconds since the last record; NaN before the first one."""
-        return (datetime.now(UTC) - self.last_record_at).total_seconds() if self.last_record_at else nan
+        return max((datetime.now(UTC) - self.last_record_at).total_seconds(), 0.0) if self.last_record_at else nan
 
     @property
     def source(self) -> str:

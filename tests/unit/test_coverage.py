@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdrhub.coverage import CoverageLedger
-from cdrhub.model.inference import Coverage
+from cdrhub.model.inference import Coverage, coverage_inference
 
 T0 = datetime(2026, 3, 9, 12, 0, tzinfo=UTC)
 
@@ -45,6 +45,29 @@ def test_silence_is_quiet_until_a_record_comes() -> None:
     assert ledger.quiet(at(16), "again") == []
     assert ledger.heard(at(20))[-1].state == "idle"
     assert ledger.heard(at(21)) == []
+
+
+def test_no_stretch_begins_before_the_one_that_it_ends() -> None:
+    """Of two that were told open the later one lasts: blind for ever, if the clock was set back in between."""
+    ledger = CoverageLedger(without_links="blind")
+    said = ledger.begin(at(0)) + ledger.link_up("pbx", at(-60))
+    then = at(0) + timedelta.resolution
+    assert [(c.state, c.since, c.until) for c in said] == [
+        ("blind", at(0), None),
+        ("blind", at(0), then),
+        ("connected", then, None),
+    ]
+
+
+def test_a_clock_that_was_years_ahead_dates_nothing() -> None:
+    ledger = CoverageLedger(without_links="blind")
+    said = ledger.begin(T0.replace(year=2099)) + ledger.link_up("pbx", T0)
+    assert (said[-1].state, said[-1].since) == ("connected", T0)
+
+
+def test_a_stretch_that_the_clock_was_set_back_in_is_not_told_backwards() -> None:
+    told = coverage_inference(Coverage(state="blind", since=at(0), until=at(-60)))
+    assert told["until"] == told["since"]
 
 
 @given(st.lists(st.tuples(st.sampled_from(["up", "down", "quiet", "heard"]), st.sampled_from("ab")), max_size=40))

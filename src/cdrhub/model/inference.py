@@ -46,12 +46,13 @@ class Coverage:
 
 
 def coverage_inference(coverage: Coverage) -> dict[str, Any]:
-    """The inference that says so."""
+    """The inference that says so. Where the clock was set back meanwhile, it ends where it begins."""
+    until = max(coverage.until, coverage.since) if coverage.until else None
     return {
         "infers": "coverage",
         "state": coverage.state,
         "since": coverage.since.astimezone(UTC).isoformat(),
-        "until": coverage.until.astimezone(UTC).isoformat() if coverage.until else None,
+        "until": until.astimezone(UTC).isoformat() if until else None,
         "detail": coverage.detail,
         "hub": coverage.hub,
     }

@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from cdrhub.coverage import CoverageLedger
+from cdrhub.coverage import SET_BACK, CoverageLedger
 from cdrhub.errors import BackOff, EndOfInput, IntakeRefused, NotConnected
 from cdrhub.model.call import Call
 from cdrhub.model.inference import Coverage, coverage_inference
@@ -274,6 +274,8 @@ class Runner:
         if alive is not None and began - alive >= NOT_RUNNING:
             self._unsaid.put_nowait(Coverage(state="blind", since=alive, until=began, detail="the daemon did not run"))
         self._silent_since = began
+        if alive is not None and timedelta(0) < alive - began < SET_BACK:
+            began = alive
         self._say(self._ledger.begin(began))
 
     async def _repeat(self) -> None:
@@ -352,6 +354,7 @@ class Runner:
         while after is not None:
             await asyncio.sleep(min(LOOK_SECONDS, max(after.total_seconds() / 4, 0.05)))
             now = self._now()
+            self._silent_since = min(self._silent_since, now)  # the clock may have been set back
             if unusually_quiet(
                 now=now, silent_since=self._silent_since, after=after, hours=self._config.hours, zone=self._zone
             ):

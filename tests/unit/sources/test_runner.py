@@ -240,6 +240,16 @@ async def test_the_time_without_a_daemon_is_blind(intake: RecordingIntake) -> No
     assert datetime.fromisoformat(intake.positions[ALIVE_KEY]) > last
 
 
+async def test_a_start_after_the_clock_was_set_back_ends_what_lasted_before(intake: RecordingIntake) -> None:
+    intake.positions[ALIVE_KEY] = NOON.isoformat()
+    config = SourceConfig.model_validate({"type": "test"})
+    source, now = ScriptedSource(listening), NOON - timedelta(hours=1)
+    async with running(Runner(source=source, config=config, intake=intake, now=lambda: now)):
+        await until(lambda: intake.links)
+    assert min(datetime.fromisoformat(said["since"]) for said in intake.inferences) == NOON
+    assert states(intake) == ["blind", "connected", "blind"]
+
+
 class PushedConfig(SourceConfig):
     path: str = "/ingest/test"
 

@@ -14,7 +14,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import gevent
@@ -160,12 +160,13 @@ class EventSocketClient(InboundESL):  # type: ignore[misc]  # greenswitch has no
                 chunk = self.sock.recv(READ_BYTES)
                 if not chunk:
                     raise NotConnected(f"it closed the connection{' within a frame' if self._framer.pending else ''}")
-                self.heard.at = time.time()
+                self.heard.at = time.monotonic()
                 self._take(chunk)
                 gevent.sleep(0)  # a socket that always has something would let no other greenlet run
         except TimeoutError as error:
-            since = datetime.fromtimestamp(self.heard.at, UTC)
-            self._lost(WentSilent(f"nothing was heard for {time.time() - self.heard.at:.0f} s: {error}", since=since))
+            silent = timedelta(seconds=time.monotonic() - self.heard.at)
+            since = datetime.now(UTC) - silent
+            self._lost(WentSilent(f"nothing was heard for {silent.total_seconds():.0f} s: {error}", since=since))
         except OSError as error:
             self._lost(NotConnected(f"the connection was lost: {_spoken(error)}"))
         except Exception as error:  # noqa: BLE001 - a bug must end the link, not leave it deaf; it is told by `error`

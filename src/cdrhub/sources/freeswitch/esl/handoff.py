@@ -22,7 +22,7 @@ MAX_BYTES = 8 * 1024 * 1024  #: of them
 class Heard:
     """What a connection has received; written by its thread, read by anybody."""
 
-    at: float = field(default_factory=time.time)  #: seconds since 1970 of the last bytes
+    at: float = field(default_factory=time.monotonic)  #: of the last bytes, seconds of a monotonic clock
     foreign: int = 0  #: frames of kinds that were not asked for, left out
 
 
