@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from math import inf
@@ -75,6 +75,17 @@ def test_every_call_is_what_the_ledger_says() -> None:
     }
     assert any(person.role == "consult" for entry in entries for person in entry.people or ())
     assert any(entry.columns["contact_ref"] for entry in entries)
+
+
+def test_an_agent_who_is_rung_twice_was_rung_twice() -> None:
+    """In a small team a call comes back to the same phone: two channels, and two legs."""
+    stream = pushed(100, centre=replace(CENTRE, seed=1, calls_per_hour=20))
+    updates = by_call(stream)
+    entries = [due.entry for due in stream if due.entry is not None]
+    agents = [[person.agent_id for person in entry.people or () if person.role == "agent"] for entry in entries]
+    assert any(len(set(some)) < len(some) for some in agents)
+    for entry in entries:
+        assert_true(entry, updates[entry.call_key])
 
 
 def test_an_entry_comes_with_the_last_event_of_its_call() -> None:

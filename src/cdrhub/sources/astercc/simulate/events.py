@@ -21,6 +21,7 @@ from hashlib import blake2b
 from itertools import count
 from types import MappingProxyType
 from typing import Final
+from zlib import crc32
 from zoneinfo import ZoneInfo
 
 from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
@@ -75,6 +76,7 @@ class _Desk:
 
     agent: str  #: agentno
     phone: str
+    ring: int = 0  #: how many phones the call rang before; each ringing is a channel of its own
 
 
 _Story = tuple[list[_Event], Entry, _Desk | None]
@@ -123,16 +125,17 @@ class Team:
         trunk = f"SIP/trunk1-{call.number:08x}"
         events = [_Event(at=call.started_at, source="CALLER", event="incoming", number=caller, channel=trunk)]
         people = []
-        for attempt in call.attempts:
+        desk = None
+        for ring, attempt in enumerate(call.attempts):
             if attempt.outcome is Outcome.BUSY:
                 continue  # his phone was never rung
-            rung, answered = _desk(attempt), attempt.outcome is Outcome.ANSWERED
+            rung, answered = _desk(attempt, ring=ring), attempt.outcome is Outcome.ANSWERED
+            desk = rung if answered else desk
             outcome = Outcome.ANSWERED if answered else Outcome.NO_ANSWER
             people.append(Person(role=Role.AGENT, agent_id=rung.agent, outcome=outcome))
             events.append(self._of_agent(rung, attempt.offered_at, "ringing", call))
             events.append(self._of_agent(rung, attempt.until, "answer" if answered else "hangup", call))
         taken = call.answer
-        desk = _desk(taken) if taken is not None else None
         agent, first = "", ""
         if taken is not None and desk is not None:
             agent, first = desk.agent, "CALLER" if call.hung_up is Side.CALLER else "AGENT"
@@ -301,7 +304,7 @@ class Team:
         return _Desk(agent=str(number), phone=str(number - 1000))
 
     def _of_agent(self, desk: _Desk, at: datetime, event: str, call: PlannedCall, *, first: str = "") -> _Event:
-        channel = f"Local/{desk.phone}@hosted-agent-{call.number:08x};1"
+        channel = f"Local/{desk.phone}@hosted-agent-{call.number:06x}{desk.ring:02x};1"
         return _Event(
             at=at, source="AGENT", event=event, number=desk.phone, agent=desk.agent, channel=channel, first=first
         )
@@ -406,8 +409,8 @@ class Team:
         return max(0, int((at - self._centre.start).total_seconds() * 1000))
 
 
-def _desk(attempt: Attempt) -> _Desk:
-    return _Desk(agent=AGENT_PREFIX + attempt.agent.extension, phone=attempt.agent.extension)
+def _desk(attempt: Attempt, *, ring: int) -> _Desk:
+    return _Desk(agent=AGENT_PREFIX + attempt.agent.extension, phone=attempt.agent.extension, ring=ring)
 
 
 def _spelled(call: PlannedCall, customer: Number) -> str:
@@ -428,8 +431,8 @@ def _of_campaign(call: PlannedCall) -> bool:
 
 
 def _unique(event: _Event, session: str) -> str:
-    """The id of the channel: the same in all events of one phone in one call."""
-    return f"{session[:8]}.{event.source}.{event.agent}" if event.channel else ""
+    """The id of the channel."""
+    return f"{session[:8]}.{crc32(event.channel.encode())}" if event.channel else ""
 
 
 def _written(fields: Mapping[str, str]) -> bytes:
