@@ -140,7 +140,7 @@ def _from_legs(
             nobody = ended and values.get("disposition") != Disposition.ANSWERED
             values["talk_seconds"] = 0 if nobody else None
     if "hold_seconds" not in values:
-        values["hold_seconds"] = sum(held) if held else None
+        values["hold_seconds"] = _summed(held)
     if ended:
         _disposition(values, legs, customers, ours, joined=joined)
     else:
@@ -188,6 +188,11 @@ def _joined_at(first: Leg, ours_answered: Sequence[Leg]) -> datetime | None:
     return max(first.answered_at, ours_answered[0].answered_at)
 
 
+def _summed(seconds: Sequence[int]) -> int | None:
+    """What they add up to, at most what a column holds."""
+    return min(sum(seconds), MAX_SECONDS) if seconds else None
+
+
 def _fill(values: dict[str, Any], name: str, value: Any) -> None:
     if name not in values:
         values[name] = value
@@ -222,7 +227,7 @@ def _ring(values: dict[str, Any], decisive: Sequence[Leg], first: Leg | None, *,
         values["ring_seconds"] = first.ring_seconds
     elif not queued:
         rung = [leg.ring_seconds for leg in decisive if leg.ring_seconds is not None]
-        values["ring_seconds"] = sum(rung) if rung else None
+        values["ring_seconds"] = _summed(rung)
 
 
 def _talk(answered: Sequence[Leg], *, since: datetime | None, until: datetime | None) -> int | None:

@@ -205,3 +205,10 @@ def test_voicemail_outranks_abandoned() -> None:
     machine = leg("v", Role.VOICEMAIL, Outcome.LEFT)
     queue = leg("q", Role.QUEUE, Outcome.TIMEOUT, offered_at=at(0), left_at=at(5))
     assert fold([update(queue, machine, state=State.ENDED)]).disposition == Disposition.VOICEMAIL
+
+
+def test_seconds_of_several_legs_add_up_to_no_more_than_a_column_holds() -> None:
+    long = 2**31 - 1
+    rung = [person(key, Role.AGENT, None, None, ring_seconds=long, hold_seconds=long) for key in "ab"]
+    call = fold([update(*rung, state=State.ENDED)])
+    assert (call.ring_seconds, call.hold_seconds) == (long, long)
