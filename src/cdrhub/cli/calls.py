@@ -48,7 +48,6 @@ HEADINGS = {"sort_at": "time", "caller_number": "caller", "callee_number": "call
 YIELDS = ("wait_seconds", "direction", "source", "queue", "agent_id")  #: where a terminal is narrow
 LEG_YIELDS = ("cause", "queue", "agent_name", "number", "ring_seconds", "seq")
 LEG_HEADINGS = {"offered_at": "offered", "answered_at": "answered", "left_at": "left"}
-INSIDE = frozenset({"announced"})  #: what the hub keeps for itself
 LEG_COLUMNS = (
     "seq",
     "role",
@@ -187,7 +186,7 @@ def readings(config: Config, number: str, *, source: str | None) -> frozenset[st
 def _show_in_full(
     call: Mapping[str, Any], legs: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str, Any]], local: ZoneInfo
 ) -> None:
-    known = {name: value for name, value in call.items() if name not in INSIDE and value not in (None, "", [])}
+    known = {name: value for name, value in call.items() if value not in (None, "", [])}
     show_row(known, zone=local, title="Call")
     show(
         Listing(

@@ -71,8 +71,10 @@ class Told:
     def call(
         self, said: Announcement, columns: Mapping[str, Any], *, case: Case | None, attempt: Attempt | None
     ) -> None:
-        """A fact of a call, with what its case says of it."""
+        """A fact of a call, with what its case says of it; it is remembered."""
         self._ended[columns["id"]] = columns
+        if said.announced is not None:
+            self.changes.announce(columns["id"], said.announced, again=columns["announced"] is not None)
         snapshot: dict[str, Any] = {name: columns[name] for name in FOLDED_COLUMNS}
         snapshot |= {
             name: columns[name]

@@ -20,6 +20,7 @@ from cdrhub.model.disposition import Disposition
 from cdrhub.redial.cases import live_agent
 from cdrhub.redial.decision import Decision
 from cdrhub.redial.model import Attempt, AttemptState, Case, Number
+from cdrhub.store.event_tables import announcements
 from cdrhub.store.one_of import OneOf
 from cdrhub.store.redial_tables import attempts, case_numbers, cases, redial_decisions
 from cdrhub.store.tables import MAX_DETAIL, calls, outbox
@@ -40,8 +41,10 @@ _SETTLE = (
 _ATTACH = (
     update(calls)
     .where(calls.c.id == bindparam("call"))
-    .values(announced=bindparam("said"), case_id=bindparam("case"), attempt_id=bindparam("attempt"))
+    .values(case_id=bindparam("case"), attempt_id=bindparam("attempt"))
 )
+_FIRST = insert(announcements).values(call_id=bindparam("call"), announced=bindparam("said"))
+_AGAIN = update(announcements).where(announcements.c.call_id == bindparam("call")).values(announced=bindparam("said"))
 _RESULT = (
     update(case_numbers)
     .where(case_numbers.c.case_id == bindparam("case"), case_numbers.c.match_key == bindparam("key"))
@@ -67,7 +70,7 @@ _DECIDE = insert(redial_decisions).values(
 _DONE = delete(outbox).where(outbox.c.id == bindparam("fact"))
 _ALL_DONE = delete(outbox).where(OneOf(outbox.c.id, "facts"))
 # The keys of what is over are free, and the numbers are locked, before anything new is placed.
-_OVER = Together(attach=_ATTACH, settle=_SETTLE, result=_RESULT)
+_OVER = Together(first=_FIRST, again=_AGAIN, attach=_ATTACH, settle=_SETTLE, result=_RESULT)
 _NEXT = Together(place=_PLACE, change=_CHANGE, decide=_DECIDE, done=_DONE)
 
 
@@ -76,6 +79,8 @@ class Changes:
     """The changes of one transaction that decides at `now`."""
 
     now: datetime
+    _announced: list[dict[str, Any]] = field(default_factory=list)
+    _announced_again: list[dict[str, Any]] = field(default_factory=list)
     _attached: list[dict[str, Any]] = field(default_factory=list)
     _settled: list[dict[str, Any]] = field(default_factory=list)
     _results: list[dict[str, Any]] = field(default_factory=list)
@@ -84,11 +89,14 @@ class Changes:
     _decided: list[dict[str, Any]] = field(default_factory=list)
     _done: list[int] = field(default_factory=list)
 
-    def attach(
-        self, call_id: str, *, case_id: str | None, attempt_id: str | None, announced: Mapping[str, Any] | None
-    ) -> None:
-        """The call, which is locked, is of this case and attempt, and this was told of it."""
-        self._attached.append({"call": call_id, "said": announced, "case": case_id, "attempt": attempt_id})
+    def announce(self, call_id: str, announced: Mapping[str, Any], *, again: bool) -> None:
+        """This is told of the call, which is locked; `again`: something was told of it before."""
+        rows = self._announced_again if again else self._announced
+        rows.append({"call": call_id, "said": announced})
+
+    def attach(self, call_id: str, *, case_id: str | None, attempt_id: str | None) -> None:
+        """The call, which is locked, is of this case and attempt."""
+        self._attached.append({"call": call_id, "case": case_id, "attempt": attempt_id})
 
     def done(self, ids: Sequence[int]) -> None:
         """These facts of the outbox are decided about."""
@@ -193,8 +201,16 @@ class Changes:
         """Write all of it."""
         # Numbers are locked in this order by who claims their attempts (`cases.numbers_locked`).
         self._results.sort(key=lambda row: (row["key"], row["case"]))
-        over = {"attach": self._attached, "settle": self._settled, "result": self._results}
-        await _OVER.execute(connection, over)
+        await _OVER.execute(
+            connection,
+            {
+                "first": self._announced,
+                "again": self._announced_again,
+                "attach": self._attached,
+                "settle": self._settled,
+                "result": self._results,
+            },
+        )
         await _NEXT.execute(
             connection,
             {

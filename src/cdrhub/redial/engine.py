@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition
 from cdrhub.redial import cases as store
+from cdrhub.redial.announced import ANNOUNCED
 from cdrhub.redial.announcing import announcement, is_news
 from cdrhub.redial.carrying import Carrier, Told
 from cdrhub.redial.decision import GOES_ON, Decision, Result, after_call, with_attempt, with_end
@@ -48,7 +49,7 @@ _DUE = (
 )
 _TAKEN = _DUE.with_for_update(skip_locked=True)
 _LOCKED_CALLS = (
-    select(calls)
+    select(calls, ANNOUNCED)
     .where(OneOf(calls.c.id, "ids"))
     .order_by(calls.c.call_key, calls.c.source)
     .with_for_update(skip_locked=True)
@@ -193,10 +194,9 @@ class Engine:
         attempt_id = attempt.id if attempt is not None else columns["attempt_id"]
         if said is not None:
             told.call(said, columns, case=case, attempt=attempt)
-        announced = said.announced if said is not None else columns["announced"]
         told.flush()
-        if said is not None or case_id != columns["case_id"] or attempt_id != columns["attempt_id"]:
-            told.changes.attach(call.id, case_id=case_id, attempt_id=attempt_id, announced=announced)
+        if (case_id, attempt_id) != (columns["case_id"], columns["attempt_id"]):
+            told.changes.attach(call.id, case_id=case_id, attempt_id=attempt_id)
 
     def _matched(self, work: Work, call: Settled) -> tuple[Attempt | None, Case | None]:
         """The attempt that this call was, and its case; else the case of an agent's own call.

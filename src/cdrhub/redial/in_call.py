@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, CompoundSelect, and_, bindparam, or_, sele
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition, State
+from cdrhub.redial.announced import ANNOUNCED, NOT_ANNOUNCED
 from cdrhub.redial.announcing import is_news
 from cdrhub.store.one_of import OneOf
 from cdrhub.store.tables import IS_OPEN, calls
@@ -27,13 +28,13 @@ _DIGITS = re.compile(r"\D+")
 
 def _query(of_number: ColumnElement[bool]) -> CompoundSelect[Any]:
     of_agent = or_(OneOf(calls.c.agent_id, "agents"), OneOf(calls.c.agent_extension, "agents"))
-    living = select(calls).where(IS_OPEN, or_(of_number, of_agent))
-    ended = select(calls).where(
+    living = select(calls, ANNOUNCED).where(IS_OPEN, or_(of_number, of_agent))
+    ended = select(calls, ANNOUNCED).where(
         of_number,
         calls.c.sort_at > bindparam("since"),
         calls.c.state == State.ENDED,
         calls.c.last_received_at > bindparam("since"),
-        or_(calls.c.announced.is_(None), calls.c.disposition == Disposition.ANSWERED),
+        or_(NOT_ANNOUNCED, calls.c.disposition == Disposition.ANSWERED),
     )
     return union_all(living, ended)
 

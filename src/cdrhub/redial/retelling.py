@@ -8,19 +8,19 @@ can be told to everybody, and make nobody's telephone ring.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import State
 from cdrhub.redial import cases as store
+from cdrhub.redial.announced import announced
 from cdrhub.redial.announcing import WITHDRAWN, Announcement, announcement
 from cdrhub.redial.carrying import Told
 from cdrhub.redial.model import Attempt, Case
 from cdrhub.store.replay import Altered
-from cdrhub.store.tables import calls
 
 _LIVING = frozenset({State.QUEUED, State.RINGING, State.ANSWERED})
 
@@ -30,7 +30,9 @@ async def retell(
 ) -> dict[str, str]:
     """Write what is to be told of these calls, whose locks the transaction holds; the types of the events by the ids
     of the calls. A dry run writes nothing."""
-    news = [(one.columns, said) for one in altered if (said := _said(one)) is not None]
+    told = await announced(connection, [one.columns["id"] for one in altered])
+    stand = [replace(one, columns={**one.columns, "announced": told.get(one.columns["id"])}) for one in altered]
+    news = [(one.columns, said) for one in stand if (said := _said(one)) is not None]
     if news and not dry_run:
         await _write(connection, news, now=now)
     return {columns["id"]: said.type for columns, said in news}
@@ -38,13 +40,13 @@ async def retell(
 
 def _said(one: Altered) -> Announcement | None:
     """What is told of a call. Of one that lives, nothing: its end will be told."""
-    state, announced = one.columns["state"], one.columns["announced"]
-    if announced is None and state == State.WITHDRAWN:
+    state, before = one.columns["state"], one.columns["announced"]
+    if before is None and state == State.WITHDRAWN:
         # Its end was never told; its beginning was, if it had not ended.
         return Announcement(type=WITHDRAWN, announced=None) if one.before in _LIVING else None
-    if announced is None and state != State.ENDED:
+    if before is None and state != State.ENDED:
         return None
-    return announcement(one.columns, announced=announced, goes_on=False)
+    return announcement(one.columns, announced=before, goes_on=False)
 
 
 async def _write(
@@ -56,8 +58,6 @@ async def _write(
         case = cases.get(columns["case_id"])
         told.call(said, columns, case=case, attempt=_attempt(case, columns["attempt_id"]))
     await told.write(connection)
-    remember = update(calls).where(calls.c.id == bindparam("call")).values(announced=bindparam("said"))
-    await connection.execute(remember, [{"call": columns["id"], "said": said.announced} for columns, said in news])
 
 
 def _attempt(case: Case | None, attempt_id: str | None) -> Attempt | None:

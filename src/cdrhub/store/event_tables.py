@@ -1,4 +1,4 @@
-"""The tables of the broadcast: leases, endpoints, deliveries, answers to repeated requests."""
+"""The tables of the broadcast: what was told of calls, leases, endpoints, deliveries, answers to repeated requests."""
 
 from __future__ import annotations
 
@@ -6,9 +6,18 @@ from sqlalchemy import BigInteger, Column, Integer, PrimaryKeyConstraint, Table
 
 from cdrhub.model.update import MAX_TEXT
 from cdrhub.store.tables import MARIADB, MAX_DETAIL, MAX_SOURCE, MAX_WORD, METADATA
-from cdrhub.store.types import Json, UtcDateTime, digest, text
+from cdrhub.store.types import CallId, Json, UtcDateTime, digest, text
 
 DISABLED = "disabled"  #: `webhook_endpoints.state`: nothing is sent until a person says so
+
+announcements = Table(
+    "announcements",  # apart from `calls`, whose rows are wide and have many index entries to write again
+    METADATA,
+    Column("call_id", CallId(), nullable=False),
+    Column("announced", Json(), nullable=False),  # redial.announcing.Announcement
+    PrimaryKeyConstraint("call_id"),
+    **MARIADB,
+)
 
 leases = Table(
     "leases",

@@ -407,7 +407,7 @@ class _Plan:
         altered = []
         for call_id in ids:
             turn = self.turns[call_id]
-            columns = rows.get(call_id) or {"id": call_id, "announced": None}
+            columns = rows.get(call_id) or {"id": call_id}
             altered.append(
                 Altered(
                     columns={**columns, **turn.columns} if self.dry_run else columns,

@@ -105,7 +105,6 @@ calls = Table(
     Column("first_received_at", UtcDateTime(), nullable=False),
     Column("last_received_at", UtcDateTime(), nullable=False),
     Column("updated_at", UtcDateTime(), nullable=False),
-    Column("announced", Json(), nullable=True),  # what was told of the call
     Column("replaced_by", CallId(), nullable=True),  # of a withdrawn call: where its records went
     PrimaryKeyConstraint("id"),
     UniqueConstraint("call_key", "source"),

@@ -115,7 +115,7 @@ def _queries(words: _Words) -> dict[str, str]:
 def _calls(words: _Words) -> str:
     shown = []
     for column in calls.columns:
-        if column.name in ("announced", "replaced_by", "sort_at"):
+        if column.name in ("replaced_by", "sort_at"):
             continue
         if isinstance(column.type, UtcDateTime):
             shown.append(f"{words.moment(column.name)} AS {column.name}")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, select
 
+from cdrhub.redial.announced import announced
 from cdrhub.redial.policy import Mode
 from cdrhub.store.redial_tables import attempts
 from cdrhub.store.tables import calls, outbox
@@ -24,8 +25,8 @@ async def test_a_call_of_no_case_is_told_once(bench: Any) -> None:
     await bench.decide()
     assert await bench.told() == ["call.ended"]
     async with bench.store.database.connect() as connection:
-        row = (await connection.execute(select(calls))).one()
-        assert row.announced["end"] == "call.ended"
+        call = (await connection.execute(select(calls))).one()
+        assert (await announced(connection, [call.id]))[call.id]["end"] == "call.ended"
         left = (await connection.execute(select(outbox).where(outbox.c.type == "call.settled"))).all()
     assert left == []
 

@@ -15,9 +15,10 @@ from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Ignored
 from cdrhub.redial.retelling import retell
 from cdrhub.store.batch import Item, Reread
+from cdrhub.store.event_tables import announcements
 from cdrhub.store.outbox import SETTLED
 from cdrhub.store.replay import CALLS_AT_ONCE, Difference, replay
-from cdrhub.store.tables import calls, outbox
+from cdrhub.store.tables import outbox
 from support import ledger
 
 MANY = CALLS_AT_ONCE + 10
@@ -307,5 +308,5 @@ async def test_many_calls_are_told_in_their_own_batches(bench: Any) -> None:
     facts = [one for one in await public(bench) if one.type == "call.corrected"]
     assert len(found) == len({one.call_id for one in facts}) == len(facts) == MANY
     async with bench.store.database.connect() as connection:
-        ends = [row.announced["end"] for row in await connection.execute(select(calls))]
+        ends = [row.announced["end"] for row in await connection.execute(select(announcements))]
     assert ends == ["call.ended"] * MANY

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
@@ -14,6 +15,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.errors import SchemaOutdated, StoreError
+from cdrhub.redial.announced import announced
 from cdrhub.store import Store, schema
 from cdrhub.store.tables import METADATA
 from cdrhub.store.views import VIEWS, create_views
@@ -95,6 +97,35 @@ async def test_the_first_schema_is_refused_and_brought_up_to_date(database_url: 
     await store.prepare()
     assert set(await look(store, reflected)) == set(METADATA.tables)
     await store.write([item(ended("k")), item(of_agent("7001", "waiting"))])
+    await store.close()
+
+
+async def test_what_was_told_of_calls_stays_told(database_url: str) -> None:
+    store = Store.open(database_url)
+
+    def before(connection: Connection) -> None:
+        command.upgrade(schema.config_of(connection), "0004")
+
+    await change(store, lambda c: c.run_sync(before))
+    columns = {
+        **dict.fromkeys(("source", "system", "tenant", "direction", "state"), "x"),
+        **dict.fromkeys(("attributes", "flags"), "[]"),
+        **dict.fromkeys(("sort_at", "first_received_at", "last_received_at", "updated_at"), "2026-01-01 00:00:00"),
+        **dict.fromkeys(("record_count", "revision"), 1),
+    }
+    told = {"end": "call.ended", "prints": "AAAA"}
+    ids = ["01981f7e-0000-7000-8000-000000000001", "01981f7e-0000-7000-8000-000000000002"]
+    standing = await look(store, lambda c: {column["name"] for column in inspect(c).get_columns("calls")})
+    assert {*columns, "announced"} <= standing
+    for call_id, said in zip(ids, (told, None), strict=True):
+        row = columns | {"id": call_id, "call_key": call_id, "announced": said and orjson.dumps(said).decode()}
+        literal = ", ".join("NULL" if value is None else f"'{value}'" for value in row.values())
+        statement = f"INSERT INTO calls ({', '.join(row)}) VALUES ({literal})"
+        async with store.database.connect(writing=True) as connection:
+            await connection.exec_driver_sql(statement)
+    await store.upgrade()
+    async with store.database.connect() as connection:
+        assert await announced(connection, ids) == {ids[0]: told}
     await store.close()
 
 

@@ -155,12 +155,11 @@ async def test_attached_columns_survive_later_records(store: Store) -> None:
     await store.write([item(enter)])
     case = "01981f7e-0000-7000-8000-000000000001"
     async with store.database.connect(writing=True) as connection:
-        await connection.execute(calls.update().values(case_id=case, attempt_id=case, announced={"state": "queued"}))
+        await connection.execute(calls.update().values(case_id=case, attempt_id=case))
     identity = (await call_of(store, "k"))["id"]
     await store.write([item(body) for body in others])
     call = await call_of(store, "k")
     assert (call["id"], call["case_id"], call["attempt_id"]) == (identity, case, case)
-    assert call["announced"] == {"state": "queued"}
     assert call["state"] == "ended"
 
 

@@ -23,7 +23,7 @@ from cdrhub.store.rows import (
 from cdrhub.store.tables import MAX_DETAIL, agent_states, call_legs, calls, coverage, outbox, records, unopened
 from support.ledger import at, ended, item
 
-ATTACHED = {"case_id", "attempt_id", "announced"}
+ATTACHED = {"case_id", "attempt_id"}
 
 
 def test_every_column_is_written_or_attached() -> None:
