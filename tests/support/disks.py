@@ -6,20 +6,24 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 
 @contextmanager
-def small_disk(at: Path, *, megabytes: int) -> Iterator[Path]:
-    """A file system of so many megabytes at `at`, which is made, while the context is open. Skips where none can be
-    mounted."""
-    at.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(at)]
-    mounted = subprocess.run(command, capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode().strip()}")
-    try:
-        yield at
-    finally:
-        subprocess.run(["umount", str(at)], check=True)
+def small_disk(*, megabytes: int) -> Iterator[Path]:
+    """The root of a file system of so many megabytes, while the context is open. Skips where none can be mounted.
+
+    It is not in a folder of pytest's, which a run that was killed would leave with something mounted in it, and which a
+    later run could not remove.
+    """
+    with TemporaryDirectory(prefix="cdrhub-disk-") as folder:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", folder]
+        mounted = subprocess.run(command, capture_output=True, check=False)
+        if mounted.returncode:
+            pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode().strip()}")
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True)

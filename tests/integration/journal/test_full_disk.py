@@ -42,9 +42,9 @@ asyncio.run(main())
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
+def disk() -> Iterator[Path]:
     """A file system of 64 megabytes of its own."""
-    with disks.small_disk(tmp_path / "disk", megabytes=64) as mounted:
+    with disks.small_disk(megabytes=64) as mounted:
         yield mounted
 
 

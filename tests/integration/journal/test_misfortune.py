@@ -222,9 +222,9 @@ async def test_a_refused_group_that_landed_all_the_same_leaves_no_hole(tmp_path:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk() -> Iterator[Path]:
     """A file system of two megabytes of its own."""
-    with disks.small_disk(tmp_path / "disk", megabytes=2) as mounted:
+    with disks.small_disk(megabytes=2) as mounted:
         yield mounted
 
 
