@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -207,13 +207,13 @@ class Redial:
     def take_over(self, settings: Settings, doors: Mapping[str, Door]) -> None:
         """Go by these settings and diallers from now on. `doors` holds the present ones where they did not change."""
         begins = settings.mode is Mode.ON and self._settings.mode is not Mode.ON
-        gone = [door for name, door in self._doors.items() if doors.get(name) is not door]
+        gone = {name: door for name, door in self._doors.items() if doors.get(name) is not door}
         self._doors = dict(doors)
-        self._misconfigured = {name: said for name, said in self._misconfigured.items() if name in doors}
+        self._misconfigured = {name: said for name, said in self._misconfigured.items() if name not in gone}
         self._use(settings, since=self._clock() if begins else self._dialling.dials_since())
         self._decided.set()
         if gone:
-            self._aside(_close(gone, after=list(self._requests.values())), name="close diallers")
+            self._aside(_close(gone.values(), after=list(self._requests.values())), name="close diallers")
 
     def doors(self, diallers: Mapping[str, DiallerConfig]) -> dict[str, Door]:
         """A door for each dialler of a configuration, the present one where its table did not change. Raises
@@ -444,7 +444,7 @@ def open_doors(diallers: Mapping[str, DiallerConfig], *, present: Mapping[str, D
     return doors
 
 
-async def _close(doors: Sequence[Door], *, after: Sequence[asyncio.Task[None]]) -> None:
+async def _close(doors: Collection[Door], *, after: Sequence[asyncio.Task[None]]) -> None:
     """Close diallers that the configuration has no longer; requests that are under way still need them."""
     if after:
         await asyncio.wait(after)

@@ -314,6 +314,18 @@ async def test_a_dialler_that_refuses_for_its_configuration_is_a_problem_until_i
         await until(lambda: not at_work.redial.problems, "it is mended")
 
 
+async def test_a_dialler_whose_configuration_a_reload_changes_is_no_problem_until_it_refuses_again(bench: Any) -> None:
+    switch = Switch(answer=Refused(refusal=Refusal.CONFIGURATION, detail="no such account"))
+    there = door(switch)
+    async with working(bench, {"crm": there}) as at_work:
+        await ordered(bench, at_work)
+        await until(lambda: at_work.redial.problems, "it is a problem")
+        at_work.redial.take_over(bench.settings, {"crm": there})
+        assert at_work.redial.problems
+        at_work.redial.take_over(bench.settings, {"crm": door(Switch())})
+        assert not at_work.redial.problems
+
+
 async def test_a_call_that_cannot_be_decided_holds_up_no_other(bench: Any) -> None:
     await bench.case("C-9")
     await bench.call("broken", SECOND)
