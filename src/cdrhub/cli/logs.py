@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
+from cdrhub.sometimes import Sometimes
+
 if TYPE_CHECKING:
     from structlog.typing import ExcInfo
 
@@ -76,19 +78,20 @@ def configure(hub: HubConfig) -> None:
 
 
 class Retelling(logging.Handler):
-    """Tells a library's line anew: the kind of error and where it came up, nothing that it quotes."""
+    """Tells a library's line anew: the kind of error and where it came up, nothing that it quotes. The same one is told
+    once a minute: strangers who send what is no HTTP would fill the log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sometimes = Sometimes()
 
     def emit(self, record: logging.LogRecord) -> None:
-        said = _PLAIN_WORDS.match(str(record.msg))
+        words = _PLAIN_WORDS.match(str(record.msg))
+        said = words[0].strip() if words else "a library met an error"
         error = record.exc_info[1] if record.exc_info else None
-        log.log(
-            record.levelno,
-            said[0].strip() if said else "a library met an error",
-            action="library_error",
-            library=record.name,
-            error=type(error).__name__ if error else None,
-            where=_place(error) if error else None,
-        )
+        kind, where = (type(error).__name__, _place(error)) if error else (None, None)
+        if self._sometimes.now((record.name, said, kind, where)):
+            log.log(record.levelno, said, action="library_error", library=record.name, error=kind, where=where)
 
 
 def kinds_and_places(exc_info: ExcInfo) -> Sequence[Mapping[str, Any]]:

@@ -80,3 +80,16 @@ async def test_the_event_loop_and_the_http_server_quote_nothing(
     assert said.count('"error":"ValueError"') + said.count('"error": "ValueError"') == 2
     assert " fail" in said
     assert NUMBER not in said
+
+
+def test_the_same_error_of_a_library_fills_no_log(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(HubConfig.model_validate({"log_format": "json"}))
+    server = logging.getLogger("aiohttp.server")
+    try:
+        fail()
+    except ValueError as error:
+        for _ in range(100):
+            server.error("Error handling request from %s", "192.0.2.7", exc_info=error)
+    server.error("Error handling request from %s", "192.0.2.7", exc_info=TypeError())
+    said = capsys.readouterr().err
+    assert (said.count("ValueError"), said.count("TypeError")) == (1, 1)
