@@ -62,16 +62,16 @@ class Delivery:
 
 
 async def opened_endpoint(connection: AsyncConnection, name: str, *, now: datetime) -> EndpointRow:
-    """The row of an endpoint that one worker delivers to from now on. A new one begins with what is stored after now;
-    one that nobody delivered to for long enough that its events were purged goes on with the oldest there is."""
+    """The row, as it was, of an endpoint that one worker delivers to from now on. A new one begins with what is stored
+    after now; one that nobody delivered to for long enough that its events were purged goes on with the oldest."""
     known = webhook_endpoints.c.name == name
     if await connection.scalar(select(webhook_endpoints.c.name).where(known)) is None:
         newest = await connection.scalar(select(func.max(outbox.c.position))) or 0
         fresh = {"cursor": newest, "state": EndpointState.HEALTHY.value, "attempt": 0, "updated_at": now}
         await connection.execute(insert(webhook_endpoints).values(name=name, **fresh))
-    else:
-        await connection.execute(update(webhook_endpoints).where(known).values(updated_at=now))
-    return await endpoint(connection, name)
+    found = await endpoint(connection, name)
+    await connection.execute(update(webhook_endpoints).where(known).values(updated_at=now))
+    return found
 
 
 async def endpoint(connection: AsyncConnection, name: str) -> EndpointRow:

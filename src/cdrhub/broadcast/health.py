@@ -107,3 +107,8 @@ def after_failure(health: Health, answer: Answer, *, now: datetime) -> Health:
         return replace(failed, state=EndpointState.DISABLED, next_at=None)
     wait = max(SCHEDULE[attempt], min(answer.retry_after or timedelta(0), MAX_RETRY_AFTER))
     return replace(failed, state=EndpointState.FAILING, next_at=now + wait)
+
+
+def after_set_back(health: Health, by: timedelta) -> Health:
+    """The clock was set back by so much: what is still to be waited for stays the same."""
+    return replace(health, next_at=health.next_at - by) if health.next_at is not None else health

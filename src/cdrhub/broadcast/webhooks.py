@@ -25,7 +25,7 @@ from cdrhub.broadcast.bell import Bell
 from cdrhub.broadcast.deliveries import Delivery, DeliveryState
 from cdrhub.broadcast.endpoint import Endpoint
 from cdrhub.broadcast.events import Event
-from cdrhub.broadcast.health import Answer, EndpointState, Health, Verdict, after_failure, after_success
+from cdrhub.broadcast.health import Answer, EndpointState, Health, Verdict, after_failure, after_set_back, after_success
 from cdrhub.broadcast.log import EventLog
 from cdrhub.broadcast.posting import REQUEST_SECONDS, Poster
 from cdrhub.broadcast.render import event_id, rendered
@@ -101,6 +101,7 @@ class Worker:
         self._saved: tuple[int, Health] = (0, self.health)
         self._due: dict[str, float] = {}
         self._touched: datetime | None = None
+        self._seen_at: datetime | None = None
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -153,6 +154,7 @@ class Worker:
         try:
             while not self._stopping:
                 await self._keep_lease()
+                self._look_at_clock()
                 await self._look_at_orders(poster)
                 await self._refill()
                 self._launch(poster)
@@ -224,16 +226,26 @@ class Worker:
         return min(open_positions) - 1 if open_positions else self._read_to
 
     async def _load(self, lease: leases.Lease) -> None:
+        now = self._clock()
+
         async def work(tx: Transaction) -> rows.EndpointRow:
             await leases.guard(tx.connection, lease)
-            return await rows.opened_endpoint(tx.connection, self.endpoint.name, now=self._clock())
+            return await rows.opened_endpoint(tx.connection, self.endpoint.name, now=now)
 
         row = await self._database.write(work)
-        self.health, self._read_to, self._touched = row.health, row.cursor, row.updated_at
+        self.health, self._read_to, self._touched = row.health, row.cursor, now
+        self._seen_at = row.updated_at
         self._waiting.clear()
         self._outcomes.clear()
         self._no_more.clear()
         self._saved = (row.cursor, row.health)
+
+    def _look_at_clock(self) -> None:
+        """What is waited for comes no later where the clock was set back."""
+        now, before = self._clock(), self._seen_at
+        if before is not None and now < before:
+            self.health = after_set_back(self.health, before - now)
+        self._seen_at = now
 
     async def _look_at_orders(self, poster: Poster) -> None:
         """See now and then what people ask for: to try the endpoint at once, to send events again."""

@@ -134,7 +134,7 @@ class Engine:
         await self._hold(connection, work, taken)
         told.changes.done([row.id for row in taken if row.call_id in found and row.call_id not in work.held])
         told.changes.done(await self._orphans(connection, taken, found))
-        await told.write(connection)
+        await told.write(tx)
         return Done(
             settled=len(settled),
             more=len(taken) == at_most,
@@ -311,12 +311,12 @@ class Engine:
 
     def _pending_of_number(self, work: Work, call: Settled) -> list[Case]:
         """The cases with this number that are not closed. A call that was over before a case was made says nothing of
-        it."""
+        it; of a case that was made in the future, before the clock was set back, nobody knows that."""
         over = call.ended.ended_at or call.ended.received_at
         return [
             case
             for case in self._of_number(work, call)
-            if not case.closed and (case.created_at is None or case.created_at <= over)
+            if not case.closed and (case.created_at is None or not over < case.created_at <= work.now)
         ]
 
     def _cancel_elsewhere(self, work: Work, call: Settled, pending: Sequence[Case], told: Told) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import select, update
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
 from cdrhub.broadcast.deliveries import DeliveryState
-from cdrhub.broadcast.health import EndpointState
+from cdrhub.broadcast.health import SCHEDULE, EndpointState
 from cdrhub.broadcast.sequencer import LEASE
 from cdrhub.broadcast.service import Broadcast
 from cdrhub.errors import StoreUnavailable
@@ -54,6 +54,38 @@ async def test_an_event_that_cannot_be_written_is_set_aside_and_takes_no_other_a
     rows = [(row.position, row.state, row.last_error) for row in await bench.deliveries()]
     assert rows == [(5, DeliveryState.REFUSED, "cannot be written: ValueError")]
     assert (await bench.endpoint()).cursor == 7
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["while it runs", "while it is stopped"])
+async def test_a_clock_that_is_set_back_keeps_no_webhook_waiting(bench: Bench, running: bool) -> None:
+    await bench.known()
+    async with receiving() as receiver:
+        receiver.answer = lambda _received: 500
+        async with bench.hub(crm(receiver)):
+            await bench.tell((1, 1))
+            await until(lambda: failing(bench))
+            if running:
+                bench.clock.now -= timedelta(hours=1)
+                await until(lambda: next_at_is(bench, bench.clock.now + SCHEDULE[1]))
+        if not running:
+            bench.clock.now -= timedelta(hours=1)
+        receiver.answer = lambda _received: 204
+        async with bench.hub(crm(receiver)):
+            if not running:
+                await until(lambda: next_at_is(bench, bench.clock.now + SCHEDULE[1]))
+            assert receiver.taken == []
+            bench.clock.now += SCHEDULE[1]
+            await until(lambda: len(receiver.taken) == 1)
+
+
+async def failing(bench: Bench) -> bool:
+    """Whether the webhook failed once, and that is written."""
+    return (await bench.endpoint()).health.attempt == 1
+
+
+async def next_at_is(bench: Bench, moment: datetime) -> bool:
+    """Whether the webhook is tried then, as it is written."""
+    return (await bench.endpoint()).health.next_at == moment
 
 
 async def test_a_webhook_that_is_taken_out_and_put_in_again_has_one_worker(bench: Bench) -> None:

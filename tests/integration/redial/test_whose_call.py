@@ -66,6 +66,13 @@ async def test_an_answer_before_the_case_was_made_says_nothing_of_it(bench: Any)
     assert (await bench.of_case(before))["state"] == "open"
 
 
+async def test_an_answer_counts_for_a_case_that_was_made_before_the_clock_was_set_back(bench: Any) -> None:
+    ahead = await bench.case("C-1", FIRST, created_at=ledger.at(3_700))
+    await bench.call("in1", disposition="answered", **INBOUND)
+    await bench.decide()
+    assert (await bench.of_case(ahead))["state"] == "contacted"
+
+
 async def test_what_is_added_to_an_answered_call_is_no_news(bench: Any) -> None:
     case_id = await bench.case("C-1", FIRST, SECOND)
     await bench.call("in1", disposition="answered", **INBOUND)
