@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from zoneinfo import available_timezones
 
 import orjson
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
 from cdrhub.model.update import MAX_TEXT
 from cdrhub.store.redial_tables import MAX_CODE, MAX_NUMBER
@@ -18,6 +18,7 @@ from cdrhub.store.tables import MAX_DETAIL, MAX_SOURCE
 MAX_METADATA_BYTES = 16 * 1024  #: of a case, as JSON
 MAX_METADATA_DEPTH = 8
 
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -41,6 +42,13 @@ def _a_zone(name: str) -> str:
     if name and name not in available_timezones():
         raise ValueError("is no IANA time zone: write e.g. Africa/Lagos")
     return name
+
+
+def _a_date(said: Any) -> Any:
+    # pydantic reads a number as seconds since 1970, and `2026` would be a quarter of an hour after.
+    if not isinstance(said, str) or not _DATE.match(said):
+        raise ValueError("must be ISO 8601 with an offset: write e.g. 2026-03-01T08:00:00Z")
+    return said
 
 
 def _storable_moment(moment: datetime) -> datetime:
@@ -82,5 +90,5 @@ GivenNumberText = Annotated[
 ]
 Zone = Annotated[str, AfterValidator(_a_zone)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_metadata)]
-Moment = Annotated[AwareDatetime, AfterValidator(_storable_moment)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_a_date), AfterValidator(_storable_moment)]
 """ISO 8601 with an offset."""
