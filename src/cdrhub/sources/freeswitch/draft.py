@@ -7,7 +7,16 @@ from typing import Any
 
 from cdrhub.model.disposition import Outcome
 from cdrhub.model.numbers import NumberPlan, party, read_number
-from cdrhub.model.update import Authority, CallUpdate, LegUpdate, Sequence, bounded_key, clean_text, storable
+from cdrhub.model.update import (
+    Authority,
+    CallUpdate,
+    LegUpdate,
+    Sequence,
+    bounded_key,
+    clean_text,
+    storable,
+    storable_json,
+)
 from cdrhub.sources.freeswitch.words import UNANSWERED_BY_CAUSE
 
 MAX_WORD = 64  #: characters kept of a word that nobody knows
@@ -73,13 +82,14 @@ class Draft:
     ) -> CallUpdate:
         """The update of this draft."""
         values = storable(self.values, self.flags)
+        attributes = storable_json(self.attributes, self.flags) if self.attributes else self.attributes
         return CallUpdate(
             call_key=bounded_key(self.call_key),
             kind=self.kind,
             digest=digest,
             values=values,
             legs=tuple(self.legs),
-            attributes=self.attributes,
+            attributes=attributes,
             flags=frozenset(self.flags),
             at=at,
             sequence=sequence,

@@ -236,6 +236,17 @@ def test_words_that_nobody_knows_are_kept_and_flagged() -> None:
     assert call.disposition == Disposition.ABANDONED
 
 
+def test_what_no_database_holds_is_taken_out_of_attributes_too() -> None:
+    body = (
+        b"Event-Name: CUSTOM\nEvent-Subclass: callcenter::info\nCC-Action: bridge-agent-start\n"
+        b"CC-Member-Session-UUID: s\nCC-Member-UUID: m\nCC-Agent: 10%001\nCC-Agent-UUID: u%00\n\n"
+    )
+    said = updated(body)
+    assert said.attributes["agent_channels"] == {"u": "101"}
+    assert said.legs[-1].values["agent_id"] == "101"
+    assert "text_repaired" in said.flags
+
+
 @pytest.mark.parametrize(
     ("reason", "alive", "outcome"),
     [
