@@ -147,25 +147,25 @@ class DirectoryWatch:
         if not live:
             attributes["live"] = False
         framer = LineFramer(self._format.max_line)
-        read_to = 0
+        read_to, its_mark = 0, (POSITION_PREFIX + name, seen.encode())
         while chunk := await asyncio.to_thread(_read_at, path, read_to, seen.size):
             read_to += len(chunk)
             framed = framer.feed(chunk)
             if framed.too_long:
                 self._intake.count("too_long", len(framed.too_long))
                 await self._sink.take(framed.too_long, attributes={**attributes, TOO_LONG: True})
-            if framed.lines and read_to < seen.size:
-                await self._sink.take(framed.lines, attributes=attributes)
-            elif framed.lines:
-                last = None if framer.pending else (POSITION_PREFIX + name, seen.encode())
-                await self._sink.take(framed.lines, attributes=attributes, position=last)
+            if framed.lines:
+                is_last = read_to >= seen.size and not framer.pending
+                await self._sink.take(framed.lines, attributes=attributes, position=its_mark if is_last else None)
+                if is_last:
+                    return
         rest = framer.close()
         if rest:
             self._intake.count("unterminated")
         await self._sink.take(
             [rest] if rest else [],
             attributes={**attributes, "unterminated": True} if rest else attributes,
-            position=(POSITION_PREFIX + name, seen.encode()),
+            position=its_mark,
         )
 
     def _has_settled(self, name: str, seen: _Seen) -> bool:
