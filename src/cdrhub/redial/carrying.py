@@ -10,11 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
+import orjson
 
 from cdrhub.redial import cases as store
 from cdrhub.redial.announcing import WITHDRAWN, Announcement
@@ -23,8 +22,9 @@ from cdrhub.redial.decision import Decision, Result, with_attempt
 from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.settings import Settings
-from cdrhub.store.rows import FOLDED_COLUMNS
+from cdrhub.store.rows import FACT_COLUMNS, FOLDED_COLUMNS, Row
 from cdrhub.store.tables import outbox
+from cdrhub.store.transaction import Transaction
 
 REPORT = "result"  #: `redial_decisions.cause` of what a person reported
 OBSERVED = "observed"  #: `cases.state_reason` of a case that the mode `observe` would have dialled
@@ -48,7 +48,8 @@ _EVENTS = {
     Result.NEXT: "redial.requested",
 }
 _OF_A_CALL = ("started_at", "answered_at", "ended_at", "disposition")
-_TELL = insert(outbox)
+_FACT_COLUMNS = (*FACT_COLUMNS, "case_id")
+_fact_values: Callable[[Mapping[str, Any]], Row] = itemgetter(*_FACT_COLUMNS)
 _FAILED = frozenset({"agent_unavailable", "network", "dialler_configuration"})
 """Reasons of a pause after which the dialling itself is told as failed."""
 
@@ -92,7 +93,7 @@ class Told:
                 "type": said.type,
                 "revision": columns["revision"],
                 "due_at": self.now,
-                "snapshot": _storable(snapshot),
+                "snapshot": snapshot,
                 "case_id": case.id if case is not None else None,
             }
         )
@@ -117,7 +118,7 @@ class Told:
                 "type": kind,
                 "revision": 0,
                 "due_at": self.now,
-                "snapshot": _storable(snapshot),
+                "snapshot": snapshot,
                 "case_id": case.id,
             }
         )
@@ -128,16 +129,15 @@ class Told:
         for row in self._of_cases:
             call = self._ended.get(row["call_id"])
             if call is not None and row["type"] != _EVENTS[Result.NEXT]:
-                row["snapshot"] |= _storable({name: call[name] for name in _OF_A_CALL})
+                row["snapshot"] |= {name: call[name] for name in _OF_A_CALL}
         self.rows += self._of_cases
         self._of_cases.clear()
 
-    async def write(self, connection: AsyncConnection) -> None:
+    async def write(self, tx: Transaction) -> None:
         """Write the changes, and what is told into the outbox."""
         self.flush()
-        await self.changes.write(connection)
-        if self.rows:
-            await connection.execute(_TELL, self.rows)
+        await self.changes.write(tx.connection)
+        await tx.append(outbox, _FACT_COLUMNS, [_fact_row(row) for row in self.rows])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -270,12 +270,6 @@ def _case_fields(case: Case | None, attempt: Attempt | None, *, destination: str
     }
 
 
-def _storable(snapshot: Mapping[str, Any]) -> dict[str, Any]:
-    """Times and decimals as text: what a JSON column holds on every engine."""
-    return {name: _as_json(value) for name, value in snapshot.items()}
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return str(value) if isinstance(value, Decimal) else value
+def _fact_row(row: Mapping[str, Any]) -> Row:
+    """The row of `outbox`; money in its snapshot is text, as times are."""
+    return _fact_values({**row, "snapshot": orjson.dumps(row["snapshot"], default=str).decode()})

@@ -158,7 +158,7 @@ class Dialling:
                     ),
                 )
             )
-        await told.write(connection)
+        await told.write(tx)
         return claimed
 
     def _drop(
@@ -240,7 +240,7 @@ class Dialling:
                     inputs={"refusal": refusal, "detail": detail[:1000]},
                     attempt=refused,
                 )
-                await told.write(connection)
+                await told.write(tx)
         return told.dial
 
     # -- deadlines -----------------------------------------------------------------------------------------------------
@@ -313,7 +313,7 @@ class Dialling:
             inputs={"outcome": standing.outcome},
             attempt=attempt,
         )
-        await told.write(connection)
+        await told.write(tx)
         return told.dial
 
     # -- what is due ---------------------------------------------------------------------------------------------------
@@ -359,7 +359,7 @@ class Dialling:
             attempt = _of_case(case, attempt_id)
             if case is not None and attempt is not None and attempt.state is AttemptState.DECIDED:
                 self._drop(case, attempt, known, told)
-        await told.write(connection)
+        await told.write(tx)
         return len(wanted)
 
     async def _due(self, tx: Transaction) -> int:
@@ -389,7 +389,7 @@ class Dialling:
                 continue
             last = case.attempts[-1] if case.attempts else None
             known.took(self._carrier.carry_out(case, decision, told, cause="due", inputs={}, attempt=last))
-        await told.write(connection)
+        await told.write(tx)
         return len(locked)
 
     # -- what is not wanted any more -----------------------------------------------------------------------------------

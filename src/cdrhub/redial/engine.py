@@ -134,7 +134,7 @@ class Engine:
         await self._hold(connection, work, taken)
         told.changes.done([row.id for row in taken if row.call_id in found and row.call_id not in work.held])
         told.changes.done(await self._orphans(connection, taken, found))
-        await told.write(connection)
+        await told.write(tx)
         return Done(
             settled=len(settled),
             more=len(taken) == at_most,

@@ -212,7 +212,7 @@ class Orders:
             reference=reference,
             round_=case.round,
         )
-        await told.write(connection)
+        await told.write(tx)
         return decision
 
     async def announce(self, *, tenant: str, code: str, number: str, agent: str = "", reference: str = "") -> str:
@@ -482,7 +482,7 @@ class Orders:
         round_: int | None = None,
     ) -> None:
         self._carrier.carry_out(case, decision, told, cause=cause, inputs=inputs or {}, attempt=attempt, round_=round_)
-        await told.write(tx.connection)
+        await told.write(tx)
 
 
 async def _forbid(connection: AsyncConnection, *, tenant: str, rows: Sequence[dict[str, Any]]) -> None:

@@ -12,8 +12,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from cdrhub.model.disposition import State
 from cdrhub.redial import cases as store
 from cdrhub.redial.announced import announced
@@ -21,20 +19,19 @@ from cdrhub.redial.announcing import WITHDRAWN, Announcement, announcement
 from cdrhub.redial.carrying import Told
 from cdrhub.redial.model import Attempt, Case
 from cdrhub.store.replay import Altered
+from cdrhub.store.transaction import Transaction
 
 _LIVING = frozenset({State.QUEUED, State.RINGING, State.ANSWERED})
 
 
-async def retell(
-    connection: AsyncConnection, altered: Sequence[Altered], *, now: datetime, dry_run: bool
-) -> dict[str, str]:
+async def retell(tx: Transaction, altered: Sequence[Altered], *, now: datetime, dry_run: bool) -> dict[str, str]:
     """Write what is to be told of these calls, whose locks the transaction holds; the types of the events by the ids
     of the calls. A dry run writes nothing."""
-    told = await announced(connection, [one.columns["id"] for one in altered])
+    told = await announced(tx.connection, [one.columns["id"] for one in altered])
     stand = [replace(one, columns={**one.columns, "announced": told.get(one.columns["id"])}) for one in altered]
     news = [(one.columns, said) for one in stand if (said := _said(one)) is not None]
     if news and not dry_run:
-        await _write(connection, news, now=now)
+        await _write(tx, news, now=now)
     return {columns["id"]: said.type for columns, said in news}
 
 
@@ -49,15 +46,13 @@ def _said(one: Altered) -> Announcement | None:
     return announcement(one.columns, announced=before, goes_on=False)
 
 
-async def _write(
-    connection: AsyncConnection, news: Sequence[tuple[Mapping[str, Any], Announcement]], *, now: datetime
-) -> None:
-    cases = await store.read(connection, {columns["case_id"] for columns, _ in news} - {None})
+async def _write(tx: Transaction, news: Sequence[tuple[Mapping[str, Any], Announcement]], *, now: datetime) -> None:
+    cases = await store.read(tx.connection, {columns["case_id"] for columns, _ in news} - {None})
     told = Told(now=now)
     for columns, said in news:
         case = cases.get(columns["case_id"])
         told.call(said, columns, case=case, attempt=_attempt(case, columns["attempt_id"]))
-    await told.write(connection)
+    await told.write(tx)
 
 
 def _attempt(case: Case | None, attempt_id: str | None) -> Attempt | None:

@@ -21,7 +21,6 @@ from typing import Any, Protocol
 
 import orjson
 from sqlalchemy import ColumnElement, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.errors import DecodeError, Reason, StoreError
 from cdrhub.model.call import Call
@@ -82,7 +81,7 @@ class Announce(Protocol):
     would tell."""
 
     async def __call__(
-        self, connection: AsyncConnection, altered: Sequence[Altered], *, now: datetime, dry_run: bool
+        self, tx: Transaction, altered: Sequence[Altered], *, now: datetime, dry_run: bool
     ) -> Mapping[str, str]:
         """The types of the events by the ids of the calls."""
         ...
@@ -414,7 +413,7 @@ class _Plan:
                     before=None if turn.old is None else turn.old["state"],
                 )
             )
-        events = dict(await announce(tx.connection, altered, now=self.now, dry_run=self.dry_run))
+        events = dict(await announce(tx, altered, now=self.now, dry_run=self.dry_run))
         # Of a call's differences its own is the first: those of records that were set aside come after it.
         self.differences = [replace(one, event=events.pop(one.call_id, None)) for one in self.differences]
 
