@@ -68,7 +68,8 @@ class _Words:
         if self._engine == "mariadb":
             return f"CAST(floor(GREATEST(timestampdiff(MICROSECOND, {since}, {until}), 0) / 1000000 + 0.5) AS signed)"
         # In whole microseconds; SQLite's division cuts towards zero, and its floor() is optional.
-        whole = f"(strftime('%s', {until}) - strftime('%s', {since})) * 1000000"
+        # Its strftime() knows milliseconds only and rounds to them: from .9995 on it would tell the next second.
+        whole = f"(strftime('%s', substr({until}, 1, 19)) - strftime('%s', substr({since}, 1, 19))) * 1000000"
         parts = f"CAST(substr({until}, 21, 6) AS integer) - CAST(substr({since}, 21, 6) AS integer)"
         return f"(MAX({whole} + {parts}, 0) + 500000) / 1000000"
 

@@ -103,6 +103,13 @@ async def test_queue_figures(store: Store) -> None:
         assert row["offered"] == row["answered"] + row["abandoned"] + sum(row[name] for name in flow_outs)
 
 
+async def test_a_wait_that_begins_in_the_last_half_millisecond_of_a_second(store: Store) -> None:
+    leg = {"role": "queue", "queue": "sales", "outcome": "abandoned", "offered_at": 0.8763, "left_at": 7.0}
+    await store.write([item(message("k", values={"state": "ended", "started_at": 0.0}, legs={"1": leg}, final=True))])
+    (row,) = await view(store, "v_queue_hourly")
+    assert row["wait_seconds"] == 6  # from .999756 to .123456
+
+
 async def test_agent_figures(store: Store) -> None:
     await store.write(contents())
     (ten,) = [row for row in await view(store, "v_agent_hourly") if row["hour"] == "2026-03-09T10:00:00Z"]
