@@ -1,6 +1,11 @@
-"""Addresses as people write them: `host:port`, with an IPv6 host in brackets (RFC 3986, 3.2.2)."""
+"""Addresses as people write them: `host:port`, with an IPv6 host in brackets (RFC 3986, 3.2.2); networks."""
 
 from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
+
+Network = IPv4Network | IPv6Network
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -13,3 +18,11 @@ def split_address(address: str) -> tuple[str, int]:
     if int(port[:6]) > 65_535 or len(port) > 5:
         raise ValueError(f"{address!r} is not an address: a port is a number up to 65535")
     return host, int(port)
+
+
+def read_network(value: Any) -> Network:
+    """The network of `10.0.0.0/8`, or of one address; ValueError that says how to write it."""
+    try:
+        return ip_network(value, strict=False)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{value!r} is not a network: write e.g. '10.0.0.0/8', '192.0.2.7' or 'fd00::/8'") from error

@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from zoneinfo import available_timezones
 
 import typer
 
 from cdrhub.addresses import split_address
 from cdrhub.cli.failure import Exit, say
+from cdrhub.cli.moments import read_zone
 from cdrhub.errors import AddressUnavailable, UsageError
 
 if TYPE_CHECKING:
@@ -197,8 +197,7 @@ def astercc(
     With --dial there is a MAKECALL: an agent's `user` is 7 and an extension, as 7101, any password is right.
     """
     _pushed_to(to, "astercc")
-    if timezone not in available_timezones():
-        raise UsageError(f"--timezone: {timezone[:40]!r} is no IANA time zone; write one such as 'Asia/Shanghai'")
+    read_zone(timezone)
     from cdrhub.sources.astercc.simulate import MIX, simulate  # noqa: PLC0415 - aiohttp is heavy
 
     simulation = _simulation(

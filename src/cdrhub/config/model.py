@@ -9,9 +9,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, SerializeAsAny, field_validator
@@ -22,7 +22,7 @@ from cdrhub.config.broadcast import BroadcastConfig
 from cdrhub.config.redial import RedialConfig
 from cdrhub.config.revision import decode_revision
 from cdrhub.config.table import NAME_PATTERN, Table
-from cdrhub.sources.base import DecodeSettings, DirectoryEntry, SourceConfig
+from cdrhub.sources.base import DecodeSettings, DirectoryEntry, Networks, SourceConfig
 
 MIN_SECRET = 16  #: characters of a token, and of the secret in an ingest path
 MAX_TOKENS = 1_000
@@ -45,13 +45,6 @@ def is_loopback(address: str) -> bool:
 def _address(value: str) -> str:
     split_address(value)
     return value
-
-
-def _network(value: Any) -> IPv4Network | IPv6Network:
-    try:
-        return ip_network(value, strict=False)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{value!r} is not a network: write e.g. '10.0.0.0/8', '192.0.2.7' or 'fd00::/8'") from error
 
 
 Address = Annotated[str, AfterValidator(_address)]
@@ -156,18 +149,13 @@ class HttpConfig(Table):
         None, description="File with the certificate chain (PEM); goes with `tls_key`."
     )
     tls_key: Path | None = Field(None, description="File with the private key (PEM).")
-    trusted_proxies: tuple[Annotated[IPv4Network | IPv6Network, Field(union_mode="left_to_right")], ...] = Field(
+    trusted_proxies: Networks = Field(
         (), description="Networks of reverse proxies whose `X-Forwarded-For` names the client; needs a token."
     )
     max_body: int = Field(
         10 * 1024**2, ge=1024, le=16 * 1024**2, description="Bytes of a request's body; a larger one is answered 413."
     )
     tokens: tuple[Token, ...] = Field((), max_length=MAX_TOKENS, description="Required beyond loopback.")
-
-    @field_validator("trusted_proxies", mode="before")
-    @classmethod
-    def _networks(cls, networks: Any) -> Any:
-        return tuple(_network(network) for network in networks) if isinstance(networks, list) else networks
 
     @check_table(mode="after")
     def _both_of_tls(self) -> HttpConfig:

@@ -34,7 +34,6 @@ _WORDS = {
     "mapping_type": "must be a table",
     "model_type": "must be a table",
     "path_type": "must be the path of a file",
-    "ip_any_network": "is not a network: write e.g. '10.0.0.0/8', '192.0.2.7' or 'fd00::/8'",
 }
 _LIMITS = {
     "greater_than": ("gt", "must be more than {}"),

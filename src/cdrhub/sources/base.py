@@ -17,12 +17,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from aiohttp import web
 from phonenumbers import SUPPORTED_REGIONS
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from cdrhub.addresses import Network, read_network
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.call import Call
 from cdrhub.model.numbers import NumberPlan
@@ -55,7 +58,18 @@ def _a_regular_expression(text: str) -> str:
     return text
 
 
-def _an_ingest_path(path: str) -> str:
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        near = get_close_matches(name, sorted(available_timezones()), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else "write an IANA name such as 'Africa/Lagos'"
+        raise ValueError(f"there is no zone {name[:60]!r}: {hint}") from error
+    return name
+
+
+def an_ingest_path(path: str) -> str:
+    """`path` itself, which can be one of the hub's HTTP server; ValueError says what is wrong with any other."""
     if not path.startswith("/ingest/"):
         raise ValueError("must begin with /ingest/")
     if not re.fullmatch(_INGEST_PATH, path):
@@ -66,9 +80,13 @@ def _an_ingest_path(path: str) -> str:
 Region = Annotated[str, AfterValidator(_known_region), WithJsonSchema({"type": "string", "pattern": _REGION})]
 """A field that is a country of libphonenumber: ISO 3166-1 alpha-2, in capitals."""
 
-IngestPath = Annotated[
-    str, AfterValidator(_an_ingest_path), WithJsonSchema({"type": "string", "pattern": _INGEST_PATH})
-]
+Networks = tuple[Annotated[Network, BeforeValidator(read_network), WithJsonSchema({"type": "string"})], ...]
+"""A field of networks, or single addresses, of either version of IP."""
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
+"""A field that is a time zone by its IANA name."""
+
+IngestPath = Annotated[str, AfterValidator(an_ingest_path), WithJsonSchema({"type": "string", "pattern": _INGEST_PATH})]
 """A field that is a path of the hub's HTTP server; it holds a secret, so no message shows it."""
 
 HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]

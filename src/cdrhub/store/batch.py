@@ -6,7 +6,7 @@ in flight.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cdrhub.errors import DecodeError
@@ -59,8 +59,6 @@ class Written:
     #: concludes is not among them), disjoint, in sum all of them; and conflicts, of calls
     by_source: dict[str, dict[str, int]] = field(default_factory=dict)
 
-
-Batch = Sequence[Item]
 
 Reread = Callable[[RawRecord], Item]
 """Decodes an old record on purpose (`suspense replay`, `replay`): with today's decoder, and with the settings of its

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.errors import DecodeError, NotFound, Reason, StoreError, UsageError
@@ -98,18 +98,6 @@ async def listed(
         query = query.where(records.c.received_at >= received_since)
     async with store.database.connect() as connection:
         return [_record_row(row) for row in await connection.execute(query.order_by(records.c.id).limit(limit))]
-
-
-async def counts(store: Store) -> list[tuple[str, str, int]]:
-    """How many records are in suspense, by source and reason."""
-    query = (
-        select(records.c.source, records.c.reason, func.count())
-        .where(records.c.state == SUSPENDED)
-        .group_by(records.c.source, records.c.reason)
-        .order_by(records.c.source, records.c.reason)
-    )
-    async with store.database.connect() as connection:
-        return [(source, reason, count) for source, reason, count in await connection.execute(query)]
 
 
 async def shown(store: Store, record_id: int) -> tuple[RecordRow, list[Act]]:

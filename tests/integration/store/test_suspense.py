@@ -8,7 +8,7 @@ import pytest
 
 from cdrhub.errors import NotFound, UsageError
 from cdrhub.store import Store
-from cdrhub.store.suspense import RecordRow, counts, discard, edit, listed, replay, shown
+from cdrhub.store.suspense import RecordRow, discard, edit, listed, replay, shown
 from cdrhub.store.tables import call_legs, calls, records
 from support.ledger import batches, call_facts, call_of, count, decode, ended, item, record, reread, rows, story
 
@@ -50,15 +50,6 @@ async def test_lists_by_source_reason_and_age(store: Store) -> None:
     assert len(await listed(store, received_since=edge + timedelta(microseconds=1))) == 1
     (first,) = await listed(store, limit=1)
     assert [one.id for one in await listed(store, after=first.id)] == [one.id for one in everything[1:]]
-
-
-async def test_counts_by_source_and_reason(store: Store) -> None:
-    await store.write([item(b"a"), item(b"b"), item(b'{"x": 1}'), item(b"a", source="abuja"), item(ended("k"))])
-    assert await counts(store) == [
-        ("abuja", "unparsable", 1),
-        ("lagos", "missing_key", 1),
-        ("lagos", "unparsable", 2),
-    ]
 
 
 async def test_what_still_cannot_be_read_stays_with_its_new_reason(store: Store) -> None:

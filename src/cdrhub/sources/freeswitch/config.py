@@ -6,9 +6,9 @@ import builtins
 from datetime import timedelta
 from typing import ClassVar, Literal
 
-from pydantic import Field, IPvAnyNetwork, SecretStr
+from pydantic import Field, SecretStr
 
-from cdrhub.sources.base import DecodeSettings, IngestPath, SourceConfig
+from cdrhub.sources.base import DecodeSettings, IngestPath, Networks, SourceConfig
 from cdrhub.sources.spans import Duration
 
 
@@ -67,4 +67,4 @@ class FreeSwitchCdrConfig(FreeSwitchCdrSettings, SourceConfig):
         repr=False,
         description="Where the documents are posted, with a secret: `/ingest/freeswitch/${FREESWITCH_SECRET}`.",
     )
-    allow: tuple[IPvAnyNetwork, ...] = Field((), description="Addresses that may post; empty: all.")
+    allow: Networks = Field((), description="Addresses that may post; empty: all.")

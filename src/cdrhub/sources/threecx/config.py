@@ -7,30 +7,20 @@ lock on the door: keep the port inside a VPN besides.
 from __future__ import annotations
 
 import builtins
-from difflib import get_close_matches
-from functools import cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import ClassVar, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
 from cdrhub.addresses import split_address
-from cdrhub.sources.base import DecodeSettings, SourceConfig
+from cdrhub.sources.base import DecodeSettings, Networks, SourceConfig, TimeZone, an_ingest_path
 from cdrhub.sources.threecx.layout import STANDARD_LAYOUTS, checked_names
+from cdrhub.sources.transports.lines import DEFAULT_MAX_LINE
 
 Mode = Literal["listen", "connect", "file", "directory", "http"]
 
-#: Half-open TCP behind NAT or a firewall lost the first records after a night on a real PBX.
-KEEPALIVE_IDLE_SECONDS = 30
-KEEPALIVE_INTERVAL_SECONDS = 10
-KEEPALIVE_PROBES = 3
-
-DEFAULT_MAX_LINE = 65_536  #: bytes of one record; a real one has about 300
-SMALLEST_MAX_LINE = 1_024
+SMALLEST_MAX_LINE = 1_024  #: bytes of one record; a real one has about 300
 LARGEST_MAX_LINE = 1_048_576
 SETTLE_SECONDS = 3.0  #: lines of one call come within a second of each other
-INGEST = "/ingest/"
 
 #: Which keys a mode needs, and which it may have; any other transport key there is a mistake.
 _NEEDED: dict[Mode, tuple[str, ...]] = {
@@ -65,23 +55,14 @@ class ThreeCXSettings(DecodeSettings):
         description="Names of the fields in the order chosen on the PBX (`historyid`, `callid`, `duration`, …). "
         "Without it the standard 27 and 20 fields are told apart by their count.",
     )
-    timezone: str = Field("UTC", description="IANA time zone in which the PBX writes its times; nearly always UTC.")
+    timezone: TimeZone = Field(
+        "UTC", description="IANA time zone in which the PBX writes its times; nearly always UTC."
+    )
 
     @field_validator("fields")
     @classmethod
     def _known_fields(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return None if names is None else checked_names(names)
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            near = get_close_matches(name, sorted(available_timezones()), n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else "give an IANA name such as 'Africa/Lagos'"
-            raise ValueError(f"`timezone`: there is no zone {name!r}: {hint}") from error
-        return name
 
     def layouts(self) -> tuple[tuple[str, ...], ...]:
         """The layouts a line may have: the configured one, else the standard ones."""
@@ -100,7 +81,7 @@ class ThreeCXConfig(ThreeCXSettings, SourceConfig):
         "forwarder posts the lines.",
     )
     listen: str | None = Field(None, description="Mode listen: `host:port` to listen on, e.g. `0.0.0.0:5555`.")
-    allow: tuple[str, ...] = Field(
+    allow: Networks = Field(
         (), description="Mode listen: networks that may connect, e.g. `['10.0.0.0/8']`; empty: everyone who can."
     )
     host: str | None = Field(None, min_length=1, max_length=255, description="Mode connect: the PBX.")
@@ -136,18 +117,6 @@ class ThreeCXConfig(ThreeCXSettings, SourceConfig):
                 raise ValueError(f"`listen`: {error}") from error
         return address
 
-    @field_validator("allow")
-    @classmethod
-    def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
-        for network in networks:
-            try:
-                ip_network(network, strict=False)
-            except ValueError as error:
-                raise ValueError(
-                    f"`allow`: {network!r} is no network: write e.g. '10.0.0.0/8', '192.0.2.7' or 'fd00::/8'"
-                ) from error
-        return networks
-
     @model_validator(mode="after")
     def _keys_of_the_mode(self) -> ThreeCXConfig:
         for key in _NEEDED[self.mode]:
@@ -161,8 +130,11 @@ class ThreeCXConfig(ThreeCXSettings, SourceConfig):
                     f"`{key}` has no meaning with mode = {self.mode!r}: it belongs to mode "
                     f"{' or '.join(map(repr, modes))}; take it out or change `mode`"
                 )
-        if self.mode == "http" and not (self.path or "").startswith(INGEST):
-            raise ValueError(f"`path`: must begin with {INGEST} where mode = 'http': {_ASKS_HTTP_PATH}")
+        if self.mode == "http":
+            try:
+                an_ingest_path(self.path or "")
+            except ValueError as error:
+                raise ValueError(f"`path`: {error}: {_ASKS_HTTP_PATH}") from error
         if self.mode == "directory" and "/" in self.pattern:
             raise ValueError("`pattern` is matched against file names in `path`: it cannot contain '/'")
         return self
@@ -171,17 +143,3 @@ class ThreeCXConfig(ThreeCXSettings, SourceConfig):
     def ingest_path(self) -> str | None:
         """The path below `/ingest/` in mode http; elsewhere `path` is a file's."""
         return self.path if self.mode == "http" else None
-
-    def allows(self, peer: str) -> bool:
-        """Whether a peer with this IP address may connect. An IPv4 address that came through an IPv6 socket
-        (`::ffff:10.0.0.5`) counts as the IPv4 address."""
-        if not self.allow:
-            return True
-        address = ip_address(peer.partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None)
-        return any((mapped or address) in network for network in _parsed_networks(self.allow))
-
-
-@cache
-def _parsed_networks(networks: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
-    return tuple(ip_network(network, strict=False) for network in networks)

@@ -23,6 +23,7 @@ from cdrhub.sources.transports.directory import DirectoryWatch
 from cdrhub.sources.transports.file_tail import POLL_SECONDS, FileTail
 from cdrhub.sources.transports.http_push import DURABLE_SECONDS, LinePush
 from cdrhub.sources.transports.lines import LineFormat
+from cdrhub.sources.transports.request_body import allow_list
 from cdrhub.sources.transports.tcp_lines import connect_lines, serve_lines
 
 CONTENT_TYPE = "text/csv"
@@ -149,7 +150,7 @@ class ThreeCXSource:
         match config.mode:
             case "listen":
                 await serve_lines(
-                    config.listen or "", allows=config.allows, line_format=lines, sink=sink, intake=intake
+                    config.listen or "", allows=allow_list(config.allow), line_format=lines, sink=sink, intake=intake
                 )
             case "connect":
                 await connect_lines(config.host or "", config.port or 0, line_format=lines, sink=sink, intake=intake)

@@ -15,8 +15,8 @@ from functools import lru_cache
 from ipaddress import ip_address
 
 from aiohttp import hdrs, web
-from pydantic import IPvAnyNetwork
 
+from cdrhub.addresses import Network
 from cdrhub.sources.base import DAMAGED, TOO_LONG
 from cdrhub.sources.transports.unpacking import Unpacker, encoding_of
 
@@ -131,7 +131,7 @@ class _Reading:
         return unpacked and not self.unknown_encoding
 
 
-def allow_list(networks: Sequence[IPvAnyNetwork]) -> Callable[[str], bool]:
+def allow_list(networks: Sequence[Network]) -> Callable[[str], bool]:
     """Whether an address is in one of these networks; without any, every address is."""
 
     @lru_cache(maxsize=REMEMBERED_PEERS)

@@ -230,8 +230,15 @@ def test_wherever_a_packed_body_is_cut_it_is_the_same(body: bytes, cuts: list[in
 
 @pytest.mark.parametrize(
     ("peer", "allowed"),
-    [("192.0.2.7", True), ("::ffff:192.0.2.7", True), ("198.51.100.1", False), ("", False), ("x", False)],
+    [
+        ("192.0.2.7", True),
+        ("::ffff:192.0.2.7", True),
+        ("fd00::1%eth0", True),
+        ("198.51.100.1", False),
+        ("", False),
+        ("x", False),
+    ],
 )
 def test_the_allow_list(peer: str, allowed: bool) -> None:
-    assert allow_list([ip_network("192.0.2.0/24")])(peer) is allowed
+    assert allow_list([ip_network("192.0.2.0/24"), ip_network("fd00::/8")])(peer) is allowed
     assert allow_list([])(peer)

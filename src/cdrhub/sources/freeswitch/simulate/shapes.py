@@ -124,11 +124,6 @@ def shape(name: str) -> Shape:
     return Shape(name, found)
 
 
-def names() -> tuple[str, ...]:
-    """The names of the recorded shapes."""
-    return tuple(_shipped()[1])
-
-
 @cache
 def _shipped() -> tuple[list[str], dict[str, str]]:
     body = orjson.loads(files(__package__).joinpath("shapes.json").read_bytes())

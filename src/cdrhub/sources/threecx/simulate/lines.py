@@ -46,7 +46,6 @@ MIX: Final[Mapping[Course, float]] = MappingProxyType(
 )
 """A PBX has no dialler."""
 
-REPEATED: Final = 0.02  #: share of the lines that are written twice, where repeating is asked for
 KEPT_OF_BROKEN: Final = 3  #: the part of a line that is left of a broken one, which has less than 20 fields
 
 _MENU: Final = ("8000", "Main Number")
