@@ -28,6 +28,7 @@ MAX_URL = 2048
 MAX_ATTRIBUTE_TEXT = 65_536  #: characters of one text inside `attributes` (transcripts)
 MAX_SECONDS = 2**31 - 1
 MAX_COST = Decimal(10) ** 8  #: exclusive; four decimals are kept
+_FOUR_DECIMALS = Decimal("0.0001")
 MIN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_TIME = datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -145,8 +146,10 @@ def storable(values: Mapping[str, Any], flags: set[str], *, lengths: Mapping[str
         elif isinstance(value, str):  # a word of an enumeration
             out[name] = value
         elif isinstance(value, Decimal):
-            if value.is_finite() and abs(value) < MAX_COST:
-                out[name] = value.quantize(Decimal("0.0001"))
+            # Not abs(): its result is rounded, and of 1e999999999 there is none.
+            kept = value.quantize(_FOUR_DECIMALS) if value.is_finite() and value.copy_abs() < MAX_COST else MAX_COST
+            if kept.copy_abs() < MAX_COST:  # rounding may have led there
+                out[name] = kept
             else:
                 flags.add("value_dropped")
         else:

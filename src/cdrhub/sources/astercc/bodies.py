@@ -105,4 +105,7 @@ def _object(text: bytes) -> dict[str, str]:
 def _plain(value: object) -> bytes:
     if isinstance(value, str):
         return value.encode("utf-8", "replace")
-    return b"" if value is None else orjson.dumps(value)
+    try:
+        return b"" if value is None else orjson.dumps(value)
+    except TypeError as error:  # orjson reads deeper than it writes
+        raise DecodeError(Reason.UNPARSABLE, "a JSON object that is nested too deeply") from error

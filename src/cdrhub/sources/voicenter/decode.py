@@ -25,6 +25,7 @@ from cdrhub.model.disposition import Direction, Disposition, Role, State
 from cdrhub.model.numbers import NumberPlan, party
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import (
+    MAX_COST,
     Authority,
     CallUpdate,
     bounded_key,
@@ -315,7 +316,7 @@ class _CallReading(Reading):
             price = Decimal(fields.text(said) if not isinstance(said, str) else said[: fields.MAX_DIGITS])
         except InvalidOperation:
             price = Decimal("NaN")
-        if not price.is_finite():
+        if not price.is_finite() or price.copy_abs() >= MAX_COST * AGOROT_PER_SHEKEL:
             self.flags.add("value_dropped")
             self.unread.add("price")
             return None

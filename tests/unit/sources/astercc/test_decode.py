@@ -263,6 +263,7 @@ def test_what_is_no_event_of_a_call_is_ignored(body: bytes, why: str) -> None:
         (b"hello", Reason.UNPARSABLE),
         (b"{'a': ", Reason.UNPARSABLE),
         (b"[1]", Reason.UNPARSABLE),
+        (b'{"sessionid":"1","event":"hangup","x":' + b"[" * 900 + b"]" * 900 + b"}", Reason.UNPARSABLE),
         (b"{}", Reason.UNPARSABLE),
         (b"foo=bar", Reason.UNPARSABLE),
         (b"event=ringing&source=CALLEE", Reason.MISSING_KEY),

@@ -60,6 +60,9 @@ def test_very_long_values_are_cut() -> None:
 
 
 def test_a_cost_that_is_no_number_stays_readable() -> None:
+    for cost in ("1e999999999", "-1e10", "99999999.99999", "NaN"):
+        call = call_of(line_20(bill_cost=cost))
+        assert (call.cost, "value_dropped" in call.flags) == (None, True)
     call = call_of(line_20(bill_cost="free"))
     assert (call.cost, call.attributes["bill-cost"]) == (None, "free")
     assert "value_dropped" in call.flags
