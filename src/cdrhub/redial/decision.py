@@ -54,19 +54,28 @@ class EndedCall:
     ended_at: datetime | None
     received_at: datetime  #: of its decisive record, by the hub's clock
     live: bool = True  #: that record came while it happened: no import, replay, recovered list
-    clock_suspect: bool = False  #: the source's clock is known to be wrong
+    clock_suspect: bool = False  #: the source's clock is known to be wrong, or `ended_at` may be an hour off
 
     @property
     def reached(self) -> bool:
         """Whether a person on the customer's side answered."""
         return self.disposition is Disposition.ANSWERED
 
+    @property
+    def over(self) -> datetime:
+        """When it ended; where that is not told, or by a clock that is wrong, when it was heard of."""
+        return self._told or self.received_at
+
     def age(self, now: datetime) -> timedelta | None:
         """How old the news is; None: so old that nobody can tell, for it did not come live."""
+        return now - self.over if self._told is not None or self.live else None
+
+    @property
+    def _told(self) -> datetime | None:
         told = self.ended_at
-        if told is not None and not self.clock_suspect and told - self.received_at <= FUTURE_TOLERANCE:
-            return now - told
-        return now - self.received_at if self.live else None
+        if told is None or self.clock_suspect or told - self.received_at > FUTURE_TOLERANCE:
+            return None
+        return told
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +131,7 @@ def after_call(
         return Decision(result=Result.NOTHING, rule="case_closed", detail=f"the case is {case.state}")
     if attempt.state is AttemptState.REFUSED and call.disposition is Disposition.NOT_DIALLED:
         return Decision(result=Result.NOTHING, rule="refused_before", detail="the dialler told it before its record")
-    case = with_end(case, attempt, outcome=call.disposition, at=call.ended_at or call.received_at)
+    case = with_end(case, attempt, outcome=call.disposition, at=call.over)
     if another:
         return Decision(result=Result.NOTHING, rule="decided_before", detail="by another call of the attempt")
     if case.state is CaseState.PAUSED:

@@ -126,7 +126,7 @@ class Engine:
         if settled and self.settings.mode is not Mode.OFF and await self._any_case(connection):
             work = await gathered(tx, settled, now=now, settings=self.settings, healthy=self._healthy)
         told = Told(now=now)
-        in_order = sorted(settled, key=lambda call: call.ended.ended_at or call.ended.received_at)
+        in_order = sorted(settled, key=lambda call: call.ended.over)
         turn = Turn()
         for call in in_order:
             await turn.give_way()
@@ -253,7 +253,7 @@ class Engine:
         attempt: Attempt | None,
         told: Told,
     ) -> Decision:
-        over = call.ended.ended_at or call.ended.received_at
+        over = call.ended.over
         manual = attempt is None
         if attempt is None:
             attempt = self._own_call(call, case, told, at=over)
@@ -312,7 +312,7 @@ class Engine:
     def _pending_of_number(self, work: Work, call: Settled) -> list[Case]:
         """The cases with this number that are not closed. A call that was over before a case was made says nothing of
         it; of a case that was made in the future, before the clock was set back, nobody knows that."""
-        over = call.ended.ended_at or call.ended.received_at
+        over = call.ended.over
         return [
             case
             for case in self._of_number(work, call)

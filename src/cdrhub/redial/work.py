@@ -32,6 +32,7 @@ from cdrhub.store.redial_tables import attempts, case_numbers, cases, redial_dec
 from cdrhub.store.tables import records
 from cdrhub.store.transaction import Transaction
 
+_TIME_IN_DOUBT = frozenset({"clock_suspect", "time_ambiguous"})
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -139,7 +140,7 @@ def settled_call(columns: Mapping[str, Any], *, clock_suspect: bool) -> Settled:
             ended_at=columns["ended_at"],
             received_at=columns["last_received_at"],
             live="end_inferred" not in columns["flags"],
-            clock_suspect=clock_suspect or "clock_suspect" in columns["flags"],
+            clock_suspect=clock_suspect or not _TIME_IN_DOUBT.isdisjoint(columns["flags"]),
         ),
     )
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
+import pytest
+
+from cdrhub.redial.policy import Policy
 from support import ledger
 
 FIRST, SECOND = "+2348039100001", "+2348039100002"
@@ -71,6 +75,24 @@ async def test_an_answer_counts_for_a_case_that_was_made_before_the_clock_was_se
     await bench.call("in1", disposition="answered", **INBOUND)
     await bench.decide()
     assert (await bench.of_case(ahead))["state"] == "contacted"
+
+
+@pytest.mark.parametrize("flag", ["clock_suspect", "time_ambiguous"])
+async def test_an_answer_whose_time_is_in_doubt_counts_from_when_it_was_heard_of(bench: Any, flag: str) -> None:
+    case_id = await bench.case("C-1", FIRST, created_at=ledger.at(96))
+    await bench.call("in1", disposition="answered", flags=[flag], **INBOUND)
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+
+
+async def test_a_number_rests_from_when_it_was_heard_of_where_the_time_is_in_doubt(bench: Any) -> None:
+    bench.settings = replace(bench.settings, policy=Policy(between_numbers=timedelta(minutes=30)))
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    attempt_id = await bench.accepted(case_id)
+    await bench.call(attempt_id, started_at=-7_140.0, ended_at=-7_105.0, flags=["clock_suspect"])
+    await bench.decide()
+    row = await bench.of_case(case_id)
+    assert (row["state_reason"], row["next_action_at"]) == ("cool_down", ledger.at(100) + timedelta(minutes=30))
 
 
 async def test_what_is_added_to_an_answered_call_is_no_news(bench: Any) -> None:
