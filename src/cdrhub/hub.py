@@ -266,11 +266,11 @@ class Hub:
             self._clocks = _clocks(config, known=self._clocks)
             gone = {name: self._running.pop(name) for name in self._running.keys() - stays}
             for name in [name for name in gone if pushed_to(name, before) == pushed_to(name, config) is not None]:
-                self._start_source(name, built.pop(name), instead_of=gone[name])
+                self._start_source(name, built.pop(name), before=gone[name])
                 await self._serves(name, handlers=2)  # so that no push meets a closed door between the two
             await asyncio.gather(*(_stop(running) for running in gone.values()))
             for name, source in built.items():
-                self._start_source(name, source)
+                self._start_source(name, source, before=gone.get(name))
             for name in gone.keys() - config.sources.keys():
                 self.metrics.forget_source(name)
             self._listeners.release_unused()
@@ -336,7 +336,8 @@ class Hub:
         await self._journal.remember_settings(revision, source=name, system=kind, settings=settings)
         self._decoders.learn(Revision(revision=revision, source=name, system=kind, settings=settings))
 
-    def _start_source(self, name: str, source: Source, *, instead_of: _Running | None = None) -> None:
+    def _start_source(self, name: str, source: Source, *, before: _Running | None = None) -> None:
+        """`before` is what a reload exchanges: stopped already, or, where it is pushed to, still at work."""
         config = self.config.sources[name]
         intake = SourceIntake(
             name,
@@ -348,8 +349,11 @@ class Hub:
             routes=self.routes,
             open_calls=self._open_calls,
         )
-        before = instead_of.runner if instead_of is not None else None
-        runner = Runner(source=source, config=config, intake=intake, successor_of=before)
+        at_work = None
+        if before is not None:
+            intake.last_record_at = before.intake.last_record_at
+            at_work = None if before.task.done() else before.runner
+        runner = Runner(source=source, config=config, intake=intake, successor_of=at_work)
         task = asyncio.create_task(runner.run(), name=f"source {name}")
         self._running[name] = _Running(config=config, runner=runner, intake=intake, task=task)
 

@@ -60,17 +60,24 @@ class Listeners:
 
     def expect(self, addresses: Mapping[str, str]) -> None:
         """Bind what a new configuration needs and is not open yet (address → its key); on AddressUnavailable nothing
-        has changed."""
+        has changed. A socket of our own may be in the way: `127.0.0.1:5555` of `0.0.0.0:5555`."""
         opened: dict[str, socket.socket] = {}
         try:
             for address in sorted(addresses - self._sockets.keys()):
                 opened[address] = bind(address, key=addresses[address])
-        except (AddressUnavailable, ConfigError):
+        except (AddressUnavailable, ConfigError) as error:
             for listening in opened.values():
                 listening.close()
+            if isinstance(error, AddressUnavailable) and (ours := self._same_port(address)) is not None:
+                raise AddressUnavailable(
+                    f"{addresses[address]}: {address} cannot be had while this daemon listens on {ours}: restart it"
+                ) from error
             raise
         self._sockets.update(opened)
         self._asked = set(addresses)
+
+    def _same_port(self, address: str) -> str | None:
+        return next((ours for ours in self._sockets if ours.rpartition(":")[2] == address.rpartition(":")[2]), None)
 
     def release_unused(self) -> None:
         """Close the sockets that nobody asked for since the last `expect`."""

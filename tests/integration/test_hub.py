@@ -248,6 +248,7 @@ async def test_a_zone_that_a_reload_mends_is_no_longer_suspect_and_a_source_that
         mended = configured(tmp_path, sources=listening("pbx", port, 'timezone = "Etc/GMT+1"'))
         await hub.reload(mended.model_copy(update={"http": hub.config.http}))
         await until(lambda: not hub.problems, "its clock is right")
+        assert b'cdrhub_source_seconds_since_last_record{source="pbx"} NaN' not in hub.metrics.text()
         assert b'cdrhub_source_seconds_since_last_record{source="pbx"}' in hub.metrics.text()
         await hub.reload(configured(tmp_path, sources="").model_copy(update={"http": hub.config.http}))
         assert b'cdrhub_source_seconds_since_last_record{source="pbx"}' not in hub.metrics.text()

@@ -47,6 +47,18 @@ def test_a_source_that_stops_leaves_the_port_open_for_its_successor() -> None:
     assert not connects(address)
 
 
+def test_a_socket_of_our_own_that_is_in_the_way_is_named() -> None:
+    address, listeners = free_address(), Listeners()
+    everything = f"0.0.0.0:{address.rpartition(':')[2]}"
+    try:
+        listeners.expect({address: "sources.a.listen"})
+        with pytest.raises(AddressUnavailable, match=f"sources.a.listen: .* while this daemon listens on {address}"):
+            listeners.expect({everything: "sources.a.listen"})
+        assert connects(address)
+    finally:
+        listeners.close()
+
+
 def test_a_taken_port_changes_nothing_and_says_so() -> None:
     taken, free = free_address(), free_address()
     holder, listeners = bind(taken, key="http.listen"), Listeners()

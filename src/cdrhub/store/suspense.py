@@ -26,11 +26,11 @@ from cdrhub.store.engine import RefusedError
 from cdrhub.store.rows import APPLIED, COVERAGE_COLUMNS, DISCARDED, IGNORED, SUSPENDED, storable_detail
 from cdrhub.store.store import Store
 from cdrhub.store.tables import coverage, record_audit, records
-from cdrhub.store.transaction import StoredRecord, Transaction, stored_record
+from cdrhub.store.transaction import StoredRecord, Transaction
 from cdrhub.store.write import FoldError, Outcome, coverage_row
 
 LISTED = 100  #: records listed at once, unless asked for more
-AT_ONCE = 500  #: records replayed in one transaction
+AT_ONCE = 500  #: records replayed in one transaction, or discarded with one statement
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,7 +124,7 @@ async def in_suspense(store: Store, record_id: int) -> RecordRow:
 async def edit(store: Store, record_id: int, body: bytes, *, actor: str, why: str | None = None) -> None:
     """Keep a repaired body beside the one that came. Raises NotFound, UsageError if it is not in suspense."""
     async with store.database.connect(writing=True) as connection:
-        await _in_suspense(connection, record_id)
+        await _in_suspense(connection, [record_id])
         await connection.execute(update(records).where(records.c.id == record_id).values(repaired_body=body))
         await _note(store, connection, [record_id], actor=actor, action="edited", why=why)
 
@@ -134,10 +134,11 @@ async def discard(store: Store, record_ids: Sequence[int], *, actor: str, why: s
     if not why.strip():
         raise UsageError("say why the record is discarded")
     async with store.database.connect(writing=True) as connection:
-        for record_id in record_ids:
-            await _in_suspense(connection, record_id)
-            await connection.execute(update(records).where(records.c.id == record_id).values(state=DISCARDED))
-        await _note(store, connection, record_ids, actor=actor, action="discarded", why=why)
+        for begin in range(0, len(record_ids), AT_ONCE):
+            some = record_ids[begin : begin + AT_ONCE]
+            await _in_suspense(connection, some)
+            await connection.execute(update(records).where(records.c.id.in_(some)).values(state=DISCARDED))
+            await _note(store, connection, some, actor=actor, action="discarded", why=why)
     return len(record_ids)
 
 
@@ -244,12 +245,14 @@ async def _set(
     await connection.execute(update(records).where(records.c.id == record.id).values(values))
 
 
-async def _in_suspense(connection: AsyncConnection, record_id: int) -> StoredRecord:
-    row = (await connection.execute(select(records).where(records.c.id == record_id).with_for_update())).first()
-    if row is None:
-        raise NotFound(f"there is no record {record_id}")
-    _refuse_unless_suspended(record_id, row.state)
-    return stored_record(row)
+async def _in_suspense(connection: AsyncConnection, record_ids: Sequence[int]) -> None:
+    """Lock these records, AT_ONCE at most. Raises NotFound, UsageError for the first that is not in suspense."""
+    mine = select(records.c.id, records.c.state).where(records.c.id.in_(record_ids))
+    states = {row.id: row.state for row in await connection.execute(mine.order_by(records.c.id).with_for_update())}
+    for record_id in record_ids:
+        if record_id not in states:
+            raise NotFound(f"there is no record {record_id}")
+        _refuse_unless_suspended(record_id, states[record_id])
 
 
 def _refuse_unless_suspended(record_id: int, state: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from cdrhub.errors import NotFound, UsageError
 from cdrhub.store import Store
-from cdrhub.store.suspense import RecordRow, discard, edit, listed, replay, shown
+from cdrhub.store.suspense import AT_ONCE, RecordRow, discard, edit, listed, replay, shown
 from cdrhub.store.tables import call_legs, calls, records
 from support.ledger import batches, call_facts, call_of, count, decode, ended, item, record, reread, rows, story
 
@@ -141,6 +141,16 @@ async def test_discarding_several_is_all_or_nothing(store: Store) -> None:
     with pytest.raises(NotFound, match="999999"):
         await discard(store, [one.id, 999_999], actor="ada", why="a test call")
     assert len(await suspended(store)) == 1
+
+
+async def test_more_are_discarded_than_one_statement_takes(store: Store) -> None:
+    await store.write([item(b"garbage %d" % number) for number in range(AT_ONCE + 1)])
+    chosen = [one.id for one in await listed(store, limit=AT_ONCE + 1)]
+    with pytest.raises(NotFound, match="999999"):
+        await discard(store, [*chosen, 999_999], actor="ada", why="a port scan")
+    assert await discard(store, chosen, actor="ada", why="a port scan") == len(chosen)
+    assert await suspended(store) == []
+    assert [len((await shown(store, one))[1]) for one in (chosen[0], chosen[-1])] == [1, 1]
 
 
 async def test_what_does_not_exist(store: Store) -> None:
