@@ -187,11 +187,20 @@ class Database:
                         pause = min(FIRST_PAUSE_SECONDS * 2**attempt, LAST_PAUSE_SECONDS)
                         await asyncio.sleep(random.uniform(0, pause))  # noqa: S311  (spreads writers, hides nothing)
                     case Trouble.AWAY if attempt == 1:
-                        self._renewals[self._writer].begin()  # the others of the pool are as old as this one
+                        await self._renew()
                     case Trouble.AWAY | Trouble.TRANSIENT:
                         raise StoreUnavailable(self.explain(error)) from error
                     case None:
                         raise
+
+    async def _renew(self) -> None:
+        """From now on write with connections only that are made from now on: the others are as old as the one that
+        failed. All of a process to one SQLite file share what they have mapped of its log: while one is open that was
+        made when the file could only be read, each further one can only read."""
+        self._renewals[self._writer].begin()
+        if self.kind == "sqlite":
+            self._renewals[self._reader].begin()
+            await _at_most(CLOSE_SECONDS, self._reader.dispose())
 
     async def _write_once(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         before = _cancellations()
