@@ -366,6 +366,11 @@ async def test_a_redis_that_is_over_its_memory_is_emptied_all_the_same() -> None
         async with leased(full) as mine:
             assert await mine.acquire() is None
             assert await drained_by(mine) == entries(*range(1_200))
+            await mine.wait()
+            client.config_set("maxmemory", 0)
+            client.rpush(KEY, b"one more")
+            await mine.wait()
+            assert await drained_by(mine) == [b"one more"]
             await mine.release(done=0)
 
 

@@ -34,6 +34,7 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     NoPermissionError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
@@ -49,7 +50,7 @@ Side = Literal["right", "left"]
 BATCH_ENTRIES: Final = 500  #: taken at once
 BATCH_BYTES: Final = 4 * 1024 * 1024  #: after which no further entry is taken at once
 PLAIN_ENTRIES: Final = 100  #: taken at once plainly: as many are lost when the process dies
-POLL_SECONDS: Final = 0.2  #: between two looks at an empty list of a Redis without BLMOVE
+POLL_SECONDS: Final = 0.2  #: between two looks at an empty list of a Redis without BLMOVE, or over `maxmemory`
 RENEW_SHARE: Final = 1 / 3  #: of the lease's life after which it is renewed
 REPLY_SHARE: Final = 1 / 6  #: of it in which Redis must answer; both together: a lease is given up at half its life
 REFUSED_SECONDS: Final = 60.0  #: until a Redis that refused us is asked again
@@ -342,6 +343,8 @@ class _Link:
         async with self.call(waits=seconds):
             try:
                 await self.client.execute_command("BLMOVE", key, key, end, end, seconds)  # type: ignore[no-untyped-call]
+            except OutOfMemoryError:  # it waits for nobody then, and is emptied all the same
+                await asyncio.sleep(POLL_SECONDS)
             except ResponseError as error:
                 if not _unknown(error):
                     raise
