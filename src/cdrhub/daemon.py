@@ -152,7 +152,7 @@ async def _reload_on(
             renewed = await asyncio.to_thread(server_context, config.http)
             await asyncio.shield(hub.reload(config))  # a stop waits for it, and does not leave it half done
             tls.context = renewed
-        except CdrhubError as error:
+        except (CdrhubError, OSError) as error:  # what is missing may be a free descriptor, to read the file by
             log.error("the reload was refused; the old configuration stays", action="reload_refused", error=str(error))
         notifier.ready(hub.status())
 

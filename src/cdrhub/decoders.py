@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import structlog
 
 from cdrhub.errors import CdrhubError, DecodeError, Reason
+from cdrhub.exhausted import is_exhausted
 from cdrhub.model.inference import decode_inference
+from cdrhub.model.numbers import load_numbering_plans
 from cdrhub.model.record import INFERENCE, RawRecord
 from cdrhub.model.update import Decoded
 from cdrhub.sources.base import Decoder, refuse_partial
@@ -49,6 +51,7 @@ class Decoders:
     def __init__(self) -> None:
         self._revisions: dict[str, Revision] = {}
         self._decoders: dict[str, Decoder] = {}
+        load_numbering_plans()
 
     def learn(self, revision: Revision) -> None:
         """Know these settings."""
@@ -74,7 +77,8 @@ class Decoders:
     def decode(self, record: RawRecord) -> Outcome:
         """What the record says. A DecodeError is returned, not raised: it is an outcome like any other.
 
-        Raises UnknownRevision; whatever else a decoder raises is a bug in it and suspends this one record.
+        Raises UnknownRevision, and OSError where the machine has no descriptor or memory for what a decoder reads when
+        it is made; whatever else a decoder raises is a bug in it and suspends this one record.
         """
         try:
             if record.content_type == INFERENCE:
@@ -87,6 +91,8 @@ class Decoders:
         except UnknownRevision:
             raise
         except Exception as error:
+            if is_exhausted(error):
+                raise
             log.exception("decoder failed", action="decoder_bug", source=record.source, digest=record.digest.hex())
             return DecodeError(Reason.DECODER_BUG, f"{type(error).__name__}: {error}"[:MAX_DETAIL])
 

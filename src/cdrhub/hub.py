@@ -312,8 +312,12 @@ class Hub:
         problems = []
         if not self.taking:
             problems.append("the journal takes no records: it is full or its disk fails")
-        if not self._prepared or self._pipeline.database_away:
+        if not self._journal.readable:
+            problems.append("the journal cannot be read: records wait in it")
+        if not self._prepared:
             problems.append("the database is away: records wait in the journal")
+        elif (waiting := self._pipeline.problem) is not None:
+            problems.append(waiting)
         if damaged := self._journal.stats.damaged:
             problems.append(f"{damaged} records of the journal cannot be read: see journal_damaged in the log")
         for name, running in self._running.items():

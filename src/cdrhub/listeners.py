@@ -28,8 +28,9 @@ def bind(address: str, *, key: str) -> socket.socket:
     AddressUnavailable that says why it cannot be had."""
     host, port = parse_address(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening: socket.socket | None = None
     try:
+        listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6 and host == "::":
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -37,7 +38,8 @@ def bind(address: str, *, key: str) -> socket.socket:
         listening.listen(BACKLOG)
         listening.setblocking(False)
     except OSError as error:
-        listening.close()
+        if listening is not None:
+            listening.close()
         raise AddressUnavailable(
             f"{key}: cannot listen on {address}: {error.strerror or error}; `ss -ltnp` shows who does"
         ) from error

@@ -11,6 +11,7 @@ journal.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,8 @@ FIRST_RECORDS = 50  #: in the first read after a start, twice as many in each fu
 SUSPECT_RECORDS = 7 * FIRST_RECORDS  #: three reads: what may be in hand before the first record is in the database
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 15.0
+EXHAUSTED_SECONDS = 1.0  #: until a record is decoded again for which the machine lacked something
+HELD_UP_SECONDS = 10.0  #: that a batch may take before a person is told
 
 
 class Writer(Protocol):
@@ -74,7 +77,7 @@ class _Chunk:
     done: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Part:
     """A lane's share of a chunk."""
 
@@ -97,8 +100,10 @@ class Pipeline:
         lanes: int,
         batch_records: int,
         wrote: Callable[[Written], None] = lambda _written: None,
+        patience: float = HELD_UP_SECONDS,
     ) -> None:
-        """`wrote` is told what each batch did that is in the database."""
+        """`wrote` is told what each batch did that is in the database. One that takes more than `patience` seconds is a
+        `problem`."""
         self._journal = journal
         self._store = store
         self._decoders = decoders
@@ -108,6 +113,7 @@ class Pipeline:
         self._lanes = lanes
         self._batch_records = batch_records
         self._wrote = wrote
+        self._patience = patience
         self._chunks: deque[_Chunk] = deque()
         self._queues: list[asyncio.Queue[_Part]] = []
         self._remembered: set[str] = set()
@@ -118,6 +124,8 @@ class Pipeline:
         self.database_away = False
         #: A record that is in the database, one of the newest.
         self.landmark: Landmark | None = None
+        self._undecoded: str | None = None  #: what the machine lacks to decode the next record
+        self._in_hand: dict[_Part, float] = {}  #: what lanes write, and since when
         self._read_to = 0
         self._written_to = 0
         self._progress = asyncio.Event()
@@ -157,6 +165,18 @@ class Pipeline:
                     if not one_by_one or self._read_to in self._poison:
                         await self._journal.clear_in_flight()
 
+    @property
+    def problem(self) -> str | None:
+        """Why records wait in the journal, in words; None while they do not."""
+        if self.database_away:
+            return "the database is away: records wait in the journal"
+        if self._undecoded is not None:
+            return f"records cannot be decoded and wait in the journal: {self._undecoded}"
+        waited = time.monotonic() - min(self._in_hand.values(), default=math.inf)
+        if waited > self._patience:
+            return f"the database has not taken a batch for {waited:.0f} s: another client may hold a lock"
+        return None
+
     async def drain(self) -> None:
         """Wait until everything the journal holds is in the database."""
         while self._journal.stats.depth:
@@ -186,14 +206,10 @@ class Pipeline:
     async def _item(self, entry: Entry) -> Item:
         record = entry.record
         outcome: Outcome
-        try:
-            if entry.seq in self._poison:
-                outcome = DecodeError(Reason.POISON, "the daemon died each time it worked on this record")
-            else:
-                outcome = self._decoders.decode(record)
-        except UnknownRevision:
-            await self._learn_revisions(record.config_revision)
-            outcome = self._decoders.decode(record)
+        if entry.seq in self._poison:
+            outcome = DecodeError(Reason.POISON, "the daemon died each time it worked on this record")
+        else:
+            outcome = await self._decoded(record)
         self._observe(record, outcome)
         its = self._owners.get(record.source) or self._own(record)
         return Item(
@@ -205,6 +221,22 @@ class Pipeline:
             settle_seconds=its.settle_seconds,
             decoder_revision=its.decoder_revision,
         )
+
+    async def _decoded(self, record: RawRecord) -> Outcome:
+        """What the record says; waits while the machine has no descriptor for what its decoder reads."""
+        while True:
+            try:
+                outcome = self._decoders.decode(record)
+            except UnknownRevision:
+                await self._learn_revisions(record.config_revision)
+            except OSError as error:
+                self._undecoded = error.strerror or str(error)
+                if self._sometimes.now("decoding_waits"):
+                    log.error("records cannot be decoded and wait", action="decoding_waits", error=self._undecoded)
+                await asyncio.sleep(EXHAUSTED_SECONDS)
+            else:
+                self._undecoded = None
+                return outcome
 
     def _own(self, record: RawRecord) -> Ownership:
         known = self._decoders.revisions().get(record.config_revision)
@@ -236,7 +268,9 @@ class Pipeline:
     async def _lane(self, queue: asyncio.Queue[_Part]) -> None:
         while True:
             part = await queue.get()
+            self._in_hand[part] = time.monotonic()
             await self._write(part.items)
+            del self._in_hand[part]
             part.chunk.done += 1
             await self._advance()
 

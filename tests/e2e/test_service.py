@@ -26,6 +26,7 @@ import pytest
 
 from support.certificates import NEW, OLD
 from support.daemon import Daemon
+from support.descriptors import no_free_descriptor
 from support.servers import PostgresServer, free_port, running
 
 LINE = (
@@ -530,3 +531,17 @@ def test_check_and_run_refuse_a_key_that_cannot_be_used_before_they_start(tmp_pa
         assert done.returncode == 78
         assert "http.tls_certificate" in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_a_reload_without_a_free_descriptor_is_refused_and_ends_nothing(tmp_path: Path) -> None:
+    database = tmp_path / "hub.db"
+    daemon = Daemon(tmp_path, database=f"sqlite:///{database}", sources=source(free_port()))
+    with started(daemon):
+        before = daemon.config.read_text()
+        daemon.config.write_text(before + source(free_port(), "second"))
+        with no_free_descriptor(daemon.pid):
+            daemon.signal(signal.SIGHUP)
+            wait_for_log(daemon, "reload_refused")
+        daemon.signal(signal.SIGHUP)
+        wait_for_log(daemon, '"reloaded"')
+        assert daemon.stop() == 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -70,3 +73,29 @@ def test_long_values_of_strangers_are_not_kept_in_memory() -> None:
     finally:
         tracemalloc.stop()
     assert after - before < 20 * long, "that is the last CDR, but not all of them"
+
+
+NUMBERS_OF_NEW_COUNTRIES = """
+import sys
+from support.descriptors import no_free_descriptor
+from cdrhub.decoders import Decoders
+from cdrhub.model.numbers import NumberPlan, read_number
+
+Decoders()
+with no_free_descriptor():
+    print(*[read_number(number, NumberPlan()).e164 for number in sys.argv[1:]])
+"""
+
+
+def test_a_number_of_a_country_never_met_before_is_read_without_a_free_descriptor() -> None:
+    """libphonenumber opened a file for it, failed, and stood still for ever at the next one."""
+    numbers = ["+33612345678", "+818012345678", "+5511987654321"]
+    read = subprocess.run(
+        [sys.executable, "-c", NUMBERS_OF_NEW_COUNTRIES, *numbers],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert read.stdout.split() == numbers, read.stderr

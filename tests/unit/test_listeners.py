@@ -6,6 +6,7 @@ import pytest
 
 from cdrhub.errors import AddressUnavailable, ConfigError
 from cdrhub.listeners import Listeners, bind, parse_address
+from support.descriptors import no_free_descriptor
 
 
 @pytest.mark.parametrize(
@@ -69,3 +70,10 @@ def test_a_taken_port_changes_nothing_and_says_so() -> None:
     finally:
         holder.close()
         listeners.close()
+
+
+def test_an_address_that_cannot_be_had_for_want_of_a_descriptor_is_refused_with_a_sentence() -> None:
+    """A reload met an error that it did not know, and the daemon ended."""
+    address = free_address()
+    with no_free_descriptor(), pytest.raises(AddressUnavailable, match="Too many open files"):
+        bind(address, key="sources.a.listen")

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -18,9 +19,10 @@ from cdrhub.metrics import Metrics
 from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import CallUpdate
 from cdrhub.ownership import Ownership
-from cdrhub.pipeline import Pipeline
+from cdrhub.pipeline import HELD_UP_SECONDS, Pipeline
 from cdrhub.sources.registry import system
 from cdrhub.store.batch import Item, Outcome, Written
+from support.descriptors import no_free_descriptor
 from support.intake import until
 
 REVISION = "0123456789abcdef"
@@ -86,6 +88,7 @@ def made(
     lanes: int = 2,
     batch_records: int = 10,
     metrics: Metrics | None = None,
+    patience: float = HELD_UP_SECONDS,
 ) -> Pipeline:
     decoders = Decoders()
     decoders.learn(Revision(revision=REVISION, source="pbx", system="3cx", settings=settings()))
@@ -105,6 +108,7 @@ def made(
         observer=observer,
         lanes=lanes,
         batch_records=batch_records,
+        patience=patience,
     )
 
 
@@ -188,6 +192,39 @@ async def test_a_database_that_is_away_is_tried_again_until_it_is_back(journal: 
     assert len(store.items) == 1
     assert b"cdrhub_database_retries_total 2.0" in metrics.text()
     assert b"cdrhub_database_up 1.0" in metrics.text()
+
+
+async def test_a_batch_that_the_database_holds_up_is_said(journal: Journal) -> None:
+    store = ScriptedStore()
+    first = record(1)
+    store.hold, store.held_digest = asyncio.Event(), first.digest
+    await journal.append([first])
+    pipeline = made(journal, store, patience=0.0)
+    async with running(pipeline):
+        await until(lambda: pipeline.problem is not None)
+        assert pipeline.problem == "the database has not taken a batch for 0 s: another client may hold a lock"
+        store.hold.set()
+        await pipeline.drain()
+        assert pipeline.problem is None
+
+
+async def test_a_decoder_that_cannot_be_made_without_a_descriptor_is_waited_for(journal: Journal) -> None:
+    """Its zone is read from a file when its first record comes: that says nothing of the record."""
+    store = ScriptedStore()
+    zoned = (
+        system("3cx").config_model.settings_model.model_validate({"timezone": "Pacific/Kiritimati"}).model_dump_json()
+    )
+    store.known["zoned"] = ("pbx", "3cx", zoned)
+    ZoneInfo.clear_cache()
+    pipeline = made(journal, store)
+    await journal.append([record(1, revision="zoned")])
+    async with running(pipeline):
+        with no_free_descriptor():
+            await until(lambda: pipeline.problem is not None)
+        assert pipeline.problem == "records cannot be decoded and wait in the journal: Too many open files"
+        await pipeline.drain()
+    assert [type(item.outcome) for item in store.items] == [CallUpdate]
+    assert pipeline.problem is None
 
 
 async def test_settings_that_only_the_database_knows_are_learnt_from_it(journal: Journal) -> None:

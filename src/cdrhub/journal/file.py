@@ -114,6 +114,10 @@ class DamagedGroup(Exception):
         self.why = why
 
 
+class Unreadable(JournalError):
+    """The machine does not give the database at the moment; it may the next time."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
     """The records that one commit writes."""
@@ -370,7 +374,8 @@ class ReadableFile:
         """Entries behind `after` up to `last`, at most `limit` and `max_bytes` of bodies (but at least one), and
         those before the first damaged group.
 
-        Raises DamagedGroup when that one is the first, JournalError when the database cannot be read."""
+        Raises DamagedGroup when that one is the first, Unreadable when the machine does not give the database,
+        JournalError when what it gives is none."""
         entries: list[Entry] = []
         try:
             rows = self._open().execute(
@@ -393,9 +398,10 @@ class ReadableFile:
                     max_bytes -= sum([len(entry.record.body) for entry in found])
                     if limit <= 0 or max_bytes <= 0 or not found or found[-1].seq != its_last:
                         break
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError, MemoryError) as error:
             self.close()
-            raise JournalError(f"the journal {self._path} cannot be read: {error}") from error
+            why = f"the journal {self._path} cannot be read: {error or type(error).__name__}"
+            raise (JournalError(why) if _is_spoilt(error) else Unreadable(why)) from error
         return entries
 
     def close(self) -> None:
@@ -409,6 +415,12 @@ class ReadableFile:
             self._connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
             self._connection.execute("PRAGMA query_only = ON")
         return self._connection
+
+
+def _is_spoilt(error: BaseException) -> bool:
+    """Whether an error says that the file is no database, or one that contradicts itself."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # https://www.sqlite.org/rescode.html: the primary one
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _copy_log(connection: sqlite3.Connection) -> None:

@@ -10,7 +10,8 @@ records under load. No delay is added to gather more; the fsync before is the de
 **Reading.** Recent records are also kept in memory, bounded, so that a pipeline that keeps up reads no SQL. What is
 no longer there comes from disk, over a connection of its own. Which way a record came cannot be told. A group that
 turns out to be damaged on disk is set aside, said at level error and passed over: one bad block must not keep all
-that lies behind it from the database. A disk that does not answer at all is an error.
+that lies behind it from the database. A disk that gives nothing, or a process without a free descriptor, is waited
+for: records are taken meanwhile if they can be written. A file that is no database any more is an error.
 
 **Poison.** A record that kills the process (not one that raises) must be found without an fsync for every batch. So
 each start notes once, durably, which entry is the first that is not yet in the database. If that is the same entry
@@ -44,6 +45,7 @@ from cdrhub.journal.file import (
     ReadableFile,
     Run,
     State,
+    Unreadable,
     WritableFile,
 )
 from cdrhub.journal.jobs import Read, Write, commit_group, fail, noting, succeed, writable
@@ -121,6 +123,7 @@ class Journal:
         self._groups = 0
         self._full = False
         self._failing = False
+        self._unreadable = False
         self._began_run = False
         self._waiters: set[asyncio.Future[None]] = set()
         self._tending: asyncio.TimerHandle | None = None
@@ -223,8 +226,8 @@ class Journal:
 
     async def read(self, *, after: int, limit: int, max_bytes: int) -> list[Entry]:
         """Durable entries behind `after` and the checkpoint, in order: at most `limit`, with bodies of at most
-        `max_bytes` in sum, but at least one if there is one. A damaged group leaves a gap. Raises JournalError when
-        the disk does not give them."""
+        `max_bytes` in sum, but at least one if there is one. A damaged group leaves a gap; a disk that does not give
+        them is waited for. Raises JournalError when the file is no database any more, or closed."""
         while True:
             first = self._beyond_damaged(max(after, self._checkpoint)) + 1
             last = self._state.last
@@ -236,9 +239,20 @@ class Journal:
             answer: asyncio.Future[list[Entry]] = self._loop.create_future()
             self._reader.submit(Read(answer, after=first - 1, last=last, limit=limit, max_bytes=max_bytes))
             try:
-                return await answer
+                entries = await answer
             except DamagedGroup as group:
                 await self._set_aside(group)
+            except Unreadable as error:
+                if not self._unreadable:
+                    self._unreadable = True
+                    said = "the journal cannot be read: records wait in it"
+                    log.error(said, action="journal_unreadable", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                if self._unreadable:
+                    self._unreadable = False
+                    log.info("the journal can be read again", action="journal_recovered")
+                return entries
 
     async def wait_beyond(self, seq: int) -> None:
         """Wait until there is an entry to read behind `seq`. Raises JournalError when the journal is closed."""
@@ -263,6 +277,11 @@ class Journal:
     def accepting(self) -> bool:
         """Whether an append would be taken, as far as is known."""
         return self._closing is None and not (self._full or self._failing)
+
+    @property
+    def readable(self) -> bool:
+        """Whether the disk gave what was read last."""
+        return not self._unreadable
 
     @property
     def stats(self) -> JournalStats:

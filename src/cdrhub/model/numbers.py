@@ -55,6 +55,14 @@ class Number:
         return self.e164 or _DIGITS.sub("", self.raw) or self.raw
 
 
+def load_numbering_plans() -> None:
+    """Read the plans of all countries now, which takes a twentieth of a second. libphonenumber reads each from its file
+    when it first meets the country, under a lock that a reading which fails never gives back
+    (https://github.com/daviddrysdale/python-phonenumbers, phonemetadata.py): who has no free descriptor at that moment
+    stands still at the next number, for ever."""
+    phonenumbers.PhoneMetadata.load_all()
+
+
 def read_number(raw: str, plan: NumberPlan) -> Number:
     """`raw` under `plan`. Never raises."""
     return _remembered(raw, plan) if len(raw) <= MAX_REMEMBERED else _read(raw, plan)

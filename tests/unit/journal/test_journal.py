@@ -17,6 +17,8 @@ from cdrhub.errors import IntakeRefused, JournalError, JournalFull, JournalLocke
 from cdrhub.journal import Entry, Journal
 from cdrhub.journal.file import DATABASE_NAME, FREE_PAGES_KEPT
 from cdrhub.journal.jobs import DELETE_RECORDS
+from support.descriptors import no_free_descriptor
+from support.intake import until
 from support.journal import ENOUGH_BYTES, RECEIVED_AT, bodies, everything, lines, record
 
 
@@ -472,3 +474,29 @@ async def test_nothing_leaks_over_thirty_openings(tmp_path: Path) -> None:
         await journal.close()
     assert threading.active_count() == threads
     assert open_files() == files
+
+
+async def test_a_journal_that_cannot_be_read_is_waited_for_and_takes_records_meanwhile(tmp_path: Path) -> None:
+    """It ended the daemon: the reader opens the file when what is asked for is not in memory any more."""
+    journal = await Journal.open(tmp_path, tail_bytes=0)
+    await journal.append(lines("a"))
+    with no_free_descriptor():
+        reading = asyncio.create_task(journal.read(after=0, limit=10, max_bytes=ENOUGH_BYTES))
+        await until(lambda: not journal.readable)
+        await journal.append(lines("b"))
+        assert not reading.done()
+    assert [entry.record for entry in await reading] == lines("a", "b")
+    assert journal.readable
+    await journal.close()
+
+
+async def test_a_file_that_is_no_journal_any_more_is_not_waited_for(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path, tail_bytes=0)
+    await journal.append(lines("a"))
+    (tmp_path / DATABASE_NAME).unlink()
+    (tmp_path / DATABASE_NAME).write_bytes(b"something else, and long enough to have a header" * 100)
+    for beside in ("-wal", "-shm"):
+        (tmp_path / f"{DATABASE_NAME}{beside}").unlink()
+    with pytest.raises(JournalError, match="not a database"):
+        await journal.read(after=0, limit=10, max_bytes=ENOUGH_BYTES)
+    await journal.close()

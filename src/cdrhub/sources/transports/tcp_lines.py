@@ -14,13 +14,13 @@ misconfigured PBX looks alike, but only so many in a row per connection.
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cdrhub.errors import NotConnected
+from cdrhub.exhausted import is_exhausted
 from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
 
@@ -38,8 +38,6 @@ KEEPALIVE_IDLE_SECONDS = 30
 KEEPALIVE_INTERVAL_SECONDS = 10
 KEEPALIVE_PROBES = 3
 USER_TIMEOUT_MILLISECONDS = 60_000
-
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 def keep_alive(connection: socket.socket) -> None:
@@ -248,7 +246,7 @@ async def serve_lines(
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                if error.errno not in _EXHAUSTED:
+                if not is_exhausted(error):
                     if not connections.broken.done():
                         connections.broken.set_exception(error)
                     return
