@@ -159,6 +159,10 @@ class SourceIntake:
         """The value last remembered under `key`."""
         return self._journal.position(self._source, key)
 
+    async def forget(self, keys: Sequence[str]) -> None:
+        """Forget what is remembered under these keys. Raises IntakeRefused."""
+        await self._journal.forget_positions(self._source, keys)
+
     def link_up(self, link: str, detail: str = "") -> None:
         """A connection to the phone system exists."""
         self.links[link] = detail

@@ -125,6 +125,12 @@ class RecordingIntake:
     def position(self, key: str) -> str | None:
         return self.positions.get(key)
 
+    async def forget(self, keys: Sequence[str]) -> None:
+        if self.refusing:
+            raise IntakeRefused("refusing")
+        for key in keys:
+            self.positions.pop(key, None)
+
     def link_up(self, link: str, detail: str = "") -> None:
         self.links[link] = detail
         self.link_log.append(("up", link))

@@ -68,6 +68,7 @@ _KEEP_DAMAGED = f"INSERT OR IGNORE INTO damaged SELECT {_GROUP}, ? FROM groups W
 REMEMBER_POSITION = (
     "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT (source, key) DO UPDATE SET value = excluded.value"
 )
+FORGET_POSITION = "DELETE FROM positions WHERE source = ? AND key = ?"
 REMEMBER_SETTINGS = "INSERT INTO settings VALUES (?, ?, ?, ?) ON CONFLICT (revision) DO NOTHING"
 NOTE_RUN = "UPDATE progress SET running = ?, in_flight_first = ?, in_flight_last = ?, deaths = ?"
 PROBE = "UPDATE progress SET running = running"  #: changes nothing, but is written: whether the disk works again

@@ -37,6 +37,7 @@ import structlog
 from cdrhub.errors import CdrhubError, IntakeRefused, JournalError, JournalFull
 from cdrhub.journal.file import (
     DATABASE_NAME,
+    FORGET_POSITION,
     PROBE,
     REMEMBER_POSITION,
     REMEMBER_SETTINGS,
@@ -195,6 +196,17 @@ class Journal:
             write.statements = ((REMEMBER_POSITION, (source, key, value)),)
             write.landed = lambda: self._positions.__setitem__((source, key), value)
         await self._write(write)
+
+    async def forget_positions(self, source: str, keys: Sequence[str]) -> None:
+        """Forget what is remembered under these keys, all of it or nothing. Raises IntakeRefused."""
+        gone = [(writable(source), writable(key)) for key in keys]
+
+        def landed() -> None:
+            for place in gone:
+                self._positions.pop(place, None)
+
+        statements = tuple((FORGET_POSITION, place) for place in gone)
+        await self._write(Write(self._loop.create_future(), statements=statements, landed=landed))
 
     async def room(self) -> None:
         """Wait until the journal takes records again, whether it was full or its disk failed. Raises JournalError

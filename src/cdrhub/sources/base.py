@@ -244,6 +244,9 @@ class Intake(Protocol):
     def position(self, key: str) -> str | None:
         """The value last remembered under `key` by `accept(position=…)`."""
 
+    async def forget(self, keys: Sequence[str]) -> None:
+        """Forget, durably, what is remembered under these keys, some hundred at most. Raises IntakeRefused."""
+
     def link_up(self, link: str, detail: str = "") -> None:
         """A connection (`link` is its name, e.g. the peer's address) to the phone system exists: not blind."""
 

@@ -141,6 +141,9 @@ class _WatchedIntake:
     def position(self, key: str) -> str | None:
         return self._intake.position(key)
 
+    async def forget(self, keys: Sequence[str]) -> None:
+        await self._intake.forget(keys)
+
     def link_up(self, link: str, detail: str = "") -> None:
         self._intake.link_up(link, detail)
         self._runner.linked(link, detail)

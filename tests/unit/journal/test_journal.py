@@ -161,6 +161,20 @@ async def test_a_position_is_remembered_with_its_records(tmp_path: Path) -> None
     await journal.close()
 
 
+async def test_positions_are_forgotten_for_good(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path)
+    for key in ("read:a", "read:b", "read:\udcff"):
+        await journal.append([], position=("lagos", key, "1 2"))
+    await journal.append([], position=("abuja", "read:a", "3 4"))
+    await journal.forget_positions("lagos", ["read:a", "read:\udcff", "read:unknown"])
+    for _ in range(2):
+        assert [journal.position("lagos", key) for key in ("read:a", "read:b", "read:\udcff")] == [None, "1 2", None]
+        assert journal.position("abuja", "read:a") == "3 4"
+        await journal.close()
+        journal = await Journal.open(tmp_path)
+    await journal.close()
+
+
 async def test_a_refused_append_leaves_its_position(tmp_path: Path) -> None:
     journal = await Journal.open(tmp_path, max_bytes=10_000)
     await journal.append(lines("x" * 8_000), position=("lagos", "cdr.log", "8000"))

@@ -3,14 +3,16 @@
 Files are never renamed, moved or deleted: the folder belongs to the phone system. What was read is remembered by
 name, size and time of change, together with the records; a file that grows later is read again, and its old lines
 are known by their digests. A file whose last line is not terminated counts as half-written until it has kept its size
-for a while. One that cannot be read is said aloud, tried again with every full look, and holds up no other.
+for a while. One that cannot be read is said aloud, tried again with every full look, and holds up no other. One that is
+removed while the folder is watched is forgotten, so that what is remembered does not grow for ever; should it come
+back, its lines are known by their digests.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import NoReturn
 
 import structlog
 
-from cdrhub.errors import NotConnected
+from cdrhub.errors import IntakeRefused, NotConnected
 from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
 
@@ -29,6 +31,7 @@ SETTLED_SECONDS = 5.0  #: that a file without a last newline must keep its size
 FULL_SCAN_SECONDS = 60.0  #: between two looks at files that changed without the folder changing
 READ_BYTES = 262_144
 POSITION_PREFIX = "read:"
+FORGOTTEN_AT_ONCE = 200  #: files that are gone, in one commit of the journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class DirectoryWatch:
         self._full_scan_seconds = full_scan_seconds
         self._waiting: dict[str, tuple[_Seen, float]] = {}  # half-written: last look, and since when it looks so
         self._unreadable: Mapping[str, OSError] = {}  # at the last look
+        self._names: set[str] = set()  # at the last look
 
     async def watch(self) -> NoReturn:
         """Watch until cancelled. NotConnected when the folder, or every file in it, cannot be read."""
@@ -106,6 +110,20 @@ class DirectoryWatch:
         if unreadable and not present.keys() - unreadable.keys():
             raise next(iter(unreadable.values()))
         self._say_unreadable(unreadable)
+        there = present.keys() | unreadable.keys()
+        await self._forget(self._names - there)
+        self._names |= there
+
+    async def _forget(self, gone: Collection[str]) -> None:
+        names = sorted(gone)
+        for begin in range(0, len(names), FORGOTTEN_AT_ONCE):
+            some = names[begin : begin + FORGOTTEN_AT_ONCE]
+            try:
+                await self._intake.forget([POSITION_PREFIX + name for name in some])
+            except IntakeRefused:  # they are forgotten at a later look
+                self._intake.count("not_forgotten", len(some))
+                return
+            self._names.difference_update(some)
 
     def _say_unreadable(self, unreadable: Mapping[str, OSError]) -> None:
         if new := unreadable.keys() - self._unreadable.keys():

@@ -69,6 +69,19 @@ async def test_files_are_read_once_in_order_of_names_and_left_alone(tmp_path: Pa
     assert sorted((path.name, path.stat().st_mtime_ns) for path in tmp_path.iterdir()) == before
 
 
+async def test_what_was_read_of_a_file_that_is_gone_is_forgotten(tmp_path: Path, intake: RecordingIntake) -> None:
+    for number in range(3):
+        (tmp_path / f"cdr-{number}.log").write_bytes(b"Call %d\n" % number)
+    async with watching(tmp_path, intake):
+        await until(lambda: len(intake.positions) == 3)
+        intake.refusing = True
+        (tmp_path / "cdr-1.log").unlink()
+        await until(lambda: intake.counts["not_forgotten"])
+        intake.refusing = False
+        await until(lambda: sorted(intake.positions) == ["read:cdr-0.log", "read:cdr-2.log"])
+    assert intake.bodies == [b"Call 0", b"Call 1", b"Call 2"]
+
+
 async def test_a_half_written_file_is_read_when_complete_and_holds_nobody_up(
     tmp_path: Path, intake: RecordingIntake
 ) -> None:
