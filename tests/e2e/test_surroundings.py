@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -44,3 +45,23 @@ def test_a_full_disk_is_no_bug() -> None:
     finally:
         os.close(full)
     assert (done.returncode, done.stderr) == (69, "cdrhub: the output cannot be written: No space left on device\n")
+
+
+def test_an_interrupt_is_said(tmp_path: Path) -> None:
+    configuration = tmp_path / "config.toml"
+    os.mkfifo(configuration)
+    command = subprocess.Popen(
+        [sys.executable, "-m", "cdrhub", "check", "--config", str(configuration)], stderr=subprocess.PIPE, text=True
+    )
+    with configuration.open("w"):  # it is reading
+        command.send_signal(signal.SIGINT)
+        _, said = command.communicate(timeout=60)
+    assert (command.returncode, said) == (130, "cdrhub: interrupted\n")
+
+
+def test_the_help_of_a_flag_asks_for_no_value() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cdrhub", "check", "--help"], stdout=subprocess.PIPE, text=True, timeout=60, check=True
+    )
+    assert "--online" in done.stdout
+    assert "bool" not in done.stdout

@@ -19,6 +19,11 @@ GC_THRESHOLDS = (50_000, 20, 100)
 def main() -> None:
     """Run the command line of this process and exit with its code."""
     gc.set_threshold(*GC_THRESHOLDS)
-    from cdrhub.cli.app import app  # noqa: PLC0415 - after this module, so that an interrupt of the import is handled
+    sys.exit(exit_code_of(_command))
 
-    sys.exit(exit_code_of(lambda: app(prog_name="cdrhub", standalone_mode=False)))
+
+def _command() -> object:
+    """What the command returns that this process was started with."""
+    from cdrhub.cli.app import app  # noqa: PLC0415 - here, so that an interrupt of the import is handled too
+
+    return app(prog_name="cdrhub", standalone_mode=False)

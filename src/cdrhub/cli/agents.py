@@ -69,6 +69,7 @@ def agents(
             Listing(
                 columns=columns,
                 brief=BRIEF,
+                yields=("reason", "state_raw", "queue", "source"),
                 rows=database.each(each_state(database.store, wanted, limit=limit)),
                 empty="no states of agents found",
             ),

@@ -6,7 +6,7 @@ import inspect
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.models import CommandInfo, TyperInfo
 
 from cdrhub import __version__
@@ -36,10 +36,32 @@ PANELS = {
 """The commands by what they are for, in the order of `cdrhub --help`."""
 
 
-class _ByPurpose(TyperGroup):
+def _without_types(params: list[Any]) -> list[Any]:
+    """Flags take no value, so the help of none says `<bool>` beside it."""
+    for param in params:
+        if getattr(param, "is_flag", False) and param.metavar is None:
+            param.metavar = ""
+    return params
+
+
+class _Command(TyperCommand):
+    """A command."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # click's Context is not public
+        return _without_types(list(super().get_params(ctx)))
+
+
+class _Group(TyperGroup):
+    """A group of commands."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(list(super().get_params(ctx)))
+
+
+class _ByPurpose(_Group):
     """The group of all commands, in the order of PANELS."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # click's Context is not public
+    def list_commands(self, ctx: Any) -> list[str]:
         order = [name for names in PANELS.values() for name in names]
         return sorted(super().list_commands(ctx), key=order.index)
 
@@ -96,6 +118,10 @@ def _laid_out(group: typer.Typer) -> None:
     infos: list[CommandInfo | TyperInfo] = [group.info, *group.registered_commands, *group.registered_groups]
     if group.registered_callback is not None:
         infos.append(group.registered_callback)
+    for command in group.registered_commands:
+        command.cls = _Command
+    for below in group.registered_groups:
+        below.cls = _Group
     for info in infos:
         if isinstance(info.epilog, str):
             info.epilog = _one_a_line(info.epilog)

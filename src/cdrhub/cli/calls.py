@@ -45,8 +45,8 @@ BRIEF = (
     "id",
 )
 HEADINGS = {"sort_at": "time", "caller_number": "caller", "callee_number": "callee", "agent_id": "agent"}
-YIELDS = ("wait_seconds", "direction", "source", "queue", "agent_id")  #: where a terminal is narrow
-LEG_YIELDS = ("cause", "queue", "agent_name", "number", "ring_seconds", "seq")
+YIELDS = ("wait_seconds", "direction", "source", "queue", "agent_id", "talk_seconds", "id")  #: if it is narrow
+LEG_YIELDS = ("cause", "queue", "agent_name", "number", "ring_seconds", "seq", "left_at", "answered_at")
 LEG_HEADINGS = {"offered_at": "offered", "answered_at": "answered", "left_at": "left"}
 LEG_COLUMNS = (
     "seq",
@@ -96,8 +96,14 @@ def list_calls(
         str | None,
         typer.Option("--number", metavar="NUMBER", help="Only calls of this number, in any spelling."),
     ] = None,
-    disposition: Annotated[Disposition | None, typer.Option("--disposition", help="Only calls that ended so.")] = None,
-    direction: Annotated[Direction | None, typer.Option("--direction", help="Only calls that went so.")] = None,
+    disposition: Annotated[
+        Disposition | None,
+        typer.Option("--disposition", metavar="WORD", help=f"Only calls that ended so: {', '.join(Disposition)}."),
+    ] = None,
+    direction: Annotated[
+        Direction | None,
+        typer.Option("--direction", metavar="WORD", help=f"Only calls that went so: {', '.join(Direction)}."),
+    ] = None,
     limit: LimitOption = 100,
     form: FormatOption = Format.TABLE,
     timezone: ZoneOption = "UTC",
@@ -197,7 +203,9 @@ def _show_in_full(
     )
     bodies = [{**record, "body": _shown_body(record.get("body"))} for record in records]
     show(
-        Listing(columns=RECORD_COLUMNS, rows=bodies, title="Records", empty="no records"), form=Format.TABLE, zone=local
+        Listing(columns=RECORD_COLUMNS, rows=bodies, yields=("content_type",), title="Records", empty="no records"),
+        form=Format.TABLE,
+        zone=local,
     )
     if any(row["body"].endswith("…") for row in bodies):
         say("bodies of records are cut; whole with --format json")

@@ -55,4 +55,5 @@ def coverage(
     with opened(settings) as database:
         found = database.run(stretches(database.store, since=begin, until=when.until, source=source))
     rows = [asdict(stretch) for stretch in found]
-    show(Listing(columns=COLUMNS, rows=rows, empty="nothing was noted in this time"), form=form, zone=local)
+    listing = Listing(columns=COLUMNS, rows=rows, yields=("hub", "detail"), empty="nothing was noted in this time")
+    show(listing, form=form, zone=local)

@@ -82,12 +82,24 @@ def list_deliveries(
     with opened(settings) as database:
         if webhook is None:
             rows = database.run(_webhooks(database, settings))
-            listing = Listing(columns=WEBHOOK_COLUMNS, brief=WEBHOOKS, rows=rows, empty="there is no webhook")
+            listing = Listing(
+                columns=WEBHOOK_COLUMNS,
+                brief=WEBHOOKS,
+                rows=rows,
+                yields=("oldest_waiting", "last_status", "next_at", "refused"),
+                empty="there is no webhook",
+            )
         else:
             _known(database, settings, webhook)
             rows = database.run(_singles(database, webhook, limit=limit))
             nothing = f"{webhook} refused no event, and nobody asked for one again"
-            listing = Listing(columns=DELIVERY_COLUMNS, brief=DELIVERIES, rows=rows, empty=nothing)
+            listing = Listing(
+                columns=DELIVERY_COLUMNS,
+                brief=DELIVERIES,
+                rows=rows,
+                yields=("attempts", "subject", "updated_at", "last_error"),
+                empty=nothing,
+            )
     show(listing, form=form, zone=local)
 
 

@@ -59,6 +59,8 @@ def exit_code_of(command: Callable[[], object]) -> int:
     """Run `command`; its exit code, after saying on stderr what was wrong."""
     try:
         returned = command()
+        if returned == Exit.INTERRUPTED:  # what typer makes of KeyboardInterrupt
+            raise Abort
     except (KeyboardInterrupt, Abort):
         say("interrupted")
         return Exit.INTERRUPTED

@@ -29,6 +29,7 @@ GAP = 2  #: columns between two of a table's
 NARROWEST = 12  #: columns that a text is left, where others are kept whole on one line
 WHOLE_UP_TO = 24  #: characters of a word that is kept on one line: numbers, times, names
 SHORT_IDS = (13, 18)  #: characters of a UUIDv7 that a terminal is shown, when they tell its rows apart
+COUNTS = {"records", "calls", "count", "waiting", "refused", "attempts"}  #: columns of numbers, besides seconds
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _STEERS = re.compile(r"[\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -145,12 +146,17 @@ class _Column:
 
     @property
     def numeric(self) -> bool:
-        return self.name.endswith("_seconds") or self.name in {"records", "calls", "count"}
+        return self.name.endswith("_seconds") or self.name in COUNTS
 
     @property
     def whole(self) -> bool:
         """Whether its cells are single words or times, that are hard to read in two pieces."""
         return self.name.endswith("_at") or all(len(cell) <= WHOLE_UP_TO and " " not in cell for cell in self.cells)
+
+    @property
+    def least(self) -> int:
+        """The room without which it is not worth showing: a long text may go on on the next line."""
+        return self.width if self.whole or self.width <= WHOLE_UP_TO else NARROWEST
 
     @property
     def constant(self) -> bool:
@@ -186,16 +192,18 @@ def _table(listing: Listing, *, zone: ZoneInfo, stream: TextIO) -> int:
         table.add_row(*map(Text, cells))
     console.print(table)
     if left_out := [column.heading for column in columns if column not in shown]:
-        console.print(Text(f"no room for: {', '.join(left_out)} (a wider terminal or --format csv shows all)"))
+        console.print(Text(f"no room for: {', '.join(left_out)} (a wider terminal or --format json shows all)"))
     return len(rows)
 
 
 def _columns(listing: Listing, rows: Sequence[Mapping[str, Any]], *, zone: ZoneInfo, terminal: bool) -> list[_Column]:
-    """The columns of a table. A terminal gets times without the year, where all are of this one, and short ids."""
+    """The columns of a table; the heading of times says of which zone they are. A terminal gets times without the
+    year, where all are of this one, and short ids."""
     names = listing.brief or listing.columns
-    years = {
-        value.astimezone(zone).year for row in rows for name in names if isinstance(value := row.get(name), datetime)
+    times = {
+        name: [value.astimezone(zone) for row in rows if isinstance(value := row.get(name), datetime)] for name in names
     }
+    years = {time.year for some in times.values() for time in some}
     this_year = terminal and years == {datetime.now(UTC).astimezone(zone).year}
     columns = []
     for name in names:
@@ -203,6 +211,8 @@ def _columns(listing: Listing, rows: Sequence[Mapping[str, Any]], *, zone: ZoneI
         if terminal and name == "id":
             cells = _short(cells)
         heading = listing.headings.get(name) or re.sub("_seconds$", " s", name).replace("_", " ")
+        if zones := sorted({str(time.tzname()) for time in times[name]}):
+            heading = f"{heading} ({'/'.join(zones)})"
         columns.append(_Column(name=name, heading=heading, cells=cells))
     return columns
 
@@ -233,7 +243,7 @@ def _fitting(columns: Sequence[_Column], yields: Sequence[str], *, room: int) ->
         key=lambda column: (not column.constant, order[column.name]),
     )
     for column in going:
-        if sum(each.width for each in shown) + GAP * len(shown) <= room:
+        if sum(each.least for each in shown) + GAP * len(shown) <= room:
             break
         shown.remove(column)
     return shown

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -36,6 +36,8 @@ DAY_BEGINS = 8  #: o'clock, UTC, of the simulated day of --day
 PASSWORD_VARIABLE = "CDRHUB_SIMULATE_PASSWORD"  # noqa: S105 - the name of a variable
 DEFAULT_PASSWORD = "ClueCon"  # noqa: S105 - that of every FreeSWITCH that nobody set up
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+T = TypeVar("T")
 
 
 class Layout(StrEnum):
@@ -123,7 +125,8 @@ def threecx(
         rate=rate, speed=speed, count=count, seconds=seconds, seed=seed, day=day, region=region, ledger=ledger, mix=MIX
     )
     pbx = PBX(simulation.centre, version=version.value, fields=LAYOUTS[int(layout)], broken=broken)
-    trouble, ordering = _once(to, _spoken), _ordering(dial)
+    spoken: Callable[[OSError | None], str] = lambda error: f"{to}: {_spoken(error)}"  # noqa: E731 - it is passed on
+    trouble, ordering = _once(spoken), _ordering(dial)
     work = lambda: simulate(  # noqa: E731 - it is passed on
         simulation, pbx, host=host, port=port, trouble=trouble, wait=wait, ordering=ordering
     )
@@ -237,7 +240,8 @@ def enigma(
     simulation = _simulation(
         rate=rate, speed=speed, count=count, seconds=seconds, seed=seed, day=day, region=region, ledger=ledger, mix=MIX
     )
-    sent = _played(simulation, seconds, lambda: simulate(simulation, url=to, broken=broken))
+    trouble = _once(str)  # not the URL: it may hold a password
+    sent = _played(simulation, seconds, lambda: simulate(simulation, url=to, broken=broken, trouble=trouble))
     typer.echo(f"{sent.records} entries of {sent.calls} calls, {sent.repeated} repeated")
     if sent.last_error:
         say(f"the last error: {sent.last_error}")
@@ -396,14 +400,14 @@ def _ordering(dial: str | None) -> Ordering | None:
     return Ordering(host=host, port=port, ready=lambda url: say(f"takes orders to dial at {url}"))
 
 
-def _once(to: str, spoken: Callable[[OSError | None], str]) -> Callable[[OSError | None], None]:
+def _once(spoken: Callable[[T], str]) -> Callable[[T], None]:
     """Says each trouble once."""
     said: set[str] = set()
 
-    def trouble(error: OSError | None) -> None:
+    def trouble(error: T) -> None:
         if (why := spoken(error)) not in said:
             said.add(why)
-            say(f"{to}: {why}; trying again")
+            say(f"{why}; trying again")
 
     return trouble
 

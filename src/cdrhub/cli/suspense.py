@@ -46,7 +46,9 @@ _suspense = typer.Typer(
     "cdrhub suspense replay --all · cdrhub suspense discard 17 --why 'a port scan'",
 )
 
-ReasonOption = Annotated[Reason | None, typer.Option("--reason", help="Only records suspended for this reason.")]
+ReasonOption = Annotated[
+    Reason | None, typer.Option("--reason", metavar="WORD", help=f"Only records suspended for: {', '.join(Reason)}.")
+]
 Number = Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_NUMBER, help="The record's number.")]
 Numbers = Annotated[
     list[int], typer.Argument(metavar="ID…", min=1, max=MAX_NUMBER, help="Numbers of records, from `suspense list`.")
@@ -78,7 +80,8 @@ def list_suspended(
     with opened(settings) as database:
         found = database.run(listed(database.store, source=source, reason=reason, limit=limit))
     rows = [record_row(record) for record in found]
-    show(Listing(columns=COLUMNS, brief=BRIEF, rows=rows, empty="nothing is in suspense"), form=form, zone=local)
+    listing = Listing(columns=COLUMNS, brief=BRIEF, rows=rows, yields=("source",), empty="nothing is in suspense")
+    show(listing, form=form, zone=local)
 
 
 @_suspense.command("show", epilog="Example: cdrhub suspense show 17")

@@ -53,6 +53,8 @@ def nearest(word: str, words: Iterable[str]) -> str:
     """`: did you mean 'x'?`, or which words there are."""
     known = list(words)
     near = get_close_matches(word, known, n=1)
+    if not known:
+        return ": there is none yet"
     return f"; did you mean {near[0]!r}?" if near else f": there are {', '.join(sorted(known))}"
 
 
@@ -86,6 +88,8 @@ def _problem(detail: ErrorDetails, model: type[BaseModel], table: Mapping[str, A
         return path, f"{_shown(shown)} is not one of {', '.join(words)}{_near_only(shown, words)}"
     if kind in {"too_short", "too_long"} and context.get("field_type") not in {"Tuple", "List", "Set"}:
         kind = f"string_{kind}"  # a secret counts as something with a length
+    if kind in {"tuple_type", "list_type"} and isinstance(value_at(table, path), Mapping):
+        return path, f"may be there several times: write [[…{path[-1]}]] with two brackets"
     for table_of_words in (_LIMITS, _LENGTHS):
         if kind in table_of_words:
             name, sentence = table_of_words[kind]

@@ -115,7 +115,7 @@ def on_a_terminal(columns: int, monkeypatch: pytest.MonkeyPatch, rows: list[dict
 
 def test_a_wide_terminal_has_every_column_and_one_line_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     heading, _, first, second = on_a_terminal(100, monkeypatch)
-    assert heading.split() == ["time", "source", "direction", "queue", "talk", "s", "id"]
+    assert heading.split() == ["time", "(WAT)", "source", "direction", "queue", "talk", "s", "id"]
     assert first.split() == [
         "03-01",
         "10:30:00",
@@ -130,7 +130,7 @@ def test_a_wide_terminal_has_every_column_and_one_line_a_call(monkeypatch: pytes
 
 def test_a_narrow_terminal_leaves_out_what_says_least_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     heading, _, first, _, left_out = on_a_terminal(64, monkeypatch)
-    assert heading.split() == ["time", "source", "direction", "talk", "s", "id"]  # the queue is the same in all rows
+    assert heading.split() == ["time", "(WAT)", "source", "direction", "talk", "s", "id"]  # one queue in all
     assert first.split()[:2] == ["03-01", "10:30:00"]
     assert left_out.startswith("no room for: queue ")
 
@@ -146,6 +146,23 @@ def test_a_terminal_shows_as_much_of_ids_as_tells_them_apart(monkeypatch: pytest
 def test_times_of_other_years_keep_their_year(monkeypatch: pytest.MonkeyPatch) -> None:
     old = [{**CALLS[0], "sort_at": datetime(2019, 3, 1, 9, 30, tzinfo=UTC)}, CALLS[1]]
     assert on_a_terminal(100, monkeypatch, old)[2].startswith("2019-03-01 10:30:00")
+
+
+def test_times_before_and_after_a_change_of_the_clocks_name_both_zones() -> None:
+    out = io.StringIO()
+    rows = [{"at": datetime(2026, month, 1, tzinfo=UTC)} for month in (1, 7)]
+    show(Listing(columns=["at"], rows=rows), form=Format.TABLE, zone=ZoneInfo("Europe/Paris"), stream=out)
+    assert "at (CEST/CET)" in out.getvalue()
+
+
+def test_a_long_text_yields_only_where_even_its_beginning_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"source": "lagos", "detail": "the peer closed, " * 5}]
+    listing = Listing(columns=["source", "detail"], rows=rows, yields=("detail",))
+    for columns, here in ((30, True), (18, False)):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        out = Terminal()
+        show(listing, form=Format.TABLE, zone=LAGOS, stream=out)
+        assert ("peer" in out.getvalue()) is here
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,10 @@ def test_a_source_has_the_model_of_its_system() -> None:
             '[hub]\nlog_level = "warn"',
             "2: hub.log_level: 'warn' is not one of debug, info, warning, error; did you mean 'warning'?",
         ),
+        (
+            '[broadcast.webhooks.crm]\nurl = "https://crm.example.com"',
+            "1: broadcast.webhooks: may be there several times: write [[…webhooks]] with two brackets",
+        ),
         ("[hubb]\nx = 1", "1: hubb: there is no such table; did you mean 'hub'?"),
         ("hub = 3", "1: hub: must be a table: write [hub]"),
         ('[redial]\nmode = "of"', "2: redial.mode: 'of' is not one of off, observe, on; did you mean 'off'?"),
@@ -83,7 +87,7 @@ def test_a_source_has_the_model_of_its_system() -> None:
         (HOOK.replace("https:", "ftp:"), "3: broadcast.webhooks[0].url: is not an http:// or https:// URL with a host"),
         (
             LAGOS + 'dialler = "crm"',
-            "4: sources.lagos.dialler: there is no table [redial.diallers.crm]",
+            "4: sources.lagos.dialler: there is no table [redial.diallers.crm]: there is none yet",
         ),
         (LAGOS + "entries = []", "4: sources.lagos.entries: there is no such key: name a CSV file with `directory`"),
         (LAGOS + 'timezone = "Afrika/Lagos"', "4: sources.lagos.timezone: "),

@@ -63,7 +63,9 @@ ATTEMPT_COLUMNS = (
 )
 DECISION_COLUMNS = ("id", "at", "words", "rule", "inputs", "result", "cause", "detail", "mode", "attempt_id", "call_id")
 
-StateOption = Annotated[CaseState | None, typer.Option("--state", help="Only cases that stand so.")]
+StateOption = Annotated[
+    CaseState | None, typer.Option("--state", metavar="WORD", help=f"Only cases that stand so: {', '.join(CaseState)}.")
+]
 ReasonOption = Annotated[
     str | None, typer.Option("--reason", metavar="WORD", help="Only cases that wait or are paused for this reason.")
 ]
@@ -119,6 +121,7 @@ def list_cases(
             Listing(
                 columns=COLUMNS,
                 brief=BRIEF,
+                yields=("updated_at", "round", "source", "agent", "next_action_at", "numbers"),
                 rows=(_flat(row, form) for row in each_case(database, wanted, limit=limit)),
                 empty="no cases found",
             ),
@@ -155,7 +158,14 @@ def show_case(
     show_row(known, zone=local, title="Case")
     show_numbers(numbers, local)
     used = [name for name in ATTEMPT_COLUMNS if any(attempt[name] not in (None, "") for attempt in attempts)]
-    show(Listing(columns=used, rows=attempts, title="Attempts", empty="no attempts yet"), form=form, zone=local)
+    listing = Listing(
+        columns=used,
+        rows=attempts,
+        yields=("id", "reference", "placed_by", "dialler", "round", "agent", "ended_at"),
+        title="Attempts",
+        empty="no attempts yet",
+    )
+    show(listing, form=form, zone=local)
     typer.echo(plain(standing(case, local)))
 
 

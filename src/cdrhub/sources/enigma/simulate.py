@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
@@ -163,12 +163,19 @@ def _entry(call: PlannedCall, customer: Number, payload: dict[str, Any]) -> Entr
     return Entry(system=SYSTEM, call_key=str(payload["call_ref"]), columns=columns, people=people)
 
 
-async def simulate(simulation: Simulation, *, url: str, end: End = "right", broken: float = 0.0) -> None:
+async def simulate(
+    simulation: Simulation,
+    *,
+    url: str,
+    end: End = "right",
+    broken: float = 0.0,
+    trouble: Callable[[str], None] = lambda _: None,
+) -> None:
     """Push what the simulated centre makes onto the lists of the Redis at `url`, until it is over.
 
     `end` is the one that is pushed onto: the dialler's source does RPUSH, the vendor's pages say "push left". A push
-    that fails is made again until the simulation is to finish; it may then be there twice, as with any client. `broken`
-    is that of `Dialler`.
+    that fails is made again until the simulation is to finish; it may then be there twice, as with any client.
+    `trouble` is told each time why. `broken` is that of `Dialler`.
     """
     sent = simulation.sent
     sent.acknowledged = sent.acknowledged or 0
@@ -181,6 +188,7 @@ async def simulate(simulation: Simulation, *, url: str, end: End = "right", brok
             sent.silent += due.what.silent
             while (why := await _failure(client, due.what, end=end)) is not None and not simulation.pace.finishing:
                 sent.last_error = why
+                trouble(why)
                 await asyncio.sleep(AGAIN_SECONDS)
             if why is None:
                 sent.acknowledged += 1

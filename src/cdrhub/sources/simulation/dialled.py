@@ -8,6 +8,7 @@ once.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from aiohttp import web
 
-from cdrhub.errors import UsageError
+from cdrhub.errors import AddressUnavailable
 from cdrhub.model.disposition import Direction, Disposition
 from cdrhub.model.numbers import NumberPlan, read_number
 from cdrhub.sources.simulation.numbers import Number, lines
@@ -157,7 +158,7 @@ Handler = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
 @asynccontextmanager
 async def taking_orders(ordered: Ordered[T], path: str, handler: Handler) -> AsyncIterator[None]:
     """Answer requests to `path` for as long as the block lasts; after it the calls under way come to their end.
-    UsageError if the address is taken."""
+    AddressUnavailable if the address is taken."""
     app = web.Application(client_max_size=MAX_ORDER_BYTES)
     app.router.add_route("*", path, handler)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
@@ -167,7 +168,8 @@ async def taking_orders(ordered: Ordered[T], path: str, handler: Handler) -> Asy
         try:
             await web.TCPSite(runner, ordering.host, ordering.port).start()
         except OSError as error:
-            raise UsageError(f"{ordering.host}:{ordering.port}: {error.strerror or error}") from error
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise AddressUnavailable(f"cannot take orders on {ordering.host}:{ordering.port}: {why}") from error
         host, port = runner.addresses[0][:2]
         ordering.ready(f"http://{host}:{port}{path}")
         async with asyncio.TaskGroup() as ordered.tasks:

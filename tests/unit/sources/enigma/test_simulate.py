@@ -117,8 +117,10 @@ async def test_a_redis_that_is_away_is_waited_for() -> None:
     with running() as away:
         away.stop()
         simulation = Simulation(centre=CENTRE, pace=Pace(start=CENTRE.start, speed=inf), count=1)
-        pushing = asyncio.create_task(simulate(simulation, url=away.url))
-        await until(lambda: simulation.sent.last_error)
+        said: list[str] = []
+        pushing = asyncio.create_task(simulate(simulation, url=away.url, trouble=said.append))
+        await until(lambda: said)
+        assert simulation.sent.last_error in said
         assert simulation.sent.calls == 0
         away.start()
         await pushing

@@ -16,7 +16,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from cdrhub.errors import UsageError
+from cdrhub.errors import AddressUnavailable
 from cdrhub.model.disposition import Disposition, Outcome, Role
 from cdrhub.sources.freeswitch import listings
 from cdrhub.sources.freeswitch.headers import PlainHeaders
@@ -179,7 +179,7 @@ async def test_an_address_that_is_taken_is_said() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
+        with pytest.raises(AddressUnavailable, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
             async with simulated(Setup(port=port)):
                 pass
 

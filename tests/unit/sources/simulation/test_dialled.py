@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiohttp import ClientSession, web
 
-from cdrhub.errors import UsageError
+from cdrhub.errors import AddressUnavailable
 from cdrhub.model.disposition import Disposition
 from cdrhub.sources.simulation.dialled import CHANCES, Handler, Ordered, Ordering, taking_orders
 from cdrhub.sources.simulation.planned import PlannedCall, Side
@@ -110,7 +110,7 @@ async def test_an_address_that_is_taken_is_said() -> None:
             raise AssertionError("nothing was ordered")
 
         ordered = Ordered(simulation_in("IL"), Ordering(host="127.0.0.1", port=port), render=whole, send=send)
-        with pytest.raises(UsageError, match=f"127.0.0.1:{port}"):
+        with pytest.raises(AddressUnavailable, match=f"127.0.0.1:{port}"):
             async with taking_orders(ordered, PATH, placing(ordered)):
                 raise AssertionError("it listens")
 

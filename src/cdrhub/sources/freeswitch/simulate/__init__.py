@@ -105,7 +105,7 @@ class SimulatedSwitch:
 
 @asynccontextmanager
 async def listening(simulation: Simulation, setup: Setup) -> AsyncIterator[SimulatedSwitch]:
-    """A switch that listens for as long as the block lasts, its heart beating. UsageError if the address is taken."""
+    """A switch that listens for as long as the block lasts, its heart beating. AddressUnavailable if it cannot."""
     switch = Switch(core=Core(str(uuid4()), zone=setup.zone))
     commands = Commands(switch, simulation, seed=simulation.centre.seed, zone=setup.zone, fate=setup.fate)
     socket = EventSocket(
@@ -127,7 +127,7 @@ async def listening(simulation: Simulation, setup: Setup) -> AsyncIterator[Simul
 async def simulate(
     simulation: Simulation, setup: Setup, *, ready: Callable[[str], None] = lambda _address: None
 ) -> None:
-    """Listen, play the whole simulation, close. `ready` is told the address. UsageError if it is taken."""
+    """Listen, play the whole simulation, close. `ready` is told the address. AddressUnavailable if it is taken."""
     async with listening(simulation, setup) as simulated:
         host, port = simulated.address
         ready(f"{host}:{port}")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
-from cdrhub.errors import UsageError
+from cdrhub.errors import AddressUnavailable
 from cdrhub.sources.freeswitch.simulate.events import Event
 from cdrhub.sources.freeswitch.simulate.subscription import Subscription
 from cdrhub.sources.freeswitch.simulate.switch import Switch
@@ -66,12 +66,12 @@ class EventSocket:
         self.thrown_out = 0  #: clients, for lost events
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
-        """Listen, and return the address. UsageError where that is not possible."""
+        """Listen, and return the address. AddressUnavailable where that is not possible."""
         try:
             self._server = await asyncio.start_server(self._serve, host, port, limit=MAX_COMMAND_BYTES)
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else str(error)
-            raise UsageError(f"the switch cannot listen on {host}:{port}: {why}") from error
+            raise AddressUnavailable(f"the switch cannot listen on {host}:{port}: {why}") from error
         self._switch.heard.append(self._hear)
         address = self._server.sockets[0].getsockname()
         return address[0], address[1]
