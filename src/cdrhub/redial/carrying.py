@@ -215,7 +215,7 @@ class Carrier:
 
     def _place(self, case: Case, number: Number, told: Told, *, reference: str) -> Attempt:
         attempt = Attempt(
-            id=store.new_id(),
+            id=store.new_attempt_id(case),
             round=case.round,
             key=number.key,
             state=AttemptState.DECIDED,

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
+from uuid import UUID
 
 import uuid_utils
 from sqlalchemy import Row, delete, select, union_all
@@ -43,6 +44,16 @@ NO_RESULT: Mapping[str, Any] = {"last_disposition": None, "last_attempt_at": Non
 def new_id() -> str:
     """A UUIDv7 (RFC 9562): it sorts by the time it was made."""
     return str(uuid_utils.uuid7())
+
+
+def new_attempt_id(case: Case) -> str:
+    """The id of a new attempt of a case, whose others are known. It sorts behind theirs, for that is their order: also
+    where another hub made those, or this one did before its clock was set back."""
+    made, last = new_id(), max((attempt.id for attempt in case.attempts), default="")
+    if made > last:
+        return made
+    milliseconds = UUID(last).int >> 80
+    return str(uuid_utils.uuid7(nanoseconds=(milliseconds + 1) * 1_000_000))
 
 
 def live_agent(source: str, agent: str) -> str | None:

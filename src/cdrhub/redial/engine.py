@@ -297,7 +297,7 @@ class Engine:
         """Write down an agent's own call as an attempt of the case's present round."""
         number = next(number for number in case.numbers if number.key in call.facts.keys)
         attempt = Attempt(
-            id=store.new_id(),
+            id=store.new_attempt_id(case),
             round=case.round,
             key=number.key,
             state=AttemptState.ENDED,

@@ -237,7 +237,7 @@ class Orders:
             if agent_key is not None and (await connection.execute(holder)).first() is not None:
                 raise CaseBusy(f"agent {case.agent!r} has a live attempt of another case")
             attempt = Attempt(
-                id=store.new_id(),
+                id=store.new_attempt_id(case),
                 round=case.round,
                 key=read.key,
                 state=AttemptState.ACCEPTED,

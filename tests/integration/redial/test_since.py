@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import uuid_utils
 
 from cdrhub.redial.dialling import Dialling
+from cdrhub.redial.policy import Mode
 
 FIRST, SECOND = "+2348039100001", "+2348039100002"
 
@@ -92,3 +95,21 @@ async def test_a_call_settles_in_its_time_when_the_clock_was_set_back(bench: Any
     assert (await bench.decide()).settled == 0
     bench.pass_time(1)
     assert (await bench.decide()).settled == 1
+
+
+@pytest.mark.parametrize("made", ["decided", "announced", "by hand"])
+async def test_attempts_stay_in_their_order_when_the_clock_was_set_back(bench: Any, made: str) -> None:
+    """An attempt that seems to have been followed by another one leads to no other number."""
+    case_id = await bench.case("C-1", FIRST, SECOND, "+2348039100003")
+    before = str(uuid_utils.uuid7(nanoseconds=time.time_ns() + 3_600 * 10**9))  # of a hub whose clock was ahead
+    await bench.accepted(case_id, id=before)
+    await bench.call(before, disposition="not_dialled" if made == "by hand" else "no_answer")
+    if made == "announced":
+        bench.settings = replace(bench.settings, mode=Mode.OBSERVE)
+    await bench.decide()
+    if made == "announced":
+        await bench.orders().announce(tenant="", code="C-1", number=SECOND)
+    elif made == "by hand":
+        await bench.call("by-hand", SECOND)
+        await bench.decide()
+    assert [number for number, _, _ in await bench.attempts(case_id)][:2] == [FIRST, SECOND]
