@@ -48,4 +48,4 @@ class PhoneSystemsOfHub:
     def plan(self, source: str) -> NumberPlan:
         """How its numbers read; the plain plan where the configuration has no such source."""
         config = self._config()
-        return config.settings(source).number_plan() if source in config.sources else NumberPlan()
+        return config.number_plan(source) if source in config.sources else NumberPlan()

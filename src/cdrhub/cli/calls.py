@@ -185,7 +185,7 @@ def readings(config: Config, number: str, *, source: str | None) -> frozenset[st
     if not any(character.isdigit() for character in number):
         raise UsageError(f"--number: {number!r} has no digit")
     names = [source] if source is not None else list(config.sources)
-    found = (read_number(number, config.settings(name).number_plan()).e164 for name in names)
+    found = (read_number(number, config.number_plan(name)).e164 for name in names)
     return frozenset(e164 for e164 in found if e164 is not None)
 
 

@@ -67,7 +67,7 @@ def readings(config: Config) -> dict[str, Reading]:
 
     return {
         name: Reading(
-            plan=config.settings(name).number_plan(),
+            plan=config.number_plan(name),
             tenant=config.sources[config.owner(name)].tenant,
             into=source.into or "",
         )

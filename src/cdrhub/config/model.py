@@ -22,6 +22,7 @@ from cdrhub.config.broadcast import BroadcastConfig
 from cdrhub.config.redial import RedialConfig
 from cdrhub.config.revision import decode_revision
 from cdrhub.config.table import NAME_PATTERN, Table
+from cdrhub.model.numbers import NumberPlan
 from cdrhub.sources.base import DecodeSettings, DirectoryEntry, Networks, SourceConfig
 
 MIN_SECRET = 16  #: characters of a token, and of the secret in an ingest path
@@ -201,6 +202,10 @@ class Config(Table):
     def settings(self, source: str) -> DecodeSettings:
         """The decode-relevant settings of a source, with its directory's lines."""
         return self.sources[source].decode_settings(self.entries.get(source, ()))
+
+    def number_plan(self, source: str) -> NumberPlan:
+        """How numbers of a source read, whatever its directory says of them."""
+        return self.sources[source].decode_settings().number_plan()
 
     def revision(self, source: str) -> str:
         """The revision of those settings (`decode_revision`)."""

@@ -139,7 +139,7 @@ class Asked:
         """What `number` has in common with its other spellings, to this source or to each that may be named; nothing
         for what is no number to any of them."""
         sources = self.sources if source is None else {source} & self.sources.keys()
-        plans = {self.served.config.settings(name).number_plan() for name in sources}
+        plans = {self.served.config.number_plan(name) for name in sources}
         found: set[str] = set()
         for plan in plans or {NumberPlan()}:
             with suppress(NumberUnusable):
