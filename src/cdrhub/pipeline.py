@@ -1,8 +1,8 @@
 """The pipeline: journal → decode → fold and write, one transaction a batch.
 
 It always reads from the journal; recovery after a crash is its normal way of working. Records are dealt to *lanes*
-by call, so that batches in flight never share a call, and each lane writes its batches one after the other. The
-journal's checkpoint moves only over a contiguous prefix of what is in the database.
+by call, by agent or, the coverage, by source, so that batches in flight never share one, and each lane writes its
+batches one after the other. The journal's checkpoint moves only over a contiguous prefix of what is in the database.
 
 While the database is away the pipeline waits and tries again; senders notice nothing, for they are answered by the
 journal.
@@ -26,6 +26,7 @@ from cdrhub.journal import Entry, Journal
 from cdrhub.landmark import Landmark
 from cdrhub.metrics import Metrics
 from cdrhub.model.agent import AgentState
+from cdrhub.model.inference import Coverage
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Ignored
 from cdrhub.ownership import Ownership
@@ -263,6 +264,10 @@ class Pipeline:
         outcome = item.outcome
         if isinstance(outcome, CallUpdate):
             return hash((item.owner, outcome.call_key)) % self._lanes
+        if isinstance(outcome, Coverage):  # what is told of it goes by what was seen before
+            return hash(item.record.source) % self._lanes
+        if isinstance(outcome, AgentState):  # those of one moment are listed as they were written
+            return hash((item.owner, outcome.agent_id)) % self._lanes
         return item.record.digest[0] % self._lanes
 
     async def _lane(self, queue: asyncio.Queue[_Part]) -> None:

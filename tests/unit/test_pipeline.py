@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -13,9 +13,12 @@ import pytest
 
 from cdrhub.decoders import Decoders, Revision
 from cdrhub.errors import DecodeError, Reason, StoreUnavailable
+from cdrhub.intake import inferred
 from cdrhub.journal import NAMED_STARTS, SUSPECT_STARTS, Journal
 from cdrhub.landmark import Landmark
 from cdrhub.metrics import Metrics
+from cdrhub.model.agent import AgentKind, AgentState, AgentWord
+from cdrhub.model.inference import Coverage, agent_inference, coverage_inference
 from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import CallUpdate
 from cdrhub.ownership import Ownership
@@ -140,6 +143,34 @@ async def test_everything_in_the_journal_is_written_once_and_in_lanes_by_call(jo
     assert len(keys) == len(set(keys)) == 57
     assert max(store.batches) <= 20
     assert journal.stats.depth == 0
+
+
+class Overtaking(ScriptedStore):
+    """Takes each batch after some turns of the loop, so that lanes overtake each other."""
+
+    async def write(self, batch: Sequence[Item]) -> Written:
+        for _ in range(batch[0].record.digest[0] % 16):
+            await asyncio.sleep(0)
+        return await super().write(batch)
+
+
+async def test_what_was_seen_of_a_source_and_of_an_agent_is_written_in_its_order(journal: Journal) -> None:
+    store, noon = Overtaking(), datetime(2026, 3, 9, 12, tzinfo=UTC)
+    seconds = [noon + timedelta(seconds=number) for number in range(100)]
+    said = [coverage_inference(Coverage(state="connected", since=at, until=None)) for at in seconds]
+    said += [
+        agent_inference(
+            AgentState(kind=AgentKind.STATE, agent_id="7", state=AgentWord.WAITING, state_raw="Waiting", at=at)
+        )
+        for at in seconds
+    ]
+    await journal.append([inferred(one, source="pbx", revision=REVISION) for one in said])
+    pipeline = made(journal, store, lanes=4)
+    async with running(pipeline):
+        await pipeline.drain()
+    outcomes = [item.outcome for item in store.items]
+    assert [one.since for one in outcomes if isinstance(one, Coverage)] == seconds
+    assert [one.at for one in outcomes if isinstance(one, AgentState)] == seconds
 
 
 async def test_a_duplicate_is_no_landmark(journal: Journal) -> None:
