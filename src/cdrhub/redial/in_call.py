@@ -70,14 +70,17 @@ async def in_call(
     agents: Collection[str] = (),
     now: datetime,
     decided: Collection[str] = (),
+    reported: Collection[str] = (),
 ) -> InCall:
-    """Which of these numbers and agents are in a call. `decided`: ids of the calls that this transaction decides."""
+    """Which of these numbers and agents are in a call. `decided`: ids of the calls that this transaction decides;
+    `reported`: of those whose attempts are over, so that one which ended and was never told has waited for a report."""
     # What has no E.164 form is compared here.
     query = _QUERY if all(key.startswith("+") for key in keys) else _QUERY_WITHOUT_FORM
     asked = {"keys": list(keys), "agents": list(agents), "since": now - UNDECIDED}
     rows = [row._asdict() for row in await connection.execute(query, asked)]
     alive = [row for row in rows if row["state"] != State.ENDED]
-    undecided = [row for row in rows if row["state"] == State.ENDED and row["id"] not in decided and is_news(row)]
+    known = {row["id"] for row in rows if row["announced"] is None and row["id"] in reported}.union(decided)
+    undecided = [row for row in rows if row["state"] == State.ENDED and row["id"] not in known and is_news(row)]
     return InCall(
         numbers=frozenset((row["tenant"], key) for row in (*alive, *undecided) for key in number_keys(row)),
         agents=frozenset(

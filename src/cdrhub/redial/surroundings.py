@@ -188,7 +188,12 @@ async def look_at_calls(
     """Who of these cases is in a call. `decided`: ids of the calls about which this transaction decides."""
     if cases:
         known.in_call = await in_call(
-            connection, keys=_keys(cases), agents=_agents(cases), now=known.now, decided=decided
+            connection,
+            keys=_keys(cases),
+            agents=_agents(cases),
+            now=known.now,
+            decided=decided,
+            reported={one.call_id for case in cases for one in case.attempts if one.call_id and not one.live},
         )
 
 

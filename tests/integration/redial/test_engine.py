@@ -12,6 +12,7 @@ from sqlalchemy import Engine, event, select
 
 from cdrhub.redial.announced import announced
 from cdrhub.redial.policy import Mode
+from cdrhub.redial.reports import Reported
 from cdrhub.store.redial_tables import attempts
 from cdrhub.store.tables import calls, outbox
 from support import ledger
@@ -323,6 +324,18 @@ async def test_two_calls_of_an_attempt_in_one_transaction_wait_for_one_report(be
     bench.pass_time(60)
     await bench.decide()
     assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer"), (SECOND, "decided", None)]
+
+
+async def test_a_call_that_waited_for_its_report_keeps_the_next_number_waiting_no_longer(bench: Any) -> None:
+    bench.settings = replace(bench.settings, result_wait=timedelta(seconds=60))
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    attempt_id = await bench.accepted(case_id)
+    await bench.call("k1", contact_ref=attempt_id, disposition="answered")
+    await bench.decide()
+    await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.WRONG_PARTY)
+    assert await bench.claim() == [SECOND]
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "unknown"), (SECOND, "requested", None)]
 
 
 async def test_a_later_record_of_an_agents_own_call_dials_nobody(bench: Any) -> None:
