@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from math import nan
 from typing import Any, Protocol
 
+import structlog
+
 from cdrhub.errors import IntakeRefused
 from cdrhub.journal import Journal, size_of
 from cdrhub.listeners import Listeners
@@ -24,10 +26,14 @@ from cdrhub.model.inference import encode_inference
 from cdrhub.model.record import INFERENCE, RawRecord, digest_of
 from cdrhub.model.update import storable_json
 from cdrhub.routes import Routes
+from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import HttpHandler
 from cdrhub.turns import Turn
 
+log = structlog.get_logger(__name__)
+
 MAX_BODY = 16 * 1024 * 1024  #: bytes of one record; MariaDB's and PostgreSQL's drivers take it in one packet
+PEER_REFUSED = "peer_refused"  #: counted by sources; why no calls come is looked for in the log first
 REFUSED_PAUSE_SECONDS = 0.05  #: at least, until what the journal refused is offered again
 
 
@@ -54,6 +60,7 @@ class SourceIntake:
         open_calls: OpenCalls,
     ) -> None:
         self._source = source
+        self._sometimes = Sometimes()
         self._hub = hub
         self._revision = revision
         self._journal = journal
@@ -184,6 +191,8 @@ class SourceIntake:
     def count(self, what: str, amount: int = 1) -> None:
         """Add to `cdrhub_source_events_total`."""
         self._metrics.source_events.labels(self._source, what).inc(amount)
+        if what == PEER_REFUSED and self._sometimes.now(what):
+            log.warning("an address that is not in `allow` was refused", action=PEER_REFUSED, source=self._source)
 
 
 def inferred(inference: Mapping[str, Any], *, source: str, revision: str) -> RawRecord:

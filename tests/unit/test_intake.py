@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 
 from cdrhub.errors import IntakeRefused, JournalError
 from cdrhub.intake import SourceIntake
@@ -115,3 +116,14 @@ async def test_a_position_alone_is_remembered(tmp_path: Path) -> None:
         await intake.accept([], content_type="text/csv", position=("cdr.log", "7"))
         assert intake.position("cdr.log") == "7"
         assert journal.stats.depth == 0
+
+
+async def test_a_refused_address_is_counted_each_time_and_logged_once(tmp_path: Path) -> None:
+    async with intake_of(tmp_path) as (intake, _):
+        with structlog.testing.capture_logs() as lines:
+            for _ in range(3):
+                intake.count("peer_refused")
+            intake.count("foreign")
+    assert [(line["action"], line["source"], line["log_level"]) for line in lines] == [
+        ("peer_refused", "lagos", "warning")
+    ]

@@ -122,6 +122,14 @@ def test_every_source_event_has_its_row() -> None:
     assert counted <= rows(section(page("operations.md"), "Source events"))
 
 
+def test_every_action_of_the_log_has_its_row() -> None:
+    logged = re.compile(r'log\.(?:info|warning|error|exception)\(.*?action="(\w+)"', re.DOTALL)
+    code = (path.read_text("utf-8") for path in (ROOT / "src" / "cdrhub").rglob("*.py"))
+    actions = {action for text in code for action in logged.findall(text)}
+    assert actions
+    assert actions - rows(section(page("operations.md"), "Logs")) == set()
+
+
 def test_every_reason_has_its_row_and_every_row_its_reason() -> None:
     assert rows(section(page("suspense.md"), "Reasons")) == {reason.value for reason in Reason}
 

@@ -16,6 +16,7 @@ _SOCKET_LOSS = (
     "The PBX keeps no backlog: the record of a call that ends while {nobody} is lost and never sent again; a jump in "
     "historyid shows it in the coverage within a minute of the next record, and `cdrhub import` of cdr.log repairs it."
 )
+FILE_MODES = {"file", "directory"}
 _DELIVERY = {
     "listen": DeliveryContract(
         acknowledged=False, resent=False, speaks="at_end", lost=_SOCKET_LOSS.format(nobody="nobody listens")
@@ -66,9 +67,10 @@ class ThreeCX:
 
     def source(self, config: SourceConfig) -> Source:
         """The source of this configuration."""
-        from cdrhub.sources.threecx.source import ThreeCXSource  # noqa: PLC0415 - sockets only where they are used
+        from cdrhub.sources.threecx.source import ThreeCXFiles, ThreeCXSource  # noqa: PLC0415 - sockets where used
 
-        return ThreeCXSource(_own(config))
+        own = _own(config)
+        return ThreeCXFiles(own) if own.mode in FILE_MODES else ThreeCXSource(own)
 
     def conclude(self, config: SourceConfig, call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | None:  # noqa: ARG002 - nothing to conclude
         """A line comes when its call is over: there is nothing to conclude."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from cdrhub.errors import IntakeRefused
+from cdrhub.errors import IntakeRefused, NotConnected
 from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.sources.base import Intake
 from cdrhub.sources.threecx.config import ThreeCXConfig
@@ -175,3 +176,22 @@ class ThreeCXSource:
                 push = LinePush(line_format=lines, sink=sink, intake=intake)
                 with intake.mount(config.path or "", push.handle):
                     await asyncio.Event().wait()
+
+
+class ThreeCXFiles(ThreeCXSource):
+    """One 3CX PBX whose records come in files: where they are can be looked at."""
+
+    async def probe(self) -> str:
+        """What is there to read. NotConnected where it is not, or may not be read."""
+        return await asyncio.to_thread(self._look)
+
+    def _look(self) -> str:
+        path = Path(self._config.path or "")
+        try:
+            if self._config.mode == "directory":
+                found = sum(fnmatchcase(file.name, self._config.pattern) for file in path.iterdir())
+                return f"{path}: {found} files of the pattern {self._config.pattern}"
+            with path.open("rb"):
+                return f"{path}: {path.stat().st_size} bytes"
+        except OSError as error:
+            raise NotConnected(f"{path}: {error.strerror}") from error

@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
 
+from cdrhub.errors import NotConnected
+from cdrhub.sources.base import Probed
 from cdrhub.sources.threecx import SYSTEM
 from cdrhub.sources.threecx.config import ThreeCXConfig
 from cdrhub.sources.threecx.source import HISTORY_KEY, ThreeCXSource, line_format
@@ -181,3 +184,23 @@ def test_what_can_be_a_record(line: bytes, is_record: bool) -> None:
 
 def test_the_system_makes_this_source() -> None:
     assert isinstance(SYSTEM.source(CONFIG), ThreeCXSource)
+
+
+async def test_files_that_cannot_be_read_are_named_before_the_start(tmp_path: Path) -> None:
+    log = tmp_path / "cdr.log"
+    following = SYSTEM.source(ThreeCXConfig(type="3cx", mode="file", path=str(log)))
+    watching = SYSTEM.source(ThreeCXConfig(type="3cx", mode="directory", path=str(tmp_path / "cdrs")))
+    assert isinstance(following, Probed)
+    assert isinstance(watching, Probed)
+    for source, path in ((following, log), (watching, tmp_path / "cdrs")):
+        with pytest.raises(NotConnected, match=f"{path}: No such file or directory"):
+            await source.probe()
+    log.write_bytes(b"12345")
+    (tmp_path / "cdrs").mkdir()
+    (tmp_path / "cdrs" / "cdr-1.log").touch()
+    assert await following.probe() == f"{log}: 5 bytes"
+    assert await watching.probe() == f"{tmp_path / 'cdrs'}: 1 files of the pattern cdr-*.log"
+
+
+def test_a_socket_is_not_tried_for_that_could_take_a_record() -> None:
+    assert not isinstance(SYSTEM.source(CONFIG), Probed)
