@@ -97,6 +97,21 @@ async def test_one_hub_reads_and_the_other_stands_by_until_it_stops(
     assert dialler.keys() == []
 
 
+async def test_a_hub_that_reads_one_of_two_lists_is_not_blind(
+    redis_server: RedisServer, dialler: redis.Redis, intakes: list[RecordingIntake]
+) -> None:
+    other = "enigma:notifications:cdr"
+    dialler.set(f"{other}:cdrhub:lease", "another#1 session", ex=60)
+    intake = intakes[0]
+    async with at_work(configured(redis_server.url, keys=(KEY, other)), intake):
+        await until(lambda: intake.links and intake.counts["stood_by"])
+        dialler.delete(f"{other}:cdrhub:lease")
+        await until(lambda: len(intake.links) == 2)
+        connected = next(said["since"] for said in intake.inferences if said["state"] == "connected")
+        blind = [said for said in intake.inferences if said["state"] == "blind"]
+        assert max(said["until"] or said["since"] for said in blind) <= connected
+
+
 async def test_a_hub_that_hangs_is_replaced_and_does_no_harm_when_it_comes_back(
     redis_server: RedisServer, dialler: redis.Redis, intakes: list[RecordingIntake]
 ) -> None:

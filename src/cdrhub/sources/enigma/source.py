@@ -14,7 +14,7 @@ from cdrhub.errors import BackOff
 from cdrhub.sources.base import Intake
 from cdrhub.sources.enigma.config import EnigmaConfig
 from cdrhub.sources.enigma.decode import MAX_BODY_BYTES, QUEUE_CALLS
-from cdrhub.sources.enigma.worker import HOLDER_KEY, ListWorker
+from cdrhub.sources.enigma.worker import HOLDER_KEY, ListWorker, Sight
 from cdrhub.sources.transports.redis_list import REFUSED_SECONDS, Drained, Lease, connected, look
 
 HOLDER_RANDOM_BYTES: Final = 4
@@ -33,12 +33,14 @@ class EnigmaSource:
     async def session(self, intake: Intake) -> None:
         """Drain every list of this source (see `Source.session`)."""
         holder = intake.position(HOLDER_KEY) or self._made
-        session = secrets.token_hex(SESSION_RANDOM_BYTES)
+        session, sight = secrets.token_hex(SESSION_RANDOM_BYTES), Sight()
         async with connected(self._config.redis.get_secret_value()) as client:
             await _until_one_ends(
                 [
                     asyncio.create_task(
-                        self._worker(drained, intake=intake, client=client, holder=holder, session=session).run(),
+                        self._worker(
+                            drained, intake=intake, client=client, holder=holder, session=session, sight=sight
+                        ).run(),
                         name=f"{intake.source} {drained.key}",
                     )
                     for drained in self._lists()
@@ -52,13 +54,16 @@ class EnigmaSource:
             for key in self._config.keys
         ]
 
-    def _worker(self, drained: Drained, *, intake: Intake, client: Redis, holder: str, session: str) -> ListWorker:
+    def _worker(
+        self, drained: Drained, *, intake: Intake, client: Redis, holder: str, session: str, sight: Sight
+    ) -> ListWorker:
         return ListWorker(
             intake=intake,
             client=client,
             drained=drained,
             lease=Lease(key=drained.lease, holder=holder, session=session, seconds=self._config.lease_seconds),
             reliable=self._config.reliable,
+            sight=sight,
         )
 
     async def probe(self) -> str:

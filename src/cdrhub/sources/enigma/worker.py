@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -48,10 +49,19 @@ REFUSED_PAUSE_SECONDS: Final = 1.0  #: until a batch is offered again that the i
 WRONG_REDIS_SECONDS: Final = 60.0  #: until a list is looked at again that holds the dialler's own messages only
 
 
+@dataclass(slots=True)
+class Sight:
+    """What the workers of one session know of each other."""
+
+    since: datetime | None = None  #: when the first of their lists was read: the source is not blind from then on
+
+
 class ListWorker:
     """See the module. Made for one session; `run` ends by an error or by cancellation."""
 
-    def __init__(self, *, intake: Intake, client: Redis, drained: Drained, lease: Lease, reliable: Reliable) -> None:
+    def __init__(
+        self, *, intake: Intake, client: Redis, drained: Drained, lease: Lease, reliable: Reliable, sight: Sight
+    ) -> None:
         self._intake = intake
         self._client = client
         self._drained = drained
@@ -59,6 +69,7 @@ class ListWorker:
         self._must_be_reliable = reliable == "always"
         kind = PlainList if reliable == "never" else ReliableList
         self._list: LeasedList = kind(client, drained=drained, lease=lease)
+        self._sight = sight
         self._done = 0  # entries of the processing list that are durable and still there
         self._sometimes = Sometimes()
         self._log = log.bind(source=intake.source, list=drained.key)
@@ -68,6 +79,7 @@ class ListWorker:
         refuses us or the list holds only messages that are not for us."""
         try:
             await self._stand_by()
+            self._sight.since = self._sight.since or datetime.now(UTC)
             self._intake.link_up(self._drained.key, self._how())
             try:
                 await self._drain()
@@ -116,13 +128,18 @@ class ListWorker:
 
     @asynccontextmanager
     async def _covering(self, detail: str) -> AsyncGenerator[None]:
-        """Write to the coverage why this hub is blind meanwhile; another hub sees."""
+        """Write to the coverage why this hub is blind meanwhile, while it reads no other list of the source; another
+        hub sees."""
+        if self._sight.since is not None:
+            yield
+            return
         since = datetime.now(UTC)
         await self._cover(Coverage(state="blind", since=since, until=None, detail=detail))
         try:
             yield
         finally:
-            await self._cover(Coverage(state="blind", since=since, until=datetime.now(UTC), detail=detail))
+            until = self._sight.since or datetime.now(UTC)
+            await self._cover(Coverage(state="blind", since=since, until=until, detail=detail))
 
     async def _cover(self, stretch: Coverage) -> None:
         try:
