@@ -177,6 +177,23 @@ async def test_a_lease_that_another_gets_between_our_look_and_our_step_is_not_ou
         assert dialler.lrange(KEY, 0, -1) == entries(1, 2)
 
 
+async def test_a_connection_that_breaks_while_we_look_comes_back_soon(
+    redis_server: RedisServer, dialler: redis.Redis
+) -> None:
+    async with (
+        Proxy(("127.0.0.1", redis_server.port)) as proxy,
+        leased(redis_server, kind=PlainList, port=proxy.port, seconds=60) as mine,
+    ):
+        proxy.go_deaf_at(b"GET")
+        stepping = asyncio.create_task(mine.acquire())
+        await until(lambda: proxy.deaf)
+        dialler.client_kill_filter(_type="normal", skipme=True)
+        proxy.heal()
+        with pytest.raises(NotConnected, match="ConnectionError occurred while watching"):
+            await stepping
+        assert await mine.acquire() is None
+
+
 # -- taking
 
 

@@ -266,7 +266,7 @@ def signalled() -> Iterator[None]:
         yield
     except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
         raise BackOff(REFUSED_SECONDS, f"Redis refuses us: {_said(error)}") from error
-    except (RedisConnectionError, RedisTimeoutError, ReadOnlyError) as error:
+    except (RedisConnectionError, RedisTimeoutError, ReadOnlyError, WatchError) as error:  # the last: while watching
         raise NotConnected(f"Redis: {_said(error)}") from error
     except (RedisError, ValueError) as error:
         raise BackOff(REFUSED_SECONDS, f"Redis: {_said(error)}") from error
