@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from cdrhub.sources.threecx.config import ThreeCXConfig
 from cdrhub.sources.threecx.source import ThreeCXSource
+from contract.pushed import PushedContract, PushedUnderTest
 from contract.suite import SourceContract, SourceUnderTest
 from support.peers import Client, Server
 
@@ -178,46 +177,27 @@ class Watching(ThreeCXUnderTest):
         (self._folder / "README").write_text("something else that changes the folder")
 
 
-class Pushed(ThreeCXUnderTest):
+class Pushed(PushedUnderTest, ThreeCXUnderTest):
     """A forwarder posts what it received."""
 
-    acknowledged = True
     resent = True
-    linked = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._stack = AsyncExitStack()
-        self._session: aiohttp.ClientSession | None = None
-        self._url = ""
-
-    async def start(self) -> None:
-        self._url = await self._stack.enter_async_context(self.intake.http_server()) + SECRET_PATH
-        self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
+    path = SECRET_PATH
+    damaged_status = 400
 
     @property
     def config(self) -> ThreeCXConfig:
         return ThreeCXConfig(type="3cx", mode="http", path=SECRET_PATH)
 
     async def say(self, record: bytes) -> bool:
-        return await self._post(json.dumps({"body": f"Received: {self.wire(record).decode()}"}).encode()) == 200
+        return (await self.post(self.posted(record)))[0] == 200
+
+    def posted(self, record: bytes) -> bytes:
+        return json.dumps({"body": f"Received: {self.wire(record).decode()}"}).encode()
 
     async def say_garbage(self) -> int:
-        assert await self._post(b"<html>\x00\xff") == 400
-        assert await self._post(b'{"body": 5}') == 400
+        assert (await self.post(b"<html>\x00\xff"))[0] == 400
+        assert (await self.post(b'{"body": 5}'))[0] == 400
         return 2
-
-    async def _post(self, body: bytes) -> int:
-        assert self._session is not None
-        async with self._session.post(self._url, data=body) as response:
-            return response.status
-
-    async def interrupt(self) -> None:
-        await self._stack.aclose()
-        await self.start()
-
-    async def close(self) -> None:
-        await self._stack.aclose()
 
 
 MODES: dict[str, Callable[[Path], ThreeCXUnderTest]] = {
@@ -225,7 +205,6 @@ MODES: dict[str, Callable[[Path], ThreeCXUnderTest]] = {
     "connect": lambda _: Connecting(),
     "file": Following,
     "directory": Watching,
-    "http": lambda _: Pushed(),
 }
 
 
@@ -233,6 +212,16 @@ class TestThreeCX(SourceContract):
     @pytest.fixture(params=MODES)
     async def subject(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[ThreeCXUnderTest]:
         subject = MODES[request.param](tmp_path)
+        await subject.start()
+        yield subject
+        await subject.close()
+        subject.intake.close()
+
+
+class TestThreeCXOverHttp(PushedContract):
+    @pytest.fixture
+    async def subject(self) -> AsyncGenerator[Pushed]:
+        subject = Pushed()
         await subject.start()
         yield subject
         await subject.close()

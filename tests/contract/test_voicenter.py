@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
 
-import aiohttp
 import pytest
 
 from cdrhub.sources.voicenter.bodies import Format
 from cdrhub.sources.voicenter.config import VoicenterConfig
 from cdrhub.sources.voicenter.simulate import render
 from cdrhub.sources.voicenter.source import VoicenterSource
-from contract.suite import SourceContract, SourceUnderTest
+from contract.pushed import PushedContract, PushedUnderTest
 
 SECRET_PATH = "/ingest/voicenter/a-secret-of-some-length"
 
 
-class Pushing(SourceUnderTest):
+class Pushing(PushedUnderTest):
     """The account posts each record in a request of its own."""
 
-    acknowledged = True
     resent = True
-    linked = False
+    path = SECRET_PATH
+    keeps_empty = True
 
     def __init__(self, written: Format) -> None:
         super().__init__()
         self._written = written
-        self._stack = AsyncExitStack()
-        self._session: aiohttp.ClientSession | None = None
-        self._url = ""
-
-    async def start(self) -> None:
-        """Start the hub's HTTP server and the account."""
-        self._url = await self._stack.enter_async_context(self.intake.http_server()) + SECRET_PATH
-        self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
 
     @property
     def config(self) -> VoicenterConfig:
@@ -67,21 +57,12 @@ class Pushing(SourceUnderTest):
 
     async def _post(self, body: bytes) -> tuple[int, str]:
         """The answer's status and error code."""
-        assert self._session is not None
-        async with self._session.post(self._url, data=body, headers={"Content-Type": self._written}) as response:
-            text = await response.text()
+        status, text = await self.post(body, Content_Type=self._written)
         code = next((code for code in "012" if f'"err":{code}' in text or f"<int>{code}</int>" in text), "")
-        return response.status, code
-
-    async def interrupt(self) -> None:
-        await self._stack.aclose()
-        await self.start()
-
-    async def close(self) -> None:
-        await self._stack.aclose()
+        return status, code
 
 
-class TestVoicenter(SourceContract):
+class TestVoicenter(PushedContract):
     @pytest.fixture(params=Format, ids=lambda written: written.name.lower())
     async def subject(self, request: pytest.FixtureRequest) -> AsyncGenerator[Pushing]:
         subject = Pushing(request.param)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -17,9 +16,8 @@ from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.sources.astercc.bodies import MAX_BODY_BYTES, Format
 from cdrhub.sources.astercc.config import AsterCCSettings
 from cdrhub.sources.transports.request_body import KEPT_OF_TOO_LONG
-from support.astercc import PATH, bodies_of, event, push, served, updated
+from support.astercc import bodies_of, event, push, served, updated
 from support.intake import Accepted, RecordingIntake, until
-from support.peers import Client
 
 EVENT = bodies_of("event-dialout-agent-ringing.txt")[0]
 OK = (200, "text/plain", b"OK")
@@ -182,47 +180,6 @@ async def test_the_hubs_own_limit_counts_where_it_is_smaller() -> None:
     assert reason(intake.accepted[0]) is Reason.TOO_LONG
 
 
-async def test_a_body_in_an_encoding_that_is_not_known_is_kept_as_it_came() -> None:
-    intake = RecordingIntake()
-    async with (
-        served(intake) as url,
-        aiohttp.ClientSession() as client,
-        client.post(url, data=b"\x8b\x01", headers={"Content-Encoding": "br"}) as answer,
-    ):
-        assert (answer.status, await answer.text()) == (200, "OK")
-    assert (intake.bodies, intake.counts["body_damaged"]) == ([b"\x8b\x01"], 1)
-    assert reason(intake.accepted[0]) is Reason.UNPARSABLE
-
-
-@pytest.mark.parametrize("readable", [EVENT, b""])
-async def test_a_body_that_cannot_be_unpacked_is_kept_as_far_as_it_came(readable: bytes) -> None:
-    intake = RecordingIntake()
-    trailer = 8  # of gzip: checksum and length (RFC 1952, 2.3.1)
-    good, bad = gzip.compress(readable)[:-trailer] if readable else b"", b"\0" * 16
-    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Encoding: gzip\r\n"
-    async with served(intake) as url:
-        peer = await Client.connect(int(url.split(":")[2].split("/")[0]))
-        await peer.send(f"{head}Content-Length: {len(good + bad)}\r\n\r\n".encode(), good)
-        await asyncio.sleep(0.05)  # what is read together with the damage is lost with it
-        await peer.send(bad)
-        answer = await peer.received_until_closed()
-        await peer.close()
-    assert answer.startswith(b"HTTP/1.1 200")
-    assert (intake.bodies, intake.counts["body_damaged"]) == ([readable] if readable else [], 1)
-    assert [reason(kept) for kept in intake.accepted] == ([Reason.UNPARSABLE] if readable else [])
-
-
-async def test_a_body_that_is_cut_off_leaves_nothing_and_harms_nobody() -> None:
-    intake = RecordingIntake()
-    async with served(intake) as url:
-        peer = await Client.connect(int(url.split(":")[2].split("/")[0]))
-        await peer.send(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n".encode(), EVENT[:50])
-        await peer.reset()
-        assert await push(url, EVENT) == OK
-        await until(lambda: intake.counts["connection_lost"] == 1)
-    assert intake.bodies == [EVENT]
-
-
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
 async def test_other_methods(method: str) -> None:
     intake = RecordingIntake()
@@ -238,11 +195,3 @@ async def test_allow_list(allow: list[str], status: int) -> None:
         assert (await push(url, EVENT))[0] == status
     assert len(intake.bodies) == (status == 200)
     assert intake.counts["peer_refused"] == (status == 403)
-
-
-async def test_the_path_is_served_only_while_the_session_lives() -> None:
-    intake = RecordingIntake()
-    async with served(intake):
-        assert intake.mounted
-    assert not intake.mounted
-    assert intake.link_log == []

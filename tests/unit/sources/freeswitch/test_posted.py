@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import io
 from base64 import b64encode
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from urllib.parse import quote, quote_plus
 
 import aiohttp
@@ -17,7 +15,7 @@ import pytest
 
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.update import CallUpdate
-from cdrhub.sources.base import DAMAGED, TOO_LONG, refuse_partial
+from cdrhub.sources.base import TOO_LONG
 from cdrhub.sources.freeswitch import CDR_SYSTEM, SYSTEM
 from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig
 from cdrhub.sources.freeswitch.documents import MAX_DOCUMENT_BYTES
@@ -25,7 +23,6 @@ from cdrhub.sources.freeswitch.posted import MAX_POST_BYTES, unwrap
 from cdrhub.sources.transports.request_body import KEPT_OF_TOO_LONG
 from support.freeswitch import bodies_of, record_of, updated
 from support.intake import RecordingIntake, until
-from support.peers import Client
 
 PATH = "/ingest/freeswitch/0123456789abcdef"
 UNSAFE = '\r\n #%&+:;<=>?@[\\]^`{|}"'  # SWITCH_URL_UNSAFE of switch_utils.h
@@ -207,27 +204,6 @@ async def test_the_longest_document_is_taken_though_every_byte_of_it_is_encoded(
     assert intake.bodies == [b"{" + b" " * blanks + b"}"]
 
 
-async def test_what_came_of_a_body_that_cannot_be_unpacked_waits_and_the_switch_keeps_the_whole() -> None:
-    intake = RecordingIntake()
-    packed = gzip.compress(DOCUMENT * 8)
-    async with served(intake) as url:
-        status = await post(url, io.BytesIO(packed[: len(packed) // 2] + b"\x00" * 64), Content_Encoding="gzip")
-    assert status == 400
-    assert intake.counts["body_damaged"] == 1
-    for accepted in intake.accepted:
-        assert accepted.attributes[DAMAGED] is True
-        with pytest.raises(DecodeError, match="cannot be unpacked"):
-            refuse_partial(replace(record_of(accepted.body), attributes=accepted.attributes))
-
-
-async def test_a_body_in_an_encoding_that_is_not_known_waits_as_it_came() -> None:
-    intake = RecordingIntake()
-    async with served(intake) as url:
-        assert await post(url, b"\x8b\x01", Content_Encoding="br") == 400
-    assert (intake.bodies, intake.counts["body_damaged"]) == ([b"\x8b\x01"], 1)
-    assert intake.accepted[0].attributes[DAMAGED] == "br"
-
-
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 async def test_only_post_is_taken(method: str) -> None:
     intake = RecordingIntake()
@@ -246,18 +222,6 @@ async def test_allow_list() -> None:
         assert await post(url, DOCUMENT) == 403
     assert intake.bodies == []
     assert intake.counts["peer_refused"] == 1
-
-
-async def test_a_connection_that_breaks_in_mid_body_leaves_nothing() -> None:
-    intake = RecordingIntake()
-    async with served(intake) as url:
-        port = int(url.split(":")[2].partition("/")[0])
-        client = await Client.connect(port)
-        head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(DOCUMENT)}\r\n\r\n"
-        await client.send(head.encode() + DOCUMENT[:200])
-        await client.reset()
-        await until(lambda: intake.counts["connection_lost"], "the broken connection is noticed")
-    assert intake.bodies == []
 
 
 def test_the_path_is_a_secret() -> None:

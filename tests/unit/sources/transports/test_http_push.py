@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import gzip
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -14,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdrhub.sources.base import DAMAGED
 from cdrhub.sources.transports.http_push import MAX_BODY_BYTES, LinePush, unwrap
-from support.intake import RecordingIntake, until
+from support.intake import RecordingIntake
 from support.peers import Client
 from support.sinks import LINES, IntakeSink
 
@@ -141,38 +138,6 @@ async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
             assert (await peer.received_until_closed()).startswith(b"HTTP/1.1 408")
             await peer.close()
     assert (intake.offered, intake.counts["body_timeout"]) == (0, 1)
-
-
-@pytest.mark.parametrize("readable", [b"", b"Call 1\nCall 2\n"])
-async def test_what_came_of_a_damaged_body_is_one_record(forwarder: Forwarder, readable: bytes) -> None:
-    trailer = 8  # of gzip: checksum and length (RFC 1952, 2.3.1)
-    good, bad = gzip.compress(readable)[:-trailer] if readable else b"", b"\0" * 16
-    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Encoding: gzip\r\n"
-    peer = await Client.connect(int(forwarder.url.rpartition(":")[2]))
-    await peer.send(f"{head}Content-Length: {len(good + bad)}\r\n\r\n".encode(), good)
-    await asyncio.sleep(0.05)  # what is read together with the damage is lost with it
-    await peer.send(bad)
-    assert (await peer.received_until_closed()).startswith(b"HTTP/1.1 400")
-    await peer.close()
-    kept = [(each.body, each.attributes[DAMAGED]) for each in forwarder.intake.accepted]
-    assert kept == ([(readable, True)] if readable else [])
-    assert forwarder.intake.counts["body_damaged"] == 1
-
-
-async def test_a_body_in_an_encoding_that_is_not_known_is_one_record(forwarder: Forwarder) -> None:
-    packed = {"Content-Encoding": "br"}
-    async with forwarder.session.post(forwarder.url + PATH, data=b"\x8b\x01", headers=packed) as answer:
-        assert (answer.status, (await answer.json())["suspended"]) == (400, 1)
-    kept = [(each.body, each.attributes[DAMAGED]) for each in forwarder.intake.accepted]
-    assert (kept, forwarder.intake.counts["body_damaged"]) == ([(b"\x8b\x01", "br")], 1)
-
-
-async def test_a_connection_that_breaks_is_counted(forwarder: Forwarder) -> None:
-    peer = await Client.connect(int(forwarder.url.rpartition(":")[2]))
-    await peer.send(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nCall 1\n".encode())
-    await peer.reset()
-    await until(lambda: forwarder.intake.counts["connection_lost"], "the reset is noticed")
-    assert forwarder.intake.offered == 0
 
 
 @given(st.binary(max_size=200))

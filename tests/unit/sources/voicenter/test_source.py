@@ -223,30 +223,6 @@ async def test_megabytes_of_transcript_are_taken() -> None:
     assert intake.bodies == [body]
 
 
-async def test_a_body_that_is_cut_off_leaves_nothing_and_harms_nobody() -> None:
-    intake = RecordingIntake()
-    async with served(intake) as url:
-        port = int(url.split(":")[2].split("/")[0])
-        peer = await Client.connect(port)
-        await peer.send(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n".encode(), cdr()[:50])
-        await peer.reset()
-        assert (await post(url, cdr()))[0] == 200
-    assert intake.bodies == [cdr()]
-
-
-async def test_a_body_in_an_encoding_that_is_not_known_is_kept_as_it_came() -> None:
-    intake = RecordingIntake()
-    async with (
-        served(intake) as url,
-        aiohttp.ClientSession() as client,
-        client.post(url, data=b"\x8b\x01", headers={"Content-Encoding": "br"}) as answer,
-    ):
-        assert (answer.status, (await answer.json())["err"]) == (200, 1)
-    assert (intake.bodies, intake.counts["body_damaged"]) == ([b"\x8b\x01"], 1)
-    with pytest.raises(DecodeError, match="packed as 'br', which is not unpacked; its first 2 bytes are kept"):
-        refuse_partial(recorded(intake.accepted[0]))
-
-
 @pytest.mark.parametrize("noise", [b"", random.Random(1).randbytes(KEPT_OF_TOO_LONG)], ids=["short", "long"])
 async def test_a_body_that_cannot_be_unpacked_is_kept_as_far_as_it_came(noise: bytes) -> None:
     intake = RecordingIntake()
@@ -300,14 +276,6 @@ async def test_allow_list(allow: list[str], status: int) -> None:
         assert (await post(url, cdr()))[0] == status
     assert len(intake.bodies) == (status == 200)
     assert intake.counts["peer_refused"] == (status == 403)
-
-
-async def test_the_path_is_served_only_while_the_session_lives() -> None:
-    intake = RecordingIntake()
-    async with served(intake):
-        assert intake.mounted
-    assert not intake.mounted
-    assert intake.link_log == []
 
 
 @pytest.mark.parametrize(
