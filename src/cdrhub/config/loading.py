@@ -37,6 +37,8 @@ from cdrhub.sources.registry import system
 
 MAX_FILE_BYTES = 1024**2
 
+TOO_DEEP = "is nested too deeply"
+
 _TOP_LEVEL = (*SECTIONS, "sources")
 _TOML_POSITION = re.compile(r"\s*\((?:at line (?P<line>\d+), column \d+|at end of document)\)$")
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -61,9 +63,14 @@ def parse(text: str, *, path: Path, environ: Mapping[str, str]) -> Config:
         line = found["line"] if found is not None and found["line"] else text.count("\n") + 1
         message = _TOML_POSITION.sub("", str(error))
         raise ConfigError(f"{path}:{line}: is not TOML: {message[:1].lower()}{message[1:]}") from error
+    except ValueError as error:  # Python reads no number of thousands of digits
+        raise ConfigError(f"{path}: is not TOML: a number has too many digits") from error
     except RecursionError as error:
-        raise ConfigError(f"{path}: is nested too deeply") from error
-    return _Reading(text=text, document=document, path=path, environ=environ).config()
+        raise ConfigError(f"{path}: {TOO_DEEP}") from error
+    try:
+        return _Reading(text=text, document=document, path=path, environ=environ).config()
+    except RecursionError as error:  # of dotted keys, which TOML reads without descending
+        raise ConfigError(f"{path}: {TOO_DEEP}") from error
 
 
 def _read(path: Path) -> str:

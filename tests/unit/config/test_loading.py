@@ -129,6 +129,21 @@ def test_one_mistake_is_one_line(text: str, expected: str, tmp_path: Path) -> No
     assert found[0].startswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a = " + "9" * 5_000, "is not TOML: a number has too many digits"),
+        ("a = " + "[" * 5_000, "is nested too deeply"),
+        ("a." * 3_000 + "b = 1", "is nested too deeply"),
+    ],
+    ids=["digits", "arrays", "dotted keys"],
+)
+def test_what_python_cannot_read_is_a_mistake_like_others(text: str, expected: str, tmp_path: Path) -> None:
+    """A reload that met anything else would end the daemon."""
+    with pytest.raises(ConfigError, match=expected):
+        parse(text, path=tmp_path / "config.toml", environ={})
+
+
 def test_every_problem_is_listed_in_the_order_of_the_file() -> None:
     found = problems('[hub]\nx = 1\nlog_level = "loud"\n[database]\nconnections = 0\n[sources.a]\ntype = "b"\n')
     assert [line.split(":")[0] for line in found] == ["2", "3", "5", "7"]
