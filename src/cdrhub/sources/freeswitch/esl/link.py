@@ -7,8 +7,10 @@ twice, and losing that connection does not touch the events.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 
 import gevent
 from gevent.event import Event
@@ -25,6 +27,7 @@ from cdrhub.sources.freeswitch.headers import MAX_EVENT_BYTES
 LOOK_SECONDS = 5.0  #: between two looks of the thread, so that its hub always has a timer
 SPACE_SECONDS = 0.5  #: the same of a reader that waits for space
 KILL_SECONDS = 1.0  #: that a greenlet has to end
+DESCRIPTORS = 16  #: that must be free for a new hub, which takes three: others may take some in the same moment
 
 
 class Link:
@@ -41,6 +44,7 @@ class Link:
         heard: Heard,
         on_subscribed: Callable[[], None],
     ) -> None:
+        _look_for_descriptors()
         self._hub = gevent.get_hub()
         self._addresses = addresses
         self._password = password
@@ -150,6 +154,17 @@ class Link:
             except NotConnected as error:
                 raise NotSent(str(error)) from error
         return self._commands
+
+
+def _look_for_descriptors() -> None:
+    """Raise NotConnected where the process has none left for the hub of a thread: libev, which does not find them, ends
+    the whole process (http://cvs.schmorp.de/libev/ev.c, evpipe_init)."""
+    with ExitStack() as found:
+        try:
+            for _ in range(DESCRIPTORS):
+                found.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        except OSError as error:
+            raise NotConnected(f"there is no link to the switch for want of a descriptor: {error.strerror}") from error
 
 
 def _no_events(bodies: Sequence[bytes]) -> None:
