@@ -46,7 +46,7 @@ from cdrhub.sources.runner import Runner
 from cdrhub.store import Store
 from cdrhub.store.batch import Outcome, Written
 from cdrhub.store.open_calls import open_calls
-from cdrhub.sweeper import conclusion
+from cdrhub.sweeper import conclusion, forgotten
 
 log = structlog.get_logger(__name__)
 
@@ -515,20 +515,26 @@ class Hub:
         now = datetime.now(UTC)
         still: dict[str, bytes] = {}
         async for found in open_calls(self._store, silent_since=now - SWEEP_SILENCE):
-            running = self._running.get(found.source)
-            if running is None:
-                continue
-            kind = system(running.config.type)
+            running, silent_for = self._running.get(found.source), now - found.last_received_at
+            if running is None and found.source in self.config.sources:
+                continue  # it is being exchanged
             try:
-                said = conclusion(kind, running.config, found.call, silent_for=now - found.last_received_at)
+                if running is None:
+                    said = forgotten(found.call, silent_for=silent_for)
+                else:
+                    said = conclusion(system(running.config.type), running.config, found.call, silent_for=silent_for)
             except Exception:
                 if self._sometimes.now(("conclude", found.source)):
                     log.exception("a conclusion failed", action="conclude_failed", source=found.source)
                 continue
             if said is not None:
                 still[found.id] = encode_inference(said)
-                if told.get(found.id) != still[found.id]:
+                if told.get(found.id) == still[found.id]:
+                    continue
+                if running is not None:
                     await running.intake.infer(said)
+                else:
+                    await self._journal.append([inferred(said, source=found.source, revision="")], reserved=True)
         return still
 
     async def _watch(self) -> None:

@@ -23,10 +23,11 @@ def conclusion(system: System, config: SourceConfig, call: Call, *, silent_for: 
 
     `silent_for` is the time since the call's last record arrived, by the hub's clock.
     """
-    return system.conclude(config, call, silent_for=silent_for) or _forgotten(call, silent_for=silent_for)
+    return system.conclude(config, call, silent_for=silent_for) or forgotten(call, silent_for=silent_for)
 
 
-def _forgotten(call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | None:
+def forgotten(call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | None:
+    """The same where there is no system to ask: the call's source was taken out of the configuration."""
     if silent_for < FORGOTTEN_AFTER:
         return None
     last = max((at for at in _moments(call) if at is not None), default=MIN_TIME)

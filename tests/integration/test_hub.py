@@ -22,6 +22,7 @@ from cdrhub.store import Store
 from cdrhub.store.batch import Item
 from cdrhub.store.calls import legs_of, one
 from cdrhub.store.coverage import stretches
+from cdrhub.sweeper import FORGOTTEN_AFTER
 from support.intake import until
 from support.servers import free_port
 
@@ -66,11 +67,11 @@ async def stored(config: Config) -> AsyncIterator[Store]:
         await store.close()
 
 
-async def test_a_click2call_whose_second_leg_never_comes_is_closed_as_unknown(tmp_path: Path) -> None:
-    config = configured(tmp_path, sources=f'[sources.vendor]\ntype = "voicenter"\npath = "{PATH}"\n')
+def left_open(config: Config, *, received_at: datetime) -> Item:
+    """The first leg of a call of the source `vendor`."""
     record = RawRecord(
         source="vendor",
-        received_at=datetime.now(UTC) - timedelta(minutes=2),
+        received_at=received_at,
         content_type="application/json",
         body=LEG1,
         digest=digest_of(LEG1),
@@ -78,7 +79,7 @@ async def test_a_click2call_whose_second_leg_never_comes_is_closed_as_unknown(tm
     )
     outcome = system("voicenter").decoder(config.settings("vendor"))(record)
     assert isinstance(outcome, CallUpdate)
-    item = Item(
+    return Item(
         record=record,
         outcome=outcome,
         owner="vendor",
@@ -87,8 +88,12 @@ async def test_a_click2call_whose_second_leg_never_comes_is_closed_as_unknown(tm
         settle_seconds=3.0,
         decoder_revision=1,
     )
+
+
+async def test_a_click2call_whose_second_leg_never_comes_is_closed_as_unknown(tmp_path: Path) -> None:
+    config = configured(tmp_path, sources=f'[sources.vendor]\ntype = "voicenter"\npath = "{PATH}"\n')
     async with stored(config) as store:
-        await store.write([item])
+        await store.write([left_open(config, received_at=datetime.now(UTC) - timedelta(minutes=2))])
         assert (await one(store, "c2c"))["state"] == "answered"
 
     hub = await Hub.start(config, sweep_seconds=0.05)
@@ -102,6 +107,21 @@ async def test_a_click2call_whose_second_leg_never_comes_is_closed_as_unknown(tm
     assert call["disposition"] == "unknown"
     assert "end_inferred" in call["flags"]
     assert {(leg["role"], leg["outcome"]) for leg in legs} == {("agent", "answered"), ("customer", "unknown")}
+
+
+async def test_a_call_of_a_source_that_is_out_does_not_live_for_ever(tmp_path: Path) -> None:
+    config = configured(tmp_path, sources=f'[sources.vendor]\ntype = "voicenter"\npath = "{PATH}"\n')
+    async with stored(config) as store:
+        await store.write([left_open(config, received_at=datetime.now(UTC) - FORGOTTEN_AFTER)])
+        assert (await one(store, "c2c"))["state"] == "answered"
+        hub = await Hub.start(configured(tmp_path, sources=""), sweep_seconds=0.05)
+        try:
+            async with asyncio.timeout(20):
+                while (call := await one(store, "c2c"))["state"] != "ended":  # noqa: ASYNC110 - in a database
+                    await asyncio.sleep(0.05)
+        finally:
+            await hub.stop()
+    assert (call["source"], call["system"], call["flags"]) == ("vendor", "voicenter", ["end_inferred"])
 
 
 async def test_a_start_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
