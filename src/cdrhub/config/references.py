@@ -81,6 +81,8 @@ class Resolver:
             self._report(path, f"the environment variable {name} is not set")
         elif not self._environ[name]:
             self._report(path, f"the environment variable {name} is empty")
+        elif any("\ud800" <= character <= "\udfff" for character in self._environ[name]):  # PEP 383
+            self._report(path, f"the environment variable {name} is not text in UTF-8")
         else:
             value = self._environ[name]
         if len(value) >= MIN_CONCEALED:

@@ -165,6 +165,7 @@ def test_references_take_variables_and_files(tmp_path: Path) -> None:
     [
         ("${PGPASSWORD}", "the environment variable PGPASSWORD is not set"),
         ("${EMPTY}", "the environment variable EMPTY is empty"),
+        ("${BINARY}", "the environment variable BINARY is not text in UTF-8"),
         ("${file:nowhere}", "the file nowhere cannot be read: No such file or directory"),
         ("${file:empty}", "the file empty is empty"),
         ("${file:binary}", "the file binary is not text in UTF-8"),
@@ -176,7 +177,9 @@ def test_a_missing_reference_is_named_and_nothing_else_is_said_of_the_key(
 ) -> None:
     (tmp_path / "empty").write_text(" \n")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    found = problems(f'[database]\nurl = "postgresql://u:{reference}@h/x"', {"EMPTY": ""}, folder=tmp_path)
+    found = problems(
+        f'[database]\nurl = "postgresql://u:{reference}@h/x"', {"EMPTY": "", "BINARY": "\udcff"}, folder=tmp_path
+    )
     assert found == [f"2: database.url: {said}"]
 
 
