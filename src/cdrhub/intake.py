@@ -70,6 +70,7 @@ class SourceIntake:
         self._open_calls = open_calls
         self.links: dict[str, str] = {}
         self.last_record_at: datetime | None = None
+        metrics.expect_source(source)
         self._received = metrics.received.labels(source)
         self._acknowledged = metrics.acknowledged.labels(source)
         self._refused = metrics.refused.labels(source)

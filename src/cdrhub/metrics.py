@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
+from cdrhub.model.dialling import Refusal
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -106,6 +108,8 @@ class Metrics:
         self.redial_failures = self._counter(
             "cdrhub_redial_failures_total", "Steps of redial that failed and are tried again, by step.", "step"
         )
+        for step in _STEPS:
+            self.redial_failures.labels(step)
         self.live_readers = self._gauge("cdrhub_live_readers", "Readers of the live feed.")
         self.live_cuts = self._counter(
             "cdrhub_live_cuts_total", "Readers of the live feed that were cut: slow, stopping, token.", "reason"
@@ -157,6 +161,27 @@ class Metrics:
             if conflicts := counts.get("conflicts", 0):
                 self.conflicts.labels(source).inc(conflicts)
 
+    def expect_source(self, name: str) -> None:
+        """That source is at work. What alerts go by has a value from the start: Prometheus sees no increase in a series
+        that begins at 1, and no link of 0 in one that is not there."""
+        self.links.labels(name).set(0)
+        self.refused.labels(name)
+        self.unmapped.labels(name)
+        self.source_events.labels(name, "missing_records")
+        for result in _RESULTS.values():
+            self.stored.labels(name, result)
+
+    def expect_dialler(self, name: str) -> None:
+        """That dialler is asked; see `expect_source`."""
+        for answer in _ANSWERS:
+            self.redial_requests.labels(name, answer)
+
+    def expect_webhook(self, name: str) -> None:
+        """That webhook is told; see `expect_source`."""
+        self.webhook_missed.labels(name)
+        for verdict in _VERDICTS:
+            self.webhook_requests.labels(name, verdict)
+
     def forget_source(self, name: str) -> None:
         """That source is not at work any more: how it stands now has no value. What it did is counted for ever."""
         for gauge in (self.links, self.last_record, self.silence):
@@ -173,3 +198,6 @@ class Metrics:
 
 
 _RESULTS = {"applied": "applied", "duplicates": "duplicate", "suspended": "suspended", "ignored": "ignored"}
+_ANSWERS = ("accepted", "unseen", *(f"refused_{refusal.value}" for refusal in Refusal))
+_VERDICTS = ("delivered", "refused", "failed", "gone")
+_STEPS = ("decide", "dial", "due", "deadline", "answer")  #: of redial

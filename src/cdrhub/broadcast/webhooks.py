@@ -86,6 +86,7 @@ class Worker:
         self._holder = holder
         self._clock = clock
         self._metrics = metrics
+        metrics.expect_webhook(endpoint.name)
         self._pace = pace
         self._bell = Bell()
         self._halt = Bell()

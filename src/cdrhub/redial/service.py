@@ -304,6 +304,7 @@ class Redial:
                 for name, door in doors.items()
             }
             for name in doors:
+                self._metrics.expect_dialler(name)
                 self._metrics.redial_live.labels(name).set(live.get(name, 0))
             for claimed in await self._dialling.claim(room=room):
                 self._begin_request(claimed, doors[claimed.dialler])

@@ -115,6 +115,24 @@ def test_no_series_tells_only_when_it_was_made() -> None:
     assert b"_created" not in metrics.text()
 
 
+def test_every_alert_of_the_page_is_a_rule_and_has_a_series_from_the_start() -> None:
+    rules = re.findall(r"^ +expr: (.+)$", (ROOT / "deploy" / "alerts.yaml").read_text("utf-8"), re.MULTILINE)
+    table = section(page("operations.md"), "Metrics").partition("Worth an alert")[2].replace(r"\|", "¦")
+    told = {_CODE.findall(cell)[0].replace("¦", "|") for cell in _FIRST_CELL.findall(table) if "cdrhub_" in cell}
+    assert told | {'up{job="cdrhub"} == 0'} == {re.sub(r'\{source=~"[^"]+"\}', "", rule) for rule in rules}
+    metrics = Metrics()
+    metrics.expect_source("lagos")
+    metrics.expect_dialler("pbx")
+    metrics.expect_webhook("crm")
+    series = metrics.text().decode()
+    for counter, selector in re.findall(r"increase\((cdrhub_\w+)(?:\{(.+?)\})?\[", "\n".join(rules)):
+        label, _, values = selector.replace("=~", "=").replace('"', "").partition("=")
+        for value in values.split("|"):
+            labelled = f'{label}="{value}"' if label else ""
+            there = rf"^{counter}\{{.*{labelled}.*\}} 0\.0$"
+            assert re.search(there, series, re.MULTILINE), f"{counter} {selector} begins at its first increase"
+
+
 def test_every_source_event_has_its_row() -> None:
     code = "\n".join(path.read_text("utf-8") for path in (ROOT / "src" / "cdrhub" / "sources").rglob("*.py"))
     counted = set(re.findall(r'\.count\("([a-z_]+)"', code))
