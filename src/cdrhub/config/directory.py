@@ -49,6 +49,8 @@ def parse_directory(text: str, *, name: str) -> tuple[DirectoryEntry, ...]:
             row = [cell.strip() for cell in cells]
             if not any(row):
                 continue
+            if any("\0" in cell for cell in row):  # kept in the database, of which PostgreSQL takes none
+                raise ConfigError(f"{where}: holds the character NUL: save the file as CSV in UTF-8")
             if header is None:
                 header = _checked_header(row, where)
                 continue

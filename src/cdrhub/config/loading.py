@@ -103,6 +103,7 @@ class _Reading:
         self._refused: set[KeyPath] = set()  #: tables that people name, and that are not as they should be
         self._resolver = Resolver(environ, folder=self._folder, report=self._report_unresolved)
         self._resolved: dict[str, Any] = self._resolver.resolve(document)
+        self._refuse_nul(self._resolved, ())
 
     def config(self) -> Config:
         self._unknown_tables()
@@ -116,6 +117,18 @@ class _Reading:
             if not self._problems:
                 return config
         raise ConfigError("\n".join(self._rendered()))
+
+    def _refuse_nul(self, value: Any, path: KeyPath) -> None:
+        """No text may hold what PostgreSQL does not store: settings are kept in the database."""
+        if isinstance(value, dict):
+            for key, item in value.items():
+                self._refuse_nul(key, (*path, key))
+                self._refuse_nul(item, (*path, key))
+        elif isinstance(value, list):
+            for position, item in enumerate(value):
+                self._refuse_nul(item, (*path, position))
+        elif isinstance(value, str) and "\0" in value:
+            self._report(path, "must not hold the character NUL")
 
     def _report_unresolved(self, path: KeyPath, message: str) -> None:
         self._unresolved.add(path)

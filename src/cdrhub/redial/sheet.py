@@ -26,7 +26,7 @@ MAX_PROBLEMS = 1_000  #: after which a sheet is not read on
 MAX_SHOWN = 60  #: characters of a cell that a problem repeats
 ENCODINGS = "windows-1252 (Western Europe), windows-1255 (Hebrew), windows-1256 (Arabic), gb18030 (Chinese)"
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _CUT = re.compile(r"[+-]?\d(?:[.,]\d+)?E[+-]?\d+", re.IGNORECASE)
 _SEPARATES = re.compile(r"\"?sep=.\"?\s*", re.IGNORECASE)
 _STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -23,6 +23,7 @@ def test_columns_may_stand_in_any_order_and_blank_lines_are_skipped() -> None:
         ("number,number\n", "d.csv:1: a column stands there twice"),
         ("number,name\n", "d.csv:1: the column 'kind' is missing: the first line is number,kind,name,team,agent"),
         ("number,kind\n\n,queue\n", "d.csv:3: the number is missing"),
+        ("number,kind\n1\0,queue\n", "d.csv:2: holds the character NUL: save the file as CSV in UTF-8"),
         ("number,kind\n1,\n", "d.csv:2: kind: '' is not one of person, queue, ivr, voicemail, conference"),
         ("number,kind\n1,ivr,x\n", "d.csv:2: has 3 cells, the first line has 2"),
         ("number,kind\n1,ivr\n2,ivr\n1,queue\n", "d.csv:4: the number '1' stands on line 2 too"),

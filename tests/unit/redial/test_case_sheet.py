@@ -131,6 +131,7 @@ def test_a_cell_that_looks_like_a_formula_is_data(cell: str) -> None:
             'code,number_1,agent\nC-1,08039100001,"a\nb"\n',
             "line 2, column agent: must be one line without control characters",
         ),
+        ("code,number_1\n\ud800,08039100001\n", "line 2, column code: must be one line without control characters"),
         (
             'code,number_1\n"a\n\nb",08039100001\n\nC-2,hello\n',
             "line 6, column number_1: 'hello' is no telephone number",
