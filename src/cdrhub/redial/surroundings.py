@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, bindparam, literal_column, null, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from cdrhub.model.disposition import Disposition
 from cdrhub.redial.cases import live_agent
 from cdrhub.redial.in_call import InCall, in_call
 from cdrhub.redial.model import AttemptState, Case, may_ring
@@ -21,7 +22,10 @@ from cdrhub.store.redial_tables import attempts, do_not_call, redial_pauses
 Tenant = str
 
 
-_COLUMNS = ("tenant", "match_key", "scope", "name", "case_id", "state", "call_id", "asked_at", "until", "ended_at")
+_COLUMNS = (
+    *("tenant", "match_key", "scope", "name", "case_id"),
+    *("state", "outcome", "call_id", "asked_at", "until", "ended_at"),
+)
 
 
 def _said(kind: str, **columns: ColumnElement[Any]) -> Select[Any]:
@@ -39,6 +43,7 @@ _SAID = union_all(
         name=attempts.c.agent,
         case_id=attempts.c.case_id,
         state=attempts.c.state,
+        outcome=attempts.c.outcome,
         call_id=attempts.c.call_id,
         asked_at=attempts.c.requested_at,
         until=attempts.c.deadline_at,
@@ -68,6 +73,7 @@ class Request:
     at: datetime
     ended_at: datetime | None = None
     may_ring: bool = True  #: nobody saw its call end
+    dialled: bool = True  #: as far as anybody knows: not refused, nor the agent's telephone alone
 
 
 @dataclass(slots=True)
@@ -89,7 +95,7 @@ class Known:
         """The surroundings of one case."""
         keys = {number.key for number in case.numbers}
         asked = {key: self.requests.get((case.tenant, key), []) for key in keys}
-        others = {key: [one for one in rows if one.case_id != case.id] for key, rows in asked.items()}
+        others = {key: [one for one in rows if one.case_id != case.id and one.dialled] for key, rows in asked.items()}
         return Surroundings(
             now=self.now,
             requests={key: [one.at for one in rows] for key, rows in asked.items()},
@@ -168,8 +174,15 @@ async def remembered(
         match row.kind:
             case "request":
                 ringing = may_ring(AttemptState(row.state), call_id=row.call_id, deadline_at=row.until, now=now)
+                dialled = row.state != AttemptState.REFUSED and row.outcome != Disposition.NOT_DIALLED
                 known.requests[row.tenant, row.match_key].append(
-                    Request(case_id=row.case_id, at=row.asked_at, ended_at=row.ended_at, may_ring=ringing)
+                    Request(
+                        case_id=row.case_id,
+                        at=row.asked_at,
+                        ended_at=row.ended_at,
+                        may_ring=ringing,
+                        dialled=dialled,
+                    )
                 )
             case "ringing":
                 known.ringing_agents.add((row.scope, row.name))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
+from cdrhub.model.dialling import Refusal, Refused
 from cdrhub.redial import cases as store
 from cdrhub.redial.policy import Surroundings
 from cdrhub.redial.surroundings import gather
@@ -90,6 +91,23 @@ async def test_one_number_of_two_cases_is_requested_once_in_a_transaction(bench:
     assert await bench.claim() == [FIRST]
     states = sorted([(await bench.of_case(case_id))["state_reason"] for case_id in (first, second)])
     assert states == ["", "shared_number"]
+
+
+@pytest.mark.parametrize("told", ["refused", "by its record"])
+async def test_a_number_that_the_agents_absence_kept_from_ringing_is_not_held_for_other_cases(
+    bench: Any, told: str
+) -> None:
+    for code, agent in (("C-1", "102"), ("C-2", "103")):
+        await bench.case(code, FIRST, SECOND, agent=agent)
+    await bench.orders().dial(tenant="", code="C-1")
+    (claimed,) = await bench.dialling().claim(room={"crm": 1})
+    if told == "refused":
+        await bench.dialling().answered(claimed.order.attempt_id, Refused(refusal=Refusal.AGENT, detail="away"))
+    else:
+        await bench.call(claimed.order.attempt_id, disposition="not_dialled")
+        await bench.decide()
+    await bench.orders().dial(tenant="", code="C-2")
+    assert await bench.claim() == [FIRST]
 
 
 async def test_one_number_of_two_cases_is_requested_once_by_two_hubs(bench: Any) -> None:
