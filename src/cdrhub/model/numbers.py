@@ -101,6 +101,12 @@ def party(values: dict[str, Any], flags: set[str], side: str, raw: str | None, p
         flags.add("number_unparsed")
 
 
+def national_digits(e164: str) -> str:
+    """The digits with which a valid number is dialled in its own country."""
+    number = phonenumbers.parse(e164)
+    return _DIGITS.sub("", phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL))
+
+
 def _readings(text: str, plan: NumberPlan) -> list[str]:
     stripped = [text[len(p) :] for p in plan.strip_prefixes if p and text.startswith(p) and len(text) > len(p)]
     readings = [*stripped, text]

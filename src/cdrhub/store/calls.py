@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, and_, false, or_, select
+from sqlalchemy import ColumnElement, FromClause, Row, Select, false, or_, select, union
 
 from cdrhub.errors import NotFound, UsageError
 from cdrhub.model.disposition import State
-from cdrhub.model.numbers import NumberPlan, read_number
-from cdrhub.model.update import MAX_TEXT
+from cdrhub.store.call_numbers import places_of
 from cdrhub.store.store import Store
 from cdrhub.store.suspense import RecordRow
 from cdrhub.store.tables import call_legs, calls, records
 
 PAGE = 100
-SUFFIX_DIGITS = 7  #: of a number in national spelling; fewer would find strangers
 PREFIX_CHARACTERS = 8  #: of an id, at least; an id begins with the time, calls of one minute share that much
 
 _ID_BEGINNING = re.compile(rf"[0-9a-f-]{{{PREFIX_CHARACTERS},35}}")
@@ -181,17 +179,30 @@ def _by_name(row: Row[Any]) -> CallRow:
 
 def page_query(chosen: CallFilter, *, after: Cursor | None, limit: int) -> Select[Any]:
     """The query of one page."""
-    query = select(calls).where(*conditions(chosen))
+    found = conditions(chosen)
     if after is not None:
         # Said twice on purpose: the first half alone is a range that every engine finds in the index.
-        query = query.where(
-            calls.c.sort_at <= after.sort_at, or_(calls.c.sort_at < after.sort_at, calls.c.id < after.id)
-        )
-    return query.order_by(calls.c.sort_at.desc(), calls.c.id.desc()).limit(limit)
+        found += [calls.c.sort_at <= after.sort_at, or_(calls.c.sort_at < after.sort_at, calls.c.id < after.id)]
+    query = select(calls)
+    if chosen.number is None:
+        query = query.where(*found)
+    elif places := places_of(chosen.number, region=chosen.region, readings=chosen.readings):
+        # The newest of each place, which an index has in this order, and the newest of those.
+        newest = [_newest(select(calls.c.id, calls.c.sort_at).where(place, *found), calls, limit) for place in places]
+        all_places = union(*(select(one.subquery()) for one in newest)).subquery()
+        its = _newest(select(all_places), all_places, limit).subquery()
+        query = query.join(its, its.c.id == calls.c.id)
+    else:
+        query = query.where(false())
+    return _newest(query, calls, limit)
+
+
+def _newest(query: Select[Any], rows: FromClause, limit: int) -> Select[Any]:
+    return query.order_by(rows.c.sort_at.desc(), rows.c.id.desc()).limit(limit)
 
 
 def conditions(chosen: CallFilter) -> list[ColumnElement[bool]]:
-    """What `chosen` demands of a row of `calls`."""
+    """What `chosen` demands of a row of `calls`, but for the number."""
     c = calls.c
     found: list[ColumnElement[bool]] = []
     if chosen.since is not None:
@@ -212,8 +223,6 @@ def conditions(chosen: CallFilter) -> list[ColumnElement[bool]]:
     if chosen.agent is not None:
         agent = chosen.agent
         found.append(or_(c.agent_id == agent, c.agent_extension == agent, c.agent_name == agent))
-    if chosen.number is not None:
-        found.append(_of_number(chosen.number, chosen.region, chosen.readings))
     if chosen.id is not None:
         found.append(_of_id(chosen.id))
     if not chosen.withdrawn and chosen.state is None:
@@ -227,27 +236,3 @@ def _of_id(text: str) -> ColumnElement[bool]:
         return or_(calls.c.id == str(UUID(text)), by_key)
     except ValueError:
         return by_key
-
-
-def _of_number(text: str, region: str | None, readings: frozenset[str]) -> ColumnElement[bool]:
-    """Calls with that number on any side.
-
-    One that is written in E.164 is found by the index on `external_number`, and among the calls that have no such
-    number by what was sent. Any other spelling may be a copy of what was sent, which no index helps to find.
-    """
-    c = calls.c
-    raw = text.strip()[:MAX_TEXT]
-    digits = re.sub(r"\D", "", raw)
-    spellings = sorted({raw, digits, f"+{digits}"} - {"", "+"})
-    if not spellings:
-        return false()
-    as_sent = or_(*(column.in_(spellings) for column in (c.caller_number, c.callee_number, c.dialed_number)))
-    read = read_number(raw, replace(NumberPlan(extensions=r"(?!)"), region=region)).e164
-    e164 = sorted(readings | ({read} if read is not None else set()))
-    if not e164:
-        national = digits.lstrip("0")
-        return or_(c.external_number.endswith(national), as_sent) if len(national) >= SUFFIX_DIGITS else as_sent
-    sides = or_(c.caller_e164.in_(e164), c.callee_e164.in_(e164))
-    if e164 == [f"+{digits}"] and raw.startswith("+"):
-        return or_(c.external_number.in_(e164), and_(c.external_number.is_(None), or_(sides, as_sent)))
-    return or_(c.external_number.in_(e164), sides, as_sent)

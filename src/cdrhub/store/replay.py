@@ -49,6 +49,8 @@ from cdrhub.store.write import fold_call, new_call_id
 CALLS_AT_ONCE = 200
 RACES = 10
 
+_LEG_VALUES = [name for name in LEG_COLUMNS if name not in ("call_id", "leg_key", "hour")]  #: what records say of one
+
 Progress = Callable[[int, int], None]
 """Told how many calls are done, of how many."""
 
@@ -324,7 +326,7 @@ class _Plan:
         else:
             await tx.update_calls([row])
             await tx.delete_legs([call_id])
-        await tx.append(call_legs, LEG_COLUMNS, leg_rows(call_id, call.legs))
+        await tx.append(call_legs, LEG_COLUMNS, leg_rows(call_id, call, received_at=min(received)))
 
     async def withdraw(
         self,
@@ -472,7 +474,7 @@ def _comparable(call: Call) -> dict[str, Any]:
     values["attributes"] = orjson.loads(orjson.dumps(call.attributes))
     values["flags"] = list(call.flags)
     for leg in call.legs:
-        values |= {f"leg {leg.leg_key}.{name}": getattr(leg, name) for name in LEG_COLUMNS[2:]}
+        values |= {f"leg {leg.leg_key}.{name}": getattr(leg, name) for name in _LEG_VALUES}
     return values
 
 
@@ -482,5 +484,5 @@ async def _old_legs(tx: Transaction, call_id: str) -> dict[str, Any]:
         f"leg {row.leg_key}.{name}": value
         for row in rows
         for name, value in row._mapping.items()
-        if name not in ("call_id", "leg_key")
+        if name in _LEG_VALUES
     }

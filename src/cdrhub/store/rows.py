@@ -7,7 +7,7 @@ the order in which every writer takes its locks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter
@@ -19,6 +19,7 @@ from cdrhub.model.agent import AgentState
 from cdrhub.model.call import Call, Leg
 from cdrhub.store.batch import Item
 from cdrhub.store.tables import MAX_DETAIL
+from cdrhub.store.types import hour_of
 
 Row = tuple[Any, ...]
 
@@ -50,7 +51,7 @@ CALL_COLUMNS = ("source", "call_key", "id", "system", "tenant", *UPDATED_COLUMNS
 ID_POSITION = CALL_COLUMNS.index("id")
 
 _LEG_FIELDS = tuple(f.name for f in fields(Leg))
-LEG_COLUMNS = ("call_id", *_LEG_FIELDS)
+LEG_COLUMNS = ("call_id", *_LEG_FIELDS, "hour")
 
 RECORD_COLUMNS = (
     "source",
@@ -117,9 +118,10 @@ def call_row(
     )
 
 
-def leg_rows(call_id: str, legs: Iterable[Leg]) -> list[Row]:
-    """The rows of `call_legs`."""
-    return [(call_id, *_leg_values(leg)) for leg in legs]
+def leg_rows(call_id: str, call: Call, *, received_at: datetime) -> list[Row]:
+    """The rows of `call_legs`; `received_at` is the first receipt of the call."""
+    sort_at = call.sort_at or received_at
+    return [(call_id, *_leg_values(leg), hour_of(leg.offered_at or sort_at)) for leg in call.legs]
 
 
 def record_row(

@@ -29,12 +29,13 @@ from sqlalchemy import (
     and_,
     literal_column,
 )
+from sqlalchemy import text as sql
 from sqlalchemy.types import TypeEngine
 
 from cdrhub.model.call import Call, Leg
 from cdrhub.model.record import DIGEST_BYTES
 from cdrhub.model.update import LENGTHS, MAX_KEY, MAX_TEXT
-from cdrhub.store.types import CallId, Cost, Json, UtcDateTime, body, digest, serial, text
+from cdrhub.store.types import HOUR_CHARACTERS, CallId, Cost, Json, UtcDateTime, body, digest, serial, text
 
 MAX_WORD = 32  #: characters of a word of ours: state, direction, role, type of a fact
 MAX_SOURCE = 64  #: characters of a source's, a system's, a tenant's name
@@ -113,6 +114,17 @@ calls = Table(
     **MARIADB,
 )
 
+# Where the outside party is not found by `external_number`: the own side of a call, and both where there is none.
+OWN_CALLER = sql("caller_number IS NOT NULL AND (direction <> 'inbound' OR external_number IS NULL)")
+OWN_CALLEE = sql("callee_number IS NOT NULL AND (direction <> 'outbound' OR external_number IS NULL)")
+DIALLED_OTHERWISE = sql("dialed_number IS NOT NULL AND (dialed_number <> callee_number OR callee_number IS NULL)")
+for _name, _where in (
+    ("caller_number", OWN_CALLER),
+    ("callee_number", OWN_CALLEE),
+    ("dialed_number", DIALLED_OTHERWISE),
+):
+    Index(None, calls.c[_name], calls.c.sort_at, postgresql_where=_where, sqlite_where=_where)
+
 IS_OPEN = calls.c.state.in_([literal_column(f"'{state}'") for state in ("queued", "ringing", "answered")])
 """Of a call that has not ended: in words, not parameters, of which no plan that is reused could know that they fit the
 index."""
@@ -123,7 +135,9 @@ call_legs = Table(
     METADATA,
     Column("call_id", CallId(), nullable=False),
     *_columns_of(Leg),
+    Column("hour", text(HOUR_CHARACTERS), nullable=False),  # of offered_at, else of the call's sort_at
     PrimaryKeyConstraint("call_id", "leg_key"),
+    Index(None, "role", "hour"),
     sqlite_with_rowid=False,
     **MARIADB,
 )

@@ -25,6 +25,7 @@ MARIADB_COLLATION = "utf8mb4_nopad_bin"
 COST_DIGITS, COST_DECIMALS = 12, 4
 UUID_CHARACTERS = 36
 SQLITE_TIME_CHARACTERS = 27
+HOUR_CHARACTERS = 20
 
 CACHED_TIMES = 8_192  #: as text; one moment stands in several columns of a call and its legs
 
@@ -64,6 +65,11 @@ def sqlite_time(value: datetime) -> str:
     if value.tzinfo is not UTC:
         value = value.astimezone(UTC)
     return value.isoformat("T", "microseconds")[:26] + "Z"
+
+
+def hour_of(value: datetime) -> str:
+    """The hour of `value`, UTC: `2026-03-01T08:00:00Z`."""
+    return sqlite_time(value)[:13] + ":00:00Z"
 
 
 def mariadb_time(value: datetime) -> datetime:

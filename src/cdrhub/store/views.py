@@ -5,7 +5,8 @@ any grouping; what is not known is NULL. Withdrawn calls are hidden. An agent or
 or not each of its records carries the name beside the id. A queue pass belongs to the hour of its own
 entry, an agent's leg to the hour in which it was offered, a call to the hour of `sort_at`.
 
-`v_calls.sort_at` alone is of the engine's own time type: a filter by it is found by an index.
+`v_calls.sort_at` alone is of the engine's own time type: a filter by it is found by an index. So is one by `hour`, for
+it is a column of the legs, and the engines look through a grouping by columns.
 """
 
 from __future__ import annotations
@@ -51,14 +52,6 @@ class _Words:
         if self._engine == "postgresql":
             return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
         return f"date_format({column}, '%Y-%m-%dT%H:%i:%s.%fZ')" if self._engine == "mariadb" else column
-
-    def hour(self, column: str) -> str:
-        """The hour of a time as `2026-03-01T08:00:00Z`."""
-        if self._engine == "postgresql":
-            return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24":00:00Z"')"""
-        if self._engine == "mariadb":
-            return f"date_format({column}, '%Y-%m-%dT%H:00:00Z')"
-        return f"(substr({column}, 1, 13) || ':00:00Z')"
 
     def seconds(self, since: str, until: str) -> str:
         """Whole seconds between two times, rounded half up, never negative; NULL if one of them is."""
@@ -152,7 +145,7 @@ def _queue_hourly(words: _Words) -> str:
         "queue": "COALESCE(MAX(CASE WHEN l.queue <> l.queue_id THEN l.queue END), MAX(l.queue))",
         "queue_id": "l.queue_id",
     }
-    return _hourly(words, shown=shown, key=_first_known("l.queue_id", "l.queue"), counted=counted, roles=(Role.QUEUE,))
+    return _hourly(shown=shown, key=_first_known("l.queue_id", "l.queue"), counted=counted, roles=(Role.QUEUE,))
 
 
 def _flow_out(outcome: Outcome) -> str:
@@ -178,25 +171,22 @@ def _agent_hourly(words: _Words) -> str:
         "team": "CASE WHEN MIN(l.team) = MAX(l.team) THEN MAX(l.team) END",
     }
     key = _first_known("l.agent_id", "l.agent_extension", "l.agent_name")
-    return _hourly(words, shown=shown, key=key, counted=counted, roles=_AGENT_ROLES)
+    return _hourly(shown=shown, key=key, counted=counted, roles=_AGENT_ROLES)
 
 
 def _agent_word(outcome: Outcome) -> str:
     return "outcome_unknown" if outcome is Outcome.UNKNOWN else outcome.value
 
 
-def _hourly(
-    words: _Words, *, shown: dict[str, str], key: tuple[str, ...], counted: dict[str, str], roles: tuple[Role, ...]
-) -> str:
+def _hourly(*, shown: dict[str, str], key: tuple[str, ...], counted: dict[str, str], roles: tuple[Role, ...]) -> str:
     """One row for each hour, source, tenant and `key`; `shown` are the names in it."""
-    hour = words.hour("COALESCE(l.offered_at, c.sort_at)")
     figures = ", ".join(f"{expression} AS {name}" for name, expression in (shown | counted).items())
     its_roles = ", ".join(f"'{role.value}'" for role in roles)
     return (
-        f"SELECT {hour} AS hour, c.source, c.tenant, {figures} "  # noqa: S608  (words of ours only)
+        f"SELECT l.hour, c.source, c.tenant, {figures} "  # noqa: S608  (words of ours only)
         f"FROM call_legs l JOIN calls c ON c.id = l.call_id "
         f"WHERE l.role IN ({its_roles}) AND c.state <> 'withdrawn' "
-        f"GROUP BY {hour}, c.source, c.tenant, {', '.join(key)}"
+        f"GROUP BY l.hour, c.source, c.tenant, {', '.join(key)}"
     )
 
 

@@ -314,7 +314,7 @@ class CallWriter:
             if "conflict" in call.flags:
                 outcome.conflicts.append(group.key[0])
             if call.legs:
-                legs += leg_rows(group.call_id, call.legs)
+                legs += leg_rows(group.call_id, call, received_at=group.received[0])
             told += facts(
                 call,
                 call_id=group.call_id,
@@ -389,7 +389,7 @@ class CallWriter:
             folded = fold_call(group.key, updates)
             rows.append(_updated_row(group, call, folded, now=now))
             replaced.append(call.id)
-            legs += leg_rows(call.id, folded.legs)
+            legs += leg_rows(call.id, folded, received_at=min(call.first_received_at, group.received[0]))
             told += _facts(group, call, folded, now=now)
             if "conflict" in folded.flags and "conflict" not in call.flags:
                 outcome.conflicts.append(group.key[0])

@@ -139,6 +139,31 @@ async def test_a_number_that_stands_on_the_inside_is_found_as_it_was_sent(store:
     assert await keys(store, CallFilter(number="0722776772", readings=frozenset({"+972722776772"}))) == {"dialled"}
 
 
+@pytest.mark.parametrize("spelling", ["0722776772", "072-277-6772", "+972 72 277 6772", "972722776772"])
+async def test_an_own_number_is_found_in_every_usual_spelling(store: Store, spelling: str) -> None:
+    own = {**_INBOUND, "callee_number": "0722776772", "callee_e164": "+972722776772"}
+    await store.write([updated(item(ended("called", 1)), values=own), item(ended("other", 2))])
+    assert await keys(store, CallFilter(number=spelling, readings=frozenset({"+972722776772"}))) == {"called"}
+
+
+async def test_a_call_in_which_a_number_stands_twice_is_listed_once_and_in_its_place(store: Store) -> None:
+    said = {"state": "ended", "direction": "internal", "caller_number": "101", "callee_number": "101"}
+    inside = [updated(item(ended(f"k{n}", n)), values={**said, "started_at": at(n)}, legs=()) for n in range(5)]
+    dialled = {**_INBOUND, "callee_number": "102", "dialed_number": "101", "started_at": at(2.5)}
+    await store.write([*inside, updated(item(ended("dialled", 9)), values=dialled, legs=())])
+    expected = ["k4", "k3", "dialled", "k2", "k1", "k0"]
+    for limit in (1, 2, 3, 6):
+        seen: list[str] = []
+        after: Cursor | None = None
+        while after is not None or not seen:
+            page = await listed(store, CallFilter(number="101"), after=after, limit=limit)
+            seen += [row["call_key"] for row in page.rows]
+            after = page.next
+            if after is None:
+                break
+        assert seen == expected
+
+
 async def test_a_call_that_does_not_exist(told: Store) -> None:
     with pytest.raises(NotFound, match="nothing"):
         await one(told, "nothing")

@@ -1,12 +1,13 @@
-"""The plans of the hot look-ups, on tables that were never analysed."""
+"""The plans of the hot look-ups, on tables that were never analysed, and of the lists and reports of large ones."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Select, text
 
 from cdrhub.model.record import digest_of
 from cdrhub.store import Store
@@ -36,6 +37,13 @@ async def plan(store: Store, query: str) -> str:
     async with store.database.connect(writing=True) as connection:
         rows = await connection.exec_driver_sql(f"{explain} {query}")
         return "\n".join(" ".join(map(str, row)) for row in rows)
+
+
+async def spelled_out(store: Store, query: Select[Any]) -> str:
+    """A query with its values."""
+    async with store.database.connect() as connection:
+        statement = str(query.compile(connection.sync_engine, compile_kwargs={"literal_binds": True}))
+    return statement.replace("%%", "%")
 
 
 def _by_key(store: Store, table: str, key: str) -> str:
@@ -78,7 +86,30 @@ async def test_pages_of_calls_are_read_from_the_index(filled: Store) -> None:
     if filled.database.kind == "mariadb":  # it would rather sort a few rows than look them up one by one
         await filled.write([item(ended(f"more{n}", n)) for n in range(20_000)])
     query = page_query(CallFilter(since=at(1)), after=None, limit=50)
-    async with filled.database.connect() as connection:
-        statement = str(query.compile(connection.sync_engine, compile_kwargs={"literal_binds": True}))
-    found = await plan(filled, statement.replace("%%", "%"))
-    assert "ix_calls_sort_at_id" in found
+    assert "ix_calls_sort_at_id" in await plan(filled, await spelled_out(filled, query))
+
+
+async def analysed(store: Store) -> None:
+    """PostgreSQL believes of a table that it has not looked at yet that it has hardly a row."""
+    if store.database.kind == "postgresql":
+        async with store.database.connect(writing=True) as connection:
+            await connection.exec_driver_sql("ANALYZE")
+
+
+async def test_a_number_is_found_by_indexes_alone(filled: Store) -> None:
+    await analysed(filled)
+    chosen = CallFilter(number="0803 910 0000", readings=frozenset({"+2348039100000"}))
+    found = await plan(filled, await spelled_out(filled, page_query(chosen, after=None, limit=50)))
+    for column in ("external_number", "caller_number", "callee_number", "dialed_number"):
+        assert f"ix_calls_{column}_sort_at" in found
+    assert not re.search(r"Seq Scan on calls|SCAN calls|\bcalls ALL\b", found), found
+
+
+@pytest.mark.parametrize("name", ["v_queue_hourly", "v_agent_hourly"])
+async def test_a_report_of_a_day_reads_its_own_legs(filled: Store, name: str) -> None:
+    await analysed(filled)
+    if filled.database.kind == "mariadb":  # it would rather read a few legs than look them up
+        await filled.write([item(ended(f"more{n}", n * 60)) for n in range(5_000)])
+    day = f"SELECT SUM(offered) FROM {name} WHERE hour >= '2026-03-10T00' AND hour < '2026-03-11T00' GROUP BY source"
+    found = await plan(filled, day)
+    assert "ix_call_legs_role_hour" in found, found

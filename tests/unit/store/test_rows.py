@@ -47,8 +47,9 @@ def test_a_row_has_its_values_under_its_columns() -> None:
     )  # fmt: skip
     assert (said["first_received_at"], said["last_received_at"], said["updated_at"]) == (at(1), at(2), at(3))
     assert (said["agent_name"], said["talk_seconds"], said["flags"]) == ("Ade", 60, "[]")
-    (leg,) = leg_rows("id", call.legs)
-    assert dict(zip(LEG_COLUMNS, leg, strict=True))["agent_extension"] == "102"
+    (leg,) = leg_rows("id", call, received_at=at(9))
+    its = dict(zip(LEG_COLUMNS, leg, strict=True))
+    assert (its["agent_extension"], its["hour"]) == ("102", "2026-03-09T10:00:00Z")
     record = dict(zip(RECORD_COLUMNS, record_row(one, "id"), strict=True))
     assert (record["body"], record["state"], record["call_id"]) == (ended("k", 7), "applied", "id")
 

@@ -382,7 +382,7 @@ CallShown: type[BaseModel] = _row_model(
     without={"legs", "final", "opened"},
 )
 LegShown: type[BaseModel] = _row_model(
-    "LegShown", "A leg: every column of `call_legs`.", Leg, {"call_id": str}, without=set()
+    "LegShown", "A leg: every column of `call_legs`.", Leg, {"call_id": str, "hour": str}, without=set()
 )
 
 assert set(CallShown.model_fields) == set(calls_table.columns.keys())  # noqa: S101 - a column was added
