@@ -16,6 +16,7 @@ from aiohttp import web
 from cdrhub.sources.dialling.http import MAX_ANSWER_BYTES
 from cdrhub.store import Store
 from support.api import ACME, ADMIN, NUMBERS, Client, Peer, configured, serving
+from support.intake import until
 
 CASE = {"source": "lagos", "numbers": [{"number": NUMBERS[0]}], "agent": "101"}
 
@@ -30,6 +31,7 @@ class Crm:
     asked: list[str] = field(default_factory=list)
     authorization: list[str | None] = field(default_factory=list)
     silent: bool = False
+    held: asyncio.Event | None = None  #: until which who asks now waits
     url: str = ""
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -37,6 +39,8 @@ class Crm:
         self.authorization.append(request.headers.get("Authorization"))
         if self.silent:
             await asyncio.sleep(60)
+        if self.held is not None:
+            await self.held.wait()
         return web.Response(status=self.status, body=self.body, headers=self.headers)
 
 
@@ -170,6 +174,25 @@ async def test_a_private_address_is_not_asked(store: Store, crm: Crm, host: str)
     async with asking(store, crm.url.replace("127.0.0.1", host) + "/{code}", allow_private=False) as api:
         assert (await api.dialled("C-1")).problem == "lookup-failed"
     assert crm.asked == []
+
+
+async def test_a_reload_breaks_no_question_off(store: Store, crm: Crm) -> None:
+    async with asking(store, f"{crm.url}/{{code}}") as api:
+        held = crm.held = asyncio.Event()
+        first = asyncio.create_task(api.dialled("C-1"))
+        await until(lambda: crm.asked)
+        crm.held = None
+        redial = api.peer.config.redial
+        assert redial.case_lookup is not None
+        changed = redial.case_lookup.model_copy(update={"timeout_seconds": 9.0})
+        api.peer.config = api.peer.config.model_copy(
+            update={"redial": redial.model_copy(update={"case_lookup": changed})}
+        )
+        assert (
+            await api.ask("POST", "/cases/C-2/attempts?tenant=", {"number": NUMBERS[0], "agent": "102"})
+        ).status == 201
+        held.set()
+        assert (await first).status == 200
 
 
 async def test_two_orders_at_once_keep_one_case(store: Store, crm: Crm) -> None:

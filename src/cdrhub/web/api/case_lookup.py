@@ -35,14 +35,13 @@ class CaseLookup:
     """Asks the CRM. One for the life of an application; `close` at its end."""
 
     def __init__(self) -> None:
-        self._client: tuple[CaseLookupConfig, HttpClient] | None = None
+        self._clients: list[tuple[CaseLookupConfig, HttpClient]] = []
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            await self._client[1].close()
-            self._client = None
+        for _, client in self._clients:
+            await client.close()
 
     async def ask(self, asked: Asked, *, code: str) -> GivenCase | None:
         """The case of that code; None where no CRM is configured or it knows none. Raises Refused where it cannot be
@@ -54,8 +53,7 @@ class CaseLookup:
         headers = {hdrs.ACCEPT: JSON} | {name: value.get_secret_value() for name, value in config.headers.items()}
         try:
             async with self._room:
-                client = await self._client_of(config)
-                answer = await client.send("GET", URL(url, encoded=True), headers=headers)
+                answer = await self._client_of(config).send("GET", URL(url, encoded=True), headers=headers)
         except (OrderRefused, AnswerUnseen) as error:
             raise _failed("the CRM could not be asked", why=str(error)) from error
         if answer.status in NOT_THERE:
@@ -64,12 +62,14 @@ class CaseLookup:
             raise _failed(f"the CRM answered HTTP {answer.status}")
         return _case(answer.body, asked, code=code)
 
-    async def _client_of(self, config: CaseLookupConfig) -> HttpClient:
-        if self._client is None or self._client[0] != config:
-            await self.close()
-            client = HttpClient(who="the CRM", seconds=config.timeout_seconds, public_only=not config.allow_private)
-            self._client = (config, client)
-        return self._client[1]
+    def _client_of(self, config: CaseLookupConfig) -> HttpClient:
+        """Its client. That of a configuration before a reload stays, for somebody may wait for its answer: it holds no
+        connection otherwise."""
+        known = next((client for its, client in self._clients if its == config), None)
+        if known is None:
+            known = HttpClient(who="the CRM", seconds=config.timeout_seconds, public_only=not config.allow_private)
+            self._clients.append((config, known))
+        return known
 
 
 def _case(body: bytes, asked: Asked, *, code: str) -> GivenCase:
