@@ -88,8 +88,8 @@ def test_what_was_simulated_is_in_the_database_and_what_is_changed_is_told(daemo
     same = cdrhub(*verify, folder=tmp_path)
     assert (same.returncode, same.stdout) == (0, "no differences\n"), same.stdout
     assert same.stderr == (
-        "cdrhub: 3cx: 100 calls in the ledger, none of them or beside them different\n"
-        f"cdrhub: voicenter: {pushed[2]} calls in the ledger, none of them or beside them different\n"
+        "cdrhub: 3cx: 100 calls in the ledger, all as played\n"
+        f"cdrhub: voicenter: {pushed[2]} calls in the ledger, all as played\n"
     )
     with closing(sqlite3.connect(tmp_path / "cdrhub.db")) as database:
         database.execute("UPDATE calls SET talk_seconds = 77777 WHERE system = '3cx' AND call_key LIKE '1/%'")
@@ -108,7 +108,7 @@ def test_what_was_simulated_is_in_the_database_and_what_is_changed_is_told(daemo
         ("3cx", "talk_seconds"),
         ("voicenter", "(person)"),
     ]
-    assert "cdrhub: 3cx: 100 calls in the ledger, 3 of them or beside them different\n" in told.stderr
+    assert "cdrhub: 3cx: 100 calls in the ledger, 3 calls not as played\n" in told.stderr
 
 
 def test_the_demo_ends_by_itself_and_every_call_is_as_it_was_played(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from cdrhub.cli.database import opened
 from cdrhub.cli.failure import Exit, say
-from cdrhub.cli.output import Format, Listing, show
+from cdrhub.cli.output import Format, Listing, counted, show
 from cdrhub.sources.simulation.comparison import Difference, Found, compared, extra, missing, people_of
 from cdrhub.sources.simulation.ledger import Entry, read
 
@@ -81,7 +81,8 @@ def report(verdict: Verdict, *, form: Format) -> int:
         say(f"these are the first {SHOWN} of {total} differences; all with --format csv")
     for system, calls in sorted(verdict.calls.items()):
         differing_calls = verdict.differing(system)
-        say(f"{system}: {calls} calls in the ledger, {differing_calls or 'none'} of them or beside them different")
+        found = f"{counted(differing_calls, 'call')} not as played" if differing_calls else "all as played"
+        say(f"{system}: {counted(calls, 'call')} in the ledger, {found}")
     if not verdict.calls:
         say("the ledger holds no calls")
         return Exit.DIFFERENT
