@@ -43,7 +43,7 @@ class AttemptState(StrEnum):
     REFUSED = "refused"  #: `refusal` says of which class
     UNKNOWN = "unknown"  #: its deadline passed and nobody could say what became of it
     CANCELLED = "cancelled"  #: dropped before the request left
-    SUPERSEDED = "superseded"  #: the person was reached by another call
+    SUPERSEDED = "superseded"  #: the person was reached by another call, or somebody stopped the case
 
 
 LIVE = frozenset({AttemptState.DECIDED, AttemptState.REQUESTED, AttemptState.ACCEPTED})

@@ -52,7 +52,7 @@ _RULES: Mapping[str, str] = {
     "source_unhealthy": "the hub does not see the phone system, so nobody would see the call end",
     "spread": "the cases that are resumed with it are spread over time",
     "stopped": "somebody stopped it",
-    "superseded": "the person had been reached by another call",
+    "superseded": "the case waited for that call no longer",
     "went_on": "the case went on after that attempt",
 }
 

@@ -94,8 +94,7 @@ def decision(**values: Any) -> dict[str, Any]:
         ),
         (
             decision(result="nothing", rule="superseded", inputs={"disposition": "no_answer"}),
-            f"the call to {FIRST} ended as no_answer: nothing follows, because the person had been reached by "
-            "another call",
+            f"the call to {FIRST} ended as no_answer: nothing follows, because the case waited for that call no longer",
         ),
         (
             decision(attempt_id=None, number=None, result="contacted", rule="answered_elsewhere", detail="haifa"),

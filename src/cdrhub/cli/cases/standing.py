@@ -68,7 +68,7 @@ def _tried(one: Outlook) -> str:
         case AttemptState.CANCELLED:
             return "dropped before it was requested"
         case AttemptState.SUPERSEDED:
-            return "reached by another call meanwhile"
+            return "given up while it was under way"
 
 
 def _allowed(one: Outlook, local: ZoneInfo) -> str:
