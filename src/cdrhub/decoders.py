@@ -77,8 +77,9 @@ class Decoders:
     def decode(self, record: RawRecord) -> Outcome:
         """What the record says. A DecodeError is returned, not raised: it is an outcome like any other.
 
-        Raises UnknownRevision, and OSError where the machine has no descriptor or memory for what a decoder reads when
-        it is made; whatever else a decoder raises is a bug in it and suspends this one record.
+        Raises UnknownRevision; OSError where the machine has no descriptor for what a decoder reads when it is made;
+        MemoryError, which says as little of the record: of one that takes all memory, several starts tell (journal,
+        poison). Whatever else a decoder raises is a bug in it and suspends this one record.
         """
         try:
             if record.content_type == INFERENCE:
@@ -88,7 +89,7 @@ class Decoders:
             return decoder(record)
         except DecodeError as error:
             return error
-        except UnknownRevision:
+        except (UnknownRevision, MemoryError):
             raise
         except Exception as error:
             if is_exhausted(error):

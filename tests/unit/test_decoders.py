@@ -99,3 +99,38 @@ def test_a_number_of_a_country_never_met_before_is_read_without_a_free_descripto
         check=False,
     )
     assert read.stdout.split() == numbers, read.stderr
+
+
+WITHOUT_MEMORY = """
+import re, resource
+from datetime import UTC, datetime
+from pathlib import Path
+from cdrhub.decoders import Decoders, Revision
+from cdrhub.model.record import RawRecord, digest_of
+from cdrhub.sources.registry import system
+
+decoders = Decoders()
+settings = system("3cx").config_model.settings_model().model_dump_json()
+decoders.learn(Revision(revision="r", source="s", system="3cx", settings=settings))
+body = b"Call 1,00000172FF10D141_1," * 2_000_000
+record = RawRecord(source="s", received_at=datetime.now(UTC), content_type="text/plain", body=body,
+                   digest=digest_of(body), config_revision="r", attributes={})
+used = int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (used + 16_000_000, resource.RLIM_INFINITY))
+try:
+    print(decoders.decode(record))
+except MemoryError:
+    print("no memory")
+"""
+
+
+def test_a_record_for_which_there_is_no_memory_is_not_suspended_for_it() -> None:
+    read = subprocess.run(
+        [sys.executable, "-c", WITHOUT_MEMORY],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert read.stdout == "no memory\n", read.stderr
