@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cdrhub.config import Config
 
 WIDE: Final = 120  #: columns from which on a table shows the numbers themselves
+NARROW: Final = 80  #: columns below which it leaves out who calls for whom
 NOT_TRIED: Final = "·"
 _OPEN_STATES: Final = frozenset({"decided", "requested", "accepted"})
 _ORDINALS: Final = ("1st", "2nd", "3rd")
@@ -138,7 +139,8 @@ def progress(database: Path, planned: Sequence[PlannedCase]) -> list[CaseLine]:
 def cases_table(lines: Sequence[CaseLine], *, width: int) -> Table:
     """One line a case: its numbers in their order, and what became of each."""
     table = plain_table(title="cases: one number after the other, until the person is reached")
-    for name in ("case", "source", "agent"):
+    whose = ("case",) if width < NARROW else ("case", "source", "agent")
+    for name in whose:
         table.add_column(name, no_wrap=True)
     for ordinal in _ORDINALS[: max((len(line.planned.numbers) for line in lines), default=0)]:
         table.add_column(f"{ordinal} number", no_wrap=True)
@@ -148,7 +150,7 @@ def cases_table(lines: Sequence[CaseLine], *, width: int) -> Table:
         words = [*tried, *[NOT_TRIED] * len(line.planned.numbers)][: len(line.planned.numbers)]
         if width >= WIDE:
             words = [f"{number} {word}" for number, word in zip(line.planned.numbers, words, strict=True)]
-        words += [""] * (len(table.columns) - 4 - len(words))
-        cells = (line.planned.code, line.planned.source, line.planned.agent, *words, line.state)
+        words += [""] * (len(table.columns) - len(whose) - 1 - len(words))
+        cells = (*(line.planned.code, line.planned.source, line.planned.agent)[: len(whose)], *words, line.state)
         table.add_row(*map(Text, cells), style="" if line.good else "bold red")
     return table

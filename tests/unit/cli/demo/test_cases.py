@@ -82,3 +82,7 @@ def test_a_narrow_terminal_shows_results_alone() -> None:
 def test_a_case_with_fewer_numbers_leaves_the_last_cells_empty() -> None:
     short = replace(DONE, planned=replace(PLANNED, numbers={"0541": Disposition.ANSWERED}), attempts=())
     assert text(DONE, replace(short, state="open"), width=132).splitlines()[-1].split()[3:] == ["0541", "·", "open"]
+
+
+def test_a_narrow_terminal_keeps_the_results_whole() -> None:
+    assert text(DONE, width=60).splitlines()[-1].split() == ["C-101", "no_answer", "busy", "answered", "contacted"]
