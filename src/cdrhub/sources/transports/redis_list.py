@@ -33,6 +33,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
+    MasterDownError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -55,6 +56,10 @@ RENEW_SHARE: Final = 1 / 3  #: of the lease's life after which it is renewed
 REPLY_SHARE: Final = 1 / 6  #: of it in which Redis must answer; both together: a lease is given up at half its life
 REFUSED_SECONDS: Final = 60.0  #: until a Redis that refused us is asked again
 MAX_ERROR: Final = 200  #: characters of what Redis says
+
+# A Redis that became the replica of another one: the link comes back soon, perhaps to the new master.
+_DEMOTED: Final = (ReadOnlyError, MasterDownError)
+_UNBLOCKED: Final = "UNBLOCKED"  #: how its answer begins to who waited for an entry meanwhile
 
 #: Every script writes EXPIRE first: a Redis that is over `maxmemory` refuses a script whose first write may take
 #: memory, and would then never be emptied.
@@ -266,9 +271,11 @@ def signalled() -> Iterator[None]:
         yield
     except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
         raise BackOff(REFUSED_SECONDS, f"Redis refuses us: {_said(error)}") from error
-    except (RedisConnectionError, RedisTimeoutError, ReadOnlyError, WatchError) as error:  # the last: while watching
+    except (RedisConnectionError, RedisTimeoutError, *_DEMOTED, WatchError) as error:  # the last: while watching
         raise NotConnected(f"Redis: {_said(error)}") from error
     except (RedisError, ValueError) as error:
+        if str(error).startswith(_UNBLOCKED):
+            raise NotConnected(f"Redis: {_said(error)}") from error
         raise BackOff(REFUSED_SECONDS, f"Redis: {_said(error)}") from error
     except TimeoutError as error:
         raise NotConnected("Redis does not answer in time") from error
