@@ -122,6 +122,7 @@ class World(RuleBasedStateMachine):
         self.holders: dict[str, list[tuple[str, datetime]]] = {}
         self.dialled: list[tuple[Claimed, datetime]] = []
         self.records = 0
+        self.contradicted: set[str] = set()  #: attempts that were not dialled until a person reported what came of them
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do one step."""
@@ -213,6 +214,9 @@ class World(RuleBasedStateMachine):
         later = self.now + timedelta(minutes=10)
         if (chosen := self.chosen(which)) is not None:
             attempt_id = chosen[0].order.attempt_id
+            everywhere = [attempt for of_case in self.attempts().values() for _, attempt in of_case]
+            silent = {attempt.id for attempt in everywhere if attempt.outcome is Disposition.NOT_DIALLED}
+            self.contradicted |= {attempt_id} & silent
             self.order(self.orders.report(tenant="", attempt_id=attempt_id, result=result, at=later))
 
     @rule(code=st.sampled_from(sorted(CASES)), which=pick)
@@ -478,7 +482,9 @@ class World(RuleBasedStateMachine):
             assert len(live) <= 1, (code, live)
             agents.update(attempt.agent for attempt in live)
             tried = Counter(
-                (attempt.round, attempt.key) for placed_by, attempt in known if placed_by == "hub" and rang(attempt)
+                (attempt.round, attempt.key)
+                for placed_by, attempt in known
+                if placed_by == "hub" and rang(attempt) and attempt.id not in self.contradicted
             )
             assert max(tried.values(), default=1) == 1, (code, tried)
         assert max(agents.values(), default=1) == 1, agents
