@@ -419,9 +419,10 @@ class ReadableFile:
 
 
 def _is_spoilt(error: BaseException) -> bool:
-    """Whether an error says that the file is no database, or one that contradicts itself."""
+    """Whether an error says that the file is no database, one that contradicts itself, or (SQLITE_ERROR: it has not our
+    tables) another one than was written."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # https://www.sqlite.org/rescode.html: the primary one
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 
 def _copy_log(connection: sqlite3.Connection) -> None:

@@ -253,6 +253,7 @@ class Journal:
             try:
                 entries = await answer
             except DamagedGroup as group:
+                self._was_read()
                 await self._set_aside(group)
             except Unreadable as error:
                 if not self._unreadable:
@@ -261,10 +262,13 @@ class Journal:
                     log.error(said, action="journal_unreadable", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                if self._unreadable:
-                    self._unreadable = False
-                    log.info("the journal can be read again", action="journal_recovered")
+                self._was_read()
                 return entries
+
+    def _was_read(self) -> None:
+        if self._unreadable:
+            self._unreadable = False
+            log.info("the journal can be read again", action="journal_recovered")
 
     async def wait_beyond(self, seq: int) -> None:
         """Wait until there is an entry to read behind `seq`. Raises JournalError when the journal is closed."""

@@ -17,6 +17,7 @@ from cdrhub.errors import IntakeRefused, JournalError, JournalFull, JournalLocke
 from cdrhub.journal import Entry, Journal
 from cdrhub.journal.file import DATABASE_NAME, FREE_PAGES_KEPT
 from cdrhub.journal.jobs import DELETE_RECORDS
+from cdrhub.journal.tail import RECORD_BYTES
 from support.descriptors import no_free_descriptor
 from support.intake import until
 from support.journal import ENOUGH_BYTES, RECEIVED_AT, bodies, everything, lines, record
@@ -504,13 +505,35 @@ async def test_a_journal_that_cannot_be_read_is_waited_for_and_takes_records_mea
     await journal.close()
 
 
-async def test_a_file_that_is_no_journal_any_more_is_not_waited_for(tmp_path: Path) -> None:
+async def test_a_damaged_group_says_as_well_that_the_journal_can_be_read_again(tmp_path: Path) -> None:
+    """The next read is from memory, and the hub said for ever that the journal cannot be read."""
+    journal = await Journal.open(tmp_path, tail_bytes=RECORD_BYTES + 1)
+    await journal.append(lines("a"))
+    await journal.append(lines("b"))
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as other, other:
+        other.execute("UPDATE groups SET payload = x'00' WHERE last = 1")
+    with no_free_descriptor():
+        reading = asyncio.create_task(journal.read(after=0, limit=10, max_bytes=ENOUGH_BYTES))
+        await until(lambda: not journal.readable)
+    assert [entry.record for entry in await reading] == lines("b")
+    assert journal.readable
+    await journal.close()
+
+
+@pytest.mark.parametrize(
+    ("put_there", "said"),
+    [(b"something else, and long enough to have a header" * 100, "not a database"), (None, "no such table")],
+)
+async def test_a_file_that_is_no_journal_any_more_is_not_waited_for(
+    tmp_path: Path, put_there: bytes | None, said: str
+) -> None:
+    """What is written into a file that was removed is lost with the process, however long that waits."""
     journal = await Journal.open(tmp_path, tail_bytes=0)
     await journal.append(lines("a"))
-    (tmp_path / DATABASE_NAME).unlink()
-    (tmp_path / DATABASE_NAME).write_bytes(b"something else, and long enough to have a header" * 100)
-    for beside in ("-wal", "-shm"):
-        (tmp_path / f"{DATABASE_NAME}{beside}").unlink()
-    with pytest.raises(JournalError, match="not a database"):
+    for name in ("", "-wal", "-shm"):
+        (tmp_path / f"{DATABASE_NAME}{name}").unlink()
+    if put_there is not None:
+        (tmp_path / DATABASE_NAME).write_bytes(put_there)
+    with pytest.raises(JournalError, match=said):
         await journal.read(after=0, limit=10, max_bytes=ENOUGH_BYTES)
     await journal.close()
