@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 UPGRADE_LOCK = 0x63647268  #: the key of PostgreSQL's advisory lock: "cdrh"
 LOCK_SECONDS = 60
+UPGRADE_SECONDS = 24 * 3600.0  #: that a statement may take which writes all of a large table again
 MIGRATIONS = Path(__file__).parent / "migrations"
 _STANDING = table("alembic_version", column("version_num"))  # one row, kept by alembic
 
@@ -82,7 +83,11 @@ async def upgrade(database: Database) -> tuple[str | None, str]:
     """Bring the schema to this version's; says the revisions before and after. Raises SchemaOutdated for a newer one
     and for foreign tables of our names, StoreUnavailable when the database is away or another process upgrades it and
     does not end."""
-    async with database.connect(writing=True) as connection, _locked(database, connection):
+    async with (
+        _patient(database) as patient,
+        patient.connect(writing=True) as connection,
+        _locked(database, connection),
+    ):
         before = await connection.run_sync(revision_of)
         if before is not None and before not in revisions():
             raise SchemaOutdated(
@@ -115,9 +120,23 @@ def config_of(connection: Connection) -> Config:
 
 
 @asynccontextmanager
+async def _patient(database: Database) -> AsyncIterator[Database]:
+    """The same database, where no statement is given up for taking long. Only PostgreSQL's writers give up any."""
+    if database.kind != "postgresql":
+        yield database
+        return
+    patient = Database(database.url, connections=1, seconds=UPGRADE_SECONDS)
+    try:
+        yield patient
+    finally:
+        await patient.close()
+
+
+@asynccontextmanager
 async def _locked(database: Database, connection: AsyncConnection) -> AsyncIterator[None]:
     """Nobody else upgrades. SQLite's write transaction has that lock already."""
     if database.kind == "postgresql":
+        await connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_SECONDS * 1000:d}"))
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
         yield
     elif database.kind == "mariadb":

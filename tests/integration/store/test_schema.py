@@ -161,6 +161,27 @@ async def test_legs_that_were_there_get_their_hour(database_url: str) -> None:
     await store.close()
 
 
+async def test_an_upgrade_of_a_large_table_is_not_given_up(postgres_url: str) -> None:
+    """It was rolled back after a minute, each time anew."""
+    store = Store.open(postgres_url)
+
+    def before(connection: Connection) -> None:
+        command.upgrade(schema.config_of(connection), "0005")
+
+    await change(store, lambda c: c.run_sync(before))
+    slowly = (
+        "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END'",
+        "CREATE TRIGGER slowly BEFORE UPDATE ON call_legs EXECUTE FUNCTION slowly()",
+    )
+    async with store.database.connect(writing=True) as connection:
+        for statement in slowly:
+            await connection.exec_driver_sql(statement)
+    await store.close()
+    hasty = Store.open(postgres_url, seconds=0.5)
+    assert await hasty.upgrade() == ("0005", schema.newest())
+    await hasty.close()
+
+
 async def test_its_revisions_are_those_of_the_migrations(store: Store) -> None:
     known = await look(store, lambda c: ScriptDirectory.from_config(schema.config_of(c)))
     assert known.get_current_head() == schema.newest()
