@@ -182,6 +182,20 @@ async def test_an_upgrade_of_a_large_table_is_not_given_up(postgres_url: str) ->
     await hasty.close()
 
 
+async def test_an_upgrade_that_ended_between_its_steps_goes_on(mariadb_url: str) -> None:
+    """MariaDB commits each step of it; the table and the columns that were there already were in the way for ever."""
+    store = Store.open(mariadb_url)
+    await store.prepare()
+    await change(store, lambda c: c.execute(text("UPDATE alembic_version SET version_num = '0004'")))
+    await change(store, lambda c: c.execute(text("DROP INDEX ix_calls_dialed_number_sort_at ON calls")))
+    assert await store.upgrade() == ("0004", schema.newest())
+    await change(store, lambda c: c.execute(text("UPDATE alembic_version SET version_num = '0004'")))
+    await change(store, lambda c: c.execute(text("ALTER TABLE calls ADD COLUMN announced LONGTEXT")))
+    assert await store.upgrade() == ("0004", schema.newest())
+    await store.write([item(ended("k"))])
+    await store.close()
+
+
 async def test_its_revisions_are_those_of_the_migrations(store: Store) -> None:
     known = await look(store, lambda c: ScriptDirectory.from_config(schema.config_of(c)))
     assert known.get_current_head() == schema.newest()

@@ -21,15 +21,21 @@ MARIADB: dict[str, Any] = {
 
 
 def upgrade() -> None:
-    """Move `calls.announced` into the table `announcements`."""
+    """Move `calls.announced` into the table `announcements`.
+
+    MariaDB commits each step: it may have ended in the middle.
+    """
     op.create_table(
         "announcements",
         sa.Column("call_id", types.CallId(), nullable=False),
         sa.Column("announced", types.Json(), nullable=False),
         sa.PrimaryKeyConstraint("call_id"),
+        if_not_exists=True,
         **MARIADB,
     )
-    op.execute(
-        "INSERT INTO announcements (call_id, announced) SELECT id, announced FROM calls WHERE announced IS NOT NULL"
-    )
-    op.drop_column("calls", "announced")
+    if "announced" in {column["name"] for column in sa.inspect(op.get_bind()).get_columns("calls")}:
+        op.execute("DELETE FROM announcements")
+        op.execute(
+            "INSERT INTO announcements (call_id, announced) SELECT id, announced FROM calls WHERE announced IS NOT NULL"
+        )
+        op.drop_column("calls", "announced")

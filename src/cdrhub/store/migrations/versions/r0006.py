@@ -24,13 +24,14 @@ OWN = {
 def upgrade() -> None:
     """Legs get the hour to which the views count them, and an index by it; numbers of the own side get indexes."""
     {"sqlite": _sqlite, "postgresql": _postgresql}.get(op.get_bind().dialect.name, _mariadb)()
-    op.create_index(op.f("ix_call_legs_role_hour"), "call_legs", ["role", "hour"], unique=False)
+    op.create_index(op.f("ix_call_legs_role_hour"), "call_legs", ["role", "hour"], unique=False, if_not_exists=True)
     for column, where in OWN.items():
         op.create_index(
             op.f(f"ix_calls_{column}_sort_at"),
             "calls",
             [column, "sort_at"],
             unique=False,
+            if_not_exists=True,
             postgresql_where=sa.text(where),
             sqlite_where=sa.text(where),
         )
@@ -46,7 +47,9 @@ def _postgresql() -> None:
 
 
 def _mariadb() -> None:
-    op.add_column("call_legs", sa.Column("hour", types.text(20), nullable=True))
+    """It commits each step: it may have ended in the middle."""
+    if "hour" not in {column["name"] for column in sa.inspect(op.get_bind()).get_columns("call_legs")}:
+        op.add_column("call_legs", sa.Column("hour", types.text(20), nullable=True))
     hour = "date_format(COALESCE(l.offered_at, c.sort_at), '%Y-%m-%dT%H')"
     op.execute(f"UPDATE call_legs l JOIN calls c ON c.id = l.call_id SET l.hour = concat({hour}, '\\:00\\:00Z')")  # noqa: S608
     op.alter_column("call_legs", "hour", existing_type=types.text(20), nullable=False)
