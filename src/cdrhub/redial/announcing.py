@@ -3,7 +3,7 @@
 Each call gives exactly one of `call.hangup` (its case goes on by itself) and `call.ended`, ever. What changes
 afterwards is told as `call.corrected`, which names the public columns that changed; nothing is told where none did, so
 that a duplicate record or a repetition raises no event. One that was told as withdrawn and is a call again is corrected
-in its `state`. `calls.announced` remembers: which of the two it was, a print of every public column, and whether it was
+in its `state`. `announcements` remembers: which of the two it was, a print of every public column, and whether it was
 told as withdrawn.
 """
 
@@ -62,7 +62,7 @@ _NULL = crc32(b"\0")  # which no text is; that of an empty one is 0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Announcement:
-    """One fact to be told, and what `calls.announced` becomes."""
+    """One fact to be told, and what `announcements.announced` becomes."""
 
     type: str
     announced: Mapping[str, Any] | None
@@ -74,7 +74,7 @@ def announcement(
 ) -> Announcement | None:
     """What is told of a settled call with these columns, or None.
 
-    `announced` is what stands in `calls.announced`; `goes_on`: its case goes on by itself.
+    `announced` is what stands in `announcements.announced`; `goes_on`: its case goes on by itself.
     """
     if columns["state"] == "withdrawn":
         if announced is None or announced.get("withdrawn"):
