@@ -403,7 +403,8 @@ async def test_a_hub_that_does_not_know_the_present_dials_nobody(bench: Any) -> 
         await become(bench, case_id, (FIRST, "accepted", None))
         await become(bench, due, (SECOND, "accepted", None))
         assert at_work.redial.problems == []
-        waiting.append(bench.clock.now)
+        waiting.append(bench.clock.now - timedelta(seconds=6))
+        await asyncio.sleep(0.3)  # a look that began before it is over
         bench.pass_time(121)
         await asyncio.sleep(1.2)
         assert switch.asked == []
