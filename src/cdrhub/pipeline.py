@@ -234,7 +234,7 @@ class Pipeline:
                 self._undecoded = error.strerror or str(error)
                 if self._sometimes.now("decoding_waits"):
                     log.error("records cannot be decoded and wait", action="decoding_waits", error=self._undecoded)
-                await asyncio.sleep(EXHAUSTED_SECONDS)
+                await self._wait_unmarked(EXHAUSTED_SECONDS)
             else:
                 self._undecoded = None
                 return outcome
@@ -331,7 +331,8 @@ class Pipeline:
         self._metrics.database_up.set(not away)
 
     async def _wait_unmarked(self, seconds: float) -> None:
-        """Wait for the database without a suspect's mark: who ends the process now says nothing of the record."""
+        """Wait for what is not the record's fault without a suspect's mark: who ends the process now says nothing of
+        it."""
         marked = self._journal.in_flight
         if marked is not None:
             await self._journal.clear_in_flight()

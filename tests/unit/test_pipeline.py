@@ -249,9 +249,10 @@ async def test_a_decoder_that_cannot_be_made_without_a_descriptor_is_waited_for(
     ZoneInfo.clear_cache()
     pipeline = made(journal, store)
     await journal.append([record(1, revision="zoned")])
-    async with running(pipeline):
+    async with running(pipeline, suspect=True):
         with no_free_descriptor():
-            await until(lambda: pipeline.problem is not None)
+            # Nor does it if somebody ends the process meanwhile.
+            await until(lambda: pipeline.problem is not None and journal.in_flight is None)
         assert pipeline.problem == "records cannot be decoded and wait in the journal: Too many open files"
         await pipeline.drain()
     assert [type(item.outcome) for item in store.items] == [CallUpdate]
