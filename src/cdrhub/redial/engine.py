@@ -132,12 +132,13 @@ class Engine:
             await turn.give_way()
             self._one(work, call, told)
         await self._hold(connection, work, taken)
+        orphans = await self._orphans(connection, taken, found)
         told.changes.done([row.id for row in taken if row.call_id in found and row.call_id not in work.held])
-        told.changes.done(await self._orphans(connection, taken, found))
+        told.changes.done(orphans)
         await told.write(tx)
         return Done(
             settled=len(settled),
-            more=len(taken) == at_most,
+            more=len(taken) == at_most and bool(found or orphans),  # another writer may hold all of their calls
             dial=told.dial,
             oldest=taken[0].due_at,
             results=told.results,

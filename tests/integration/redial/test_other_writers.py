@@ -1,4 +1,4 @@
-"""The numbers of a case change while a call with one of them is being decided about, where others may write."""
+"""Others write while calls are being decided about: the numbers of a case change, a call is written anew."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from cdrhub.store.redial_tables import case_numbers, cases
+from cdrhub.store.tables import calls
 from support.locks import waits_for_a_lock
 
 FIRST, OTHER = "+2348039100001", "+2348039100009"
@@ -30,4 +31,16 @@ async def test_a_call_concerns_who_has_its_number_when_the_case_is_locked(bench:
     await deciding
     assert (await bench.of_case(case_id))["state"] == "open"
     assert await bench.decisions() == []
+    assert await bench.told() == ["call.ended"]
+
+
+async def test_a_call_that_another_writer_holds_is_not_asked_for_again_and_again(bench: Any) -> None:
+    if bench.store.database.kind == "sqlite":
+        pytest.skip("SQLite has one writer")
+    await bench.call("k1")
+    async with bench.store.database.connect(writing=True) as connection:
+        await connection.execute(select(calls.c.id).with_for_update())
+        done = await bench.engine().decide(at_most=1)
+        assert (done.settled, done.more) == (0, False)
+    assert (await bench.engine().decide(at_most=1)).settled == 1
     assert await bench.told() == ["call.ended"]
