@@ -125,7 +125,10 @@ def threecx(
         rate=rate, speed=speed, count=count, seconds=seconds, seed=seed, day=day, region=region, ledger=ledger, mix=MIX
     )
     pbx = PBX(simulation.centre, version=version.value, fields=LAYOUTS[int(layout)], broken=broken)
-    spoken: Callable[[OSError | None], str] = lambda error: f"{to}: {_spoken(error)}"  # noqa: E731 - it is passed on
+
+    def spoken(error: OSError | None) -> str:
+        return f"{to}: {_spoken(error)}"
+
     trouble, ordering = _once(spoken), _ordering(dial)
     work = lambda: simulate(  # noqa: E731 - it is passed on
         simulation, pbx, host=host, port=port, trouble=trouble, wait=wait, ordering=ordering

@@ -123,6 +123,8 @@ class Redial:
     def _use(self, settings: Settings, *, since: datetime | None) -> None:
         self._settings = settings
         systems = self._systems
+        for name in self._doors:
+            self._metrics.expect_dialler(name)
         self._engine = Engine(
             database=self._database,
             settings=settings,
@@ -304,7 +306,6 @@ class Redial:
                 for name, door in doors.items()
             }
             for name in doors:
-                self._metrics.expect_dialler(name)
                 self._metrics.redial_live.labels(name).set(live.get(name, 0))
             for claimed in await self._dialling.claim(room=room):
                 self._begin_request(claimed, doors[claimed.dialler])
