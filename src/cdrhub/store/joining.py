@@ -17,9 +17,9 @@ from sqlalchemy import select
 from cdrhub.model.update import CallUpdate
 from cdrhub.store.batch import Item
 from cdrhub.store.engine import Database, RacedError, RefusedError
+from cdrhub.store.folding import FoldError, Folding, Group, Outcome, record_key
 from cdrhub.store.tables import calls, unopened
 from cdrhub.store.transaction import CallKey, Transaction, by_source
-from cdrhub.store.write import CallWriter, FoldError, Group, Outcome, record_key
 
 log = structlog.get_logger(__name__)
 
@@ -31,9 +31,9 @@ SETTLE_SECONDS = 3.0  #: until decisions are taken on a joined call; its source'
 class Joining:
     """Passes over the table `unopened`: the first looks at all of it, the later ones at what is new since."""
 
-    def __init__(self, database: Database, writer: CallWriter, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, folding: Folding, *, clock: Callable[[], datetime]) -> None:
         self._database = database
-        self._writer = writer
+        self._folding = folding
         self._clock = clock
         self._looked_at: datetime | None = None
 
@@ -92,7 +92,7 @@ class Joining:
                 return 0
             middle = len(keys) // 2
             return await self._join(keys[:middle]) + await self._join(keys[middle:])
-        self._writer.remember(outcome)
+        self._folding.remember(outcome)
         return outcome.updated
 
     async def _join_in(self, keys: Sequence[CallKey], tx: Transaction) -> Outcome:
@@ -109,7 +109,7 @@ class Joining:
             items: list[Item] = []
             updates: list[CallUpdate] = []
             for one in stored:
-                update = None if one.record is None else self._writer.again(one.record, key)
+                update = None if one.record is None else self._folding.again(one.record, key)
                 if one.record is not None and update is not None:
                     updates.append(update)
                     items.append(
@@ -130,5 +130,5 @@ class Joining:
         await tx.link_records((link, group.call_id) for group in groups for link in group.links)
         await tx.forget_unopened(waiting)
         if groups:
-            await self._writer.refold(tx, groups, outcome, now=self._clock())
+            await self._folding.refold(tx, groups, outcome, now=self._clock())
         return outcome

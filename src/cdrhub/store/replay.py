@@ -28,6 +28,7 @@ from cdrhub.model.disposition import State
 from cdrhub.model.update import CallUpdate, Ignored
 from cdrhub.store.batch import Item, Outcome, Reread
 from cdrhub.store.engine import RacedError
+from cdrhub.store.folding import fold_call, new_call_id
 from cdrhub.store.outbox import SETTLED
 from cdrhub.store.rows import (
     APPLIED,
@@ -44,7 +45,6 @@ from cdrhub.store.rows import (
 from cdrhub.store.store import Store
 from cdrhub.store.tables import call_legs, calls, outbox, records, unopened
 from cdrhub.store.transaction import CallKey, StoredRecord, Transaction
-from cdrhub.store.write import fold_call, new_call_id
 
 CALLS_AT_ONCE = 200
 RACES = 10
@@ -182,7 +182,7 @@ async def _some(
         except RacedError:
             continue
         for difference in differences:
-            store.writer.memory.drop((difference.source, difference.call_key))
+            store.folding.memory.drop((difference.source, difference.call_key))
         return differences
     raise StoreError("the calls that are replayed change faster than they can be replayed")
 

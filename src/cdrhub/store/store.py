@@ -13,10 +13,11 @@ from sqlalchemy.exc import IntegrityError
 from cdrhub.store import schema
 from cdrhub.store.batch import Item, Redecode, Written
 from cdrhub.store.engine import CONNECTIONS, STATEMENT_SECONDS, Database, open_database
+from cdrhub.store.folding import REMEMBERED_UPDATES, Folding
 from cdrhub.store.joining import Joining
 from cdrhub.store.retention import Limits, Retained, Retention
 from cdrhub.store.tables import config_revisions, records
-from cdrhub.store.write import REMEMBERED_UPDATES, CallWriter
+from cdrhub.store.write import BatchWriter
 
 
 def utc_now() -> datetime:
@@ -32,9 +33,10 @@ class Store:
     ) -> None:
         self._database = database
         self._clock = clock
-        self._writer = CallWriter(database, clock=clock, redecode=redecode, remembered=remembered)
+        self._folding = Folding(redecode=redecode, remembered=remembered)
+        self._writer = BatchWriter(database, clock=clock, folding=self._folding)
         self._retention = Retention(database)
-        self._joining = Joining(database, self._writer, clock=clock)
+        self._joining = Joining(database, self._folding, clock=clock)
 
     @classmethod
     def open(
@@ -65,9 +67,9 @@ class Store:
         return self._database
 
     @property
-    def writer(self) -> CallWriter:
-        """The write protocol, for the other modules of the store."""
-        return self._writer
+    def folding(self) -> Folding:
+        """How calls are made and folded anew, for the other modules of the store."""
+        return self._folding
 
     @property
     def clock(self) -> Callable[[], datetime]:
@@ -81,7 +83,7 @@ class Store:
 
     def decode_with(self, redecode: Redecode) -> None:
         """From now on, decode old records so."""
-        self._writer.redecode = redecode
+        self._folding.redecode = redecode
 
     async def close(self) -> None:
         """Close all connections."""
@@ -154,5 +156,5 @@ class Store:
         """Empty old bodies and purge old facts, in small transactions. Raises StoreUnavailable."""
         retained = await self._retention.apply(limits, now=now)
         if retained.bodies:
-            self._writer.memory.clear()  # a sealed call must not be folded from what this process remembers
+            self._folding.memory.clear()  # a sealed call must not be folded from what this process remembers
         return retained

@@ -23,11 +23,12 @@ from cdrhub.model.update import CallUpdate
 from cdrhub.store.agent_states import add_states
 from cdrhub.store.batch import Item, Reread
 from cdrhub.store.engine import RefusedError
+from cdrhub.store.folding import FoldError, Outcome
 from cdrhub.store.rows import APPLIED, COVERAGE_COLUMNS, DISCARDED, IGNORED, SUSPENDED, storable_detail
 from cdrhub.store.store import Store
 from cdrhub.store.tables import coverage, record_audit, records
 from cdrhub.store.transaction import StoredRecord, Transaction
-from cdrhub.store.write import FoldError, Outcome, coverage_row
+from cdrhub.store.write import coverage_row
 
 LISTED = 100  #: records listed at once, unless asked for more
 AT_ONCE = 500  #: records replayed in one transaction, or discarded with one statement
@@ -181,7 +182,7 @@ async def _replay(
         await _replay(store, record_ids[:middle], total, reread=reread, actor=actor, why=why)
         await _replay(store, record_ids[middle:], total, reread=reread, actor=actor, why=why)
         return
-    store.writer.remember(outcome)
+    store.folding.remember(outcome)
     total.applied += done.applied
     total.ignored += done.ignored
     total.skipped += done.skipped
@@ -201,7 +202,7 @@ async def _replay_in(
     stored = [r for r in await tx.records_by_id(record_ids, lock=True) if r.state == SUSPENDED and r.record is not None]
     done = Replayed(skipped=len(record_ids) - len(stored))
     items = [(record, reread(record.record)) for record in stored if record.record is not None]
-    groups = store.writer.grouped(item for _, item in items)
+    groups = store.folding.grouped(item for _, item in items)
     for record, item in items:
         await _set(tx.connection, record, item, call_id=_call_id(item, groups), done=done)
     await add_states(tx, (item for _, item in items), expect_new=False)
@@ -210,7 +211,7 @@ async def _replay_in(
         COVERAGE_COLUMNS,
         [coverage_row(i.record.source, i.outcome) for _, i in items if isinstance(i.outcome, Coverage)],
     )
-    outcome = await store.writer.write_groups(tx, groups, now=now, expect_new=False, waiting=waiting)
+    outcome = await store.folding.write_groups(tx, groups, now=now, expect_new=False, waiting=waiting)
     await _note(store, tx.connection, [r.id for r in stored], actor=actor, action="replayed", why=why)
     return done, outcome
 

@@ -91,7 +91,7 @@ async def test_a_change_is_told_once_with_the_columns_that_changed(bench: Any) -
     assert (told.snapshot["disposition"], told.snapshot["revision"], told.revision) == ("busy", 2, 2)
     assert told.position is None
     assert await replayed(bench, corrected) == []
-    bench.store.writer.redecode = lambda record: corrected(record).outcome
+    bench.store.folding.redecode = lambda record: corrected(record).outcome
     await bench.store.write([ledger.item(ledger.message("k1", "more", attributes={"x": 1}))])
     await settle(bench)
     assert await bench.told() == ["call.ended", "call.corrected"]

@@ -157,7 +157,7 @@ async def test_a_fact_from_the_future_does_not_keep_the_log_for_ever(store: Stor
 
 @pytest.mark.parametrize("remembered", [0, 1000])
 async def test_late_records_fill_what_is_empty(store_url: str, store: Store, remembered: int) -> None:
-    writer = Store.open(store_url, redecode=store.writer.redecode, remembered=remembered)
+    writer = Store.open(store_url, redecode=store.folding.redecode, remembered=remembered)
     enter, ring, answer, bye, _ = story("k")
     await writer.write([item(body, received=0.0) for body in (enter, ring, answer, bye)])
     await writer.apply_retention(Limits(raw_days=1), now=at(10 * DAY))

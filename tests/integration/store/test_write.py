@@ -122,7 +122,7 @@ async def test_batches_and_order_do_not_matter(store: Store, store_url: str, rem
     items = [item(body) for body in bodies]
     random.Random(size).shuffle(items)
     items += items[::3]
-    writer = Store.open(store_url, redecode=store.writer.redecode, remembered=remembered)
+    writer = Store.open(store_url, redecode=store.folding.redecode, remembered=remembered)
     for batch in batches(items, size):
         await writer.write(batch)
     await writer.close()
@@ -138,7 +138,7 @@ async def test_batches_and_order_do_not_matter(store: Store, store_url: str, rem
 
 
 async def test_what_is_remembered_and_what_is_read_give_the_same_rows(store_url: str, store: Store) -> None:
-    forgetful = Store.open(store_url, redecode=store.writer.redecode, remembered=0)
+    forgetful = Store.open(store_url, redecode=store.folding.redecode, remembered=0)
     enter, ring, answer, bye, end = story("a")
     for body in (end, enter, answer, ring, bye):
         await store.write([item(body)])
@@ -229,7 +229,7 @@ async def test_an_old_record_needs_its_decoder(store_url: str, store: Store) -> 
     with pytest.raises(StoreError, match="not told how"):
         await blind.write([item(ring)])
     assert (await call_of(store, "k"))["record_count"] == 1
-    blind.decode_with(store.writer.redecode or (lambda _: pytest.fail("there is one")))
+    blind.decode_with(store.folding.redecode or (lambda _: pytest.fail("there is one")))
     await blind.write([item(ring)])
     await blind.close()
     assert (await call_of(store, "k"))["record_count"] == 2
@@ -269,7 +269,7 @@ async def test_calls_of_long_records_are_read_again_and_come_out_the_same(store:
     long = {"attributes": {"transcript": ["x" * 1000] * 5000}}
     for number, kind in enumerate(["enter", "talk", "end"]):
         await store.write([item(message("k", kind, values={"started_at": 1.0, "trunk": "7"}, number=number, **long))])
-        assert store.writer.memory.get(("lagos", "k")) is None
+        assert store.folding.memory.get(("lagos", "k")) is None
     call = await call_of(store, "k")
     assert (call["record_count"], call["revision"], call["trunk"]) == (3, 3, "7")
 
