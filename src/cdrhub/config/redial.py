@@ -18,8 +18,9 @@ from yarl import URL
 from cdrhub.config.table import Table
 from cdrhub.model.disposition import Disposition
 from cdrhub.redial.decision import Timing
-from cdrhub.redial.policy import PRESETS, Mode, Policy, Window
+from cdrhub.redial.policy import PRESETS, Mode, Policy
 from cdrhub.redial.settings import Settings
+from cdrhub.redial.window import Window
 from cdrhub.sources.dialler import DiallerConfig
 from cdrhub.sources.dialling.http import HttpUrl, RequestSeconds
 from cdrhub.sources.spans import Duration

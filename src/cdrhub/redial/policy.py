@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -19,14 +19,13 @@ from phonenumbers import timezone as number_zones
 
 from cdrhub.model.disposition import Disposition
 from cdrhub.redial.model import CLOSED, Case, Number
+from cdrhub.redial.window import Window
 
 HARD_STOP_REQUESTS = 5  #: on one number within HARD_STOP_PERIOD, whatever any policy says
 HARD_STOP_PERIOD = timedelta(hours=24)
 NUMBER_IN_CALL_LOOK = timedelta(seconds=15)  #: until a number that is in a call is looked at again
 AGENT_BUSY_LOOK = timedelta(seconds=15)
 UNHEALTHY_LOOK = timedelta(seconds=30)  #: until a blind source is looked at again
-WINDOW_STEP = timedelta(minutes=15)  #: of looking for the next moment inside a calling window
-WINDOW_AHEAD = timedelta(days=8)  #: how far that look goes: beyond a week nothing repeats differently
 
 
 class Mode(StrEnum):
@@ -35,18 +34,6 @@ class Mode(StrEnum):
     OFF = "off"  #: none are taken; the public facts are written
     OBSERVE = "observe"  #: taken and explained; nothing is dialled
     ON = "on"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Window:
-    """When people may be called, in their own zone: from `start` (inclusive) to `end` (exclusive) of each day."""
-
-    start: time
-    end: time
-
-    def contains(self, moment: datetime) -> bool:
-        """Whether a moment, already in the person's zone, lies inside."""
-        return self.start <= moment.time() < self.end
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,16 +185,12 @@ def calling_window(case: Case, number: Number, policy: Policy, around: Surroundi
     if window is None:
         return None
     zones = zones_of(case.timezone, number.e164)
-    moment = around.now
-    if _inside(window, zones, moment):
+    until = window.next_inside(zones, around.now)
+    if until == around.now:
         return None
     where = ", ".join(zone.key for zone in zones[:3])
-    moment = moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
-    while moment - around.now < WINDOW_AHEAD:
-        moment += WINDOW_STEP
-        if _inside(window, zones, moment):
-            return Objection(rule="calling_window", until=moment, detail=f"outside {window.start}-{window.end} {where}")
-    return Objection(rule="calling_window", until=None, detail=f"no common hour in {where}")
+    why = f"outside {window.start}-{window.end}" if until is not None else "no common hour in"
+    return Objection(rule="calling_window", until=until, detail=f"{why} {where}")
 
 
 def number_in_call(case: Case, _number: Number, _policy: Policy, around: Surroundings) -> Objection | None:
@@ -299,7 +282,3 @@ def zones_of(case_zone: str, e164: str | None) -> tuple[ZoneInfo, ...]:
         except (ZoneInfoNotFoundError, ValueError):  # libphonenumber's own `Etc/Unknown`
             continue
     return tuple(zones) or (ZoneInfo("UTC"),)
-
-
-def _inside(window: Window, zones: Sequence[ZoneInfo], moment: datetime) -> bool:
-    return all(window.contains(moment.astimezone(UTC).astimezone(zone)) for zone in zones)

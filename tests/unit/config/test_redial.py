@@ -10,9 +10,10 @@ import pytest
 from cdrhub.config import Config, parse
 from cdrhub.errors import ConfigError
 from cdrhub.model.disposition import Disposition
-from cdrhub.redial.policy import CAUTIOUS, PLAIN, Mode, Window
+from cdrhub.redial.policy import CAUTIOUS, PLAIN, Mode
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.webhook_dialler import WebhookDiallerConfig
+from cdrhub.redial.window import Window
 
 CRM = (
     '[redial.diallers.crm]\ntype = "webhook"\nurl = "https://crm.example.com/dial"\n'

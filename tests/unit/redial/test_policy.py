@@ -18,10 +18,10 @@ from cdrhub.redial.policy import (
     RULES,
     Policy,
     Surroundings,
-    Window,
     objection,
     zones_of,
 )
+from cdrhub.redial.window import Window
 from support.redial import FIRST, NOON, SECOND, around, attempt, case, number, over
 
 HOUR = timedelta(hours=1)
@@ -144,6 +144,11 @@ def test_the_window_is_in_the_zone_of_the_number() -> None:
     late = NOON.replace(hour=20, minute=30)
     assert asked(case(), policy=DAY_WINDOW, now=late) == ("calling_window", NOON.replace(day=19, hour=7))
     assert asked(case(), policy=DAY_WINDOW, now=NOON) is None
+
+
+def test_a_window_of_minutes_is_waited_for() -> None:
+    policy = Policy(window=Window(start=time(14, 5), end=time(14, 10)))  # Lagos is an hour ahead of UTC
+    assert asked(case(), policy=policy) == ("calling_window", NOON.replace(hour=13, minute=5))
 
 
 def test_the_zone_of_the_case_stands_above_that_of_the_number() -> None:
