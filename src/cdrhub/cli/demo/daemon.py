@@ -7,6 +7,7 @@ import re
 import sys
 import urllib.request
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
 ASK_SECONDS = 0.1  #: between two looks at whether it has started, or has caught up
+STALL_SECONDS = 30.0  #: without progress, after which what was sent and not taken in is not waited for
+QUIET_LOOKS = 5  #: looks at the figures without a change, after which nothing more is coming
 
 _SAMPLE = re.compile(r"^(\w+)\{(.*)\} (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -102,6 +105,20 @@ class Daemon:
             self.process.kill()
         return await self.process.wait()
 
+    async def caught_up(self, sent: Mapping[str, int], *, stall_seconds: float = STALL_SECONDS) -> None:
+        """Wait until so many records of each source were received, all is in the database and nothing more is coming;
+        or until nothing has moved for so long. A busy machine takes its time."""
+        loop = asyncio.get_running_loop()
+        before, quiet, moved_at = None, 0, loop.time()
+        while quiet < QUIET_LOOKS and loop.time() < moved_at + stall_seconds:
+            figures = await asyncio.to_thread(self.figures)
+            now = total(figures)
+            arrived = all(figures[source].received >= records for source, records in sent.items())
+            quiet = quiet + 1 if arrived and now.settled and now == before else 0
+            if now != before:
+                before, moved_at = now, loop.time()
+            await asyncio.sleep(ASK_SECONDS)
+
     def figures(self) -> dict[str, Figures]:
         """The figures by source. Blocks for a moment; OSError where the daemon does not answer."""
         found: dict[str, Figures] = defaultdict(Figures)
@@ -112,7 +129,7 @@ class Daemon:
         return found
 
     def _get(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=STALL_SECONDS) as answer:
             body: bytes = answer.read()
             return body.decode()
 

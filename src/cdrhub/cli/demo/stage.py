@@ -17,7 +17,7 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from cdrhub.cli.demo.cases import PlannedCase, cases_table, dial, keep, pause, progress
-from cdrhub.cli.demo.daemon import ASK_SECONDS, Daemon, total
+from cdrhub.cli.demo.daemon import ASK_SECONDS, Daemon
 from cdrhub.cli.demo.picture import Row, latest, picture, rows_for, stored
 from cdrhub.cli.demo.redis import server_program
 from cdrhub.cli.demo.summary import line_of, summary
@@ -32,8 +32,6 @@ REFRESH_SECONDS = 0.5
 PIPE_WIDTH = 132  #: columns where the output is no terminal
 PIPE_ROWS = 18  #: calls there
 BEGIN_SECONDS = 60.0  #: at most, that a system has to tell something before the time of the demo counts
-DRAIN_SECONDS = 30.0  #: at most, that the daemon has to take in what was sent
-QUIET_LOOKS = 5  #: looks at the figures without a change, after which nothing more is coming
 
 
 class Stage:
@@ -70,7 +68,9 @@ class Stage:
                         say(daemon.log.read_text(errors="replace")[-2000:])
                         return Exit.INTERNAL
                     await self._play(played, daemon, seconds)
-                    await self._drained(played, daemon)
+                    await daemon.caught_up(
+                        {one.source: one.sent.records - one.sent.given_up for one in played if one.exact}
+                    )
                     rows = await asyncio.to_thread(self._rows, played, daemon)
                 finally:
                     status = await daemon.stop()
@@ -173,23 +173,6 @@ class Stage:
             Row(name=system.name, sent=system.sent, figures=figures[system.source], calls=calls.get(system.name, 0))
             for system in played
         ]
-
-    async def _drained(self, played: Sequence[System], daemon: Daemon) -> None:
-        """Wait until all that was sent is in the database, and nothing more is coming; DRAIN_SECONDS at most."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + DRAIN_SECONDS
-        before, quiet = None, 0
-        while quiet < QUIET_LOOKS and loop.time() < deadline:
-            figures = await asyncio.to_thread(daemon.figures)
-            arrived = all(
-                figures[system.source].received >= system.sent.records - system.sent.given_up
-                for system in played
-                if system.exact
-            )
-            now = total(figures)
-            quiet = quiet + 1 if arrived and now.settled and now == before else 0
-            before = now
-            await asyncio.sleep(ASK_SECONDS)
 
     def _end(self, played: Sequence[System], rows: Sequence[Row], status: int) -> int:
         """Compare with the ledger, and show the summary."""
