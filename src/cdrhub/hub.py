@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
@@ -19,34 +18,31 @@ import structlog
 
 from cdrhub import __version__
 from cdrhub.broadcast.service import Broadcast
-from cdrhub.clock import ClockWatch, spoken_offset
+from cdrhub.clock import Clocks
 from cdrhub.config import Config
 from cdrhub.decoders import Decoders, Revision
-from cdrhub.errors import CdrhubError, ConfigError, IntakeRefused, StoreUnavailable
-from cdrhub.intake import SourceIntake, inferred
+from cdrhub.errors import CdrhubError, IntakeRefused, StoreUnavailable
+from cdrhub.intake import inferred
 from cdrhub.journal import SUSPECT_STARTS, Journal
 from cdrhub.landmark import Landmark, forget
 from cdrhub.listeners import Listeners
 from cdrhub.metrics import Metrics
 from cdrhub.model.call import Call
-from cdrhub.model.inference import Coverage, coverage_inference, encode_inference
-from cdrhub.model.record import RawRecord
-from cdrhub.model.update import CallUpdate
+from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.ownership import Ownership, Ownerships
 from cdrhub.phone_systems import PhoneSystemsOfHub
 from cdrhub.pipeline import DATABASE_AWAY, Pipeline
 from cdrhub.redial.orders import Orders
 from cdrhub.redial.service import Door, Redial, open_doors
-from cdrhub.reloading import addresses, changed, pushed_to, refuse_fixed
+from cdrhub.reloading import addresses, changed, refuse_fixed
 from cdrhub.routes import Routes
 from cdrhub.sometimes import Sometimes
-from cdrhub.sources.base import Source, SourceConfig
-from cdrhub.sources.registry import system
-from cdrhub.sources.runner import Runner
+from cdrhub.sources.base import Source
+from cdrhub.sources_at_work import SourcesAtWork, built
 from cdrhub.store import Store
-from cdrhub.store.batch import Outcome, Written
+from cdrhub.store.batch import Written
 from cdrhub.store.open_calls import open_calls
-from cdrhub.sweeper import conclusion, forgotten
+from cdrhub.sweeper import Sweeper
 
 log = structlog.get_logger(__name__)
 
@@ -54,23 +50,11 @@ PREPARE_RETRY_SECONDS = 2.0
 PREPARE_PATIENCE_SECONDS = 5.0  #: that a start waits for a slow database before it takes records without it
 RETENTION_EVERY_SECONDS = 3600.0
 SWEEP_EVERY_SECONDS = 10.0
-SWEEP_SILENCE = timedelta(seconds=5)  #: an open call with a younger record is not looked at
-SERVES_SECONDS = 2.0  #: that a source may take until it is at its path
 WATCH_EVERY_SECONDS = 1.0
 LANDMARK_EVERY_SECONDS = 60.0
 BROADCAST_STOP_SECONDS = 6.0  #: for requests to webhooks that are under way
 HOLDER_KEY = "lease_holder"
 HOLDER_RANDOM_BYTES = 4
-
-
-@dataclass(slots=True)
-class _Running:
-    """One source at work."""
-
-    config: SourceConfig
-    runner: Runner
-    intake: SourceIntake
-    task: asyncio.Task[None]
 
 
 class Hub:
@@ -96,9 +80,18 @@ class Hub:
         self._store = store
         self._listeners = listeners
         self._decoders = decoders
-        self._running: dict[str, _Running] = {}
-        self._clocks = _clocks(config, known={})
-        self._suspect_clocks: dict[str, timedelta] = {}
+        self._sources = SourcesAtWork(
+            journal=journal,
+            metrics=self.metrics,
+            listeners=listeners,
+            routes=self.routes,
+            open_calls=self._open_calls,
+        )
+        self._clocks = Clocks()
+        self._clocks.watch(_revisions(config))
+        self._sweeper = Sweeper(
+            store=store, journal=journal, sources=self._sources, expected=lambda: self.config.sources
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._preparing: asyncio.Task[None] | None = None
         self._prepared = False
@@ -116,7 +109,9 @@ class Hub:
         )
         self.redial = Redial(
             database=store.database,
-            systems=PhoneSystemsOfHub(config=lambda: self.config, sees=self._sees, clock_suspect=self._suspect_clocks),
+            systems=PhoneSystemsOfHub(
+                config=lambda: self.config, sees=self._sources.sees, clock_suspect=self._clocks.suspect
+            ),
             metrics=self.metrics,
             settings=config.redial.settings(),
             doors=doors,
@@ -130,7 +125,7 @@ class Hub:
             decoders=decoders,
             ownership=self._ownership,
             metrics=self.metrics,
-            observer=self._observe,
+            observer=self._clocks.observe,
             lanes=store.lanes,
             batch_records=config.database.batch_records,
             wrote=self._wrote,
@@ -142,7 +137,7 @@ class Hub:
     async def start(cls, config: Config, *, sweep_seconds: float = SWEEP_EVERY_SECONDS) -> Self:
         """A hub that takes records. Raises ConfigError, AddressUnavailable, JournalLocked or StoreError for what a
         person must mend first; a database that is merely away is waited for."""
-        built = _built(config)
+        sources = built(config)
         doors = open_doors(config.redial.diallers)
         listeners = Listeners()
         async with contextlib.AsyncExitStack() as on_failure:
@@ -173,11 +168,11 @@ class Hub:
             await hub._prepare_soon()
             on_failure.push_async_callback(hub.broadcast.stop, seconds=0.0)
             on_failure.push_async_callback(hub.redial.stop, seconds=0.0)
-            await hub._begin(built)
+            await hub._begin(sources)
             on_failure.pop_all()
         return hub
 
-    async def _begin(self, built: Mapping[str, Source]) -> None:
+    async def _begin(self, sources: Mapping[str, Source]) -> None:
         suspect = await self._journal.begin_run() >= SUSPECT_STARTS
         await self._ownerships.keep(self.config)
         self._tasks = [
@@ -186,10 +181,9 @@ class Hub:
             asyncio.create_task(self._sweep(), name="sweep"),
             asyncio.create_task(self._watch(), name="watch"),
         ]
-        for name, source in built.items():
+        for name in sources:
             await self._remember_settings(name, self.config)
-            self._start_source(name, source)
-        await asyncio.gather(*(self._serves(name, handlers=1) for name in built))
+        await self._sources.start(sources, self.config)
 
     def say_started(self) -> None:
         """Say in the log that everything works: for the one who serves HTTP, when that listens."""
@@ -199,7 +193,7 @@ class Hub:
             version=__version__,
             http=self.config.http.listen,
             database=self._store.database.explain_url(),
-            sources=sorted(self._running),
+            sources=sorted(self._sources.names),
             records_in_journal=self._journal.stats.depth,
         )
 
@@ -213,8 +207,7 @@ class Hub:
             failed = any(task.done() and not task.cancelled() for task in self._tasks)
             redial = asyncio.create_task(self.redial.stop(seconds=self.config.hub.shutdown_seconds))
             broadcast = asyncio.create_task(self.broadcast.stop(seconds=BROADCAST_STOP_SECONDS))
-            await asyncio.gather(*(_stop(running) for running in self._running.values()))
-            self._running.clear()
+            await self._sources.stop()
             self._listeners.close()  # who comes now is refused, and does not talk into a socket that nobody reads
             if self._prepared and not failed:
                 with contextlib.suppress(TimeoutError):
@@ -249,12 +242,13 @@ class Hub:
         async with self._changing:
             refuse_fixed(self.config, config)
             before = self.config
-            stays = {name for name in self._running if not changed(name, before, config)}
-            built = {name: source for name, source in _built(config).items() if name not in stays}
+            stays = {name for name in self._sources.names if not changed(name, before, config)}
+            gone = self._sources.names - stays
+            new = {name: source for name, source in built(config).items() if name not in stays}
             doors = self.redial.doors(config.redial.diallers)
             self._listeners.expect(addresses(config))
             try:
-                for name in built:
+                for name in new:
                     await self._remember_settings(name, config)
                 await self._ownerships.keep(config)
             except CdrhubError:
@@ -263,22 +257,12 @@ class Hub:
                 raise
             self.config = config
             self._pipeline.forget_ownership()
-            self._clocks = _clocks(config, known=self._clocks)
-            gone = {name: self._running.pop(name) for name in self._running.keys() - stays}
-            for name in [name for name in gone if pushed_to(name, before) == pushed_to(name, config) is not None]:
-                self._start_source(name, built.pop(name), before=gone[name])
-                await self._serves(name, handlers=2)  # so that no push meets a closed door between the two
-            await asyncio.gather(*(_stop(running) for running in gone.values()))
-            for name, source in built.items():
-                self._start_source(name, source, before=gone.get(name))
-            for name in gone.keys() - config.sources.keys():
-                self.metrics.forget_source(name)
+            self._clocks.watch(_revisions(config))
+            await self._sources.exchange(new, before=before, config=config, stays=stays)
             self._listeners.release_unused()
             self.redial.take_over(config.redial.settings(), doors)
             self.broadcast.take_over(config.broadcast.endpoints())
-        log.info(
-            "reloaded", action="reloaded", changed=sorted(gone.keys() | built.keys()), sources=sorted(self._running)
-        )
+        log.info("reloaded", action="reloaded", changed=sorted(gone | new.keys()), sources=sorted(self._sources.names))
         if before.redial.mode != config.redial.mode:
             log.info("redial has another mode", action="redial_mode", mode=config.redial.mode)
         if before.http.tokens != config.http.tokens:
@@ -320,16 +304,12 @@ class Hub:
             problems.append(waiting)
         if damaged := self._journal.stats.damaged:
             problems.append(f"{damaged} records of the journal cannot be read: see journal_damaged in the log")
-        for name, running in self._running.items():
-            if (said := running.runner.problem) is not None:
-                problems.append(f"source {name}: {said}")
-        for name, offset in self._suspect_clocks.items():
-            problems.append(f"source {name}: its clock is {spoken_offset(offset)}; check its timezone key")
+        problems += self._sources.problems + self._clocks.problems
         return problems + self.redial.problems + self.broadcast.problems
 
     def status(self) -> str:
         """One line for `systemctl status`."""
-        return f"{len(self._running)} sources, {self._journal.stats.depth} records in the journal"
+        return f"{len(self._sources.names)} sources, {self._journal.stats.depth} records in the journal"
 
     # -- sources ---------------------------------------------------------------------------------------------------
 
@@ -340,47 +320,12 @@ class Hub:
         await self._journal.remember_settings(revision, source=name, system=kind, settings=settings)
         self._decoders.learn(Revision(revision=revision, source=name, system=kind, settings=settings))
 
-    def _start_source(self, name: str, source: Source, *, before: _Running | None = None) -> None:
-        """`before` is what a reload exchanges: stopped already, or, where it is pushed to, still at work."""
-        config = self.config.sources[name]
-        intake = SourceIntake(
-            name,
-            hub=self.config.hub.name,
-            revision=self.config.revision(name),
-            journal=self._journal,
-            metrics=self.metrics,
-            listeners=self._listeners,
-            routes=self.routes,
-            open_calls=self._open_calls,
-        )
-        at_work = None
-        if before is not None:
-            intake.last_record_at = before.intake.last_record_at
-            at_work = None if before.task.done() else before.runner
-        runner = Runner(source=source, config=config, intake=intake, successor_of=at_work)
-        task = asyncio.create_task(runner.run(), name=f"source {name}")
-        self._running[name] = _Running(config=config, runner=runner, intake=intake, task=task)
-
     def _wrote(self, written: Written) -> None:
         """A batch was committed. Whoever has nothing to take of it is left asleep: a look is a transaction."""
         if written.settled:
             self.redial.wake()
         if written.public:
             self.broadcast.wake_soon()
-
-    def _sees(self, name: str) -> bool:
-        running = self._running.get(name)
-        return running is not None and running.runner.sees
-
-    async def _serves(self, name: str, *, handlers: int) -> None:
-        """Wait until a source that is pushed to is at its path, with this many handlers."""
-        path = self.config.sources[name].ingest_path
-        if path is None:
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SERVES_SECONDS):
-                while self.routes.handlers(path) < handlers:  # noqa: ASYNC110 - a few turns of the loop
-                    await asyncio.sleep(0.001)
 
     def _ownership(self, source: str, system_name: str) -> Ownership:
         return self._ownerships.of(source, config=self.config, system_name=system_name)
@@ -393,27 +338,6 @@ class Hub:
         owner = config.into if config is not None and config.into else source
         silent_since = datetime.now(UTC) - silent_for
         return [found.call async for found in open_calls(self._store, silent_since=silent_since, source=owner)]
-
-    def _observe(self, record: RawRecord, outcome: Outcome) -> None:
-        """Remember when live calls ended; `_watch_clocks` looks at it now and then."""
-        if isinstance(outcome, CallUpdate) and record.attributes.get("live") is not False:
-            ended_at = outcome.values.get("ended_at")
-            watch = self._clocks.get((record.source, record.config_revision))
-            if ended_at is not None and watch is not None:
-                watch.saw(ended_at=ended_at, received_at=record.received_at)
-
-    def _watch_clocks(self) -> None:
-        offsets = {name: offset for (name, _), watch in self._clocks.items() if (offset := watch.offset) is not None}
-        for source, offset in offsets.items():
-            if self._suspect_clocks.get(source) != offset:
-                log.warning(
-                    "the clock or the zone of a source is wrong",
-                    action="clock_suspect",
-                    source=source,
-                    offset=spoken_offset(offset),
-                )
-        self._suspect_clocks.clear()
-        self._suspect_clocks.update(offsets)
 
     # -- tasks -----------------------------------------------------------------------------------------------------
 
@@ -445,7 +369,7 @@ class Hub:
                 await asyncio.sleep(PREPARE_RETRY_SECONDS)
         await self._look_for_lost()
         self.broadcast.begin()
-        self.redial.begin(sighted=lambda: all(self._sees(name) for name in self.config.sources))
+        self.redial.begin(sighted=lambda: all(self._sources.sees(name) for name in self.config.sources))
         await self._pipeline.run(suspect=suspect)
 
     async def _look_for_lost(self) -> None:
@@ -497,51 +421,22 @@ class Hub:
                     log.warning("retention waits for the database", action="retention_waits", error=str(error))
 
     async def _sweep(self) -> None:
-        """Conclude what can be concluded of calls that stay open, as records like any other."""
-        told: dict[str, bytes] = {}
         while True:
             await asyncio.sleep(self._sweep_seconds)
             if not self._prepared:
                 continue
             try:
                 await self._store.join_unopened()
-                told = await self._conclude(told)
+                await self._sweeper.sweep()
             except (StoreUnavailable, IntakeRefused) as error:
                 if self._sometimes.now("sweep_waits"):
                     log.warning("conclusions wait", action="sweep_waits", error=str(error))
-
-    async def _conclude(self, told: Mapping[str, bytes]) -> dict[str, bytes]:
-        """Journal every conclusion about an open call that was not `told` before; all that hold now."""
-        now = datetime.now(UTC)
-        still: dict[str, bytes] = {}
-        async for found in open_calls(self._store, silent_since=now - SWEEP_SILENCE):
-            running, silent_for = self._running.get(found.source), now - found.last_received_at
-            if running is None and found.source in self.config.sources:
-                continue  # it is being exchanged
-            try:
-                if running is None:
-                    said = forgotten(found.call, silent_for=silent_for)
-                else:
-                    said = conclusion(system(running.config.type), running.config, found.call, silent_for=silent_for)
-            except Exception:
-                if self._sometimes.now(("conclude", found.source)):
-                    log.exception("a conclusion failed", action="conclude_failed", source=found.source)
-                continue
-            if said is not None:
-                still[found.id] = encode_inference(said)
-                if told.get(found.id) == still[found.id]:
-                    continue
-                if running is not None:
-                    await running.intake.infer(said)
-                else:
-                    await self._journal.append([inferred(said, source=found.source, revision="")], reserved=True)
-        return still
 
     async def _watch(self) -> None:
         sometimes = Sometimes(every=LANDMARK_EVERY_SECONDS)
         while True:
             await asyncio.sleep(WATCH_EVERY_SECONDS)
-            self._watch_clocks()
+            self._clocks.look()
             if sometimes.now("landmark"):
                 await self._note_landmark()
 
@@ -570,23 +465,6 @@ async def _holder(journal: Journal, *, hub: str) -> str:
     return known
 
 
-def _built(config: Config) -> dict[str, Source]:
-    """Every source of this configuration. Raises ConfigError that names the source."""
-    built = {}
-    for name, table in config.sources.items():
-        try:
-            built[name] = system(table.type).source(table)
-        except ConfigError as error:
-            raise ConfigError(f"sources.{name}: {error}") from error
-    return built
-
-
-def _clocks(config: Config, *, known: Mapping[tuple[str, str], ClockWatch]) -> dict[tuple[str, str], ClockWatch]:
-    """A watch for each source and its decode settings: what came under another zone says nothing of this one."""
-    keys = [(name, config.revision(name)) for name in config.sources]
-    return {key: known.get(key) or ClockWatch() for key in keys}
-
-
-async def _stop(running: _Running) -> None:
-    await running.runner.stop()
-    await running.task
+def _revisions(config: Config) -> list[tuple[str, str]]:
+    """Each source with the revision of its decode settings."""
+    return [(name, config.revision(name)) for name in config.sources]
