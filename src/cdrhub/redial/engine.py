@@ -180,10 +180,10 @@ class Engine:
             work.held[call.id] = attempt.id, until
             return
         if case is not None:
-            decision = self._decide_case(work, call, case=case, attempt=attempt, told=told)
+            decision, attempt = self._decide_case(work, call, case=case, attempt=attempt, told=told)
             goes_on = (
                 (decision.goes_on and work.cases[case.id].state is not CaseState.PAUSED)  # for want of a dialler
-                or (attempt is not None and work.reported.get(attempt.id) in GOES_ON)
+                or work.reported.get(attempt.id) in GOES_ON
                 or (decision.rule in WENT_ON and case.state in (CaseState.WAITING, CaseState.DIALLING))
             )
         elif work.cases and not call.reached:
@@ -191,13 +191,11 @@ class Engine:
         elif work.cases and (pending := self._pending_of_number(work, call)) and is_news(columns):
             self._cancel_elsewhere(work, call, pending, told)
         said = announcement(columns, announced=columns["announced"], goes_on=goes_on)
-        case_id = case.id if case is not None else columns["case_id"]
-        attempt_id = attempt.id if attempt is not None else columns["attempt_id"]
         if said is not None:
             told.call(said, columns, case=case, attempt=attempt)
         told.flush()
-        if (case_id, attempt_id) != (columns["case_id"], columns["attempt_id"]):
-            told.changes.attach(call.id, case_id=case_id, attempt_id=attempt_id)
+        if case is not None and attempt is not None and attempt.id != columns["attempt_id"]:
+            told.changes.attach(call.id, case_id=case.id, attempt_id=attempt.id)
 
     def _matched(self, work: Work, call: Settled) -> tuple[Attempt | None, Case | None]:
         """The attempt that this call was, and its case; else the case of an agent's own call.
@@ -253,7 +251,8 @@ class Engine:
         case: Case,
         attempt: Attempt | None,
         told: Told,
-    ) -> Decision:
+    ) -> tuple[Decision, Attempt]:
+        """What follows, and the attempt that the call was: a new one where the agent dialled by hand."""
         over = call.ended.over
         manual = attempt is None
         if attempt is None:
@@ -292,7 +291,7 @@ class Engine:
         )
         if work.known is not None:
             work.known.took(work.cases[case.id])
-        return decision
+        return decision, attempt
 
     def _own_call(self, call: Settled, case: Case, told: Told, *, at: datetime) -> Attempt:
         """Write down an agent's own call as an attempt of the case's present round."""

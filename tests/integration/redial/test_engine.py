@@ -8,12 +8,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, select
+from sqlalchemy import Engine, delete, event, select
 
 from cdrhub.redial.announced import announced
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.reports import Reported
-from cdrhub.store.redial_tables import attempts
+from cdrhub.store.redial_tables import attempts, case_numbers
 from cdrhub.store.tables import calls, outbox
 from support import ledger
 
@@ -30,6 +30,16 @@ async def test_a_call_of_no_case_is_told_once(bench: Any) -> None:
         assert (await announced(connection, [call.id]))[call.id]["end"] == "call.ended"
         left = (await connection.execute(select(outbox).where(outbox.c.type == "call.settled"))).all()
     assert left == []
+
+
+async def test_what_waits_of_a_call_that_is_gone_is_done_with(bench: Any) -> None:
+    await bench.call("k1")
+    async with bench.store.database.connect(writing=True) as connection:
+        await connection.execute(delete(calls))
+    engine = bench.engine()
+    assert [(await engine.decide(at_most=1)).more for _ in range(2)] == [True, False]
+    async with bench.store.database.connect() as connection:
+        assert (await connection.execute(select(outbox))).all() == []
 
 
 async def test_mode_off_tells_and_decides_nothing(bench: Any) -> None:
@@ -166,6 +176,12 @@ async def test_an_agents_own_call_counts_as_tried(bench: Any) -> None:
     assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer")]
     assert await bench.decisions() == [("nothing", "agents_own_call")]
     assert await bench.told() == ["call.ended"]
+    async with bench.store.database.connect() as connection:
+        own = await connection.scalar(select(attempts.c.id))
+        call = (await connection.execute(select(calls.c.case_id, calls.c.attempt_id))).one()
+        snapshot = await connection.scalar(select(outbox.c.snapshot))
+    assert call == (case_id, own)
+    assert (snapshot["case_id"], snapshot["attempt_id"]) == (case_id, own)
 
 
 async def test_a_later_record_that_changes_nothing_tells_nothing(bench: Any) -> None:
@@ -311,6 +327,16 @@ async def test_another_call_that_rang_the_number_counts_as_tried(bench: Any) -> 
     bench.pass_time(61)
     await bench.dialling().due()
     assert await bench.attempts(case_id) == [(FIRST, "ended", "busy"), (SECOND, "decided", None)]
+
+
+async def test_calls_are_decided_in_the_order_in_which_they_ended(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST)
+    await bench.call("k2", disposition="busy", ended_at=95.0)
+    await bench.call("k1", started_at=30.0, ended_at=60.0, received=101)
+    await bench.decide()
+    assert [outcome for _, _, outcome in await bench.attempts(case_id)] == ["no_answer", "busy"]
+    async with bench.store.database.connect() as connection:
+        assert await connection.scalar(select(case_numbers.c.last_disposition)) == "busy"
 
 
 async def test_two_calls_of_an_attempt_in_one_transaction_wait_for_one_report(bench: Any) -> None:

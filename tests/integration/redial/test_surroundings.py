@@ -55,6 +55,7 @@ async def test_a_number_that_rang_for_another_case_rests_from_its_end(bench: Any
     other = await bench.case("C-2", FIRST, agent="103")
     over = {"state": "ended", "live_case": None, "live_agent": None, "ended_at": ledger.at(100)}
     await bench.accepted(other, FIRST, agent="103", **over)
+    await bench.accepted(case_id, SECOND, **over)
     found = await around(bench, case_id)
     assert found.held == {FIRST: ledger.at(100) + timedelta(hours=1)}
     assert found.requests[FIRST] == [ledger.at(0)]

@@ -63,11 +63,12 @@ async def test_one_attempt_is_one_call(bench: Any) -> None:
     assert results == ["next", "exhausted"]
 
 
-async def test_an_answer_before_the_case_was_made_says_nothing_of_it(bench: Any) -> None:
-    before = await bench.case("C-1", FIRST, created_at=ledger.at(96))
+@pytest.mark.parametrize(("made", "state"), [(95, "contacted"), (96, "open")])
+async def test_an_answer_before_the_case_was_made_says_nothing_of_it(bench: Any, made: int, state: str) -> None:
+    case_id = await bench.case("C-1", FIRST, created_at=ledger.at(made))
     await bench.call("in1", disposition="answered", **INBOUND)
     await bench.decide()
-    assert (await bench.of_case(before))["state"] == "open"
+    assert (await bench.of_case(case_id))["state"] == state
 
 
 async def test_an_answer_counts_for_a_case_that_was_made_before_the_clock_was_set_back(bench: Any) -> None:
