@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from support.servers import ENGINES, MariaDBServer, PostgresServer, ServerUnavailable, running
@@ -20,6 +21,16 @@ settings.register_profile(
 )
 settings.register_profile("other", settings.get_profile("same"), derandomize=False)
 settings.load_profile("same")
+
+# What a test shows of a line that tells an error: the pages that rich makes of a traceback take a second each.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S"),
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @pytest.fixture(scope="session")

@@ -36,11 +36,17 @@ class ServerUnavailable(Exception):
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of the loopback interface that nobody listens on and nobody else is given while this process lives.
+
+    A socket stays bound to it: Linux gives such a port to nobody who names none, and lets listen who names it with
+    SO_REUSEADDR, as every server does.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    port: int = held.getsockname()[1]
+    held.detach()
+    return port
 
 
 def _is_root() -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, select
+from sqlalchemy import insert, select
 
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.redial import cases as case_rows
@@ -20,8 +20,9 @@ from cdrhub.redial.policy import Mode
 from cdrhub.redial.settings import Settings
 from cdrhub.store import Store
 from cdrhub.store.redial_tables import attempts, case_numbers, cases, redial_decisions
-from cdrhub.store.tables import METADATA, outbox
+from cdrhub.store.tables import outbox
 from support import ledger
+from support.emptied import emptied
 
 AGENT = "102"
 NUMBERS = ("+2348039100001", "+2348039100002", "+2348039100003")
@@ -222,9 +223,6 @@ class Bench:
 async def bench(store_url: str) -> AsyncIterator[Bench]:
     """A store without rows."""
     clock = Clock()
-    opened = Store.open(store_url, redecode=ledger.decode, connections=2, clock=lambda: clock.now)
-    async with opened.database.connect(writing=True) as connection:
-        for table in METADATA.tables.values():
-            await connection.execute(delete(table))
+    opened = await emptied(Store.open(store_url, redecode=ledger.decode, connections=2, clock=lambda: clock.now))
     yield Bench(opened, clock)
     await opened.close()

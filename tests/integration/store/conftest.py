@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import delete
 
 from cdrhub.store import Store
-from cdrhub.store.tables import METADATA
 from support import ledger
+from support.emptied import emptied
 
 
 @pytest.fixture
 async def store(store_url: str) -> AsyncIterator[Store]:
     """A store without rows."""
-    opened = Store.open(store_url, redecode=ledger.decode, connections=2)
-    async with opened.database.connect(writing=True) as connection:
-        for table in METADATA.tables.values():
-            await connection.execute(delete(table))
+    opened = await emptied(Store.open(store_url, redecode=ledger.decode, connections=2))
     yield opened
     await opened.close()
 

@@ -20,11 +20,12 @@ def logging_as_before() -> Iterator[None]:
     names = (None, "aiohttp", "asyncio", "alembic", "sqlalchemy")
     loggers = [logging.getLogger(name) for name in names]
     before = [(each.handlers[:], each.level, each.propagate) for each in loggers]
+    configured = structlog.get_config()
     yield
     for each, (handlers, level, propagate) in zip(loggers, before, strict=True):
         each.handlers[:], each.propagate = handlers, propagate
         each.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**configured)
 
 
 def fail() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from itertools import groupby
 from typing import Any
 
@@ -65,10 +66,9 @@ def add_api(app: web.Application, *, served: Served, guard: Callable[[], Guard])
         await api.lookup.close()
 
     app.on_cleanup.append(closing)
-    written = orjson.dumps(document(OPERATIONS, prefix=PREFIX))
 
     async def openapi(_: web.Request, __: Holder) -> web.Response:
-        return web.Response(body=written, content_type=JSON, headers=NEVER_KEPT)
+        return web.Response(body=written(), content_type=JSON, headers=NEVER_KEPT)
 
     async def nothing(_: web.Request, __: Holder) -> web.Response:
         raise Refused(Kind.NOT_FOUND, f"the API is described at {OPENAPI}")
@@ -87,6 +87,12 @@ def add_api(app: web.Application, *, served: Served, guard: Callable[[], Guard])
                 methods.append(method)
         resource.add_route("*", api.answering(_not_allowed(methods)))
     app.router.add_route("*", f"{PREFIX}/{{tail:.*}}", api.answering(nothing))
+
+
+@cache
+def written() -> bytes:
+    """The OpenAPI document of all operations."""
+    return orjson.dumps(document(OPERATIONS, prefix=PREFIX))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
