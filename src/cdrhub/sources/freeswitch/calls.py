@@ -288,10 +288,12 @@ def _unjoined(channel: Channel, said: Draft) -> Disposition:
     """The disposition of a caller's channel outside queues that was joined to nobody."""
     outcome = said.unanswered(channel.cause)
     if channel.answered is not None:
-        if channel.variable("originated_legs") is None:
-            return Disposition.IVR
+        # An extension without a telephone makes no leg, and is dialled nevertheless.
         tried = channel.variable("originate_disposition")
-        outcome = said.unanswered(tried) if tried not in (None, "SUCCESS", "failure") else outcome
+        if tried not in (None, "SUCCESS", "failure"):
+            outcome = said.unanswered(tried)
+        elif channel.variable("originated_legs") is None:
+            return Disposition.IVR
     return DISPOSITION_BY_OUTCOME.get(outcome, Disposition.UNKNOWN)
 
 

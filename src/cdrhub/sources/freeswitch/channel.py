@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-from cdrhub.sources.freeswitch.headers import Headers
+from cdrhub.sources.freeswitch.headers import UNDEFINED, Headers
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_DIGITS = 16  #: of a time in microseconds: the year 2286
@@ -159,7 +159,8 @@ class EventChannel:
 class DocumentChannel:
     """The channel of a CDR document: `variables`, and `profiles` of the callflow, the first of the call first.
 
-    mod_xml_cdr url-encodes every variable; mod_json_cdr does unless `encode-values` is false. `start_stamp` tells.
+    mod_xml_cdr url-encodes every variable; mod_json_cdr does unless `encode-values` is false. `start_stamp` tells. An
+    empty value that a channel took over from an event stands there as `_undef_`.
     """
 
     def __init__(self, variables: Mapping[str, Any], profiles: list[Mapping[str, Any]]) -> None:
@@ -172,7 +173,7 @@ class DocumentChannel:
         value = self._variables.get(name)
         if isinstance(value, list):
             value = value[0] if value else None
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value or value == UNDEFINED:
             return None
         return unquote(value, errors="replace") if self._encoded and "%" in value else value
 

@@ -38,7 +38,7 @@ def decoder(settings: FreeSwitchSettings) -> Decoder:
             value = read_json(body)
             if "Event-Name" in value:
                 return _event(JsonHeaders(value), record, plan, queue_only=queue_only)
-            return _document(documents.of_json(value), record, plan, queue_only=queue_only)
+            return _document(documents.of_json(value, body), record, plan, queue_only=queue_only)
         if first == b"<":
             if len(body) > documents.MAX_DOCUMENT_BYTES:
                 raise DecodeError(Reason.TOO_LONG, f"a document of {len(body)} bytes")

@@ -2,12 +2,19 @@
 
 Both say the same in two spellings. XML is read without document type, entities or network; a document type is
 refused. https://developer.signalwire.com/freeswitch/FreeSWITCH-Explained/Modules/mod_json_cdr_6587399/
+
+mod_xml_cdr writes the name of each variable as a tag, whatever it is: `nolocal:operator`, `1`, `set api_hangup_hook`
+and `^^,default_language` are met in the field, and none of them is XML. A switch that decodes what it encoded writes
+values such as `<sip:1001@192.0.2.1>` besides. Each variable begins a line, so these documents can be read by lines.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from xml.sax.saxutils import unescape
 
 from lxml import etree
 
@@ -16,25 +23,32 @@ from cdrhub.sources.freeswitch.channel import DocumentChannel
 
 MAX_DOCUMENT_BYTES = 4 << 20  #: of one CDR document; those recorded have 30 KB
 MAX_PROFILES = 256  #: caller profiles of one callflow; one per transfer
+MAX_VALUE_LINES = 256  #: of one variable; an SDP has some thirty
+
+_CALLFLOW = b'"callflow"'
+_OPENING = re.compile(rb"\s*<([^<>/][^<>]*)>(.*)", re.DOTALL)
 
 
-def of_json(document: Mapping[str, Any]) -> DocumentChannel:
-    """The channel of a mod_json_cdr document; DecodeError if it has no variables."""
+def of_json(document: Mapping[str, Any], body: bytes) -> DocumentChannel:
+    """The channel of a mod_json_cdr document, which is `body` read; DecodeError if it has no variables."""
     variables = document.get("variables")
     if not isinstance(variables, Mapping):
         raise DecodeError(Reason.UNPARSABLE, "JSON without the object `variables`: no document of mod_json_cdr")
-    flows = document.get("callflow")
+    flows = _repeated_flows(body) if body.count(_CALLFLOW) > 1 else document.get("callflow")
     listed = flows if isinstance(flows, list) else [flows]
     return DocumentChannel(variables, _profiles([flow for flow in listed if isinstance(flow, Mapping)]))
 
 
 def of_xml(body: bytes) -> DocumentChannel:
     """The channel of a mod_xml_cdr document; DecodeError if it is not one or has a document type."""
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, recover=False, huge_tree=False)
+    found: dict[str, str] = {}
     try:
-        root = etree.fromstring(body, parser)
-    except (etree.XMLSyntaxError, ValueError) as error:
-        raise DecodeError(Reason.UNPARSABLE, f"not XML: {error}") from error
+        root = _root(body)
+    except DecodeError:
+        rest = _taken_by_lines(body, found)
+        if rest is None:
+            raise
+        root = _root(rest)
     if root.getroottree().docinfo.internalDTD is not None:
         raise DecodeError(Reason.FORBIDDEN, "an XML document type is not accepted")
     variables = root.find("variables")
@@ -44,11 +58,61 @@ def of_xml(body: bytes) -> DocumentChannel:
         {"profile_index": flow.get("profile_index"), "caller_profile": _members(flow.find("caller_profile"))}
         for flow in root.findall("callflow")
     ]
-    found: dict[str, str] = {}
     for variable in variables:
         if isinstance(variable.tag, str) and variable.text:
             found.setdefault(variable.tag, variable.text)
     return DocumentChannel(found, _profiles(flows))
+
+
+def _repeated_flows(body: bytes) -> Any:
+    """Every `callflow`: older switches write the key anew for each of them, and JSON keeps the last."""
+
+    def joined(members: list[tuple[str, Any]]) -> dict[str, Any]:
+        flows = [value for name, value in members if name == "callflow"]
+        return dict(members) | ({"callflow": flows} if len(flows) > 1 else {})
+
+    try:
+        return json.loads(body.decode("utf-8", "replace"), object_pairs_hook=joined).get("callflow")
+    except RecursionError as error:
+        raise DecodeError(Reason.UNPARSABLE, "JSON that is nested too deeply") from error
+
+
+def _root(body: bytes) -> etree._Element:
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, recover=False, huge_tree=False)
+    try:
+        return etree.fromstring(body, parser)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise DecodeError(Reason.UNPARSABLE, f"not XML: {error}") from error
+
+
+def _taken_by_lines(body: bytes, found: dict[str, str]) -> bytes | None:
+    """Read the variables line by line into `found`, the first of a name; the document without them, or None where
+    they do not begin and end on lines of their own."""
+    lines = body.split(b"\n")
+    marks = [line.strip() for line in lines]
+    try:
+        at = marks.index(b"<variables>") + 1
+        end = marks.index(b"</variables>", at)
+    except ValueError:
+        return None
+    rest = b"\n".join([*lines[:at], *lines[end:]])
+    while at < end:
+        opening = _OPENING.fullmatch(lines[at])
+        at += 1
+        if opening is None:
+            continue
+        name, value = opening[1], [opening[2]]
+        closing = b"</%b>" % name
+        after = at
+        while not value[-1].rstrip().endswith(closing) and after < min(end, at + MAX_VALUE_LINES):
+            value.append(lines[after])
+            after += 1
+        text = b"\n".join(value).rstrip()
+        if text.endswith(closing):
+            at = after
+            if text := text.removesuffix(closing):
+                found.setdefault(name.decode("utf-8", "replace"), unescape(text.decode("utf-8", "replace")))
+    return rest
 
 
 def _profiles(flows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
