@@ -19,7 +19,7 @@ import structlog
 from aiohttp import web
 
 from cdrhub.config import Config, HttpConfig
-from cdrhub.errors import CdrhubError
+from cdrhub.errors import CdrhubError, ReloadFailed
 from cdrhub.hub import Hub
 from cdrhub.listeners import bind
 from cdrhub.notify import SystemdNotifier
@@ -148,13 +148,28 @@ async def _reload_on(
         hangup.clear()
         notifier.reloading()
         try:
-            config = await asyncio.to_thread(load)
-            renewed = await asyncio.to_thread(server_context, config.http)
+            config, renewed = await asyncio.to_thread(_read, load)
             await asyncio.shield(hub.reload(config))  # a stop waits for it, and does not leave it half done
             tls.context = renewed
         except (CdrhubError, OSError) as error:  # what is missing may be a free descriptor, to read the file by
-            log.error("the reload was refused; the old configuration stays", action="reload_refused", error=str(error))
+            log.error(
+                "the reload was refused; the old configuration stays",
+                action="reload_refused",
+                error=str(error),
+                exc_info=isinstance(error, ReloadFailed),
+            )
         notifier.ready(hub.status())
+
+
+def _read(load: Callable[[], Config]) -> tuple[Config, ssl.SSLContext | None]:
+    """The configuration as it is now, and its certificate. Raises CdrhubError, OSError."""
+    try:
+        config = load()
+        return config, server_context(config.http)
+    except (CdrhubError, OSError):
+        raise
+    except Exception as error:
+        raise ReloadFailed(f"{type(error).__name__}: {error}") from error
 
 
 async def _beat(hub: Hub, notifier: SystemdNotifier) -> None:

@@ -5,6 +5,7 @@
     CdrhubError
     ├── ConfigError        the TOML file cannot be used; names the key and says what to do
     ├── AddressUnavailable a port cannot be had at the moment
+    ├── ReloadFailed       a new configuration met a bug and was not taken over; the cause says where
     ├── DecodeError        one record cannot be understood; it is kept in suspense with `reason`
     ├── IntakeRefused      a record could not be made durable; the sender must keep it
     │   └── JournalFull    the journal reached its size limit
@@ -52,6 +53,10 @@ class ConfigError(CdrhubError):
 
 class AddressUnavailable(CdrhubError):
     """A port cannot be had at the moment; the message names the key and the address."""
+
+
+class ReloadFailed(CdrhubError):
+    """A new configuration met a bug, of a plug-in perhaps, and was not taken over: everything is as it was."""
 
 
 class DecodeError(CdrhubError):

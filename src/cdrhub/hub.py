@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
@@ -21,7 +21,7 @@ from cdrhub.broadcast.service import Broadcast
 from cdrhub.clock import Clocks
 from cdrhub.config import Config
 from cdrhub.decoders import Decoders, Revision
-from cdrhub.errors import CdrhubError, IntakeRefused, StoreUnavailable
+from cdrhub.errors import CdrhubError, IntakeRefused, ReloadFailed, StoreUnavailable
 from cdrhub.intake import inferred
 from cdrhub.journal import SUSPECT_STARTS, Journal
 from cdrhub.landmark import Landmark, forget
@@ -237,36 +237,48 @@ class Hub:
     async def reload(self, config: Config) -> None:
         """Take over a new configuration, all of it or nothing: a CdrhubError leaves everything as it was.
 
-        Unchanged sources keep their connections. What cannot change in a running process is refused by name.
+        Unchanged sources keep their connections. What cannot change in a running process is refused by name. What may
+        fail, the code of plug-ins among it, comes before anything changes.
         """
         async with self._changing:
-            refuse_fixed(self.config, config)
             before = self.config
-            stays = {name for name in self._sources.names if not changed(name, before, config)}
-            gone = self._sources.names - stays
-            new = {name: source for name, source in built(config).items() if name not in stays}
-            doors = self.redial.doors(config.redial.diallers)
-            self._listeners.expect(addresses(config))
             try:
-                for name in new:
-                    await self._remember_settings(name, config)
-                await self._ownerships.keep(config)
+                refuse_fixed(before, config)
+                stays = {name for name in self._sources.names if not changed(name, before, config)}
+                gone = self._sources.names - stays
+                new = {name: source for name, source in built(config).items() if name not in stays}
+                doors = self.redial.doors(config.redial.diallers)
+                settings, endpoints = config.redial.settings(), config.broadcast.endpoints()
+                await self._make_ready(new, config)
             except CdrhubError:
-                self._listeners.expect(addresses(before))
-                self._listeners.release_unused()
                 raise
+            except Exception as error:
+                raise ReloadFailed(f"{type(error).__name__}: {error}") from error
             self.config = config
             self._pipeline.forget_ownership()
             self._clocks.watch(_revisions(config))
             await self._sources.exchange(new, before=before, config=config, stays=stays)
             self._listeners.release_unused()
-            self.redial.take_over(config.redial.settings(), doors)
-            self.broadcast.take_over(config.broadcast.endpoints())
+            self.redial.take_over(settings, doors)
+            self.broadcast.take_over(endpoints)
         log.info("reloaded", action="reloaded", changed=sorted(gone | new.keys()), sources=sorted(self._sources.names))
         if before.redial.mode != config.redial.mode:
             log.info("redial has another mode", action="redial_mode", mode=config.redial.mode)
         if before.http.tokens != config.http.tokens:
             log.info("tokens changed", action="tokens_changed", tokens=[token.name for token in config.http.tokens])
+
+    async def _make_ready(self, sources: Collection[str], config: Config) -> None:
+        """Bind what the configuration listens on, and keep what records of these sources are read by. Whatever it
+        raises leaves no address bound that was not."""
+        self._listeners.expect(addresses(config))
+        try:
+            for name in sources:
+                await self._remember_settings(name, config)
+            await self._ownerships.keep(config)
+        except BaseException:
+            self._listeners.expect(addresses(self.config))
+            self._listeners.release_unused()
+            raise
 
     # -- what the API uses ---------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 import re
 import signal
 import socket
@@ -309,6 +310,67 @@ def test_a_bad_file_changes_nothing_on_sighup(tmp_path: Path) -> None:
             pbx.sendall(LINE % (1, 1))
             daemon.wait_for("cdrhub_records_stored_total", 1, result="applied")
         assert daemon.stop() == 0
+
+
+PLUG_IN = """
+from typing import Literal
+
+from cdrhub.sources.base import SourceConfig
+from cdrhub.sources.threecx import SYSTEM as THREECX
+
+class Settings(THREECX.config_model.settings_model):
+    bug_in: str = ""
+
+    def model_post_init(self, context):
+        if self.bug_in == "model" or (self.bug_in == "settings" and not isinstance(self, SourceConfig)):
+            raise RuntimeError(f"a bug in its {self.bug_in}")
+
+class Config(Settings, THREECX.config_model):
+    type: Literal["acme"] = "acme"
+    settings_model = Settings
+
+class Acme(type(THREECX)):
+    name = "acme"
+    config_model = Config
+
+    def source(self, config):
+        if config.bug_in == "source":
+            raise RuntimeError("a bug in its source")
+        return super().source(config)
+
+SYSTEM = Acme()
+"""
+
+
+def test_a_reload_that_meets_a_bug_of_a_plug_in_changes_nothing(tmp_path: Path) -> None:
+    registered = tmp_path / "acme-1.0.dist-info"
+    registered.mkdir()
+    (registered / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (registered / "entry_points.txt").write_text("[cdrhub.sources]\nacme = acme:SYSTEM\n")
+    (tmp_path / "acme.py").write_text(PLUG_IN)
+    port, other, new = free_port(), free_port(), free_port()
+    daemon = Daemon(
+        tmp_path / "hub",
+        database=f"sqlite:///{tmp_path / 'hub.db'}",
+        sources=source(port) + source(other, "acme").replace("3cx", "acme"),
+    )
+    working = daemon.config.read_text()
+    daemon.start(environment={"PYTHONPATH": os.pathsep.join((*sys.path, str(tmp_path)))})
+    try:
+        with socket.create_connection(("127.0.0.1", port)) as pbx:
+            for place in ("model", "source", "settings"):
+                daemon.config.write_text(f'{working}bug_in = "{place}"\n{source(new, "new")}')
+                daemon.signal(signal.SIGHUP)
+                wait_for_log(daemon, f"RuntimeError: a bug in its {place}")
+                with pytest.raises(ConnectionRefusedError):
+                    socket.create_connection(("127.0.0.1", new))
+            socket.create_connection(("127.0.0.1", other)).close()
+            pbx.sendall(LINE % (1, 1))  # on the connection from before
+            daemon.wait_for("cdrhub_records_stored_total", 1, result="applied", source="pbx")
+        assert daemon.log.read_text().count("reload_refused") == 3
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
 
 
 def test_the_database_stops_and_starts_and_nobody_notices(tmp_path: Path) -> None:

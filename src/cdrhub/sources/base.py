@@ -18,12 +18,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from aiohttp import web
 from phonenumbers import SUPPORTED_REGIONS
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from cdrhub.addresses import Network, read_network
 from cdrhub.errors import DecodeError, Reason
@@ -185,6 +185,12 @@ class SourceConfig(BaseModel):
     settle_seconds: float = Field(
         3.0, ge=0, le=86_400, description="Seconds after a call's last record until decisions may be taken on it."
     )
+
+    @model_validator(mode="after")
+    def _zone_is_one(self) -> Self:
+        if isinstance(zone := getattr(self, "timezone", None), str):
+            _known_zone(zone)
+        return self
 
     @property
     def ingest_path(self) -> str | None:

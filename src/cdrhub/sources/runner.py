@@ -304,7 +304,7 @@ class Runner:
 
     async def _session(self) -> BaseException | None:
         """One session, ended by itself or by `stop`; returns what it raised."""
-        session = asyncio.create_task(self._source.session(self._watched), name=f"{self._intake.source} session")
+        session = asyncio.create_task(self._begun(), name=f"{self._intake.source} session")
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait({session, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -321,6 +321,10 @@ class Runner:
         if not session.done() or session.cancelled():
             return None
         return session.exception()
+
+    async def _begun(self) -> None:
+        """The session; what a plug-in raises before it has begun to wait for anything counts as well."""
+        await self._source.session(self._watched)
 
     def _report(self, verdict: Verdict, error: BaseException | None, *, attempt: int, delay: float) -> None:
         self._intake.count(f"session_{verdict.why}")

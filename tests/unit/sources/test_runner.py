@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from pydantic import ValidationError
 
 from cdrhub.errors import BackOff, ConfigError, EndOfInput, IntakeRefused, NotConnected
 from cdrhub.sources.base import Intake, SourceConfig
@@ -169,6 +170,28 @@ async def test_what_a_person_must_mend_is_said_and_not_hammered(intake: Recordin
         await until(lambda: runner.problem == str(error))
         await asyncio.sleep(0.05)
         assert source.begun == 1
+
+
+async def test_a_session_that_is_no_coroutine_has_failed_as_any_other(intake: RecordingIntake) -> None:
+    def no_coroutine(intake: Intake) -> Awaitable[None]:
+        raise TypeError("a bug before it waits for anything")
+
+    class Plain(ScriptedSource):
+        def session(self, intake: Intake) -> Awaitable[None]:  # type: ignore[override]  # as a plug-in may have it
+            return no_coroutine(intake)
+
+    runner = runner_of(Plain(listening), intake)
+    async with running(runner):
+        await until(lambda: intake.counts["session_failed"] == 1, "the session failed")
+        assert runner.problem == "a bug before it waits for anything"
+
+
+def test_a_zone_that_there_is_not_is_refused_also_where_a_plug_in_takes_any_text() -> None:
+    class Plain(SourceConfig):
+        timezone: str = "UTC"
+
+    with pytest.raises(ValidationError, match="did you mean 'Africa/Lagos'"):
+        Plain(type="test", timezone="Afrika/Lagos")
 
 
 async def test_the_problem_is_over_when_the_link_is_up(intake: RecordingIntake) -> None:
