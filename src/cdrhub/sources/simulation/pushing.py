@@ -13,7 +13,6 @@ import aiohttp
 
 from cdrhub.sources.simulation.ledger import Sent
 
-ANSWER_SECONDS: Final = 5.0  #: that an answer is waited for
 CONNECTIONS: Final = 8
 
 HINTS: Final[Mapping[int, str]] = MappingProxyType(
@@ -44,6 +43,7 @@ async def pushing(
     *,
     sent: Sent,
     acknowledges: Callable[[int, bytes], bool],
+    answer_seconds: float,
     hints: Mapping[int, str] = HINTS,
     sends: int = 1,
     resend_seconds: float = 0.0,
@@ -52,7 +52,7 @@ async def pushing(
     block waits until every push was answered or given up; cancelling drops what is under way.
 
     `acknowledges` tells from its status and body whether an answer does. What it does not is sent again, `sends` times
-    in all, the n-th time n × `resend_seconds` later.
+    in all, the n-th time n × `resend_seconds` later. An answer is waited for `answer_seconds`.
     """
     sent.acknowledged = sent.acknowledged or 0
     queue: asyncio.Queue[Push] = asyncio.Queue(maxsize=CONNECTIONS)
@@ -85,7 +85,7 @@ async def pushing(
         sent.given_up += 1
 
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
-    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=answer_seconds)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as client, asyncio.TaskGroup() as tasks:
         workers = [tasks.create_task(work(client)) for _ in range(CONNECTIONS)]
         yield push
@@ -113,6 +113,6 @@ async def _posted(
     except aiohttp.ClientConnectorError as error:
         return f"{error.os_error.strerror or error}: does the hub run, and listen there?"
     except TimeoutError:
-        return f"no answer in {ANSWER_SECONDS:g} s"
+        return f"no answer in {client.timeout.total:g} s"
     except aiohttp.ClientError as error:
         return str(error) or type(error).__name__

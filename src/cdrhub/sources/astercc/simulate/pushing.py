@@ -12,6 +12,9 @@ from cdrhub.sources.simulation.dialled import Ordering, also_taking_orders
 from cdrhub.sources.simulation.pushing import HINTS, Push, pushing
 from cdrhub.sources.simulation.simulation import Due, Simulation
 
+#: That an answer is waited for. The document names no limit; an event is not sent again, so a short one loses it.
+ANSWER_SECONDS: Final = 60.0
+
 _HINTS: Final[Mapping[int, str]] = MappingProxyType(
     {**HINTS, 503: ": the hub cannot keep events at the moment; its log says why"}
 )
@@ -32,7 +35,9 @@ async def simulate(
     missing there. `timezone` and `broken` are those of `Team`. Cancelling drops what is under way.
     """
     team = Team(simulation.centre, timezone=timezone, broken=broken)
-    async with pushing(url, sent=simulation.sent, acknowledges=_acknowledges, hints=_HINTS) as push:
+    async with pushing(
+        url, sent=simulation.sent, acknowledges=_acknowledges, answer_seconds=ANSWER_SECONDS, hints=_HINTS
+    ) as push:
 
         async def send(due: Due[Push]) -> None:
             await push(due.what)

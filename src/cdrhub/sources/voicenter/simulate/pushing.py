@@ -12,6 +12,7 @@ from cdrhub.sources.simulation.simulation import Due, Simulation
 from cdrhub.sources.voicenter.simulate.account import Account
 from cdrhub.sources.voicenter.simulate.clicks import PATH, Click2Call
 
+ANSWER_SECONDS: Final = 5.0  #: that an answer is waited for; the vendor: "a few seconds"
 SENDS: Final = 5  #: attempts at one push
 RESEND_SECONDS: Final = 1.0
 
@@ -43,6 +44,7 @@ async def simulate(
         url,
         sent=simulation.sent,
         acknowledges=_acknowledges,
+        answer_seconds=ANSWER_SECONDS,
         hints=_HINTS,
         sends=SENDS,
         resend_seconds=resend_seconds,
