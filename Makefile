@@ -11,6 +11,9 @@ INSTALLED := $(VENV)/.installed
 DEVELOP := $(VENV)/.develop
 CODE := src tests bench tools
 
+# Python keeps what it compiles: the tests start hundreds of processes, and each of them would compile it all again.
+test soak: export PYTHONDONTWRITEBYTECODE =
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test soak run bench lint format clean
 
