@@ -95,6 +95,24 @@ def rows(done: Done) -> list[dict[str, Any]]:
     return found
 
 
+def unread(*arguments: str, folder: Path) -> int:
+    """The code of the program whose output goes to a pipe that nobody reads any more."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "cdrhub", *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=writing,
+            timeout=SECONDS,
+            check=False,
+            env={"PATH": os.environ["PATH"], "USER": "tester", "PYTHONWARNINGS": "error"},
+        ).returncode
+    finally:
+        os.close(writing)
+
+
 def program(*arguments: str, folder: Path, stdin: str | None = None) -> Done:
     """The program as a process of its own."""
     return subprocess.run(
@@ -474,3 +492,13 @@ def test_six_numbers_are_worked_through_and_every_step_is_explained(tmp_path: Pa
             if f"+234803910000{after} is to be dialled now" in line
         )
     assert sentences[-1].endswith("as answered: the case is contacted, because a person answered.")
+
+
+def test_what_nobody_reads_any_more_is_done_all_the_same(folder: Path, cdrhub: Inside) -> None:
+    cdrhub("cases", "import", "people.csv", "--source", "lagos")
+    assert unread("cases", "stop", "C-1", "C-2", folder=folder) == 0
+    stopped = rows(cdrhub("cases", "list", "--format", "json"))
+    assert [case["state"] for case in stopped] == ["cancelled", "cancelled"]
+    cdrhub("do-not-call", "add", "08039100001", "08039100002", "--source", "lagos")
+    assert unread("do-not-call", "remove", "08039100001", "08039100002", "--source", "lagos", folder=folder) == 0
+    assert rows(cdrhub("do-not-call", "list", "--format", "json")) == []

@@ -243,6 +243,17 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
         assert process.wait(timeout=30) == 0
 
 
+@pytest.mark.parametrize("form", ["table", "csv"])
+def test_a_closed_output_is_no_error(form: str, imported: Path) -> None:
+    done = cdrhub("calls", "--format", form, folder=imported, through=("sh", "-c", '"$@" >&-', "sh"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_code_says_what_closed_streams_cannot(imported: Path) -> None:
+    done = cdrhub("calls", "--source", "nowhere", folder=imported, through=("sh", "-c", '"$@" <&- >&- 2>&-', "sh"))
+    assert (done.returncode, done.stdout, done.stderr) == (NO_INPUT, "", "")
+
+
 def test_an_unknown_source_is_66_with_a_suggestion(folder: Path) -> None:
     done = cdrhub("import", "lagoss", "-", folder=folder, stdin=b"")
     assert done.returncode == NO_INPUT

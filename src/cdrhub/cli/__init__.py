@@ -7,6 +7,7 @@ systems. Whatever goes wrong is one clear line on stderr and an exit code of sys
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 from cdrhub.cli.failure import exit_code_of
@@ -19,7 +20,17 @@ GC_THRESHOLDS = (50_000, 20, 100)
 def main() -> None:
     """Run the command line of this process and exit with its code."""
     gc.set_threshold(*GC_THRESHOLDS)
+    _open_what_is_closed()
     sys.exit(exit_code_of(_command))
+
+
+def _open_what_is_closed() -> None:
+    """A standard stream that is closed (`cdrhub calls >&-`) is as good as /dev/null: nothing comes, nobody reads. No
+    file that is opened later gets its number, for others write there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8", closefd=False))
 
 
 def _command() -> object:

@@ -11,7 +11,7 @@ from cdrhub.cli.database import Opened, opened
 from cdrhub.cli.failure import Exit, say
 from cdrhub.cli.moments import read_moment
 from cdrhub.cli.options import MAX_LIMIT, ConfigFile, FormatOption, ZoneOption, actor, loaded, zone
-from cdrhub.cli.output import Format, Listing, counted, show
+from cdrhub.cli.output import Format, Listing, counted, show, tell
 from cdrhub.cli.plain import plain
 from cdrhub.cli.redialling import number_keys, one_source, orders_of, readings
 from cdrhub.cli.sheets import SHEET_SECONDS, EncodingOption, FileArgument, read_sheet, written
@@ -119,7 +119,7 @@ def remove(numbers: NumbersArgument, config: ConfigFile = None, *, source: ReadA
         orders = orders_of(database, settings)
         for number in numbers:
             was = database.run(orders.permit(tenant=tenant, number=number, region_of=read_as))
-            typer.echo(plain(f"{number}: {'may be called again' if was else 'was not on the list'}"))
+            tell(f"{number}: {'may be called again' if was else 'was not on the list'}")
             absent += not was
     return Exit.DIFFERENT if absent else Exit.OK
 

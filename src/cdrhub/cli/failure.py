@@ -6,6 +6,7 @@ No traceback reaches a user; with CDRHUB_DEBUG=1 it does, for a report of a bug.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import errno
 import os
 import sys
@@ -72,10 +73,12 @@ def exit_code_of(command: Callable[[], object]) -> int:
 
 
 def say(message: str) -> None:
-    """One line on stderr for each line of `message`, free of control characters."""
-    for line in message.splitlines() or [""]:
-        sys.stderr.write(f"cdrhub: {plain(line)}\n")
-    sys.stderr.flush()
+    """One line on stderr for each line of `message`, free of control characters. That nobody can read it changes
+    nothing: the exit code says enough."""
+    with contextlib.suppress(OSError):
+        for line in message.splitlines() or [""]:
+            sys.stderr.write(f"cdrhub: {plain(line)}\n")
+        sys.stderr.flush()
 
 
 def spoken(error: BaseException) -> str:

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 from zoneinfo import ZoneInfo
+
+import typer
 
 from cdrhub.cli.plain import cell, plain
 from cdrhub.errors import UsageError
@@ -79,6 +84,22 @@ def show_row(row: Mapping[str, Any], *, zone: ZoneInfo, title: str = "") -> None
 def show_document(document: Mapping[str, Any], *, form: Format, zone: ZoneInfo) -> None:
     """Write what is no list as JSON, as one line of NDJSON."""
     sys.stdout.write(dumped(document, zone=zone, indent=2 if form is Format.JSON else None) + "\n")
+
+
+@contextmanager
+def unread() -> Iterator[None]:
+    """For what is shown of a work that goes on where nobody reads it any more (`| head`): the rest goes nowhere."""
+    try:
+        yield
+    except BrokenPipeError:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def tell(line: str) -> None:
+    """Say that one step of such a work is done."""
+    with unread():
+        typer.echo(plain(line))
 
 
 def refuse_csv(form: Format, *, of: str) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,7 +27,7 @@ from cdrhub.cli.options import (
     span,
     zone,
 )
-from cdrhub.cli.output import Format, Listing, show
+from cdrhub.cli.output import Format, Listing, show, unread
 from cdrhub.errors import UsageError
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ def replay(
         if form is Format.TABLE:
             rows = list(rows)  # drawn when the bar is gone, for both may be on one terminal
         else:
-            shown(rows)
+            with nullcontext() if dry_run else unread():
+                shown(rows)
+            deque(rows, maxlen=0)  # what nobody reads any more is replayed all the same
     if form is Format.TABLE:
         shown(rows)
     if found:

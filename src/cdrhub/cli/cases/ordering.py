@@ -14,7 +14,7 @@ from cdrhub.cli.cases.standing import outcome
 from cdrhub.cli.database import opened
 from cdrhub.cli.failure import Exit, say, spoken
 from cdrhub.cli.options import MAX_LIMIT, ConfigFile, SourceOption, loaded
-from cdrhub.cli.output import counted, spoken_value
+from cdrhub.cli.output import counted, spoken_value, tell
 from cdrhub.cli.plain import plain
 from cdrhub.cli.redialling import (
     AgentOption,
@@ -164,7 +164,7 @@ def stop(
                 said += "; a call that is under way is dropped where the phone system can do that"
             elif case["state"] == CaseState.DIALLING:
                 said += "; a call that is under way goes on"
-            typer.echo(plain(f"{case['code']}: {said}"))
+            tell(f"{case['code']}: {said}")
 
 
 def _resume(
@@ -189,7 +189,7 @@ def _resume(
                 resuming.reached(place + 1)
             done += 1
             if apart is None:
-                typer.echo(plain(outcome(decision, case_named(database, code, tenant))))
+                tell(outcome(decision, case_named(database, code, tenant)))
     if apart is not None:
         last = spoken_value(begin + apart * max(done - 1, 0), zone=ZoneInfo("UTC"), brief=True)
         typer.echo(f"{counted(done, 'case')} resumed, one each {_spoken_span(apart)}, the last one at {last} UTC")
