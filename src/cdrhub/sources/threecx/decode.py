@@ -47,7 +47,7 @@ from cdrhub.sources.threecx.words import (
     ending_of,
 )
 
-REVISION = 2
+REVISION = 3
 """Rises when the decoder gives another call for the same line."""
 
 AT_ONCE = timedelta(seconds=1)  #: no person picks up as fast as this; queues and IVRs do

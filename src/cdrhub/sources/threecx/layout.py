@@ -155,6 +155,8 @@ class Reader:
         columns = [column.strip() for column in columns]
         if self._standard and len(columns) == len(STANDARD_27):
             getter = _by_types(columns, getter)
+            columns.append("")
+            return _plausible(Line._make(getter(columns)))
         columns.append("")
         return Line._make(getter(columns))
 
@@ -229,6 +231,24 @@ def _by_types(columns: Sequence[str], standard: _Getter) -> _Getter:
             "one; write it into `fields`, then replay",
         )
     return standard
+
+
+def _plausible(line: Line) -> Line:
+    """`line`, read in an order that nobody configured. DecodeError if it shows a name that has slipped into the next
+    column: a PBX that writes 26 fields, and a comma in a name, make 27."""
+    agents = [dn for dn in line.missed_queue_calls.split(";") if dn.strip()]
+    slipped = ""
+    if not all(any(map(str.isdigit, dn)) for dn in agents):
+        slipped = f"missed-queue-calls is {line.missed_queue_calls[:_SHOWN]!r}, which is no list of extensions"
+    elif line.final_dispname and not (line.final_number or line.final_dn or line.final_type):
+        slipped = f"final-dispname is {line.final_dispname[:_SHOWN]!r}, and there is no final party"
+    if slipped:
+        raise DecodeError(
+            Reason.BAD_VALUE,
+            f"27 fields came, and {slipped}: either a name holds a comma, or the order on the PBX is another than the "
+            "default one; write it into `fields`, then replay",
+        )
+    return line
 
 
 def _getter(names: tuple[str, ...]) -> _Getter:

@@ -31,6 +31,13 @@ from support.threecx import LINE_20, call_of, captured, line_20, line_27, record
         (LINE_20 + ",", Reason.WRONG_FIELD_COUNT, "21 fields came, 20 or 27 expected"),
         (LINE_20.rpartition(",")[0], Reason.WRONG_FIELD_COUNT, "19 fields came"),
         (line_27(from_dispname="Last, First") + ",", Reason.WRONG_FIELD_COUNT, "display names last"),
+        # 26 fields, the last of them left out, and a name with a comma are 27 as well.
+        (line_27(to_dispname="Last, First").removesuffix(","), Reason.BAD_VALUE, "there is no final party"),
+        (
+            line_27(to_dispname="Last, First", final_dn="102", final_dispname="Ada").removesuffix(","),
+            Reason.BAD_VALUE,
+            "no list of extensions",
+        ),
         (line_20(time_start="yesterday"), Reason.BAD_VALUE, "time-start is 'yesterday'"),
         (line_20(time_end="2026/13/02 08:00:00"), Reason.BAD_VALUE, "time-end"),
         (line_20(duration="65"), Reason.BAD_VALUE, "duration is '65'"),

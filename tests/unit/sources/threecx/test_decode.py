@@ -569,7 +569,7 @@ def test_the_order_of_all_fields_selected_is_seen_from_the_types() -> None:
 @pytest.mark.parametrize(
     ("types", "names", "layout"),
     [
-        ("Line,Queue,Extension", "Queue,Line,Extension", STANDARD_27),
+        ("Line,Queue,Extension", "Queue,Line,101;", STANDARD_27),
         (",,", ",,", STANDARD_27),
         ("Alien,Queue,", "Bob,,", STANDARD_27),
         (",,", "Line,Bob,", STANDARD_27),
@@ -579,7 +579,7 @@ def test_the_order_of_all_fields_selected_is_seen_from_the_types() -> None:
     ],
 )
 def test_which_of_two_orders_a_line_has(types: str, names: str, layout: tuple[str, ...]) -> None:
-    columns = line_27().split(",")
+    columns = line_27(final_number="Ext.102", final_dn="102").split(",")
     columns[20:23], columns[24:27] = types.split(","), names.split(",")
     line = ",".join(columns)
     assert call_of(line) == call_of(line, settings=ThreeCXSettings(fields=layout))
