@@ -353,6 +353,17 @@ def test_a_command_that_reads_makes_no_database(command: list[str], folder: Path
     assert sorted(path.name for path in folder.iterdir()) == ["config.toml"]
 
 
+def test_a_command_that_finds_an_empty_database_leaves_it_so(folder: Path, inside: Inside, database_url: str) -> None:
+    (folder / "config.toml").write_text(f'{SOURCE}[database]\nurl = "{database_url}"\n')
+    if database_url.startswith("sqlite"):
+        Path(database_url.removeprefix("sqlite:///")).touch()
+    for command in ("calls", "cases list", "redial pause", "replay --since today"):
+        done = inside(*command.split(), folder=folder)
+        assert done.returncode == NO_INPUT, done
+        assert " is empty: run `cdrhub db upgrade`, start the daemon once, or correct database.url" in done.stderr
+    assert "(was empty)" in inside("db", "upgrade", folder=folder).stdout
+
+
 def test_an_online_check_makes_no_database(folder: Path) -> None:
     (folder / "config.toml").write_text('[http]\nlisten = "127.0.0.1:0"\n' + SOURCE)
     done = cdrhub("check", "--online", folder=folder)

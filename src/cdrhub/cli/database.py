@@ -78,8 +78,8 @@ def opened(config: Config, *, create: bool = False, seconds: float | None = None
     """The store of `config` while the context is open; `seconds` is how long one transaction may take, where that is
     longer than usual.
 
-    An SQLite file that is not there is made only with `create`, else it is NotFound: a reader that makes an empty one
-    hides a wrong address. An empty database gets its schema; another version's is refused (SchemaOutdated). Raises
+    An SQLite file that is not there, and the tables of an empty database, are made only with `create`, else they are
+    NotFound: a reader that makes them hides a wrong address. Another version's are refused (SchemaOutdated). Raises
     StoreUnavailable.
     """
     from cdrhub.cli.reading import Reader  # noqa: PLC0415 - SQLAlchemy is not for --help
@@ -93,11 +93,19 @@ def opened(config: Config, *, create: bool = False, seconds: float | None = None
         url = config.database.url.get_secret_value()
         store = Store.open(url, connections=1, redecode=reader.decode, seconds=seconds or STATEMENT_SECONDS)
         try:
-            runner.run(store.prepare())
+            runner.run(store.prepare() if create else _refuse_empty(store))
             reader.learn(runner.run(store.revisions()))
             yield Opened(store=store, reader=reader, runner=runner)
         finally:
             runner.run(store.close())
+
+
+async def _refuse_empty(store: Store) -> None:
+    from cdrhub.store import schema  # noqa: PLC0415 - SQLAlchemy is not for --help
+
+    if await schema.checked(store.database) is None:
+        where = store.database.explain_url()
+        raise NotFound(f"{where} is empty: run `cdrhub db upgrade`, start the daemon once, or correct database.url")
 
 
 def missing_file(config: Config) -> Path | None:
