@@ -13,7 +13,7 @@ import uuid_utils
 from cdrhub.redial.dialling import Dialling
 from cdrhub.redial.policy import Mode
 
-FIRST, SECOND = "+2348039100001", "+2348039100002"
+FIRST, SECOND, THIRD = "+2348039100001", "+2348039100002", "+2348039100003"
 
 
 @pytest.mark.parametrize(("before", "requested"), [(299, True), (301, False)])
@@ -100,7 +100,8 @@ async def test_a_call_settles_in_its_time_when_the_clock_was_set_back(bench: Any
 @pytest.mark.parametrize("made", ["decided", "announced", "by hand"])
 async def test_attempts_stay_in_their_order_when_the_clock_was_set_back(bench: Any, made: str) -> None:
     """An attempt that seems to have been followed by another one leads to no other number."""
-    case_id = await bench.case("C-1", FIRST, SECOND, "+2348039100003")
+    case_id = await bench.case("C-1", FIRST, SECOND, THIRD, "+2348039100004")
+    await bench.accepted(case_id, THIRD, state="ended", outcome="busy", live_case=None, live_agent=None)
     before = str(uuid_utils.uuid7(nanoseconds=time.time_ns() + 3_600 * 10**9))  # of a hub whose clock was ahead
     await bench.accepted(case_id, id=before)
     await bench.call(before, disposition="not_dialled" if made == "by hand" else "no_answer")
@@ -112,4 +113,4 @@ async def test_attempts_stay_in_their_order_when_the_clock_was_set_back(bench: A
     elif made == "by hand":
         await bench.call("by-hand", SECOND)
         await bench.decide()
-    assert [number for number, _, _ in await bench.attempts(case_id)][:2] == [FIRST, SECOND]
+    assert [number for number, _, _ in await bench.attempts(case_id)][:3] == [THIRD, FIRST, SECOND]

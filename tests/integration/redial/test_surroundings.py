@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -74,6 +75,15 @@ async def test_a_person_in_a_call_is_in_a_call_of_their_tenant(bench: Any) -> No
     case_id = await bench.case("C-1", FIRST, SECOND)
     await ringing(bench, SECOND, "900")
     assert (await around(bench, case_id)).in_call == {SECOND}
+
+
+async def test_a_person_is_in_the_call_that_waits_for_its_report(bench: Any) -> None:
+    bench.settings = replace(bench.settings, result_wait=timedelta(seconds=60))
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    await bench.call(await bench.accepted(case_id), disposition="answered")
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "accepted", None)]
+    assert (await around(bench, case_id)).in_call == {FIRST}
 
 
 async def test_a_verdict_is_of_its_tenant(bench: Any) -> None:

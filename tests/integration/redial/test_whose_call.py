@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cdrhub.redial.engine import Engine
 from cdrhub.redial.policy import Policy
 from support import ledger
 
@@ -94,6 +95,23 @@ async def test_a_number_rests_from_when_it_was_heard_of_where_the_time_is_in_dou
     await bench.decide()
     row = await bench.of_case(case_id)
     assert (row["state_reason"], row["next_action_at"]) == ("cool_down", ledger.at(100) + timedelta(minutes=30))
+
+
+async def test_a_source_whose_clock_is_wrong_puts_the_times_of_its_calls_in_doubt(bench: Any) -> None:
+    """What is behind by an hour, and seems too old for it, is not."""
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    attempt_id = await bench.accepted(case_id)
+    await bench.call(attempt_id, started_at=-3_540.0, ended_at=-3_505.0)
+    engine = Engine(
+        database=bench.store.database,
+        settings=bench.settings,
+        clock=lambda: bench.clock.now,
+        healthy=lambda _source: True,
+        clock_suspect=lambda source: source == "lagos",
+        dialler=lambda _source: "crm",
+    )
+    await engine.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer"), (SECOND, "decided", None)]
 
 
 async def test_what_is_added_to_an_answered_call_is_no_news(bench: Any) -> None:

@@ -164,6 +164,11 @@ def test_where_the_clock_does_not_tell_the_receipt_does(call: EndedCall) -> None
     assert settle(case(), attempt(), call).result is Result.NEXT
 
 
+def test_an_end_a_minute_ahead_of_its_receipt_is_believed() -> None:
+    call = ended(ended_at=NOON + timedelta(seconds=60), received_at=NOON, live=False)
+    assert settle(case(), attempt(), call).result is Result.NEXT
+
+
 def test_a_call_is_decided_once() -> None:
     assert settle(case(), attempt(), ended(), before=Result.NEXT).rule == "decided_before"
 

@@ -52,6 +52,13 @@ def test_a_clock_that_was_set_back_has_a_new_beginning_from_the_next_look_on() -
     assert since.at(after(60)) == after(-3_600)
 
 
+def test_a_clock_may_have_been_set_back_before_the_first_look_too() -> None:
+    since = Since(BEGAN, max_age=MAX_AGE)
+    assert since.set_back(after(0))
+    since.looked(after(0))
+    assert [since.set_back(after(seconds)) for seconds in (-1, 0, 1)] == [True, False, False]
+
+
 def test_asking_changes_nothing() -> None:
     since = Since(BEGAN, max_age=MAX_AGE)
     since.at(after(-3_600))
