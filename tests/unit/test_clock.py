@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdrhub.clock import NEEDED, SLACK, WINDOW, ClockWatch, spoken_offset
+from cdrhub.clock import NEEDED, SLACK, WINDOW, Clocks, ClockWatch, spoken_offset
+from cdrhub.model.record import RawRecord, digest_of
+from cdrhub.model.update import CallUpdate
 
 NOW = datetime(2026, 3, 9, 12, 0, tzinfo=UTC)
 
@@ -45,6 +47,42 @@ def test_it_recovers_once_the_zone_is_mended() -> None:
 def test_any_offset_in_use_is_found_whatever_the_delay(quarters: int, delay: int) -> None:
     offset = timedelta(minutes=15 * quarters)
     assert watched([offset + timedelta(seconds=delay)] * WINDOW) == offset
+
+
+def told(clocks: Clocks, revision: str, offset: timedelta, *, live: bool = True) -> None:
+    """As many records, of a call that ended so long ago, as an offset is seen in."""
+    body = b"-"
+    for _ in range(WINDOW):
+        record = RawRecord(
+            source="pbx",
+            received_at=NOW,
+            content_type="text/plain",
+            body=body,
+            digest=digest_of(body),
+            config_revision=revision,
+            attributes={"live": live},
+        )
+        clocks.observe(record, CallUpdate(call_key="k", kind="cdr", digest=b"", values={"ended_at": NOW - offset}))
+    clocks.look()
+
+
+def test_a_reload_forgets_what_came_under_another_zone_and_nothing_else() -> None:
+    clocks, hour = Clocks(), timedelta(hours=1)
+    clocks.watch([("pbx", "old")])
+    told(clocks, "old", hour)
+    clocks.watch([("pbx", "old")])  # another source was changed
+    clocks.look()
+    assert clocks.suspect == {"pbx": hour}
+    clocks.watch([("pbx", "new")])
+    told(clocks, "old", hour)  # what waited in the journal
+    assert clocks.suspect == {}
+
+
+def test_what_did_not_come_live_tells_nothing_of_a_clock() -> None:
+    clocks = Clocks()
+    clocks.watch([("pbx", "r")])
+    told(clocks, "r", timedelta(hours=1), live=False)
+    assert clocks.suspect == {}
 
 
 def test_offsets_are_spoken() -> None:

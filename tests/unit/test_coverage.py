@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,10 +48,11 @@ def test_silence_is_quiet_until_a_record_comes() -> None:
     assert ledger.heard(at(21)) == []
 
 
-def test_no_stretch_begins_before_the_one_that_it_ends() -> None:
+@pytest.mark.parametrize("minutes", [-60, 0])
+def test_no_stretch_begins_before_the_one_that_it_ends_or_with_it(minutes: int) -> None:
     """Of two that were told open the later one lasts: blind for ever, if the clock was set back in between."""
     ledger = CoverageLedger(without_links="blind")
-    said = ledger.begin(at(0)) + ledger.link_up("pbx", at(-60))
+    said = ledger.begin(at(0)) + ledger.link_up("pbx", at(minutes))
     then = at(0) + timedelta.resolution
     assert [(c.state, c.since, c.until) for c in said] == [
         ("blind", at(0), None),

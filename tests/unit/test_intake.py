@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -116,6 +116,12 @@ async def test_a_position_alone_is_remembered(tmp_path: Path) -> None:
         await intake.accept([], content_type="text/csv", position=("cdr.log", "7"))
         assert intake.position("cdr.log") == "7"
         assert journal.stats.depth == 0
+
+
+async def test_a_clock_that_was_set_back_makes_no_silence_negative(tmp_path: Path) -> None:
+    async with intake_of(tmp_path) as (intake, _):
+        intake.last_record_at = datetime.now(UTC) + timedelta(hours=1)
+        assert intake._silence() == 0
 
 
 async def test_a_refused_address_is_counted_each_time_and_logged_once(tmp_path: Path) -> None:

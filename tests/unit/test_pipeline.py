@@ -219,7 +219,9 @@ async def test_a_database_that_is_away_is_tried_again_until_it_is_back(journal: 
     pipeline = made(journal, store, lanes=1, metrics=metrics)
     async with running(pipeline):
         await journal.append([record(1)])
+        await until(lambda: pipeline.problem == "the database is away: records wait in the journal")
         await pipeline.drain()
+        assert pipeline.problem is None
     assert len(store.items) == 1
     assert b"cdrhub_database_retries_total 2.0" in metrics.text()
     assert b"cdrhub_database_up 1.0" in metrics.text()

@@ -520,6 +520,23 @@ async def test_a_damaged_group_says_as_well_that_the_journal_can_be_read_again(t
     await journal.close()
 
 
+async def test_a_file_that_contradicts_itself_is_not_waited_for(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path)
+    await journal.append(lines("a"))
+    await journal.close()
+    file = tmp_path / DATABASE_NAME
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'groups'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    journal = await Journal.open(tmp_path)
+    with file.open("r+b") as disk:
+        disk.seek((page - 1) * size)
+        disk.write(b"x" * 100)
+    with pytest.raises(JournalError, match="malformed"):
+        await asyncio.wait_for(journal.read(after=0, limit=10, max_bytes=ENOUGH_BYTES), 20)
+    await journal.close()
+
+
 @pytest.mark.parametrize(
     ("put_there", "said"),
     [(b"something else, and long enough to have a header" * 100, "not a database"), (None, "no such table")],

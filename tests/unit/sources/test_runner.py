@@ -263,13 +263,21 @@ async def test_the_time_without_a_daemon_is_blind(intake: RecordingIntake) -> No
     assert datetime.fromisoformat(intake.positions[ALIVE_KEY]) > last
 
 
-async def test_a_start_after_the_clock_was_set_back_ends_what_lasted_before(intake: RecordingIntake) -> None:
+@pytest.mark.parametrize(
+    ("by", "since"),
+    [(timedelta(hours=1), NOON), (timedelta(days=2), NOON - timedelta(days=2))],
+    ids=["by an hour", "that was far ahead"],
+)
+async def test_a_start_after_the_clock_was_set_back_ends_what_lasted_before(
+    intake: RecordingIntake, by: timedelta, since: datetime
+) -> None:
     intake.positions[ALIVE_KEY] = NOON.isoformat()
     config = SourceConfig.model_validate({"type": "test"})
-    source, now = ScriptedSource(listening), NOON - timedelta(hours=1)
+    source, now = ScriptedSource(listening), NOON - by
     async with running(Runner(source=source, config=config, intake=intake, now=lambda: now)):
         await until(lambda: intake.links)
-    assert min(datetime.fromisoformat(said["since"]) for said in intake.inferences) == NOON
+    begins = [datetime.fromisoformat(said["since"]) for said in intake.inferences]
+    assert begins[0] == min(begins) == since
     assert states(intake) == ["blind", "connected", "blind"]
 
 
@@ -292,11 +300,46 @@ async def test_what_a_pushed_source_sees_goes_on_in_its_successor(intake: Record
     async with running(first):
         await until(lambda: ALIVE_KEY in intake.positions)
         moment += NOT_RUNNING
-        async with running(runner(successor_of=first)):
+        second = runner(successor_of=first)
+        async with running(second):
             await until(lambda: intake.counts["session"] == 2)
             await first.stop()
+            assert second.sees
             assert [(said["state"], said["until"]) for said in intake.inferences] == [("idle", None)]
     assert states(intake) == ["idle", "blind"]
+
+
+async def test_silence_is_measured_also_where_the_clock_was_set_back_and_in_a_successor(
+    intake: RecordingIntake,
+) -> None:
+    moment, looks = NOON, 0
+
+    def now() -> datetime:
+        nonlocal looks
+        looks += 1
+        return moment
+
+    async def at_its_path(intake: Intake) -> None:
+        await asyncio.Event().wait()
+
+    config = PushedConfig.model_validate({"type": "test", "quiet_after": "1s"})
+
+    def runner(successor_of: Runner | None = None) -> Runner:
+        return Runner(
+            source=ScriptedSource(at_its_path), config=config, intake=intake, now=now, successor_of=successor_of
+        )
+
+    first = runner()
+    async with running(first):
+        await until(lambda: ALIVE_KEY in intake.positions)
+        moment -= timedelta(hours=1)
+        seen = looks
+        await until(lambda: looks > seen)
+        moment += timedelta(seconds=0.7)
+        async with running(runner(successor_of=first)):
+            await first.stop()
+            moment += timedelta(seconds=0.7)
+            await until(lambda: states(intake)[-1] == "quiet")
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2024-07-03T11:00:00"])
