@@ -248,9 +248,7 @@ def _caller_gone(channel: Channel, said: Draft) -> None:
     _vendor_seconds(channel, said)
     if recording := channel.variable("cc_record_filename"):
         said.put(recording_url=recording)
-    if channel.variable("last_app") == "voicemail":
-        left = channel.variable("voicemail_message_len")
-        said.leg("voicemail", role=Role.VOICEMAIL, outcome=Outcome.LEFT if left else Outcome.ANSWERED)
+    _voicemail(channel, said)
     queued = channel.variable("cc_side") == "member"
     if queued:
         _last_pass(channel, said)
@@ -261,9 +259,11 @@ def _caller_gone(channel: Channel, said: Draft) -> None:
     other = _joined_last(channel)
     if other is not None and channel.bridged is not None and other != channel.variable("cc_agent_uuid"):
         user = channel.variable("dialed_user")
+        direction = None if queued else said.values.get("direction")
         role = Role.TRANSFER if queued else Role.AGENT
-        if not queued and said.values.get("direction") == Direction.OUTBOUND:
+        if direction == Direction.OUTBOUND:
             role = Role.CUSTOMER
+        ours = direction in (Direction.OUTBOUND, Direction.INTERNAL)
         said.leg(
             other,
             role=role,
@@ -271,10 +271,21 @@ def _caller_gone(channel: Channel, said: Draft) -> None:
             agent_extension=user if role != Role.CUSTOMER else None,
             answered_at=channel.bridged,
             left_at=channel.gone,
+            hold_seconds=_held(channel) if ours else None,  # whoever called put the other side on hold
             outcome=Outcome.ANSWERED,
         )
     elif not queued:
         said.put(disposition=_unjoined(channel, said))
+
+
+def _voicemail(channel: Channel, said: Draft) -> None:
+    """The mailbox that took the call: mod_voicemail's, or FusionPBX's, which is a Lua script with variables of its
+    own."""
+    picked_up = seconds(channel.variable("voicemail_answer_epoch"))
+    if channel.variable("last_app") == "voicemail" or picked_up is not None:
+        left = channel.variable("voicemail_message_len") or channel.variable("voicemail_message_seconds")
+        outcome = Outcome.LEFT if left else Outcome.ANSWERED
+        said.leg("voicemail", role=Role.VOICEMAIL, answered_at=picked_up, outcome=outcome)
 
 
 def _by_direction(by: EndedBy | None, said: Draft) -> EndedBy | None:

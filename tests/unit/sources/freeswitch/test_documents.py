@@ -8,7 +8,7 @@ import pytest
 
 from cdrhub.errors import DecodeError
 from cdrhub.model.call import Call
-from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome
+from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role
 from cdrhub.model.fold import fold
 from support.freeswitch import decoded, updated
 
@@ -134,6 +134,52 @@ def test_an_extension_without_a_telephone_was_dialled_all_the_same() -> None:
         "    <originate_failed_cause>SUBSCRIBER_ABSENT</originate_failed_cause>\n    <hangup_cause>",
     )
     assert call_of(absent).disposition == Disposition.NO_ANSWER
+
+
+@pytest.mark.parametrize(("seconds", "outcome"), [("14", Outcome.LEFT), (None, Outcome.ANSWERED)])
+def test_the_mailbox_of_fusionpbx_is_a_voicemail(seconds: str | None, outcome: Outcome) -> None:
+    """It is a Lua script: `last_app` is `lua`, as an IVR's is."""
+    message = f"    <voicemail_message_seconds>{seconds}</voicemail_message_seconds>\n" if seconds else ""
+    call = call_of(
+        IVR.replace(
+            "    <hangup_cause>",
+            "    <missed_call>true</missed_call>\n    <voicemail_action>save</voicemail_action>\n"
+            "    <voicemail_answer_stamp>2021-01-07%2009%3A42%3A40</voicemail_answer_stamp>\n"
+            f"    <voicemail_answer_epoch>1609983760</voicemail_answer_epoch>\n{message}    <hangup_cause>",
+        )
+    )
+    assert (call.disposition, call.talk_seconds, call.answered_at) == (Disposition.VOICEMAIL, 0, None)
+    assert [(leg.role, leg.outcome, str(leg.answered_at)) for leg in call.legs] == [
+        (Role.VOICEMAIL, outcome, "2021-01-07 01:42:40+00:00")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("caller", "dialled", "direction", "held"),
+    [
+        ("1001", "1002", Direction.INTERNAL, 15),
+        ("1001", "+4915123050600", Direction.OUTBOUND, 15),
+        ("+4915123050600", "1002", Direction.INBOUND, None),
+    ],
+)
+def test_the_hold_of_a_call_that_one_of_ours_placed(
+    caller: str, dialled: str, direction: Direction, held: int | None
+) -> None:
+    """FreeSWITCH 1.6, 2018: the caller held the other side for 15 of 21 seconds. A customer's own hold is not ours."""
+    document = (
+        '{"core-uuid":"63e2315b-d538-4dfa-9ed5-af73ba6210b6","switchname":"teo","variables":{"direction":"inbound",'
+        f'"uuid":"5a3a1d91-90d3-4db4-af5c-cc3ae15d93a4","sip_from_user":"{caller}","sip_req_user":"{dialled}",'
+        '"call_uuid":"5a3a1d91-90d3-4db4-af5c-cc3ae15d93a4","originate_disposition":"SUCCESS",'
+        '"originated_legs":"ARRAY::9c1afb4f-1d4a-4e45-84a3-d25721981bf5;Outbound Call;1002|:9c1afb4f-1d4a-4e45-84a3-'
+        'd25721981bf5;Outbound Call;1002","last_bridge_to":"9c1afb4f-1d4a-4e45-84a3-d25721981bf5",'
+        '"sip_hangup_disposition":"recv_bye","hangup_cause":"NORMAL_CLEARING","start_stamp":"2018-03-14 07:09:18",'
+        '"hold_events":"{{1521025767847893,1521025783334494}}","start_uepoch":"1521025758006702",'
+        '"answer_uepoch":"1521025767766321","bridge_uepoch":"1521025767766321","hold_accum_seconds":"15",'
+        '"end_uepoch":"1521025788366141","duration":"30","billsec":"21"},"callflow":[{"profile_index":"1",'
+        f'"caller_profile":{{"caller_id_number":"{caller}","destination_number":"{dialled}"}}}}]}}'
+    )
+    call = call_of(document)
+    assert (call.direction, call.talk_seconds, call.hold_seconds) == (direction, 21, held)
 
 
 def test_a_document_of_an_older_switch_that_names_callflow_twice() -> None:
