@@ -32,8 +32,9 @@ from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.ownership import Ownership, Ownerships
 from cdrhub.phone_systems import PhoneSystemsOfHub
 from cdrhub.pipeline import DATABASE_AWAY, Pipeline
+from cdrhub.redial.door import Door, open_doors
 from cdrhub.redial.orders import Orders
-from cdrhub.redial.service import Door, Redial, open_doors
+from cdrhub.redial.service import Redial
 from cdrhub.reloading import addresses, changed, refuse_fixed
 from cdrhub.routes import Routes
 from cdrhub.sometimes import Sometimes

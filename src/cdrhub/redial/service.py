@@ -15,7 +15,6 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -25,15 +24,14 @@ from cdrhub.errors import StoreUnavailable
 from cdrhub.metrics import Metrics
 from cdrhub.model.dialling import Accepted, Answer, Refusal, Refused, Standing, Unseen
 from cdrhub.model.numbers import NumberPlan
-from cdrhub.redial.diallers import dialler_type
 from cdrhub.redial.dialling import Claimed, Dialling, Overdue
+from cdrhub.redial.door import Door, open_doors
 from cdrhub.redial.engine import BATCH, Engine
 from cdrhub.redial.orders import Orders
-from cdrhub.redial.pace import Pace
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.settings import Settings
 from cdrhub.sometimes import Sometimes
-from cdrhub.sources.dialler import Dialler, DiallerConfig
+from cdrhub.sources.dialler import DiallerConfig
 from cdrhub.store.engine import Database, RacedError
 
 log = structlog.get_logger(__name__)
@@ -72,15 +70,6 @@ class PhoneSystems(Protocol):
 
     def plan(self, source: str) -> NumberPlan:
         """How its numbers read."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Door:
-    """One dialler at work."""
-
-    config: DiallerConfig
-    dialler: Dialler
-    pace: Pace
 
 
 class Redial:
@@ -215,7 +204,7 @@ class Redial:
         self._use(settings, since=self._clock() if begins else self._dialling.dials_since())
         self._decided.set()
         if gone:
-            self._aside(_close(gone.values(), after=list(self._requests.values())), name="close diallers")
+            self._aside(_close(gone.values()), name="close diallers")
 
     def doors(self, diallers: Mapping[str, DiallerConfig]) -> dict[str, Door]:
         """A door for each dialler of a configuration, the present one where its table did not change. Raises
@@ -300,24 +289,29 @@ class Redial:
         if self._settings.mode is Mode.ON and not self._behind():
             live = await self._dialling.live()
             now = time.monotonic()
-            doors = self._doors  # a reload may put others in their place meanwhile
-            room = {
-                name: door.pace.room(now=now, free=door.config.max_live - live.get(name, 0))
-                for name, door in doors.items()
-            }
-            for name in doors:
-                self._metrics.redial_live.labels(name).set(live.get(name, 0))
-            for claimed in await self._dialling.claim(room=room):
-                self._begin_request(claimed, doors[claimed.dialler])
+            with contextlib.ExitStack() as held:
+                doors = self._doors  # a reload may put others in their place meanwhile
+                for door in doors.values():
+                    held.enter_context(door.held())
+                room = {
+                    name: door.pace.room(now=now, free=door.config.max_live - live.get(name, 0))
+                    for name, door in doors.items()
+                }
+                for name in doors:
+                    self._metrics.redial_live.labels(name).set(live.get(name, 0))
+                for claimed in await self._dialling.claim(room=room):
+                    self._begin_request(claimed, doors[claimed.dialler])
         for unwanted in await self._dialling.unwanted(under_way=self._requests.keys()):
             self._aside(self._hang_up(unwanted), name=f"hang up {unwanted.attempt_id}")
         return LOOK_SECONDS
 
     def _begin_request(self, claimed: Claimed, door: Door) -> None:
         door.pace.took(1)
+        door.hold()
         attempt_id = claimed.order.attempt_id
         task = asyncio.create_task(self._request(claimed, door), name=f"dial {attempt_id}")
         self._requests[attempt_id] = task
+        task.add_done_callback(lambda _: door.release())
         task.add_done_callback(lambda _: self._requests.pop(attempt_id, None))
 
     async def _due(self) -> float:
@@ -414,8 +408,9 @@ class Redial:
         if door is None:
             return Standing()
         try:
-            async with asyncio.timeout(ASK_SECONDS):
-                return await door.dialler.ask(attempt_id=one.attempt_id, vendor_ref=one.vendor_ref)
+            with door.held():
+                async with asyncio.timeout(ASK_SECONDS):
+                    return await door.dialler.ask(attempt_id=one.attempt_id, vendor_ref=one.vendor_ref)
         except Exception:
             if self._sometimes.now(("ask", one.dialler)):
                 log.exception("a dialler did not say what became of an order", action="ask_failed", dialler=one.dialler)
@@ -426,31 +421,17 @@ class Redial:
         if door is None:
             return
         try:
-            async with asyncio.timeout(ASK_SECONDS):
-                await door.dialler.hang_up(attempt_id=one.attempt_id, vendor_ref=one.vendor_ref)
+            with door.held():
+                async with asyncio.timeout(ASK_SECONDS):
+                    await door.dialler.hang_up(attempt_id=one.attempt_id, vendor_ref=one.vendor_ref)
         except Exception:
             if self._sometimes.now(("hang_up", one.dialler)):
                 log.exception("a call could not be dropped", action="hang_up_failed", dialler=one.dialler)
 
 
-def open_doors(diallers: Mapping[str, DiallerConfig], *, present: Mapping[str, Door] | None = None) -> dict[str, Door]:
-    """A door for each dialler, the present one where its table is the same. Raises ConfigError."""
-    doors = {}
-    for name, config in diallers.items():
-        there = (present or {}).get(name)
-        if there is not None and there.config == config:
-            doors[name] = there
-        else:
-            dialler = dialler_type(config.type).build(name, config)
-            doors[name] = Door(config=config, dialler=dialler, pace=Pace(per_second=config.max_per_second))
-    return doors
-
-
-async def _close(doors: Collection[Door], *, after: Sequence[asyncio.Task[None]]) -> None:
-    """Close diallers that the configuration has no longer; requests that are under way still need them."""
-    if after:
-        await asyncio.wait(after)
-    await asyncio.gather(*(door.dialler.close() for door in doors))
+async def _close(doors: Collection[Door]) -> None:
+    """Close diallers that the configuration has no longer."""
+    await asyncio.gather(*(door.close() for door in doors))
 
 
 def _word(answer: Answer) -> str:

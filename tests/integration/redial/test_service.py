@@ -16,9 +16,10 @@ from cdrhub.metrics import Metrics
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing, Unseen
 from cdrhub.model.disposition import Disposition
 from cdrhub.model.numbers import NumberPlan
+from cdrhub.redial.door import Door
 from cdrhub.redial.pace import Pace
 from cdrhub.redial.policy import Mode
-from cdrhub.redial.service import Door, Redial
+from cdrhub.redial.service import Redial
 from cdrhub.sources.dialler import DiallerConfig
 from cdrhub.store.redial_tables import attempts
 from cdrhub.store.tables import calls
@@ -282,6 +283,23 @@ async def test_a_reload_takes_over_mode_and_diallers(bench: Any) -> None:
         at_work.redial.ordered()
         await become(bench, case_id, (FIRST, "cancelled", None), (FIRST, "accepted", None))
     assert before.dialled == []
+
+
+async def test_what_was_asked_of_a_dialler_before_a_reload_is_answered_by_it(bench: Any) -> None:
+    answers = asyncio.Event()
+    before, after = Switch(stands=Standing(outcome=Disposition.BUSY), thinks=answers), Switch()
+    async with working(bench, {"crm": door(before)}) as at_work:
+        case_id = await ordered(bench, at_work, "C-1", FIRST, SECOND)
+        await become(bench, case_id, (FIRST, "accepted", None))
+        bench.pass_time(121)
+        await until(lambda: before.asked, "the vendor is asked")
+        at_work.redial.take_over(bench.settings, {"crm": door(after)})
+        await asyncio.sleep(0.1)
+        assert not before.closed
+        answers.set()
+        await become(bench, case_id, (FIRST, "ended", "busy"), (SECOND, "accepted", None))
+        await until(lambda: before.closed, "the dialler that is gone is closed")
+    assert [order.number for order in after.dialled] == [SECOND]
 
 
 async def test_what_was_decided_long_before_redial_was_on_dials_nobody(bench: Any) -> None:
