@@ -45,6 +45,11 @@ class UnknownRevision(CdrhubError):
         self.revision = revision
 
 
+class DecodingWaits(CdrhubError):
+    """The machine lacks something, such as a descriptor, for what a decoder reads when it is made; the message says
+    what. It says nothing of the record, nor of the database in whose transaction that is read again."""
+
+
 class Decoders:
     """The decoders of all revisions that this process has met."""
 
@@ -77,9 +82,9 @@ class Decoders:
     def decode(self, record: RawRecord) -> Outcome:
         """What the record says. A DecodeError is returned, not raised: it is an outcome like any other.
 
-        Raises UnknownRevision; OSError where the machine has no descriptor for what a decoder reads when it is made;
-        MemoryError, which says as little of the record: of one that takes all memory, several starts tell (journal,
-        poison). Whatever else a decoder raises is a bug in it and suspends this one record.
+        Raises UnknownRevision; DecodingWaits; MemoryError, which says as little of the record: of one that takes all
+        memory, several starts tell (journal, poison). Whatever else a decoder raises is a bug in it and suspends this
+        one record.
         """
         try:
             if record.content_type == INFERENCE:
@@ -92,8 +97,8 @@ class Decoders:
         except (UnknownRevision, MemoryError):
             raise
         except Exception as error:
-            if is_exhausted(error):
-                raise
+            if isinstance(error, OSError) and is_exhausted(error):
+                raise DecodingWaits(error.strerror) from error
             log.exception("decoder failed", action="decoder_bug", source=record.source, digest=record.digest.hex())
             return DecodeError(Reason.DECODER_BUG, f"{type(error).__name__}: {error}"[:MAX_DETAIL])
 

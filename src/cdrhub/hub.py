@@ -20,7 +20,7 @@ from cdrhub import __version__
 from cdrhub.broadcast.service import Broadcast
 from cdrhub.clock import Clocks
 from cdrhub.config import Config
-from cdrhub.decoders import Decoders, Revision
+from cdrhub.decoders import Decoders, DecodingWaits, Revision
 from cdrhub.errors import CdrhubError, IntakeRefused, ReloadFailed, StoreUnavailable
 from cdrhub.intake import inferred
 from cdrhub.journal import SUSPECT_STARTS, Journal
@@ -441,7 +441,7 @@ class Hub:
             try:
                 await self._store.join_unopened()
                 await self._sweeper.sweep()
-            except (StoreUnavailable, IntakeRefused) as error:
+            except (StoreUnavailable, IntakeRefused, DecodingWaits) as error:
                 if self._sometimes.now("sweep_waits"):
                     log.warning("conclusions wait", action="sweep_waits", error=str(error))
 

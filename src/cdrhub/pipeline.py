@@ -20,7 +20,7 @@ from typing import Protocol
 
 import structlog
 
-from cdrhub.decoders import Decoders, Revision, UnknownRevision
+from cdrhub.decoders import Decoders, DecodingWaits, Revision, UnknownRevision
 from cdrhub.errors import DecodeError, Reason, StoreUnavailable
 from cdrhub.journal import Entry, Journal
 from cdrhub.landmark import Landmark
@@ -224,20 +224,23 @@ class Pipeline:
         )
 
     async def _decoded(self, record: RawRecord) -> Outcome:
-        """What the record says; waits while the machine has no descriptor for what its decoder reads."""
+        """What the record says; waits while the machine lacks what its decoder needs."""
         while True:
             try:
                 outcome = self._decoders.decode(record)
             except UnknownRevision:
                 await self._learn_revisions(record.config_revision)
-            except OSError as error:
-                self._undecoded = error.strerror or str(error)
-                if self._sometimes.now("decoding_waits"):
-                    log.error("records cannot be decoded and wait", action="decoding_waits", error=self._undecoded)
-                await self._wait_unmarked(EXHAUSTED_SECONDS)
+            except DecodingWaits as error:
+                await self._wait_to_decode(error)
             else:
                 self._undecoded = None
                 return outcome
+
+    async def _wait_to_decode(self, error: DecodingWaits) -> None:
+        self._undecoded = str(error)
+        if self._sometimes.now("decoding_waits"):
+            log.error("records cannot be decoded and wait", action="decoding_waits", error=self._undecoded)
+        await self._wait_unmarked(EXHAUSTED_SECONDS)
 
     def _own(self, record: RawRecord) -> Ownership:
         known = self._decoders.revisions().get(record.config_revision)
@@ -299,6 +302,8 @@ class Pipeline:
                 written = await self._store.write(items)
             except UnknownRevision as error:
                 await self._learn_revisions(error.revision)
+            except DecodingWaits as error:  # of an older record of one of these calls
+                await self._wait_to_decode(error)
             except StoreUnavailable as error:
                 self._note_database(away=True)
                 self._metrics.database_retries.inc()
@@ -310,6 +315,7 @@ class Pipeline:
                 if self._sometimes.over("database_away"):
                     log.info("the database is back", action="database_back")
                 self._note_database(away=False)
+                self._undecoded = None
                 self._metrics.batch_seconds.observe(time.monotonic() - begun)
                 self._metrics.batch_records.observe(len(items))
                 if not written.duplicates:  # the first of a duplicate may be older than any backup
