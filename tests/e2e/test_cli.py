@@ -10,11 +10,13 @@ import os
 import pwd
 import re
 import shutil
+import sqlite3
 import struct
 import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from cdrhub.cli.app import app
 from cdrhub.cli.failure import exit_code_of
 from cdrhub.model.record import digest_of
 
-USAGE, DATA, NO_INPUT, UNAVAILABLE, CONFIG = 64, 65, 66, 69, 78
+DIFFERENT, USAGE, DATA, NO_INPUT, UNAVAILABLE, CONFIG = 1, 64, 65, 66, 69, 78
 SOURCE = '[sources.lagos]\ntype = "3cx"\nlisten = "127.0.0.1:0"\nregion = "NG"\n'
 LINES = (
     b"Call 1,00000172FF10D141_1,00:00:30,2020/06/29 07:53:11,2020/06/29 07:53:20,2020/06/29 07:53:50,TerminatedBySrc,"
@@ -569,6 +571,25 @@ def test_a_replay_with_the_settings_of_today_shows_each_field_first(imported: Pa
     assert real.stdout == dry.stdout
     assert rows("calls", "--agent", "114", folder=imported)[0]["started_at"] == "2020-06-29T06:53:11+00:00"
     assert cdrhub(*current, folder=imported).stdout == ""
+
+
+def test_a_replay_goes_on_after_a_call_that_the_database_refuses(imported: Path) -> None:
+    (refused, _) = rows("calls", folder=imported)
+    with closing(sqlite3.connect(imported / "data" / "cdrhub.db", isolation_level=None)) as database:
+        database.execute(
+            "CREATE TRIGGER full BEFORE UPDATE ON calls "
+            f"WHEN NEW.call_key = '{refused['call_key']}' BEGIN SELECT RAISE(ABORT, 'it is sacred'); END"
+        )
+    (imported / "config.toml").write_text(SOURCE + 'timezone = "Africa/Lagos"\n')
+    done = cdrhub("replay", "--source", "lagos", "--with-config", "current", "--format", "csv", folder=imported)
+    assert done.returncode == DIFFERENT
+    assert done.stderr == (
+        "cdrhub: 1 changed, 1 failed\n"
+        "cdrhub: a call that failed stays as it is; please report it with what is said of its records\n"
+    )
+    (failed,) = [row for row in csv.DictReader(io.StringIO(done.stdout)) if row["what"] == "failed"]
+    assert (failed["call_key"], failed["column"][:7]) == (refused["call_key"], "record ")
+    assert "it is sacred" in failed["after"]
 
 
 AGENTS = (

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from cdrhub.cli.database import opened
-from cdrhub.cli.failure import say
+from cdrhub.cli.failure import Exit, say
 from cdrhub.cli.options import (
     ConfigFile,
     FormatOption,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("what", "source", "call_key", "call_id", "column", "before", "after")
 BRIEF = ("what", "source", "call_key", "column", "before", "after")
-ORDER = ("created", "changed", "withdrawn", "suspended")
+ORDER = ("created", "changed", "withdrawn", "suspended", "failed")
 
 
 def register(app: typer.Typer) -> None:
@@ -62,13 +62,14 @@ def replay(
     ] = WithConfig.THEN,
     form: FormatOption = Format.TABLE,
     timezone: ZoneOption = "UTC",
-) -> None:
+) -> int:
     """Fold calls anew from their records, read states of agents anew, and show what changes, field by field.
 
     --since and --until are of the time at which the records were received. Records are read with the settings under
     which they came, so that a later change of field order or zone cannot shift old columns; --with-config current
     is the explicit exception. A call that is left without records is withdrawn: kept, hidden, and it says what
-    replaced it. A replay of what was just replayed changes nothing.
+    replaced it. A replay of what was just replayed changes nothing. Exit code 1: calls could not be made anew; they
+    failed, and stay as they are.
 
     Nobody is told of anything unless --announce; with --dry-run it says how many events there would be. Nothing is
     dialled either way.
@@ -115,6 +116,9 @@ def replay(
         counts = ", ".join(f"{found[word]} {word}" for word in ORDER if found[word])
         told = f"; {_events(events, dry_run=dry_run)}" if announce else ""
         say(f"{'would be ' if dry_run else ''}{counts}{told}")
+    if found["failed"]:
+        say("a call that failed stays as it is; please report it with what is said of its records")
+    return Exit.DIFFERENT if found["failed"] else Exit.OK
 
 
 def _show(rows: Iterable[Mapping[str, Any]], *, form: Format, zone: ZoneInfo) -> None:

@@ -2,7 +2,8 @@
 
 It works on the union of old and new calls: a record may move to another call; a call that is left without records is
 *withdrawn* and says what replaced it. Attached columns (id, case, attempt, what was announced) stay. Calls whose
-records retention has emptied are left as they are.
+records retention has emptied are left as they are; so are, and are told as *failed*, those that cannot be folded or
+that the database refuses: a call that was understood once is worth more than its records in suspense.
 
 Nothing is decided, for no `call.settled` is ever written here; and nobody is told, unless the caller gives an
 `Announce`, which writes public facts into the same transaction. A call that waits for its own decision goes on waiting
@@ -27,8 +28,8 @@ from cdrhub.model.call import Call
 from cdrhub.model.disposition import State
 from cdrhub.model.update import CallUpdate, Ignored
 from cdrhub.store.batch import Item, Outcome, Reread
-from cdrhub.store.engine import RacedError
-from cdrhub.store.folding import fold_call, new_call_id
+from cdrhub.store.engine import RacedError, RefusedError
+from cdrhub.store.folding import FoldError, fold_call, new_call_id
 from cdrhub.store.outbox import SETTLED
 from cdrhub.store.rows import (
     APPLIED,
@@ -57,8 +58,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """What replaying changed of one call: each field's old and new value. `what` is changed, created, withdrawn or
-    suspended (one of its records is not understood any more). `event` is the type of the event that tells of it, None
+    """What replaying changed of one call: each field's old and new value. `what` is changed, created, withdrawn,
+    suspended (one of its records is not understood any more) or failed (it stays as it is, for what is said of its
+    records). `event` is the type of the event that tells of it, None
     where nobody is told."""
 
     what: str
@@ -101,6 +103,20 @@ class _Union:
     def ids(self) -> dict[CallKey, str]:
         """The old calls by their keys."""
         return {(row["source"], row["call_key"]): call_id for call_id, row in self.rows.items()}
+
+    def by_key(self) -> dict[CallKey, list[StoredRecord]]:
+        """The records of each new call."""
+        found: dict[CallKey, list[StoredRecord]] = {}
+        for number, item in self.items.items():
+            if isinstance(item.outcome, CallUpdate):
+                found.setdefault((item.owner, item.outcome.call_key), []).append(self.records[number])
+        return found
+
+    def leave(self, key: CallKey, its: Iterable[StoredRecord]) -> None:
+        """Leave alone the call of this key and those that its records are in."""
+        self.sealed |= {str(record.call_id) for record in its}
+        self.sealed |= {call_id for known, call_id in self.ids().items() if known == key}
+        self.leave_sealed()
 
     def leave_sealed(self) -> None:
         """Leave alone every call with a record that now belongs to a sealed one, and so on: a sealed call cannot be
@@ -181,10 +197,26 @@ async def _some(
             )
         except RacedError:
             continue
+        except RefusedError as error:
+            if len(call_ids) == 1:
+                return [await _refused(store, call_ids[0], error)]
+            half = partial(_some, store, reread=reread, dry_run=dry_run, announce=announce)
+            middle = len(call_ids) // 2
+            return [*await half(call_ids[:middle]), *await half(call_ids[middle:])]
         for difference in differences:
             store.folding.memory.drop((difference.source, difference.call_key))
         return differences
     raise StoreError("the calls that are replayed change faster than they can be replayed")
+
+
+async def _refused(store: Store, call_id: str, error: RefusedError) -> Difference:
+    """What is told of a call of which the database refuses what it would become."""
+    async with store.database.connect() as connection:
+        named = select(calls.c.source, calls.c.call_key).where(calls.c.id == call_id)
+        call = (await connection.execute(named)).one()
+        its = select(records.c.id).where(records.c.call_id == call_id).order_by(records.c.id)
+        fields = _unchanged(await connection.scalars(its), error)
+    return Difference(what="failed", source=call.source, call_key=call.call_key, call_id=call_id, fields=fields)
 
 
 async def _in_transaction(
@@ -197,21 +229,17 @@ async def _in_transaction(
     store: Store,
 ) -> list[Difference]:
     union = await _gather(tx, call_ids, reread=reread)
-    by_key: dict[CallKey, list[StoredRecord]] = {}
-    lost: list[StoredRecord] = []
-    for number, item in union.items.items():
-        if isinstance(item.outcome, CallUpdate):
-            by_key.setdefault((item.owner, item.outcome.call_key), []).append(union.records[number])
-        else:
-            lost.append(union.records[number])
+    plan = _Plan(now=store.clock(), dry_run=dry_run)
+    folded = plan.fold(union)
+    by_key = union.by_key()
+    lost = [union.records[n] for n, item in union.items.items() if not isinstance(item.outcome, CallUpdate)]
     old = {key: union.rows[call_id] for key, call_id in union.ids().items() if call_id not in union.sealed}
     for call in await tx.lock_calls(sorted(old.keys() | by_key.keys())):
         known = old.get((call.source, call.call_key))
         if known is None or known["revision"] != call.revision:
             raise RacedError  # written by somebody else since it was read
-    plan = _Plan(now=store.clock(), dry_run=dry_run)
     for key, its in sorted(by_key.items()):
-        await plan.refold(tx, key, its, union, old.get(key))
+        await plan.refold(tx, key, folded[key], its=its, union=union, old=old.get(key))
     await plan.withdraw(tx, old, by_key, union)
     await plan.set_aside(tx, lost, union)
     waiting = await plan.keep_waiting(tx)
@@ -269,18 +297,36 @@ class _Plan:
     differences: list[Difference] = field(default_factory=list)
     turns: dict[str, _Turn] = field(default_factory=dict)  #: calls by id whose rows are written, or would be
 
+    def fold(self, union: _Union) -> dict[CallKey, Call]:
+        """The new calls. One that cannot be folded is left, with all that it exchanges records with, and the others are
+        folded again: some may have lost records by that."""
+        while True:
+            folded: dict[CallKey, Call] = {}
+            failed: list[tuple[CallKey, list[StoredRecord]]] = []
+            for key, its in sorted(union.by_key().items()):
+                outcomes = (union.items[record.id].outcome for record in its)
+                try:
+                    folded[key] = fold_call(key, [update for update in outcomes if isinstance(update, CallUpdate)])
+                except FoldError as error:
+                    failed.append((key, its))
+                    call_id = union.ids().get(key, str(its[0].call_id))
+                    self._tell("failed", key, call_id, _unchanged((record.id for record in its), error))
+            if not failed:
+                return folded
+            for key, its in failed:
+                union.leave(key, its)
+
     async def refold(
         self,
         tx: Transaction,
         key: CallKey,
+        call: Call,
+        *,
         its: Sequence[StoredRecord],
         union: _Union,
         old: Mapping[str, Any] | None,
     ) -> None:
-        """The call of this key from all its records."""
-        items = [union.items[record.id] for record in its]
-        updates = [item.outcome for item in items if isinstance(item.outcome, CallUpdate)]
-        call = fold_call(key, updates)
+        """Make `call`, of this key and all its records, of the old one."""
         if not call.opened and old is None:
             if not self.dry_run:
                 await tx.append(unopened, UNOPENED_COLUMNS, [(*key, *record.key, self.now) for record in its])
@@ -297,7 +343,7 @@ class _Plan:
         await relabel(tx, ((record, union.items[record.id]) for record in its))
         if moved or fields:
             await tx.link_records((record.key, call_id) for record in moved)
-            await self._write(tx, call, call_id=call_id, item=items[0], its=its, old=old)
+            await self._write(tx, call, call_id=call_id, item=union.items[its[0].id], its=its, old=old)
         self._tell("created" if old is None else "changed", key, call_id, fields)
 
     async def _write(
@@ -452,6 +498,11 @@ async def relabel(tx: Transaction, read: Iterable[tuple[StoredRecord, Item]]) ->
             .where(records.c.id.in_(ids))
             .values(config_revision=config_revision, decoder_revision=decoder_revision)
         )
+
+
+def _unchanged(numbers: Iterable[int], error: StoreError) -> dict[str, tuple[str, str]]:
+    """What is told of the records of a call that stays as it is."""
+    return {f"record {number}": (APPLIED, f"{APPLIED}: {error}") for number in numbers}
 
 
 def what_became(outcome: Outcome, otherwise: str) -> tuple[str, str | None, str | None]:

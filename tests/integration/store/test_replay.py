@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -274,3 +276,45 @@ async def test_progress_is_told(told: Store) -> None:
     await differences(told, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (40, 40)
     assert await count(told, calls) == 40
+
+
+async def test_a_call_that_cannot_be_folded_stays_and_the_others_are_replayed(told: Store) -> None:
+    def exploding(record: RawRecord) -> Item:
+        got = shouting(record)
+        assert isinstance(got.outcome, CallUpdate)
+        if got.outcome.call_key == "one3":
+            return updated(got, call_key="one4", values={**got.outcome.values, "state": "exploded"})
+        return got
+
+    before = {row["call_key"]: row for row in await rows(told, calls)}
+    pair = {before[key]["id"] for key in ("one3", "one4")}
+    numbers = {row["id"] for row in await rows(told, records) if row["call_id"] in pair}
+    for dry_run in (True, False):
+        found = await differences(told, exploding, dry_run=dry_run)
+        (failed,) = [one for one in found if one.what == "failed"]
+        assert (failed.call_key, failed.call_id) == ("one4", before["one4"]["id"])
+        assert failed.fields.keys() == {f"record {number}" for number in numbers}
+        assert all("exploded" in said for _, said in failed.fields.values())
+        assert {one.call_key for one in found if one.what == "changed"} == named(before) - {"one3", "one4"}
+    after = {row["call_key"]: row for row in await rows(told, calls)}
+    assert [after[key] for key in ("one3", "one4")] == [before[key] for key in ("one3", "one4")]
+
+
+async def test_a_call_that_the_database_refuses_stays_and_the_others_are_replayed(told: Store) -> None:
+    def too_long(record: RawRecord) -> Item:
+        got = shouting(record)
+        assert isinstance(got.outcome, CallUpdate)
+        values = {**got.outcome.values, "talk_seconds": 2**70}
+        return updated(got, values=values) if got.outcome.call_key == "one3" else got
+
+    before = {row["call_key"]: row for row in await rows(told, calls)}
+    found = await differences(told, too_long)
+    assert [one.call_key for one in found if one.what == "failed"] == ["one3"]
+    assert {one.call_key for one in found if one.what == "changed"} == named(before) - {"one3"}
+    after = {row["call_key"]: row for row in await rows(told, calls)}
+    assert after["one3"] == before["one3"]
+
+
+def named(of: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """The calls that have the name of a caller."""
+    return {key for key, row in of.items() if row["caller_name"]}
