@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import gzip
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 
 from cdrhub.errors import DecodeError, Reason
-from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.sources.base import refuse_partial
 from contract.suite import SourceContract, SourceUnderTest
-from support.intake import Accepted, until
+from support.intake import Accepted, recorded, until
 from support.peers import Client
 
 _TRAILER = 8  #: bytes of gzip: checksum and length (RFC 1952, 2.3.1)
@@ -124,16 +122,7 @@ class PushedContract(SourceContract):
 
 def _why(kept: Accepted) -> str:
     """Why what was kept waits in suspense."""
-    record = RawRecord(
-        source="test",
-        received_at=datetime(2026, 3, 9, tzinfo=UTC),
-        content_type=kept.content_type,
-        body=kept.body,
-        digest=digest_of(kept.body),
-        config_revision="1",
-        attributes=kept.attributes,
-    )
     with pytest.raises(DecodeError) as refused:
-        refuse_partial(record)
+        refuse_partial(recorded(kept))
     assert refused.value.reason is Reason.UNPARSABLE
     return refused.value.detail

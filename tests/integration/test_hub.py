@@ -12,17 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from cdrhub.config import Config, parse
+from cdrhub.config import Config
 from cdrhub.errors import AddressUnavailable
 from cdrhub.hub import Hub
-from cdrhub.model.record import RawRecord, digest_of
-from cdrhub.model.update import CallUpdate
-from cdrhub.sources.registry import system
 from cdrhub.store import Store
 from cdrhub.store.batch import Item
 from cdrhub.store.calls import legs_of, one
 from cdrhub.store.coverage import stretches
 from cdrhub.sweeper import FORGOTTEN_AFTER
+from support.hubs import configured, written_of
 from support.intake import until
 from support.servers import free_port
 
@@ -41,22 +39,6 @@ OLD_TIMES = b"2020/06/29 07:53:11,2020/06/29 07:53:42,2020/06/29 07:54:39"
 OLDER_JOURNAL = Path(__file__).parents[1] / "captures" / "journal" / "nothing-filed.sql"
 
 
-def configured(folder: Path, *, sources: str, database: str | None = None) -> Config:
-    text = f"""
-[hub]
-data_dir = "{folder / "data"}"
-
-[database]
-url = "{database or f"sqlite:///{folder / 'hub.db'}"}"
-
-[http]
-listen = "127.0.0.1:{free_port()}"
-
-{sources}
-"""
-    return parse(text, path=folder / "config.toml", environ={})
-
-
 @contextlib.asynccontextmanager
 async def stored(config: Config) -> AsyncIterator[Store]:
     store = Store.open(config.database.url.get_secret_value())
@@ -69,29 +51,11 @@ async def stored(config: Config) -> AsyncIterator[Store]:
 
 def left_open(config: Config, *, received_at: datetime) -> Item:
     """The first leg of a call of the source `vendor`."""
-    record = RawRecord(
-        source="vendor",
-        received_at=received_at,
-        content_type="application/json",
-        body=LEG1,
-        digest=digest_of(LEG1),
-        config_revision=config.revision("vendor"),
-    )
-    outcome = system("voicenter").decoder(config.settings("vendor"))(record)
-    assert isinstance(outcome, CallUpdate)
-    return Item(
-        record=record,
-        outcome=outcome,
-        owner="vendor",
-        system="voicenter",
-        tenant="",
-        settle_seconds=3.0,
-        decoder_revision=1,
-    )
+    return written_of(config, "vendor", LEG1, content_type="application/json", received_at=received_at)
 
 
 async def test_a_click2call_whose_second_leg_never_comes_is_closed_as_unknown(tmp_path: Path) -> None:
-    config = configured(tmp_path, sources=f'[sources.vendor]\ntype = "voicenter"\npath = "{PATH}"\n')
+    config = configured(tmp_path, f'[sources.vendor]\ntype = "voicenter"\npath = "{PATH}"\n')
     async with stored(config) as store:
         await store.write([left_open(config, received_at=datetime.now(UTC) - timedelta(minutes=2))])
         assert (await one(store, "c2c"))["state"] == "answered"
@@ -110,11 +74,11 @@ async def test_a_click2call_whose_second_leg_never_comes_is_closed_as_unknown(tm
 
 
 async def test_a_call_of_a_source_that_is_out_does_not_live_for_ever(tmp_path: Path) -> None:
-    config = configured(tmp_path, sources=f'[sources.vendor]\ntype = "voicenter"\npath = "{PATH}"\n')
+    config = configured(tmp_path, f'[sources.vendor]\ntype = "voicenter"\npath = "{PATH}"\n')
     async with stored(config) as store:
         await store.write([left_open(config, received_at=datetime.now(UTC) - FORGOTTEN_AFTER)])
         assert (await one(store, "c2c"))["state"] == "answered"
-        hub = await Hub.start(configured(tmp_path, sources=""), sweep_seconds=0.05)
+        hub = await Hub.start(configured(tmp_path, ""), sweep_seconds=0.05)
         try:
             async with asyncio.timeout(20):
                 while (call := await one(store, "c2c"))["state"] != "ended":  # noqa: ASYNC110 - in a database
@@ -129,7 +93,7 @@ async def test_a_start_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         taken = holder.getsockname()[1]
-        config = configured(tmp_path, sources=f'[sources.pbx]\ntype = "3cx"\nlisten = "127.0.0.1:{taken}"\n')
+        config = configured(tmp_path, f'[sources.pbx]\ntype = "3cx"\nlisten = "127.0.0.1:{taken}"\n')
         with pytest.raises(AddressUnavailable, match=r"sources\.pbx\.listen"):
             await Hub.start(config)
     hub = await Hub.start(config)
@@ -140,7 +104,7 @@ async def test_a_start_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 async def test_a_phone_system_that_is_away_does_not_hold_the_start(tmp_path: Path) -> None:
     config = configured(
         tmp_path,
-        sources=f'[sources.switch]\ntype = "freeswitch"\nport = {free_port()}\npassword = "ClueCon"\n',
+        f'[sources.switch]\ntype = "freeswitch"\nport = {free_port()}\npassword = "ClueCon"\n',
     )
     hub = await Hub.start(config)
     try:
@@ -151,7 +115,7 @@ async def test_a_phone_system_that_is_away_does_not_hold_the_start(tmp_path: Pat
 
 async def test_who_comes_while_a_stop_drains_is_refused(tmp_path: Path) -> None:
     port = free_port()
-    config = configured(tmp_path, sources=f'[sources.pbx]\ntype = "3cx"\nlisten = "127.0.0.1:{port}"\n')
+    config = configured(tmp_path, f'[sources.pbx]\ntype = "3cx"\nlisten = "127.0.0.1:{port}"\n')
     hub = await Hub.start(config)
     with contextlib.closing(sqlite3.connect(tmp_path / "hub.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -203,7 +167,7 @@ async def test_what_waits_of_a_source_that_is_out_at_the_next_start_is_filed_as_
     port, other = free_port(), free_port()
     sources = listening("main", other, 'tenant = "acme"') + listening("second", port, 'into = "main"')
     away = f"postgresql://hub@127.0.0.1:{free_port()}/hub"
-    hub = await Hub.start(configured(tmp_path, sources=sources, database=away))
+    hub = await Hub.start(configured(tmp_path, sources, database=away))
     _, pbx = await asyncio.open_connection("127.0.0.1", port)
     pbx.write(LINE)
     kept = b'cdrhub_records_acknowledged_total{source="second"} 1.0'
@@ -212,7 +176,7 @@ async def test_what_waits_of_a_source_that_is_out_at_the_next_start_is_filed_as_
     await hub.stop()
 
     stays = listening("main", other, f'tenant = "{tenant_of_main}"') if tenant_of_main else ""
-    assert await filed(configured(tmp_path, sources=stays)) == [filed_under]
+    assert await filed(configured(tmp_path, stays)) == [filed_under]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +193,7 @@ async def test_what_waits_of_a_source_that_is_out_at_the_next_start_is_filed_as_
 async def test_a_journal_that_does_not_know_what_its_records_are_filed_under(
     tmp_path: Path, sources: str, filed_under: tuple[str, str]
 ) -> None:
-    config = configured(tmp_path, sources=sources)
+    config = configured(tmp_path, sources)
     config.hub.data_dir.mkdir()
     with contextlib.closing(sqlite3.connect(config.hub.data_dir / "journal.db")) as journal:
         journal.executescript(OLDER_JOURNAL.read_text())
@@ -238,10 +202,10 @@ async def test_a_journal_that_does_not_know_what_its_records_are_filed_under(
 
 async def test_a_pushed_source_that_a_reload_exchanges_is_seen_all_the_time(tmp_path: Path) -> None:
     pushed = f'[sources.vendor]\ntype = "voicenter"\npath = "{PATH}"\n'
-    hub = await Hub.start(configured(tmp_path, sources=pushed))
+    hub = await Hub.start(configured(tmp_path, pushed))
     try:
-        config = configured(tmp_path, sources=pushed + "settle_seconds = 5.0\n")
-        await hub.reload(config.model_copy(update={"http": hub.config.http}))
+        config = configured(tmp_path, pushed + "settle_seconds = 5.0\n")
+        await hub.reload(config)
         await until(lambda: hub.status().endswith(" 0 records in the journal"), "the journal is empty")
         async with stored(config) as store:
             seen = [(stretch.state, stretch.until) for stretch in await stretches(store)]
@@ -258,19 +222,22 @@ async def test_a_zone_that_a_reload_mends_is_no_longer_suspect_and_a_source_that
     port = free_port()
     ended = datetime.now(UTC) - timedelta(hours=1)
     times = ",".join(f"{ended - timedelta(seconds=s):%Y/%m/%d %H:%M:%S}" for s in (20, 15, 0))
-    hub = await Hub.start(configured(tmp_path, sources=listening("pbx", port, "")))
+    hub = await Hub.start(configured(tmp_path, listening("pbx", port, "")))
     try:
         _, pbx = await asyncio.open_connection("127.0.0.1", port)
         for number in range(20):
             pbx.write(LINE.replace(b"_1", b"_%d" % number).replace(OLD_TIMES, times.encode()))
         await until(lambda: any("its clock is 1 h behind" in said for said in hub.problems), "its clock is suspect")
         pbx.close()
-        mended = configured(tmp_path, sources=listening("pbx", port, 'timezone = "Etc/GMT+1"'))
-        await hub.reload(mended.model_copy(update={"http": hub.config.http}))
+        mended = configured(tmp_path, listening("pbx", port, 'timezone = "Etc/GMT+1"'))
+        await hub.reload(mended)
         await until(lambda: not hub.problems, "its clock is right")
         assert b'cdrhub_source_seconds_since_last_record{source="pbx"} NaN' not in hub.metrics.text()
         assert b'cdrhub_source_seconds_since_last_record{source="pbx"}' in hub.metrics.text()
-        await hub.reload(configured(tmp_path, sources="").model_copy(update={"http": hub.config.http}))
+        await hub.reload(configured(tmp_path, ""))
         assert b'cdrhub_source_seconds_since_last_record{source="pbx"}' not in hub.metrics.text()
     finally:
         await hub.stop()
+    async with stored(mended) as store:
+        *_, last = await stretches(store)
+    assert (last.state, last.detail) == ("blind", "started"), "what was exchanged began anew"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,11 @@ from yarl import URL
 from cdrhub.intake import MAX_BODY
 from cdrhub.model.call import Call
 from cdrhub.model.fold import fold
-from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import CallUpdate, Decoded
 from cdrhub.sources.astercc import SYSTEM
 from cdrhub.sources.astercc.config import AsterCCConfig, AsterCCSettings
 from support.intake import RecordingIntake, until
+from support.records import raw_record
 
 PATH = "/ingest/astercc/a-secret-of-many-letters"
 CAPTURES = Path(__file__).parents[1] / "captures" / "astercc"
@@ -31,14 +30,7 @@ SETTINGS: dict[str, Any] = {
 
 def decoded(body: bytes, **settings: Any) -> Decoded:
     """What the decoder makes of one body."""
-    record = RawRecord(
-        source="shanghai",
-        received_at=datetime(2026, 3, 9, tzinfo=UTC),
-        content_type="application/x-www-form-urlencoded",
-        body=body,
-        digest=digest_of(body),
-        config_revision="1",
-    )
+    record = raw_record(body, source="shanghai", content_type="application/x-www-form-urlencoded")
     return SYSTEM.decoder(AsterCCSettings(**(SETTINGS | settings)))(record)
 
 

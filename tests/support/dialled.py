@@ -10,12 +10,11 @@ from typing import Any
 
 from sqlalchemy import Table, select
 
-from cdrhub.config import parse
 from cdrhub.hub import Hub
 from cdrhub.redial.given import GivenCase, GivenNumber
 from cdrhub.store.redial_tables import cases
+from support.hubs import configured
 from support.intake import until
-from support.servers import free_port
 
 WAIT_SECONDS = 60.0
 SOURCE = "callcentre"
@@ -25,22 +24,7 @@ FIRST, SECOND = "+33612345678", "+33612345679"  #: the numbers of the case; the 
 @asynccontextmanager
 async def hub_that_dials(folder: Path, tables: str) -> AsyncIterator[Hub]:
     """A hub on SQLite with redial on; `tables` are those of the source SOURCE and of its dialler."""
-    text = f"""
-[hub]
-data_dir = "{folder / "data"}"
-
-[database]
-url = "sqlite:///{folder / "hub.db"}"
-
-[http]
-listen = "127.0.0.1:{free_port()}"
-
-[redial]
-mode = "on"
-
-{tables}
-"""
-    hub = await Hub.start(parse(text, path=folder / "config.toml", environ={}))
+    hub = await Hub.start(configured(folder, f'[redial]\nmode = "on"\n{tables}'))
     try:
         yield hub
     finally:

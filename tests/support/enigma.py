@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +9,17 @@ import orjson
 
 from cdrhub.model.call import Call
 from cdrhub.model.fold import fold
-from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import CallUpdate, Decoded
 from cdrhub.sources.enigma import SYSTEM
 from cdrhub.sources.enigma.config import EnigmaSettings
+from support.records import raw_record
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "enigma"
 
 
 def decoded(body: bytes, **settings: Any) -> Decoded:
     """What the decoder makes of one message."""
-    record = RawRecord(
-        source="dialler",
-        received_at=datetime(2026, 3, 9, tzinfo=UTC),
-        content_type="application/json",
-        body=body,
-        digest=digest_of(body),
-        config_revision="1",
-    )
+    record = raw_record(body, source="dialler", content_type="application/json")
     return SYSTEM.decoder(EnigmaSettings(**settings))(record)
 
 

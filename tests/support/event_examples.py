@@ -24,7 +24,7 @@ from cdrhub.metrics import Metrics
 from cdrhub.model.dialling import Accepted, Answer, Refusal, Refused, Standing, Unseen
 from cdrhub.model.inference import Coverage, CoverageState, coverage_inference, encode_inference
 from cdrhub.model.numbers import NumberPlan
-from cdrhub.model.record import RawRecord, digest_of
+from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
 from cdrhub.redial.dialling import Dialling
 from cdrhub.redial.engine import Engine
@@ -36,6 +36,7 @@ from cdrhub.redial.settings import Settings
 from cdrhub.store import Store
 from cdrhub.store.batch import Item
 from cdrhub.store.replay import replay
+from support.records import raw_record
 
 INFERENCE = "application/vnd.cdrhub.inference+json"
 BEGIN = datetime(2026, 3, 9, 9, 0, tzinfo=UTC)
@@ -100,14 +101,8 @@ class Day:
 
     async def receive(self, source: str, body: bytes, *, kind: str = "text/csv") -> None:
         """A record comes."""
-        record = RawRecord(
-            source=source,
-            received_at=self.now,
-            content_type=kind,
-            body=body,
-            digest=digest_of(body),
-            config_revision=self.config.revision(source),
-        )
+        revision = self.config.revision(source)
+        record = raw_record(body, source=source, received_at=self.now, content_type=kind, config_revision=revision)
         await self.store.write([self.reader.item(record)])
 
     async def sees(self, state: CoverageState, detail: str) -> None:

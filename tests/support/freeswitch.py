@@ -10,11 +10,12 @@ from typing import Any
 
 from cdrhub.model.call import Call
 from cdrhub.model.fold import fold
-from cdrhub.model.record import RawRecord, digest_of
+from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Decoded
 from cdrhub.sources.freeswitch import SYSTEM
 from cdrhub.sources.freeswitch.config import FreeSwitchSettings
 from cdrhub.sources.freeswitch.headers import encode_plain
+from support.records import raw_record
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "freeswitch"
 RECEIVED = datetime(2026, 11, 21, tzinfo=UTC)
@@ -22,14 +23,7 @@ RECEIVED = datetime(2026, 11, 21, tzinfo=UTC)
 
 def record_of(body: bytes) -> RawRecord:
     """`body` as a source hands it over."""
-    return RawRecord(
-        source="callcentre",
-        received_at=RECEIVED,
-        content_type="text/event-plain",
-        body=body,
-        digest=digest_of(body),
-        config_revision="1",
-    )
+    return raw_record(body, source="callcentre", received_at=RECEIVED, content_type="text/event-plain")
 
 
 def decoded(body: bytes, **settings: Any) -> Decoded:

@@ -20,7 +20,9 @@ from aiohttp import web
 from cdrhub.errors import IntakeRefused, StoreUnavailable
 from cdrhub.intake import MAX_BODY
 from cdrhub.model.call import Call
+from cdrhub.model.record import RawRecord
 from cdrhub.sources.base import HttpHandler
+from support.records import raw_record
 
 WAIT_SECONDS = 20.0  #: until a test that waits for something gives up
 
@@ -33,6 +35,13 @@ class Accepted:
     content_type: str
     attributes: Mapping[str, Any]
     event_id: str | None
+
+
+def recorded(kept: Accepted, *, source: str = "test") -> RawRecord:
+    """The record that a message becomes."""
+    return raw_record(
+        kept.body, source=source, content_type=kept.content_type, event_id=kept.event_id, attributes=kept.attributes
+    )
 
 
 class RecordingIntake:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cdrhub.journal import Entry, Journal
-from cdrhub.model.record import RawRecord, digest_of
+from cdrhub.model.record import RawRecord
+from support.records import raw_record
 
 RECEIVED_AT = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 ENOUGH_BYTES = 1 << 30
@@ -16,12 +17,10 @@ ENOUGH_BYTES = 1 << 30
 def record(body: bytes | str, *, attributes: Mapping[str, Any] | None = None, event_id: str | None = None) -> RawRecord:
     """A 3CX line as it might have come."""
     raw = body.encode() if isinstance(body, str) else body
-    return RawRecord(
+    return raw_record(
+        raw,
         source="lagos",
         received_at=RECEIVED_AT,
-        content_type="text/plain",
-        body=raw,
-        digest=digest_of(raw),
         config_revision="r1",
         event_id=event_id,
         attributes=attributes if attributes is not None else {"peer": "10.0.0.1"},

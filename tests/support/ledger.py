@@ -13,11 +13,12 @@ from sqlalchemy import Table, select
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.agent import AgentKind, AgentState, AgentWord
 from cdrhub.model.inference import Coverage, coverage_inference, decode_inference, encode_inference
-from cdrhub.model.record import INFERENCE, RawRecord, digest_of
+from cdrhub.model.record import INFERENCE, RawRecord
 from cdrhub.model.update import CallUpdate, Ignored, LegUpdate, storable
 from cdrhub.store import Store
 from cdrhub.store.batch import Item, Outcome
 from cdrhub.store.tables import agent_states, call_legs, calls, coverage, outbox, records
+from support.records import raw_record
 
 START = datetime(2026, 3, 9, 10, 0, 0, 123456, tzinfo=UTC)
 TEXT = "application/json"
@@ -120,12 +121,11 @@ def record(body: bytes, *, source: str = "lagos", received: float = 100.0, conte
     event_id = None
     if content_type == TEXT and body.startswith(b"{"):
         event_id = orjson.loads(body).get("event_id") if _is_json(body) else None
-    return RawRecord(
+    return raw_record(
+        body,
         source=source,
         received_at=at(received),
         content_type=content_type,
-        body=body,
-        digest=digest_of(body),
         config_revision=REVISION,
         event_id=event_id,
         attributes={"peer": "127.0.0.1"},

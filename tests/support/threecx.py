@@ -9,12 +9,13 @@ from pathlib import Path
 
 from cdrhub.model.call import Call
 from cdrhub.model.fold import fold
-from cdrhub.model.record import RawRecord, digest_of
+from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.base import DirectoryEntry
 from cdrhub.sources.threecx.config import ThreeCXSettings
 from cdrhub.sources.threecx.decode import decoder
 from cdrhub.sources.threecx.layout import STANDARD_20, STANDARD_27
+from support.records import raw_record
 
 CAPTURES = Path(__file__).resolve().parent.parent / "captures" / "threecx" / "lines.txt"
 RECEIVED_AT = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
@@ -45,14 +46,7 @@ def captured() -> Iterator[Captured]:
 def record(line: str | bytes) -> RawRecord:
     """The record of one line."""
     body = line if isinstance(line, bytes) else line.encode()
-    return RawRecord(
-        source="pbx",
-        received_at=RECEIVED_AT,
-        content_type="text/csv",
-        body=body,
-        digest=digest_of(body),
-        config_revision="test",
-    )
+    return raw_record(body, source="pbx", received_at=RECEIVED_AT, content_type="text/csv", config_revision="test")
 
 
 def update_of(line: str | bytes, settings: ThreeCXSettings = UTC_SETTINGS) -> CallUpdate:

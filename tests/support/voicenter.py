@@ -14,11 +14,12 @@ import orjson
 from cdrhub.intake import MAX_BODY
 from cdrhub.model.call import Call
 from cdrhub.model.fold import fold
-from cdrhub.model.record import RawRecord, digest_of
+from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.voicenter import SYSTEM
 from cdrhub.sources.voicenter.config import VoicenterConfig, VoicenterSettings
 from support.intake import RecordingIntake, until
+from support.records import raw_record
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "voicenter"
 RECEIVED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -27,15 +28,7 @@ PATH = "/ingest/voicenter/a-secret-of-many-letters"
 
 def record_of(body: bytes, *, content_type: str = "application/json", **attributes: Any) -> RawRecord:
     """`body` as the source hands it over."""
-    return RawRecord(
-        source="tel-aviv",
-        received_at=RECEIVED,
-        content_type=content_type,
-        body=body,
-        digest=digest_of(body),
-        config_revision="1",
-        attributes=attributes,
-    )
+    return raw_record(body, source="tel-aviv", received_at=RECEIVED, content_type=content_type, attributes=attributes)
 
 
 def decoded(body: bytes, *, content_type: str = "application/json", **settings: Any) -> CallUpdate:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tracemalloc
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import orjson
 import pytest
 
 from cdrhub.decoders import Decoders, Revision, UnknownRevision
 from cdrhub.errors import DecodeError, Reason
-from cdrhub.model.record import RawRecord, digest_of
+from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.registry import system
+from support.processes import python
+from support.records import raw_record
 
 LINE = (
     b"Call 1,00000172FF10D141_1,00:00:56,2020/06/29 07:53:11,2020/06/29 07:53:42,2020/06/29 07:54:39,TerminatedByDst,"
@@ -33,15 +31,8 @@ def learnt(kind: str) -> Decoders:
 
 
 def cut(body: bytes) -> RawRecord:
-    return RawRecord(
-        source="s",
-        received_at=datetime.now(UTC),
-        content_type="application/json" if body.startswith(b"{") else "text/plain",
-        body=body,
-        digest=digest_of(body),
-        config_revision="r",
-        attributes={"too_long": True},
-    )
+    kind = "application/json" if body.startswith(b"{") else "text/plain"
+    return raw_record(body, source="s", content_type=kind, config_revision="r", attributes={"too_long": True})
 
 
 @pytest.mark.parametrize(("kind", "body"), [("3cx", LINE), ("voicenter", CDR)])
@@ -90,14 +81,7 @@ with no_free_descriptor():
 def test_a_number_of_a_country_never_met_before_is_read_without_a_free_descriptor() -> None:
     """libphonenumber opened a file for it, failed, and stood still for ever at the next one."""
     numbers = ["+33612345678", "+818012345678", "+5511987654321"]
-    read = subprocess.run(
-        [sys.executable, "-c", NUMBERS_OF_NEW_COUNTRIES, *numbers],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    read = python(NUMBERS_OF_NEW_COUNTRIES, *numbers)
     assert read.stdout.split() == numbers, read.stderr
 
 
@@ -125,12 +109,5 @@ except MemoryError:
 
 
 def test_a_record_for_which_there_is_no_memory_is_not_suspended_for_it() -> None:
-    read = subprocess.run(
-        [sys.executable, "-c", WITHOUT_MEMORY],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    read = python(WITHOUT_MEMORY)
     assert read.stdout == "no memory\n", read.stderr

@@ -19,7 +19,7 @@ from cdrhub.landmark import Landmark
 from cdrhub.metrics import Metrics
 from cdrhub.model.agent import AgentKind, AgentState, AgentWord
 from cdrhub.model.inference import Coverage, agent_inference, coverage_inference
-from cdrhub.model.record import RawRecord, digest_of
+from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
 from cdrhub.ownership import Ownership
 from cdrhub.pipeline import HELD_UP_SECONDS, Pipeline
@@ -27,6 +27,7 @@ from cdrhub.sources.registry import system
 from cdrhub.store.batch import Item, Outcome, Written
 from support.descriptors import no_free_descriptor
 from support.intake import until
+from support.records import raw_record
 
 REVISION = "0123456789abcdef"
 LINE = "Call {n},{n:016X}_{n},00:00:10,2026/03/09 10:00:00,2026/03/09 10:00:05,2026/03/09 10:00:15,TerminatedBySrc,"
@@ -70,14 +71,7 @@ class ScriptedStore:
 
 def record(number: int, *, revision: str = REVISION, body: bytes | None = None) -> RawRecord:
     line = body if body is not None else LINE.format(n=number).encode()
-    return RawRecord(
-        source="pbx",
-        received_at=datetime.now(UTC),
-        content_type="text/plain",
-        body=line,
-        digest=digest_of(line),
-        config_revision=revision,
-    )
+    return raw_record(line, source="pbx", received_at=datetime.now(UTC), config_revision=revision)
 
 
 def settings() -> str:

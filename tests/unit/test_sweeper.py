@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 from cdrhub.model.call import Call
 from cdrhub.model.inference import decode_inference, encode_inference
-from cdrhub.model.record import INFERENCE, RawRecord, digest_of
+from cdrhub.model.record import INFERENCE
 from cdrhub.model.update import Authority, CallUpdate
 from cdrhub.sources.registry import system
 from cdrhub.sweeper import FORGOTTEN_AFTER, conclusion
+from support.records import raw_record
 
 T0 = datetime(2026, 3, 9, 12, 0, tzinfo=UTC)
 OPEN = Call(call_key="k", direction="inbound", state="ringing", started_at=T0, ringing_at=T0 + timedelta(seconds=3))
@@ -21,15 +22,7 @@ def test_an_open_call_is_forgotten_after_twelve_hours_and_not_before() -> None:
     assert conclusion(system("3cx"), CONFIG, OPEN, silent_for=almost) is None
     said = conclusion(system("3cx"), CONFIG, OPEN, silent_for=FORGOTTEN_AFTER)
     assert said is not None
-    body = encode_inference(said)
-    record = RawRecord(
-        source="pbx",
-        received_at=T0,
-        content_type=INFERENCE,
-        body=body,
-        digest=digest_of(body),
-        config_revision="r",
-    )
+    record = raw_record(encode_inference(said), source="pbx", received_at=T0, content_type=INFERENCE)
     update = decode_inference(record)
     assert isinstance(update, CallUpdate)
     assert update.authority is Authority.INFERENCE

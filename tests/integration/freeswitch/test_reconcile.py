@@ -9,45 +9,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cdrhub.config import Config, parse
+from cdrhub.config import Config
 from cdrhub.errors import NotFound
 from cdrhub.hub import Hub
-from cdrhub.model.record import RawRecord, digest_of
-from cdrhub.model.update import CallUpdate
-from cdrhub.sources.freeswitch import SYSTEM
 from cdrhub.store import Store
-from cdrhub.store.batch import Item
 from cdrhub.store.calls import legs_of, one
 from cdrhub.store.coverage import stretches
 from support.esl import PASSWORD, EventSocketServer
 from support.freeswitch import Switch
+from support.hubs import configured, written_of
 from support.intake import WAIT_SECONDS
-from support.servers import free_port
 
 QUEUE = "support@default"
 COLUMNS = (
     "queue|instance_id|uuid|session_uuid|cid_number|cid_name|system_epoch|joined_epoch|rejoined_epoch|bridge_epoch"
     "|abandoned_epoch|base_score|skill_score|serving_agent|serving_system|state|score"
 )
-
-
-def configured(folder: Path, port: int) -> Config:
-    text = f"""
-[hub]
-data_dir = "{folder / "data"}"
-
-[database]
-url = "sqlite:///{folder / "hub.db"}"
-
-[http]
-listen = "127.0.0.1:{free_port()}"
-
-[sources.callcentre]
-type = "freeswitch"
-port = {port}
-password = "{PASSWORD}"
-"""
-    return parse(text, path=folder / "config.toml", environ={})
 
 
 def story(switch: Switch, key: str, *, left: bool) -> list[bytes]:
@@ -66,29 +43,10 @@ def story(switch: Switch, key: str, *, left: bool) -> list[bytes]:
 
 async def heard_before(config: Config, store: Store, bodies: Sequence[bytes]) -> None:
     """Store what a hub had heard five minutes ago, before it lost the switch."""
-    decode = SYSTEM.decoder(config.settings("callcentre"))
     await store.prepare()
+    at = datetime.now(UTC) - timedelta(minutes=5)
     for body in bodies:
-        record = RawRecord(
-            source="callcentre",
-            received_at=datetime.now(UTC) - timedelta(minutes=5),
-            content_type="text/event-plain",
-            body=body,
-            digest=digest_of(body),
-            config_revision=config.revision("callcentre"),
-        )
-        outcome = decode(record)
-        assert isinstance(outcome, CallUpdate)
-        item = Item(
-            record=record,
-            outcome=outcome,
-            owner="callcentre",
-            system="freeswitch",
-            tenant="",
-            settle_seconds=3.0,
-            decoder_revision=1,
-        )
-        await store.write([item])
+        await store.write([written_of(config, "callcentre", body, content_type="text/event-plain", received_at=at)])
 
 
 async def stored(store: Store, key: str, state: str) -> dict[str, Any]:
@@ -115,7 +73,8 @@ async def test_after_a_blind_time_calls_are_closed_and_told_and_events_outrank_i
     }
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(EventSocketServer(answers=answers))
-        config = configured(tmp_path, server.port)
+        source = f'[sources.callcentre]\ntype = "freeswitch"\nport = {server.port}\npassword = "{PASSWORD}"\n'
+        config = configured(tmp_path, source)
         stack.push_async_callback((store := Store.open(config.database.url.get_secret_value())).close)
         left, stays = story(said, "left", left=True), story(said, "stays", left=False)
         await heard_before(config, store, [left[0], *stays])

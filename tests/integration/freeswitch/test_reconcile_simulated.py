@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cdrhub.config import Config, parse
 from cdrhub.hub import Hub
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.freeswitch.simulate import Setup, SimulatedSwitch, listening
@@ -29,7 +28,7 @@ from cdrhub.store.agents import AgentStateFilter, each_state
 from cdrhub.store.calls import CallFilter, each_with_legs
 from support.broadcasting import until
 from support.freeswitch import decoded
-from support.servers import free_port
+from support.hubs import configured
 from support.simulated_switch import body
 
 SPEED = 40.0
@@ -56,17 +55,8 @@ class Told:
         return {key for key, heard in self.calls.items() if all(heard)}
 
 
-def configured(folder: Path, switch: SimulatedSwitch, *, password: str) -> Config:
-    text = f"""
-[hub]
-data_dir = "{folder / "data"}"
-
-[database]
-url = "sqlite:///{folder / "hub.db"}"
-
-[http]
-listen = "127.0.0.1:{free_port()}"
-
+def source_of(switch: SimulatedSwitch, *, password: str) -> str:
+    return f"""
 [sources.callcentre]
 type = "freeswitch"
 port = {switch.address[1]}
@@ -74,7 +64,6 @@ password = "{password}"
 region = "FR"
 reconcile_every = "1s"
 """
-    return parse(text, path=folder / "config.toml", environ={})
 
 
 async def calls_in(store: Store) -> dict[str, tuple[Mapping[str, Any], Found]]:
@@ -114,7 +103,7 @@ async def test_calls_and_agents_of_a_time_without_a_hub(tmp_path: Path) -> None:
         simulation = Simulation(centre=centre, pace=Pace(start=start, speed=SPEED), ledger=ledger)
         async with listening(simulation, setup) as switch:
             switch.switch.heard.append(told.note)
-            config = configured(tmp_path, switch, password=setup.password)
+            config = configured(tmp_path, source_of(switch, password=setup.password))
             hub = await Hub.start(config)
             playing = asyncio.create_task(switch.play())
             await until(lambda: len(told.calls) >= 2 * WHOLE)

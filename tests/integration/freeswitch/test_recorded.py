@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from cdrhub.config import parse
 from cdrhub.hub import Hub
 from cdrhub.sources.freeswitch.esl.frames import EVENT_PLAIN, Framer
 from cdrhub.sources.freeswitch.headers import MAX_EVENT_BYTES
@@ -18,8 +17,8 @@ from cdrhub.store.coverage import stretches
 from support.esl import PASSWORD, EventSocketServer, event
 from support.freeswitch import CAPTURES
 from support.freeswitch_expected import EXPECTED, LIVES_ON, check_click_to_call, check_queue_call
+from support.hubs import configured
 from support.intake import until
-from support.servers import free_port
 
 STREAMS = [
     pytest.param(scenario, f"{scenario}.{kind}.esl", id=f"{scenario}.{kind}")
@@ -42,26 +41,8 @@ async def heard(folder: Path, *streams: list[bytes], url: str = "") -> list[Any]
     """The calls, with their legs, that a hub has stored which heard these streams, each on a connection of its own."""
     database = url or f"sqlite:///{folder / 'hub.db'}"
     async with EventSocketServer() as switch:
-        config = parse(
-            f"""
-[hub]
-data_dir = "{folder / "data"}"
-
-[database]
-url = "{database}"
-
-[http]
-listen = "127.0.0.1:{free_port()}"
-
-[sources.callcentre]
-type = "freeswitch"
-port = {switch.port}
-password = "{PASSWORD}"
-end_grace_seconds = "1h"
-""",
-            path=folder / "config.toml",
-            environ={},
-        )
+        source = f'[sources.callcentre]\ntype = "freeswitch"\nport = {switch.port}\npassword = "{PASSWORD}"\n'
+        config = configured(folder, source + 'end_grace_seconds = "1h"\n', database=database)
         for stream in streams:
             switch.commands.clear()
             hub = await Hub.start(config)

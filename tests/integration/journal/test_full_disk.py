@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from cdrhub.errors import IntakeRefused
 from cdrhub.journal import Journal
 from support import disks
 from support.journal import bodies, lines
+from support.processes import python
 
 MEGABYTE = 1_000_000
 SECONDS = 20.0  #: what takes longer never comes
@@ -79,15 +77,7 @@ async def test_a_journal_that_filled_its_disk_empties_itself(disk: Path) -> None
 
 async def test_a_daemon_that_died_on_a_full_disk_starts_again(disk: Path) -> None:
     data = disk / "data"
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    died = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-c", FILL_AND_DIE, str(data)],
-        env=env,
-        stdout=subprocess.PIPE,
-        check=False,
-        timeout=SECONDS,
-    )
+    died = await asyncio.to_thread(python, FILL_AND_DIE, str(data))
     acknowledged = int(died.stdout.split()[-1])
     fill_up(disk)
     async with asyncio.timeout(SECONDS):

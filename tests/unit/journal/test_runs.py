@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 from cdrhub.journal import NAMED_STARTS, SUSPECT_STARTS, Journal
 from cdrhub.journal.file import Run
 from support.journal import everything, lines
+from support.processes import python
 
 
 async def run_that_dies(directory: Path, work: str = "") -> int:
@@ -28,10 +26,8 @@ async def run_that_dies(directory: Path, work: str = "") -> int:
 
         asyncio.run(main())
     """
-    done = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, timeout=60, check=False
-    )
-    assert done.returncode == 9, done.stderr.decode()
+    done = await asyncio.to_thread(python, script)
+    assert done.returncode == 9, done.stderr
     return int(done.stdout)
 
 

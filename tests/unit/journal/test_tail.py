@@ -8,21 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdrhub.journal.tail import RECORD_BYTES, Tail
-from cdrhub.model.record import RawRecord, digest_of
+from cdrhub.model.record import RawRecord
+from support.records import raw_record
 
 BEGAN = datetime(2026, 3, 9, 10, tzinfo=UTC)
 
 
 def record(seq: int, size: int = 10) -> RawRecord:
-    body = bytes(size)
-    return RawRecord(
-        source="s",
-        received_at=BEGAN + timedelta(seconds=seq),
-        content_type="text/plain",
-        body=body,
-        digest=digest_of(body),
-        config_revision="1",
-    )
+    return raw_record(bytes(size), source="s", received_at=BEGAN + timedelta(seconds=seq))
 
 
 def filled(count: int, *, max_bytes: int = 2**20) -> Tail:

@@ -12,11 +12,12 @@ from cdrhub.model.call import Call
 from cdrhub.model.disposition import Disposition, State
 from cdrhub.model.fold import fold
 from cdrhub.model.inference import decode_inference, encode_inference
-from cdrhub.model.record import INFERENCE, RawRecord, digest_of
+from cdrhub.model.record import INFERENCE
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.astercc import SYSTEM
 from cdrhub.sources.astercc.config import AsterCCConfig
 from support.astercc import PATH, call_of, event, updated
+from support.records import raw_record
 
 HOURS = timedelta(hours=1)
 INCOMING = event("CALLER", "incoming", 0, calltype="dialin")
@@ -28,17 +29,7 @@ def concluded(call: Call, *, silent_for: timedelta, **config: Any) -> CallUpdate
     said = SYSTEM.conclude(AsterCCConfig(path=PATH, **config), call, silent_for=silent_for)
     if said is None:
         return None
-    body = encode_inference(said)
-    update = decode_inference(
-        RawRecord(
-            source="shanghai",
-            received_at=datetime(2026, 3, 9, tzinfo=UTC),
-            content_type=INFERENCE,
-            body=body,
-            digest=digest_of(body),
-            config_revision="1",
-        )
-    )
+    update = decode_inference(raw_record(encode_inference(said), source="shanghai", content_type=INFERENCE))
     assert isinstance(update, CallUpdate)
     return update
 

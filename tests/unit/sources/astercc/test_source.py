@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from datetime import UTC, datetime
 from urllib.parse import quote
 
 import aiohttp
@@ -12,12 +11,12 @@ import pytest
 
 from cdrhub.decoders import Decoders, Revision
 from cdrhub.errors import DecodeError, Reason
-from cdrhub.model.record import RawRecord, digest_of
+from cdrhub.model.record import digest_of
 from cdrhub.sources.astercc.bodies import MAX_BODY_BYTES, Format
 from cdrhub.sources.astercc.config import AsterCCSettings
 from cdrhub.sources.transports.request_body import KEPT_OF_TOO_LONG
 from support.astercc import bodies_of, event, push, served, updated
-from support.intake import Accepted, RecordingIntake, until
+from support.intake import Accepted, RecordingIntake, recorded, until
 
 EVENT = bodies_of("event-dialout-agent-ringing.txt")[0]
 OK = (200, "text/plain", b"OK")
@@ -28,17 +27,7 @@ def outcome(kept: Accepted) -> object:
     decoders = Decoders()
     settings = AsterCCSettings().model_dump_json()
     decoders.learn(Revision(revision="1", source="shanghai", system="astercc", settings=settings))
-    return decoders.decode(
-        RawRecord(
-            source="shanghai",
-            received_at=datetime(2026, 3, 9, tzinfo=UTC),
-            content_type=kept.content_type,
-            body=kept.body,
-            digest=digest_of(kept.body),
-            config_revision="1",
-            attributes=kept.attributes,
-        )
-    )
+    return decoders.decode(recorded(kept, source="shanghai"))
 
 
 def reason(kept: Accepted) -> Reason:

@@ -16,7 +16,7 @@ from cdrhub.model.call import Call
 from cdrhub.model.disposition import Outcome
 from cdrhub.model.fold import fold
 from cdrhub.model.inference import decode_inference, encode_inference
-from cdrhub.model.record import INFERENCE, RawRecord, digest_of
+from cdrhub.model.record import INFERENCE, RawRecord
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.freeswitch.agents import MAX_AGENTS, AgentsHeard
 from cdrhub.sources.freeswitch.config import FreeSwitchConfig
@@ -25,6 +25,7 @@ from cdrhub.sources.freeswitch.headers import PlainHeaders
 from cdrhub.sources.freeswitch.reconcile import LIVING_AFTER, MAX_CHANNELS, closed, living, reconcile
 from support.freeswitch import RECEIVED, Switch, updated, updates_of
 from support.intake import RecordingIntake
+from support.records import raw_record
 
 SESSION, MEMBER, AGENT = "6f0c7c4e-s1", "6f0c7c4e-m1", "alice@default"
 QUEUE = "support@default"
@@ -126,15 +127,7 @@ def inferred(inference: Any) -> CallUpdate:
 
 
 def journaled(inference: Any) -> RawRecord:
-    body = encode_inference(inference)
-    return RawRecord(
-        source="pbx",
-        received_at=RECEIVED,
-        content_type=INFERENCE,
-        body=body,
-        digest=digest_of(body),
-        config_revision="1",
-    )
+    return raw_record(encode_inference(inference), source="pbx", received_at=RECEIVED, content_type=INFERENCE)
 
 
 def holding(*calls: Call, silent_for: timedelta = LONG) -> RecordingIntake:

@@ -8,7 +8,6 @@ import io
 import random
 from collections.abc import AsyncGenerator
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -19,14 +18,13 @@ from pydantic import ValidationError
 
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.intake import MAX_BODY
-from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.base import TOO_LONG, refuse_partial
 from cdrhub.sources.transports.request_body import KEPT_OF_TOO_LONG
 from cdrhub.sources.voicenter import SYSTEM
 from cdrhub.sources.voicenter.bodies import Format
 from cdrhub.sources.voicenter.config import VoicenterConfig, VoicenterSettings
-from support.intake import Accepted, RecordingIntake, until
+from support.intake import RecordingIntake, recorded, until
 from support.peers import Client
 from support.voicenter import CAPTURES, PATH, cdr, decoded, served
 
@@ -36,19 +34,6 @@ OK = {"err": 0, "errdesc": "OK"}
 async def post(url: str, body: bytes | io.BytesIO, **options: Any) -> tuple[int, str, bytes]:
     async with aiohttp.ClientSession() as client, client.post(url, data=body, **options) as answer:
         return answer.status, answer.content_type, await answer.read()
-
-
-def recorded(kept: Accepted) -> RawRecord:
-    """The record that a message becomes."""
-    return RawRecord(
-        source="v",
-        received_at=datetime.now(UTC),
-        content_type=kept.content_type,
-        body=kept.body,
-        digest=digest_of(kept.body),
-        config_revision="1",
-        attributes=kept.attributes,
-    )
 
 
 def said(answer: bytes) -> tuple[str, str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from cdrhub.sources.freeswitch.esl.bridge import Bridge
 from cdrhub.sources.freeswitch.esl.errors import CommandFailed, CommandRefused
 from support.esl import PASSWORD, Connection, EventSocketServer, response
 from support.intake import until
+from support.processes import python
 
 CYCLES = 30
 SUBSCRIPTION = "event plain ALL"
@@ -277,15 +276,7 @@ assert "gevent" not in socket.socket.__module__
 assert "gevent" not in threading.Lock().__class__.__module__
 assert "gevent" not in time.sleep.__module__
 """
-    tests = Path(__file__).parents[4]
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", program],
-        env={"PYTHONPATH": str(tests), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = python(program, options=("-X", "dev", "-W", "error"))
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "gevent" not in socket.socket.__module__

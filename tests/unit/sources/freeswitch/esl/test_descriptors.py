@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from support.processes import python
 
 BEGINS_WITHOUT = """
 import asyncio
@@ -28,14 +26,7 @@ asyncio.run(begin())
 
 
 def test_no_descriptor_is_no_link_and_no_end_of_the_process() -> None:
-    begun = subprocess.run(
-        [sys.executable, "-c", BEGINS_WITHOUT],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    begun = python(BEGINS_WITHOUT)
     assert begun.stdout.splitlines() == [
         "there is no link to the switch for want of a descriptor: Too many open files",
         "True",
