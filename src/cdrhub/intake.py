@@ -32,7 +32,6 @@ from cdrhub.turns import Turn
 
 log = structlog.get_logger(__name__)
 
-MAX_BODY = 16 * 1024 * 1024  #: bytes of one record; MariaDB's and PostgreSQL's drivers take it in one packet
 PEER_REFUSED = "peer_refused"  #: counted by sources; why no calls come is looked for in the log first
 REFUSED_PAUSE_SECONDS = 0.05  #: at least, until what the journal refused is offered again
 

@@ -9,10 +9,9 @@ import pytest
 from pydantic import SecretStr
 
 from cdrhub.sources.freeswitch.config import FreeSwitchConfig
-from cdrhub.sources.freeswitch.headers import encode_plain
 from cdrhub.sources.freeswitch.source import EventSocketSource
 from contract.suite import SourceContract, SourceUnderTest
-from support.esl import HEARTBEAT, PASSWORD, EventSocketServer, event
+from support.esl import HEARTBEAT, PASSWORD, EventSocketServer, encode_plain, event
 
 
 class FreeSwitchUnderTest(SourceUnderTest):

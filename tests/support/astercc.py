@@ -11,9 +11,9 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from cdrhub.intake import MAX_BODY
 from cdrhub.model.call import Call
 from cdrhub.model.fold import fold
+from cdrhub.model.record import MAX_BODY_BYTES
 from cdrhub.model.update import CallUpdate, Decoded
 from cdrhub.sources.astercc import SYSTEM
 from cdrhub.sources.astercc.config import AsterCCConfig, AsterCCSettings
@@ -69,7 +69,9 @@ def event(source: str, word: str, second: int, **fields: str) -> bytes:
 
 
 @asynccontextmanager
-async def served(intake: RecordingIntake, *, client_max_size: int = MAX_BODY, **config: Any) -> AsyncGenerator[str]:
+async def served(
+    intake: RecordingIntake, *, client_max_size: int = MAX_BODY_BYTES, **config: Any
+) -> AsyncGenerator[str]:
     """A session of the source behind a real HTTP server; yields the URL to push to."""
     source = SYSTEM.source(AsterCCConfig(path=PATH, **config))
     async with intake.http_server(client_max_size=client_max_size) as base:

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import quote
 
 from cdrhub.sources.freeswitch.esl.frames import encode_frame
-from cdrhub.sources.freeswitch.headers import encode_plain
+from cdrhub.sources.freeswitch.headers import UNDEFINED
 from support.intake import until
 
 PASSWORD = "ClueCon"
@@ -19,6 +20,14 @@ GOODBYE = (
     b"Disconnected, goodbye.\nSee you at ClueCon! http://www.cluecon.com/\n"
 )
 REJECTION = b"Content-Type: text/rude-rejection\nContent-Length: 24\n\nAccess Denied, go away.\n"
+
+
+def encode_plain(headers: Mapping[str, str]) -> bytes:
+    """The body of a plain event with these headers, as FreeSWITCH writes it."""
+    lines = [f"{name}: {quote(value, safe='/,()!*$~') or UNDEFINED}\n" for name, value in headers.items()]
+    return "".join([*lines, "\n"]).encode()
+
+
 HEARTBEAT = encode_plain({"Event-Name": "HEARTBEAT", "Event-Info": "System Ready"})
 NO_CHANNELS = '{"row_count":0}\n'
 ANSWERS = {"show channels count": "\n0 total.\n", "show channels as json": NO_CHANNELS}

@@ -14,7 +14,7 @@ from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Decoded
 from cdrhub.sources.freeswitch import SYSTEM
 from cdrhub.sources.freeswitch.config import FreeSwitchSettings
-from cdrhub.sources.freeswitch.headers import encode_plain
+from support.esl import encode_plain
 from support.records import raw_record
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "freeswitch"

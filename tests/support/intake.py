@@ -18,9 +18,8 @@ from typing import Any
 from aiohttp import web
 
 from cdrhub.errors import IntakeRefused, StoreUnavailable
-from cdrhub.intake import MAX_BODY
 from cdrhub.model.call import Call
-from cdrhub.model.record import RawRecord
+from cdrhub.model.record import MAX_BODY_BYTES, RawRecord
 from cdrhub.sources.base import HttpHandler
 from support.records import raw_record
 
@@ -190,7 +189,7 @@ class RecordingIntake:
 
     @asynccontextmanager
     async def http_server(
-        self, *, client_max_size: int = MAX_BODY, lingering_time: float = 10.0
+        self, *, client_max_size: int = MAX_BODY_BYTES, lingering_time: float = 10.0
     ) -> AsyncGenerator[str]:
         """Serve what sources mount on a loopback port; yields the base URL. An unknown path is 404."""
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import orjson
 
-from cdrhub.intake import MAX_BODY
 from cdrhub.model.call import Call
 from cdrhub.model.fold import fold
-from cdrhub.model.record import RawRecord
+from cdrhub.model.record import MAX_BODY_BYTES, RawRecord
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.voicenter import SYSTEM
 from cdrhub.sources.voicenter.config import VoicenterConfig, VoicenterSettings
@@ -50,7 +49,9 @@ def call_of(*parts: bytes, **settings: Any) -> Call:
 
 
 @asynccontextmanager
-async def served(intake: RecordingIntake, *, client_max_size: int = MAX_BODY, **config: Any) -> AsyncGenerator[str]:
+async def served(
+    intake: RecordingIntake, *, client_max_size: int = MAX_BODY_BYTES, **config: Any
+) -> AsyncGenerator[str]:
     """A session of the source behind a real HTTP server; yields the URL to push to."""
     source = SYSTEM.source(VoicenterConfig(path=PATH, **config))
     async with intake.http_server(client_max_size=client_max_size) as base:

@@ -23,6 +23,7 @@ from cdrhub.config.redial import RedialConfig
 from cdrhub.config.revision import decode_revision
 from cdrhub.config.table import NAME_PATTERN, Table
 from cdrhub.model.numbers import NumberPlan
+from cdrhub.model.record import MAX_BODY_BYTES
 from cdrhub.sources.base import DecodeSettings, DirectoryEntry, Networks, SourceConfig
 
 MIN_SECRET = 16  #: characters of a token, and of the secret in an ingest path
@@ -154,7 +155,7 @@ class HttpConfig(Table):
         (), description="Networks of reverse proxies whose `X-Forwarded-For` names the client; needs a token."
     )
     max_body: int = Field(
-        10 * 1024**2, ge=1024, le=16 * 1024**2, description="Bytes of a request's body; a larger one is answered 413."
+        10 * 1024**2, ge=1024, le=MAX_BODY_BYTES, description="Bytes of a request's body; a larger one is answered 413."
     )
     tokens: tuple[Token, ...] = Field((), max_length=MAX_TOKENS, description="Required beyond loopback.")
 

@@ -10,18 +10,18 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import insert, select, update
 
+from cdrhub.model.record import MAX_BODY_BYTES
 from cdrhub.model.update import MAX_KEY, MAX_TEXT, MAX_URL, CallUpdate
 from cdrhub.store import Store
 from cdrhub.store.tables import calls, config_revisions, records
 from support.ledger import at, call_of, ended, item, record, reread, rows, updated
 
-BODY_BYTES = 16 * 1024 * 1024
 NESTED = {"naïve \U0001f4de": [{"日本": None}, [[], {}], 1.5, -(2**53) + 1, "\t\n\\\"'%s:x"], "": " "}
 EMOJI = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
 
 
 async def test_a_body_of_16_megabytes(store: Store) -> None:
-    body = b'\x00\xff\\"%s\n' + random.Random(5).randbytes(BODY_BYTES)
+    body = b'\x00\xff\\"%s\n' + random.Random(5).randbytes(MAX_BODY_BYTES)
     await store.write([reread(record(body))])
     (found,) = await rows(store, records)
     assert found["body"] == body

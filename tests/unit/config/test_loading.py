@@ -14,6 +14,7 @@ from cdrhub.config import Config, Role, parse
 from cdrhub.errors import ConfigError
 
 SECRET = "0123456789abcdef"
+VENDOR = '[sources.vendor]\ntype = "voicenter"\npath = "/ingest/voicenter/0123456789abcdef"\n'
 LAGOS = '[sources.lagos]\ntype = "3cx"\nlisten = "127.0.0.1:5555"\n'
 HOOK = (
     '[[broadcast.webhooks]]\nname = "crm"\nurl = "https://crm.example.com/hooks"\n'
@@ -111,6 +112,8 @@ def test_a_source_has_the_model_of_its_system() -> None:
             '[http]\nlisten = "[::1]:99999"',
             "2: http.listen: '[::1]:99999' is not an address: a port is a number up to 65535",
         ),
+        ("[http]\nmax_body = 16_777_217", "2: http.max_body: must be 16777216 or less"),
+        (VENDOR + "max_body = 16_777_217", "4: sources.vendor.max_body: must be 16777216 or less"),
         ('[http]\ntls_key = "k.pem"', "1: http.tls_certificate: is missing: tls_certificate and tls_key go together"),
         ('[http]\ntrusted_proxies = ["10.0.0.0/33"]', "2: http.trusted_proxies[0]: '10.0.0.0/33' is not a network: "),
         ('[database]\nurl = "mysql://h/x"', "2: database.url: must begin with one of sqlite:, postgresql:, mariadb:"),

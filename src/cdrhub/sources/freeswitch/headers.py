@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Protocol
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import orjson
 
@@ -101,9 +101,3 @@ def read_json(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DecodeError(Reason.UNPARSABLE, "JSON, but not an object")
     return value
-
-
-def encode_plain(headers: Mapping[str, str]) -> bytes:
-    """The body of a plain event with these headers, as FreeSWITCH writes it: what a simulated switch sends."""
-    lines = [f"{name}: {quote(value, safe='/,()!*$~') or UNDEFINED}\n" for name, value in headers.items()]
-    return "".join([*lines, "\n"]).encode()

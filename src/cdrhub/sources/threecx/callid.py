@@ -7,7 +7,7 @@ none of this; it held for every published record whose text was not edited. It i
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 HEX_DIGITS = 16
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -37,12 +37,6 @@ def milliseconds(callid: str) -> int | None:
         return since_1601
     reversed_bytes = int.from_bytes(number.to_bytes(HEX_DIGITS // 2, "big"), "little")
     return reversed_bytes if EARLIEST <= reversed_bytes < LATEST else None
-
-
-def moment(callid: str) -> datetime | None:
-    """The moment in a callid, aware, UTC; None where there is none."""
-    found = milliseconds(callid)
-    return None if found is None else EPOCH + timedelta(milliseconds=found)
 
 
 def offset_minutes(callid_milliseconds: int, started_at: datetime) -> int:

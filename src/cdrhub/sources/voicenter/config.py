@@ -13,10 +13,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from cdrhub.model.numbers import NumberPlan
+from cdrhub.model.record import MAX_BODY_BYTES
 from cdrhub.sources.base import DecodeSettings, IngestPath, Networks, Region, SourceConfig, TimeZone
 
-MAX_BODY_BYTES = 10 * 1024 * 1024  #: pushes with transcripts reach megabytes
-MAX_BODY_BYTES_EVER = 16 * 1024 * 1024  #: what the journal takes as one record
+DEFAULT_MAX_BODY = 10 * 1024 * 1024  #: pushes with transcripts reach megabytes
 
 
 class VoicenterSettings(DecodeSettings):
@@ -54,8 +54,8 @@ class VoicenterConfig(VoicenterSettings, SourceConfig):
         (), description="Addresses or networks that may push, e.g. `['203.0.113.0/24']`; empty: any."
     )
     max_body: int = Field(
-        MAX_BODY_BYTES,
+        DEFAULT_MAX_BODY,
         ge=1024,
-        le=MAX_BODY_BYTES_EVER,
+        le=MAX_BODY_BYTES,
         description="Longest body in bytes; a longer one is answered with 413 and its beginning kept in suspense.",
     )

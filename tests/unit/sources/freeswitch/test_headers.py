@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdrhub.errors import DecodeError, Reason
-from cdrhub.sources.freeswitch.headers import JsonHeaders, PlainHeaders, encode_plain, read_json
+from cdrhub.sources.freeswitch.headers import JsonHeaders, PlainHeaders, read_json
+from support.esl import encode_plain
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,30}", fullmatch=True)
 VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=60).filter(lambda value: value != "_undef_")

@@ -17,7 +17,7 @@ from lxml import etree
 from pydantic import ValidationError
 
 from cdrhub.errors import DecodeError, Reason
-from cdrhub.intake import MAX_BODY
+from cdrhub.model.record import MAX_BODY_BYTES
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.base import TOO_LONG, refuse_partial
 from cdrhub.sources.transports.request_body import KEPT_OF_TOO_LONG
@@ -237,11 +237,11 @@ async def test_a_body_that_cannot_be_unpacked_is_kept_as_far_as_it_came(noise: b
     assert update.call_key == "repaired"
 
 
-@pytest.mark.parametrize("own", [MAX_BODY, 30_000])
+@pytest.mark.parametrize("own", [MAX_BODY_BYTES, 30_000])
 async def test_the_smaller_of_both_limits_counts(own: int) -> None:
     intake = RecordingIntake()
     body = cdr(aiData="x" * 40_000)
-    async with served(intake, client_max_size=30_000 if own == MAX_BODY else MAX_BODY, max_body=own) as url:
+    async with served(intake, client_max_size=30_000 if own == MAX_BODY_BYTES else MAX_BODY_BYTES, max_body=own) as url:
         assert (await post(url, body))[0] == 413
     assert intake.accepted[0].attributes[TOO_LONG]
 

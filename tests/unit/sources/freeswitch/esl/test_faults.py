@@ -18,7 +18,7 @@ import pytest
 from cdrhub.errors import CdrhubError, NotConnected
 from cdrhub.sources.freeswitch.esl.bridge import Bridge
 from cdrhub.sources.freeswitch.esl.errors import OutOfStep, Refused, WentSilent
-from cdrhub.sources.freeswitch.headers import PlainHeaders, encode_plain
+from cdrhub.sources.freeswitch.headers import PlainHeaders
 from support.esl import (
     AUTH_REQUEST,
     GOODBYE,
@@ -28,6 +28,7 @@ from support.esl import (
     Connection,
     EventSocketServer,
     Script,
+    encode_plain,
     event,
     reply,
     response,

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from cdrhub.sources.freeswitch.esl.errors import OutOfStep
 from cdrhub.sources.freeswitch.esl.frames import MAX_HEAD_BYTES, Frame, Framer, encode_frame
-from cdrhub.sources.freeswitch.headers import MAX_EVENT_BYTES, PlainHeaders, encode_plain
+from cdrhub.sources.freeswitch.headers import MAX_EVENT_BYTES, PlainHeaders
+from support.esl import encode_plain
 from support.freeswitch import CAPTURES, bodies_of
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,30}", fullmatch=True)

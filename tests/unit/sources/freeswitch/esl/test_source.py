@@ -12,9 +12,8 @@ from pydantic import SecretStr
 
 from cdrhub.errors import BackOff, NotConnected
 from cdrhub.sources.freeswitch.config import FreeSwitchConfig
-from cdrhub.sources.freeswitch.headers import encode_plain
 from cdrhub.sources.freeswitch.source import GROUP_EVENTS, SUBSCRIPTION, EventSocketSource
-from support.esl import HEARTBEAT, PASSWORD, REJECTION, Connection, EventSocketServer, event
+from support.esl import HEARTBEAT, PASSWORD, REJECTION, Connection, EventSocketServer, encode_plain, event
 from support.freeswitch import Switch
 from support.intake import RecordingIntake, until
 
