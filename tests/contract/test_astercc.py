@@ -8,8 +8,9 @@ from urllib.parse import quote
 import pytest
 from yarl import URL
 
+from cdrhub.sources.astercc import SYSTEM
 from cdrhub.sources.astercc.config import AsterCCConfig
-from cdrhub.sources.astercc.source import AsterCCSource
+from cdrhub.sources.base import Source
 from contract.pushed import PushedContract, PushedUnderTest
 from support.astercc import PATH
 
@@ -30,8 +31,8 @@ class Pushing(PushedUnderTest):
     def config(self) -> AsterCCConfig:
         return AsterCCConfig(path=PATH)
 
-    def source(self) -> AsterCCSource:
-        return AsterCCSource(self.config)
+    def source(self) -> Source:
+        return SYSTEM.source(self.config)
 
     def record(self, number: int) -> bytes:
         fields = {

@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from cdrhub.sources.base import Source
+from cdrhub.sources.freeswitch import CDR_SYSTEM
 from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig
-from cdrhub.sources.freeswitch.posted import PostedSource
 from contract.pushed import PushedContract, PushedUnderTest
 from support.freeswitch import bodies_of
 
@@ -33,8 +34,8 @@ class Posting(PushedUnderTest):
     def config(self) -> FreeSwitchCdrConfig:
         return FreeSwitchCdrConfig(path=SECRET_PATH)
 
-    def source(self) -> PostedSource:
-        return PostedSource(self.config)
+    def source(self) -> Source:
+        return CDR_SYSTEM.source(self.config)
 
     def record(self, number: int) -> bytes:
         """The recorded document, as another start of the switch would have written it."""

@@ -6,10 +6,11 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from cdrhub.sources.base import Source
+from cdrhub.sources.voicenter import SYSTEM
 from cdrhub.sources.voicenter.bodies import Format
 from cdrhub.sources.voicenter.config import VoicenterConfig
 from cdrhub.sources.voicenter.simulate import render
-from cdrhub.sources.voicenter.source import VoicenterSource
 from contract.pushed import PushedContract, PushedUnderTest
 
 SECRET_PATH = "/ingest/voicenter/a-secret-of-some-length"
@@ -30,8 +31,8 @@ class Pushing(PushedUnderTest):
     def config(self) -> VoicenterConfig:
         return VoicenterConfig(path=SECRET_PATH)
 
-    def source(self) -> VoicenterSource:
-        return VoicenterSource(self.config)
+    def source(self) -> Source:
+        return SYSTEM.source(self.config)
 
     def record(self, number: int) -> bytes:
         cdr = {

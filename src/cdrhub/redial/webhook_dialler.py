@@ -22,10 +22,11 @@ import orjson
 from pydantic import Field, SecretStr, field_validator
 from yarl import URL
 
-from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing
+from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused
 from cdrhub.sources.dialler import DiallerConfig, DiallerType
-from cdrhub.sources.dialling.answers import MAX_VENDOR_REF, AnswerUnseen, answering, refuse_status, shown
+from cdrhub.sources.dialling.answers import MAX_VENDOR_REF, AnswerUnseen, refuse_status, shown
 from cdrhub.sources.dialling.http import REQUEST_SECONDS, HttpAnswer, HttpClient, HttpUrl, RequestSeconds
+from cdrhub.sources.dialling.one_way import OneWayDialler
 from cdrhub.sources.dialling.orders import reference_of
 from cdrhub.webhook_secrets import signer
 
@@ -53,31 +54,16 @@ class WebhookDiallerConfig(DiallerConfig):
         return secret
 
 
-class WebhookDialler:
-    """One receiver of orders."""
+class WebhookDialler(OneWayDialler):
+    """One receiver of orders. It tells of its calls by their records, and hears of a case that was reached by the
+    broadcast."""
 
     def __init__(self, name: str, config: WebhookDiallerConfig) -> None:
+        who, seconds = f"the dialler {name}", config.request_seconds
+        super().__init__(HttpClient(who=who, seconds=seconds, public_only=not config.allow_private))
         self.idempotent = config.idempotent
         self._url = URL(config.url)
         self._webhook = signer(config.secret.get_secret_value())
-        self._http = HttpClient(
-            who=f"the dialler {name}", seconds=config.request_seconds, public_only=not config.allow_private
-        )
-
-    async def dial(self, order: DialOrder) -> Answer:
-        """Post the order (see `Dialler.dial`)."""
-        return await answering(self._dial(order))
-
-    async def ask(self, *, attempt_id: str, vendor_ref: str) -> Standing:  # noqa: ARG002 - of the protocol
-        """Nothing: a receiver tells of its calls by their records."""
-        return Standing()
-
-    async def hang_up(self, *, attempt_id: str, vendor_ref: str) -> None:
-        """Nothing: a receiver hears of a case that was reached by the broadcast."""
-
-    async def close(self) -> None:
-        """Let go of connections."""
-        await self._http.close()
 
     async def _dial(self, order: DialOrder) -> Answer:
         attempt = reference_of(order.attempt_id)

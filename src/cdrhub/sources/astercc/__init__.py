@@ -11,8 +11,9 @@ from cdrhub.sources.astercc.bodies import events
 from cdrhub.sources.astercc.config import AsterCCConfig, AsterCCSettings
 from cdrhub.sources.astercc.decode import decoder
 from cdrhub.sources.astercc.inference import hangup_missing
-from cdrhub.sources.astercc.source import AsterCCSource
+from cdrhub.sources.astercc.source import Receiver
 from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig, System
+from cdrhub.sources.transports.mounted import MountedSource
 
 
 class AsterCC:
@@ -38,7 +39,8 @@ class AsterCC:
 
     def source(self, config: SourceConfig) -> Source:
         """The path for this table."""
-        return AsterCCSource(cast("AsterCCConfig", config))
+        table = cast("AsterCCConfig", config)
+        return MountedSource(table.path, lambda intake: Receiver(config=table, intake=intake).handle)
 
     def conclude(self, config: SourceConfig, call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | None:
         """The end of a call of which no end came, after `close_after`."""

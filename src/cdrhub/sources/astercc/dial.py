@@ -19,10 +19,11 @@ from urllib.parse import urlencode
 from pydantic import Field, SecretStr, model_validator
 from yarl import URL
 
-from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing
+from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused
 from cdrhub.sources.dialler import DiallerType
-from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, answering, refuse_status, shown
+from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, refuse_status, shown
 from cdrhub.sources.dialling.http import REQUEST_SECONDS, HttpAnswer, HttpClient, HttpUrl, RequestSeconds
+from cdrhub.sources.dialling.one_way import OneWayDialler
 from cdrhub.sources.dialling.orders import NumberForm, PhoneDiallerConfig, agent_of, number_of, reference_of
 
 MD5: Final = "md5"  #: the `password_type` for which the password is hashed
@@ -100,30 +101,13 @@ class AsterCCDiallerConfig(PhoneDiallerConfig):
         return self
 
 
-class AsterCCDialler:
+class AsterCCDialler(OneWayDialler):
     """MAKECALL of one team."""
 
-    idempotent = False
-
     def __init__(self, name: str, config: AsterCCDiallerConfig) -> None:
+        super().__init__(HttpClient(who=f"the dialler {name}", seconds=config.request_seconds))
         self._config = config
         self._url = URL(config.url)
-        self._http = HttpClient(who=f"the dialler {name}", seconds=config.request_seconds)
-
-    async def dial(self, order: DialOrder) -> Answer:
-        """Ask for one call (see `Dialler.dial`)."""
-        return await answering(self._dial(order))
-
-    async def ask(self, *, attempt_id: str, vendor_ref: str) -> Standing:  # noqa: ARG002 - of the protocol
-        """Nothing: see the module's docstring."""
-        return Standing()
-
-    async def hang_up(self, *, attempt_id: str, vendor_ref: str) -> None:
-        """Nothing: see the module's docstring."""
-
-    async def close(self) -> None:
-        """Let go of connections."""
-        await self._http.close()
 
     async def _dial(self, order: DialOrder) -> Answer:
         fields = request(order, self._config)

@@ -19,7 +19,6 @@ that the same text is the same record either way.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -36,19 +35,6 @@ DURABLE_SECONDS = 0.8  #: within which an event must be on disk
 
 _TEXTS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
-
-
-class AsterCCSource:
-    """One team's pushes. There is no connection that could be up: between two pushes the source is idle."""
-
-    def __init__(self, config: AsterCCConfig) -> None:
-        self._config = config
-
-    async def session(self, intake: Intake) -> None:
-        """Serve the path until cancelled. Requests that are being answered then are answered still."""
-        receiver = Receiver(config=self._config, intake=intake)
-        with intake.mount(self._config.path, receiver.handle):
-            await asyncio.Event().wait()
 
 
 class Receiver:

@@ -17,8 +17,9 @@ from cdrhub.sources.freeswitch import files
 from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig, FreeSwitchConfig, FreeSwitchSettings
 from cdrhub.sources.freeswitch.decode import decoder
 from cdrhub.sources.freeswitch.ending import provisional_end
-from cdrhub.sources.freeswitch.posted import PostedSource
+from cdrhub.sources.freeswitch.posted import Receiver
 from cdrhub.sources.freeswitch.source import EventSocketSource
+from cdrhub.sources.transports.mounted import MountedSource
 
 _LISTENING = DeliveryContract(
     acknowledged=False,
@@ -56,7 +57,7 @@ class FreeSwitch:
     def source(self, config: SourceConfig) -> Source:
         """The Event Socket that is listened to, or the path to which documents are posted."""
         if isinstance(config, FreeSwitchCdrConfig):
-            return PostedSource(config)
+            return MountedSource(config.path, lambda intake: Receiver(config=config, intake=intake).handle)
         return EventSocketSource(cast("FreeSwitchConfig", config))
 
     def conclude(self, config: SourceConfig, call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | None:

@@ -20,7 +20,6 @@ Read in `mod_json_cdr.c`, `mod_xml_cdr.c` and `switch_utils.c` of https://github
 
 from __future__ import annotations
 
-import asyncio
 import binascii
 import re
 from base64 import b64decode
@@ -40,19 +39,6 @@ MAX_POST_BYTES = 3 * MAX_DOCUMENT_BYTES + 4  #: a document of which every byte i
 
 _OPENING = (b"{", b"<")  #: how a document begins
 _DECLARATION = re.compile(rb"<\?xml[^>]{0,200}\?>\s*")
-
-
-class PostedSource:
-    """What one switch posts. There is no connection that could be up: between two documents the source is idle."""
-
-    def __init__(self, config: FreeSwitchCdrConfig) -> None:
-        self._config = config
-
-    async def session(self, intake: Intake) -> None:
-        """Serve the path until cancelled. Requests that are being answered then are answered still."""
-        receiver = Receiver(config=self._config, intake=intake)
-        with intake.mount(self._config.path, receiver.handle):
-            await asyncio.Event().wait()
 
 
 class Receiver:

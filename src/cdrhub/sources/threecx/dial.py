@@ -23,6 +23,7 @@ from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Standing
 from cdrhub.sources.dialler import Dialler, DiallerType
 from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, answering, refuse_status, shown
 from cdrhub.sources.dialling.http import REQUEST_SECONDS, HttpAnswer, HttpClient, HttpUrl, RequestSeconds
+from cdrhub.sources.dialling.one_way import OneWayDialler
 from cdrhub.sources.dialling.orders import PhoneDiallerConfig, agent_of, number_of
 
 TOKEN_PATH: Final = "connect/token"  # noqa: S105 - a path
@@ -242,30 +243,14 @@ def answer_of(answer: HttpAnswer, *, agent: str, who: str) -> Answer:
     raise OrderRefused(Refusal.NETWORK if word in _OF_THE_NETWORK else Refusal.AGENT, detail)
 
 
-class MakeCallDialler:
-    """One PBX with the make_call link. It holds the PIN of the extension: the URL is never written down."""
-
-    idempotent = False
+class MakeCallDialler(OneWayDialler):
+    """One PBX with the make_call link. It holds the PIN of the extension: the URL is never written down. What it
+    answers besides the status is not documented."""
 
     def __init__(self, name: str, config: ThreeCXDiallerConfig) -> None:
+        super().__init__(HttpClient(who=f"the dialler {name}", seconds=config.request_seconds))
         self._config = config
         self._url = URL(config.url)
-        self._http = HttpClient(who=f"the dialler {name}", seconds=config.request_seconds)
-
-    async def dial(self, order: DialOrder) -> Answer:
-        """Open the link (see `Dialler.dial`). What it answers besides the status is not documented."""
-        return await answering(self._dial(order))
-
-    async def ask(self, *, attempt_id: str, vendor_ref: str) -> Standing:  # noqa: ARG002 - of the protocol
-        """Nothing: this PBX cannot be asked."""
-        return Standing()
-
-    async def hang_up(self, *, attempt_id: str, vendor_ref: str) -> None:
-        """Nothing: this PBX drops no call."""
-
-    async def close(self) -> None:
-        """Let go of connections."""
-        await self._http.close()
 
     async def _dial(self, order: DialOrder) -> Answer:
         number, agent = number_of(order, self._config), agent_of(order)

@@ -24,6 +24,7 @@ from cdrhub.sources.transports.directory import DirectoryWatch
 from cdrhub.sources.transports.file_tail import POLL_SECONDS, FileTail
 from cdrhub.sources.transports.http_push import DURABLE_SECONDS, LinePush
 from cdrhub.sources.transports.lines import LineFormat
+from cdrhub.sources.transports.mounted import MountedSource
 from cdrhub.sources.transports.request_body import allow_list
 from cdrhub.sources.transports.tcp_lines import connect_lines, serve_lines
 
@@ -174,8 +175,7 @@ class ThreeCXSource:
                 ).watch()
             case "http":
                 push = LinePush(line_format=lines, sink=sink, intake=intake)
-                with intake.mount(config.path or "", push.handle):
-                    await asyncio.Event().wait()
+                await MountedSource(config.path or "", lambda _: push.handle).session(intake)
 
 
 class ThreeCXFiles(ThreeCXSource):

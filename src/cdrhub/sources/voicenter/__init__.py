@@ -8,11 +8,12 @@ from typing import Any, Final, cast
 
 from cdrhub.model.call import Call
 from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig, System
+from cdrhub.sources.transports.mounted import MountedSource
 from cdrhub.sources.voicenter import files
 from cdrhub.sources.voicenter.config import VoicenterConfig, VoicenterSettings
 from cdrhub.sources.voicenter.decode import decoder
 from cdrhub.sources.voicenter.inference import leg2_missing
-from cdrhub.sources.voicenter.source import VoicenterSource
+from cdrhub.sources.voicenter.source import Receiver
 
 
 class Voicenter:
@@ -40,7 +41,8 @@ class Voicenter:
 
     def source(self, config: SourceConfig) -> Source:
         """The source of this configuration."""
-        return VoicenterSource(cast("VoicenterConfig", config))
+        table = cast("VoicenterConfig", config)
+        return MountedSource(table.path, lambda intake: Receiver(config=table, intake=intake).handle)
 
     def conclude(self, config: SourceConfig, call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | None:  # noqa: ARG002 - the same for every account
         """The customer's leg of a Click2Call that never was reported."""

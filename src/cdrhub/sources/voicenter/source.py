@@ -37,19 +37,6 @@ DURABLE_SECONDS = 0.8  #: within which a record must be on disk; the vendor expe
 PARSED_INLINE = 131_072  #: bytes up to which a body is parsed without leaving the event loop
 
 
-class VoicenterSource:
-    """One account's pushes. There is no connection that could be up: between two pushes the source is idle."""
-
-    def __init__(self, config: VoicenterConfig) -> None:
-        self._config = config
-
-    async def session(self, intake: Intake) -> None:
-        """Serve the path until cancelled. Requests that are being answered then are answered still."""
-        receiver = Receiver(config=self._config, intake=intake)
-        with intake.mount(self._config.path, receiver.handle):
-            await asyncio.Event().wait()
-
-
 class Receiver:
     """The handler of one account's path."""
 

@@ -17,8 +17,8 @@ from cdrhub.model.fold import fold
 from cdrhub.model.update import CallUpdate, Ignored, Sequence
 from cdrhub.sources.freeswitch import CDR_SYSTEM, SYSTEM
 from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig, FreeSwitchConfig, FreeSwitchSettings
-from cdrhub.sources.freeswitch.posted import PostedSource
 from cdrhub.sources.freeswitch.source import EventSocketSource
+from cdrhub.sources.transports.mounted import MountedSource
 from support.freeswitch import Switch, bodies_of, decoded, record_of, updated
 
 SESSION, MEMBER = "6844f513-f0ac-4a9f-b4bc-938481dced81", "bbd09347-13cd-4909-86a0-621def095c91"
@@ -507,5 +507,5 @@ def test_the_systems() -> None:
     settings: Any = documents.decode_settings()
     assert settings.calls == "all"
     assert CDR_SYSTEM.delivery(documents).acknowledged
-    assert isinstance(CDR_SYSTEM.source(documents), PostedSource)
+    assert isinstance(CDR_SYSTEM.source(documents), MountedSource)
     assert isinstance(CDR_SYSTEM.decoder(settings)(record_of(document())), CallUpdate)
