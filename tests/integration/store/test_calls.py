@@ -62,9 +62,13 @@ ALL = {f"k{n}" for n in range(20)} | {"queued", "inside"}
         (CallFilter(direction="internal"), {"inside"}),
         (CallFilter(number="+234 803 900 0007"), {"k7"}),
         (CallFilter(number="0803 9000007", region="NG"), {"k7"}),
+        (CallFilter(number="0803 9000007", region="NG", readings=frozenset({"+2348039000008"})), {"k7", "k8"}),
         (CallFilter(number="08039000007"), {"k7"}),
         (CallFilter(number="2348039000007"), {"k7"}),
         (CallFilter(number="0803 9000007", readings=frozenset({"+2348039000007", "+972803900007"})), {"k7"}),
+        (CallFilter(number="9000007"), {"k7"}),
+        (CallFilter(number="09000007", readings=frozenset({"+49309000007"})), set()),
+        (CallFilter(number="000007"), set()),
         (CallFilter(number="0102"), {"inside"}),
         (CallFilter(number="0102", readings=frozenset({"+4950102"})), {"inside"}),
         (CallFilter(number=" 01-02 "), {"inside"}),
@@ -144,6 +148,30 @@ async def test_an_own_number_is_found_in_every_usual_spelling(store: Store, spel
     own = {**_INBOUND, "callee_number": "0722776772", "callee_e164": "+972722776772"}
     await store.write([updated(item(ended("called", 1)), values=own), item(ended("other", 2))])
     assert await keys(store, CallFilter(number=spelling, readings=frozenset({"+972722776772"}))) == {"called"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "asked", "found"),
+    [
+        ({"callee_number": "01-02"}, CallFilter(number="01-02"), True),
+        ({"callee_number": "+101"}, CallFilter(number="101"), True),
+        (
+            {"callee_number": "972722776772"},
+            CallFilter(number="072 2776772", readings=frozenset({"+972722776772"})),
+            True,
+        ),
+        (
+            {"caller_number": "00298201234", "caller_e164": "+298201234"},
+            CallFilter(number="201234", region="FO"),
+            True,
+        ),
+        ({"callee_number": "anonymous"}, CallFilter(number="anonymous"), False),
+    ],
+    ids=["with its blanks", "with a plus", "without one", "as short as an extension", "without a digit"],
+)
+async def test_numbers_as_they_were_sent(store: Store, sent: dict[str, str], asked: CallFilter, found: bool) -> None:
+    await store.write([updated(item(ended("k", 1)), values=_INBOUND | sent), item(ended("other", 2))])
+    assert await keys(store, asked) == ({"k"} if found else set())
 
 
 async def test_a_call_in_which_a_number_stands_twice_is_listed_once_and_in_its_place(store: Store) -> None:
