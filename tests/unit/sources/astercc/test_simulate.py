@@ -126,6 +126,7 @@ def test_no_agent_is_in_two_calls() -> None:
         agent = entry.columns["agent_id"]
         if isinstance(agent, str) and isinstance(answered, datetime) and isinstance(ended, datetime):
             busy.setdefault(agent, []).append((answered, ended))
+    assert max(map(len, busy.values())) > 1
     for spans in busy.values():
         spans.sort()
         assert all(before[1] <= after[0] for before, after in pairwise(spans))

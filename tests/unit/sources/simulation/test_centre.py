@@ -81,6 +81,7 @@ def test_an_agent_is_never_in_two_calls(centre: Centre) -> None:
             if attempt.outcome is not Outcome.BUSY:
                 until = handed_over if attempt.outcome is Outcome.ANSWERED else attempt.until
                 taken[attempt.agent.extension].append((attempt.offered_at, until, call.number))
+    assert max(map(len, taken.values())) > 1
     for extension, spans in taken.items():
         spans.sort()
         for (_, until, one), (since, _, other) in pairwise(spans):
