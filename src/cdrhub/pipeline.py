@@ -32,6 +32,7 @@ from cdrhub.model.update import CallUpdate, Ignored
 from cdrhub.ownership import Ownership
 from cdrhub.sometimes import Sometimes
 from cdrhub.store.batch import Item, Outcome, Written
+from cdrhub.store.engine import RefusedError
 from cdrhub.turns import Turn
 
 log = structlog.get_logger(__name__)
@@ -39,6 +40,7 @@ log = structlog.get_logger(__name__)
 DATABASE_AWAY = (
     "the database is away: records wait in the journal; if its address or password is wrong, mend it and restart"
 )
+SETTINGS_REFUSED = "the database does not take a source's decode settings: its records can be replayed with others only"
 READ_BYTES = 8 * 1024 * 1024  #: of record bodies in one read of the journal
 FIRST_RECORDS = 50  #: in the first read after a start, twice as many in each further one: so a daemon that is killed
 #: again and again gets on, and is not taken for one that its first records kill
@@ -56,7 +58,7 @@ class Writer(Protocol):
         """Write one batch in one transaction. Raises StoreUnavailable while the database is away."""
 
     async def remember_revision(self, revision: str, *, source: str, system: str, settings: str) -> None:
-        """Keep decode settings under their revision."""
+        """Keep decode settings under their revision. Raises StoreUnavailable, RefusedError."""
 
     async def revisions(self) -> Mapping[str, tuple[str, str, str]]:
         """Every revision that the database knows: (source, system, settings)."""
@@ -359,13 +361,17 @@ class Pipeline:
                     )
 
     async def _remember(self, revisions: set[str]) -> None:
-        """Keep the settings of these revisions in the database before a record points to them."""
+        """Keep the settings of these revisions in the database before a record points to them. The records are stored
+        also where it refuses the settings: those are needed when somebody replays the records with them."""
         for revision in revisions - self._remembered:
             known = self._decoders.revisions().get(revision)
             if known is not None:
-                await self._store.remember_revision(
-                    revision, source=known.source, system=known.system, settings=known.settings
-                )
+                try:
+                    await self._store.remember_revision(
+                        revision, source=known.source, system=known.system, settings=known.settings
+                    )
+                except RefusedError as error:
+                    log.error(SETTINGS_REFUSED, action="settings_refused", source=known.source, error=str(error))
             self._remembered.add(revision)
 
     async def _learn_revisions(self, wanted: str) -> None:

@@ -8,15 +8,15 @@ from typing import Self
 
 import orjson
 from sqlalchemy import insert, select
-from sqlalchemy.exc import IntegrityError
 
 from cdrhub.store import schema
 from cdrhub.store.batch import Item, Redecode, Written
-from cdrhub.store.engine import CONNECTIONS, STATEMENT_SECONDS, Database, open_database
+from cdrhub.store.engine import CONNECTIONS, STATEMENT_SECONDS, Database, RefusedError, open_database
 from cdrhub.store.folding import REMEMBERED_UPDATES, Folding
 from cdrhub.store.joining import Joining
 from cdrhub.store.retention import Limits, Retained, Retention
 from cdrhub.store.tables import config_revisions, records
+from cdrhub.store.transaction import Transaction
 from cdrhub.store.write import BatchWriter
 
 
@@ -111,26 +111,33 @@ class Store:
         return await self._joining.apply()
 
     async def remember_revision(self, revision: str, *, source: str, system: str, settings: str) -> None:
-        """Keep decode settings (JSON) under their revision. One that is there already stays as it is."""
-        async with self._database.connect() as connection:
-            known = await connection.scalar(
-                select(config_revisions.c.revision).where(config_revisions.c.revision == revision)
-            )
-        if known is not None:
+        """Keep decode settings (JSON) under their revision. One that is there already stays as it is. Raises
+        StoreUnavailable; RefusedError where the database does not take them."""
+        if await self._knows_revision(revision):
             return
-        try:
-            async with self._database.connect(writing=True) as connection:
-                await connection.execute(
-                    insert(config_revisions).values(
-                        revision=revision,
-                        source=source,
-                        system=system,
-                        settings=orjson.loads(settings),
-                        first_seen_at=self._clock(),
-                    )
+
+        async def keep(tx: Transaction) -> None:
+            await tx.connection.execute(
+                insert(config_revisions).values(
+                    revision=revision,
+                    source=source,
+                    system=system,
+                    settings=orjson.loads(settings),
+                    first_seen_at=self._clock(),
                 )
-        except IntegrityError:
-            return  # another hub was faster, with the same settings: they are named by their content
+            )
+
+        try:
+            await self._database.write(keep)
+        except RefusedError:
+            if not await self._knows_revision(revision):
+                raise
+            # else another hub was faster, with the same settings: they are named by their content
+
+    async def _knows_revision(self, revision: str) -> bool:
+        known = select(config_revisions.c.revision).where(config_revisions.c.revision == revision)
+        async with self._database.connect() as connection:
+            return await connection.scalar(known) is not None
 
     async def revisions(self) -> Mapping[str, tuple[str, str, str]]:
         """Every revision that the database knows: (source, system, settings as JSON)."""
