@@ -95,7 +95,7 @@ class Earlier:
 
 
 @dataclass(slots=True)
-class Outcome:
+class Folded:
     """What writing the groups of a batch did: counted, and remembered after the commit."""
 
     created: int = 0
@@ -140,7 +140,7 @@ class Folding:
                 groups[key] = Group(key, call_id, [item], [update], known)
         return groups
 
-    def remember(self, outcome: Outcome) -> None:
+    def remember(self, outcome: Folded) -> None:
         """After the commit: what was written is the truth."""
         for key, remembered in outcome.remember.items():
             if remembered is None:
@@ -150,9 +150,9 @@ class Folding:
 
     async def write_groups(
         self, tx: Transaction, groups: Mapping[CallKey, Group], *, now: datetime, expect_new: bool, waiting: bool
-    ) -> Outcome:
+    ) -> Folded:
         """Make or fold anew the calls of these records, which are inserted already."""
-        outcome = Outcome()
+        outcome = Folded()
         if waiting:
             await self._join_waiting(tx, groups)
         fresh = [group for group in groups.values() if group.remembered is None]
@@ -168,7 +168,7 @@ class Folding:
             groups[key].waiting = waiting
 
     async def _create(
-        self, tx: Transaction, groups: Sequence[Group], outcome: Outcome, *, now: datetime, expect_new: bool
+        self, tx: Transaction, groups: Sequence[Group], outcome: Folded, *, now: datetime, expect_new: bool
     ) -> set[CallKey]:
         """Insert the calls that are missing; says the keys that are done with."""
         folded: dict[str, tuple[Group, Call]] = {}
@@ -246,7 +246,7 @@ class Folding:
         again = (self.again(one.record, group.key) for one in stored if one.record is not None)
         group.updates += [update for update in again if update is not None]
 
-    async def refold(self, tx: Transaction, groups: Sequence[Group], outcome: Outcome, *, now: datetime) -> None:
+    async def refold(self, tx: Transaction, groups: Sequence[Group], outcome: Folded, *, now: datetime) -> None:
         """Fold calls anew that exist already."""
         known = {(call.source, call.call_key): call for call in await tx.lock_calls([g.key for g in groups])}
         if len(known) < len(groups):

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from cdrhub.model.update import CallUpdate
 from cdrhub.store.batch import Item
 from cdrhub.store.engine import Database, RacedError, RefusedError
-from cdrhub.store.folding import FoldError, Folding, Group, Outcome, record_key
+from cdrhub.store.folding import Folded, FoldError, Folding, Group, record_key
 from cdrhub.store.tables import calls, unopened
 from cdrhub.store.transaction import CallKey, Transaction, by_source
 
@@ -95,8 +95,8 @@ class Joining:
         self._folding.remember(outcome)
         return outcome.updated
 
-    async def _join_in(self, keys: Sequence[CallKey], tx: Transaction) -> Outcome:
-        outcome = Outcome()
+    async def _join_in(self, keys: Sequence[CallKey], tx: Transaction) -> Folded:
+        outcome = Folded()
         if not await tx.any_unopened():
             return outcome
         known = {(call.source, call.call_key): call.id for call in await tx.lock_calls(keys)}

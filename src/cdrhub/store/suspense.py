@@ -23,7 +23,7 @@ from cdrhub.model.update import CallUpdate
 from cdrhub.store.agent_states import add_states
 from cdrhub.store.batch import Item, Reread
 from cdrhub.store.engine import RefusedError
-from cdrhub.store.folding import FoldError, Outcome
+from cdrhub.store.folding import Folded, FoldError
 from cdrhub.store.rows import APPLIED, COVERAGE_COLUMNS, DISCARDED, IGNORED, SUSPENDED, storable_detail
 from cdrhub.store.store import Store
 from cdrhub.store.tables import coverage, record_audit, records
@@ -196,7 +196,7 @@ def _refused(record: RawRecord, *, reread: Reread, error: StoreError) -> Item:
 
 async def _replay_in(
     store: Store, record_ids: Sequence[int], tx: Transaction, *, reread: Reread, actor: str, why: str | None
-) -> tuple[Replayed, Outcome]:
+) -> tuple[Replayed, Folded]:
     now = store.clock()
     waiting = await tx.any_unopened()
     stored = [r for r in await tx.records_by_id(record_ids, lock=True) if r.state == SUSPENDED and r.record is not None]

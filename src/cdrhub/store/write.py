@@ -28,7 +28,7 @@ from cdrhub.model.update import CallUpdate, Ignored, storable_json
 from cdrhub.store.agent_states import add_states
 from cdrhub.store.batch import Item, Written
 from cdrhub.store.engine import Database, RacedError, RefusedError
-from cdrhub.store.folding import FoldError, Folding, Group, Outcome, record_key
+from cdrhub.store.folding import Folded, FoldError, Folding, Group, record_key
 from cdrhub.store.rows import COVERAGE_COLUMNS, FACT_COLUMNS, SUSPENDED, Row, record_row, storable_detail
 from cdrhub.store.source_facts import coverage_facts, suspense_facts
 from cdrhub.store.tables import MAX_CONTENT_TYPE, coverage, outbox
@@ -95,7 +95,7 @@ class BatchWriter:
         log.error("a record is refused", action="store_refused", source=item.record.source)
         return await self._write([_suspended(item, str(error))])
 
-    async def _attempt(self, items: Sequence[Item], tx: Transaction, *, careful: bool) -> tuple[Written, Outcome]:
+    async def _attempt(self, items: Sequence[Item], tx: Transaction, *, careful: bool) -> tuple[Written, Folded]:
         now = self._clock()
         unique = {(item.record.source, item.record.digest): item for item in reversed(items)}
         groups = self._folding.grouped(unique.values())
