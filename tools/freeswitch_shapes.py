@@ -226,7 +226,13 @@ _CUSTOMER_FIRST = {
 }
 
 
-_CAUSES = {"busy": "USER_BUSY", "no_answer": "NO_ANSWER", "rejected": "CALL_REJECTED", "not_dialled": "NO_ANSWER"}
+_CAUSES = {
+    "answered": "NORMAL_CLEARING",
+    "busy": "USER_BUSY",
+    "no_answer": "NO_ANSWER",
+    "rejected": "CALL_REJECTED",
+    "not_dialled": "NO_ANSWER",
+}
 
 
 def _event(name: str, capture: Capture, number: int, stream: str = "channels.esl", **more: Any) -> Shape:

@@ -20,16 +20,16 @@ from support.dialled import FIRST, SECOND, SOURCE, WAIT_SECONDS, dial, hub_that_
 
 
 @asynccontextmanager
-async def working(folder: Path, **fates: Disposition) -> AsyncIterator[tuple[Hub, str]]:
+async def working(folder: Path, *, redial: str = "", **fates: Disposition) -> AsyncIterator[tuple[Hub, str]]:
     """A hub, a switch in real time that nobody calls, and the extension of one of its agents. `fates` says what becomes
-    of a call to the first and the second number."""
+    of a call to the first and the second number; `redial` are further keys of that table."""
     now = datetime.now(UTC)
     simulation = Simulation(centre=Centre(seed=1, start=now, calls_per_hour=0.01), pace=Pace(start=now))
     setup = Setup(port=0, fate=lambda number: fates["first" if number == FIRST else "second"])
     async with listening(simulation, setup) as switch:
         playing = asyncio.create_task(switch.play())
         try:
-            async with hub_that_dials(folder, tables_for(switch.address[1])) as hub:
+            async with hub_that_dials(folder, redial + tables_for(switch.address[1])) as hub:
                 yield hub, staff(simulation.centre)[0].extension
         finally:
             playing.cancel()
@@ -74,6 +74,22 @@ async def test_an_agent_without_a_telephone_counts_for_no_number(tmp_path: Path)
     assert (tried.state, tried.refusal, tried.match_key) == ("refused", "agent", FIRST)
     assert "USER_NOT_REGISTERED" in tried.detail
     assert (case.state_reason, case.next_key) == ("agent_retry", FIRST)
+
+
+async def test_a_call_that_is_not_wanted_any_more_is_dropped(tmp_path: Path) -> None:
+    keys = "hangup_superseded = true\n"
+    async with working(tmp_path, redial=keys, first=Disposition.ANSWERED) as (hub, agent):
+        await dial(hub, agent=agent)
+        async with asyncio.timeout(WAIT_SECONDS):
+            while [one.state for one in await rows(hub, attempts)] != ["accepted"]:  # noqa: ASYNC110 - in a database
+                await asyncio.sleep(0.05)
+        await hub.orders().stop(tenant="", code="C-1")
+        hub.ordered()
+        async with asyncio.timeout(WAIT_SECONDS):
+            while [one.state for one in await rows(hub, calls)] != ["ended"]:  # noqa: ASYNC110 - in a database
+                await asyncio.sleep(0.05)
+        (made,), (tried,) = await rows(hub, calls), await rows(hub, attempts)
+    assert (made.call_key, made.cause, tried.state) == (tried.id, "ORIGINATOR_CANCEL", "superseded")
 
 
 async def test_an_agent_who_does_not_pick_up_is_decided_once(tmp_path: Path) -> None:

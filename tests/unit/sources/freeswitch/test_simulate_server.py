@@ -8,6 +8,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC
 from itertools import pairwise
 from math import inf
 from pathlib import Path
@@ -21,6 +22,7 @@ from cdrhub.model.disposition import Disposition, Outcome, Role
 from cdrhub.sources.freeswitch import listings
 from cdrhub.sources.freeswitch.headers import PlainHeaders
 from cdrhub.sources.freeswitch.simulate import Setup, simulate
+from cdrhub.sources.freeswitch.simulate.api import Commands
 from cdrhub.sources.freeswitch.simulate.events import Event, Happening
 from cdrhub.sources.freeswitch.simulate.originate import parse
 from cdrhub.sources.freeswitch.simulate.server import Limits
@@ -30,7 +32,18 @@ from cdrhub.sources.simulation.centre import Centre
 from cdrhub.sources.simulation.ledger import Ledger, read
 from cdrhub.sources.simulation.pace import Pace
 from cdrhub.sources.simulation.simulation import Simulation
-from support.simulated_switch import CROWDED, SECONDS, START, Client, client_of, differences, folded, played, simulated
+from support.simulated_switch import (
+    CROWDED,
+    SECONDS,
+    START,
+    Client,
+    client_of,
+    differences,
+    folded,
+    played,
+    simulated,
+    switch_of,
+)
 
 ALL = (
     "event plain HEARTBEAT BACKGROUND_JOB CHANNEL_CREATE CHANNEL_PROGRESS CHANNEL_ANSWER CHANNEL_BRIDGE "
@@ -416,6 +429,52 @@ async def test_a_background_command_answers_by_an_event(tmp_path: Path) -> None:
         assert said.get("Job-UUID") == headers["Job-UUID"]
         assert (said.get("Job-Command"), said.get("Job-Command-Arg")) == ("version", None)
         assert body.split(b"\n\n", 1)[1].startswith(b"FreeSWITCH Version")
+
+
+@pytest.mark.parametrize(
+    ("command", "when", "disposition"),
+    [
+        (AGENT_FIRST, ("CHANNEL_PROGRESS", "first"), Disposition.NOT_DIALLED),
+        (AGENT_FIRST, ("CHANNEL_ANSWER", "first"), Disposition.CANCELLED),
+        (AGENT_FIRST, ("CHANNEL_PROGRESS", "second"), Disposition.CANCELLED),
+        (AGENT_FIRST, ("CHANNEL_BRIDGE", "first"), Disposition.ANSWERED),
+        (CUSTOMER_FIRST, ("CHANNEL_PROGRESS", "first"), Disposition.CANCELLED),
+        (CUSTOMER_FIRST, ("CHANNEL_PROGRESS", "second"), Disposition.ABANDONED),
+        (CUSTOMER_FIRST, ("CHANNEL_BRIDGE", "first"), Disposition.ANSWERED),
+    ],
+)
+@pytest.mark.parametrize("killed", ["first", "last"])
+async def test_a_call_that_was_asked_for_is_ended_by_a_command(
+    tmp_path: Path, command: str, when: tuple[str, str], disposition: Disposition, killed: str
+) -> None:
+    switch, events = switch_of(CROWDED), list[Event]()
+    with Ledger(tmp_path / "ledger") as ledger:
+        simulation = Simulation(centre=CROWDED, pace=Pace(start=START, speed=inf), ledger=ledger)
+        commands = Commands(switch, simulation, seed=1, zone=UTC, fate=lambda _number: Disposition.ANSWERED)
+        said: list[str] = []
+
+        def hear(event: Event) -> None:
+            events.append(event)
+            leg = "first" if event.get("Unique-ID") == UUID else "second"
+            if (event.get("Event-Name"), leg) == when:
+                uuid = list(switch.channels)[-1] if killed == "last" else UUID
+                said.append(commands.asked("uuid_kill", f"{uuid} ORIGINATOR_CANCEL"))
+
+        switch.heard.append(hear)
+        agent = next(iter(switch.agents.values())).extension
+        commands.background("originate " + command.format(uuid=UUID, number=NUMBER).replace("101@", f"{agent}@"), "job")
+        await commands.finished()
+    assert said == ["+OK\n"]
+    assert switch.channels == {}
+    calls = folded((event.plain.partition(b"\n\n")[2] for event in events), mode="queue")
+    assert differences({key: entry for (_, key), entry in read(tmp_path / "ledger").items()}, calls) == []
+    assert (calls[UUID].disposition, calls[UUID].cause) == (disposition, "ORIGINATOR_CANCEL")
+
+
+async def test_what_is_no_channel_cannot_be_killed() -> None:
+    async with simulated(SETUP) as (switch, _), client_of(switch) as client:
+        assert await client.api(f"uuid_kill {UUID}") == "-ERR No such channel!\n"
+        assert await client.api("uuid_kill") == "-USAGE: <uuid> [cause]\n"
 
 
 def test_an_originate_is_taken_apart() -> None:

@@ -3,20 +3,24 @@
 `api` answers on the connection, for `originate` when the first phone was picked up or not; `bgapi` answers by an event
 BACKGROUND_JOB. Calls that are asked for happen in real time, whatever the speed of the simulation is: whoever asked
 takes what is told of another day for old news. Only a simulation that waits for nothing does not wait for them either.
-An unknown command is answered as the real one does.
+`uuid_kill` ends such a call wherever it is; a call of the plan goes its way. An unknown command is answered as the real
+one does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import re
+from copy import deepcopy
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from math import isinf
 from typing import Final
 
 from cdrhub.sources.freeswitch.simulate import clicks
 from cdrhub.sources.freeswitch.simulate.channels import Identities
-from cdrhub.sources.freeswitch.simulate.clicks import Job
+from cdrhub.sources.freeswitch.simulate.clicks import Click, Job, killed
 from cdrhub.sources.freeswitch.simulate.events import Happening
 from cdrhub.sources.freeswitch.simulate.originate import TALK_SECONDS, USAGE, Fate, click, fates, parse
 from cdrhub.sources.freeswitch.simulate.switch import Switch
@@ -27,7 +31,21 @@ MAX_JOBS: Final = 1_000  #: under way at once; a further one is refused as a rea
 MODULES: Final = frozenset({"mod_event_socket", "mod_callcenter", "mod_json_cdr", "mod_sofia"})
 VERSION: Final = "FreeSWITCH Version 1.10.12-release~64bit (-release 64bit)\n"
 
+KILL_USAGE: Final = "-USAGE: <uuid> [cause]\n"
+KILLED: Final = "NORMAL_CLEARING"  #: the cause, if the command names none
+
 _JOB_SHAPE = "job"
+_CAUSE = re.compile(r"[A-Z_]{1,64}")
+
+
+@dataclass(kw_only=True, slots=True)
+class _Placed:
+    """A call that was asked for, while it lasts."""
+
+    click: Click
+    agent_first: bool
+    identities: Identities  #: as they were before it was put together: put together again, it has the same
+    cut_off: asyncio.Event = field(default_factory=asyncio.Event)  #: by a command
 
 
 class Commands:
@@ -43,6 +61,7 @@ class Commands:
         self._identities = Identities(self._chance)
         self._fate = fate or fates(self._chance)
         self._jobs: set[asyncio.Task[None]] = set()
+        self._calls: dict[str, _Placed] = {}
 
     async def api(self, command: str) -> str:
         """The answer to `command`."""
@@ -74,7 +93,7 @@ class Commands:
         await asyncio.gather(*self._jobs, return_exceptions=True)
 
     def asked(self, name: str, arguments: str) -> str:
-        """The answer to a command that only reads."""
+        """The answer to a command that places no call."""
         words = arguments.split()
         switch = self._switch
         match [name, *words]:
@@ -90,6 +109,10 @@ class Commands:
                 return "true" if module in MODULES else "false"
             case ["uuid_exists", uuid]:
                 return "true" if uuid in switch.channels else "false"
+            case ["uuid_kill", uuid, *cause]:
+                return self._kill(uuid, *cause[:1])
+            case ["uuid_kill"]:
+                return KILL_USAGE
             case ["show", "channels", "as", "json"]:
                 return switch.show_channels()
             case ["show", "channels", "count"]:
@@ -132,33 +155,70 @@ class Commands:
                 at=self._now(),
                 talk=timedelta(seconds=self._chance.randint(*TALK_SECONDS)),
             )
-            render = clicks.agent_click if asked.agent_first else clicks.customer_click
-            scene, entry = render(placed, identities=self._identities, zone=self._zone)
-            playing = self._play(scene.happenings(), entry, answer)
+            call = _Placed(click=placed, agent_first=asked.agent_first, identities=deepcopy(self._identities))
+            self._calls[uuid] = call
+            playing = self._play(call, *self._rendered(call, self._identities), answer)
             task = asyncio.get_running_loop().create_task(playing, name=f"originate {uuid}")
             self._jobs.add(task)
             task.add_done_callback(self._jobs.discard)
 
-    async def _play(self, happenings: list[Happening], entry: Entry, answer: asyncio.Future[str] | None) -> None:
-        for happening in happenings:
-            await self._until(happening.at)
+    async def _play(
+        self, call: _Placed, happenings: list[Happening], entry: Entry, answer: asyncio.Future[str] | None
+    ) -> None:
+        happened = 0
+        while happened < len(happenings):
+            happening = happenings[happened]
+            await self._until(happening.at, unless=call.cut_off)
+            if call.cut_off.is_set():
+                call.cut_off.clear()
+                happenings, entry = self._rendered(call, call.identities)
+                continue
+            happened += 1
             if answer is not None and happening.shape == _JOB_SHAPE:
                 if not answer.done():
                     answer.set_result(happening.body)
-                continue
-            self._switch.fire(happening)
+            else:
+                self._switch.fire(happening)
+        if self._calls[call.click.uuid] is call:  # the uuid is free with the last event
+            del self._calls[call.click.uuid]
         self._simulation.settle(Due(at=happenings[-1].at, what=happenings[-1], entry=entry))
+
+    def _rendered(self, call: _Placed, identities: Identities) -> tuple[list[Happening], Entry]:
+        render = clicks.agent_click if call.agent_first else clicks.customer_click
+        scene, entry = render(call.click, identities=identities, zone=self._zone)
+        return scene.happenings(), entry
+
+    def _kill(self, uuid: str, cause: str = KILLED) -> str:
+        """End the call of a channel, which is told by what follows."""
+        channel = self._switch.channels.get(uuid)
+        if channel is None:
+            return "-ERR No such channel!\n"
+        call = self._calls.get(uuid) or self._calls.get(channel.call_uuid)
+        if call is None:
+            return "-ERR the simulation ends no call of its plan\n"
+        if call.click.killed is None:
+            known = cause if _CAUSE.fullmatch(cause) else KILLED
+            call.click = killed(call.click, at=self._now(), cause=known, agent_first=call.agent_first)
+            call.cut_off.set()
+        return "+OK\n"
 
     def _now(self) -> datetime:
         pace = self._simulation.pace
         return pace.now() if isinf(pace.speed) else datetime.now(UTC)
 
-    async def _until(self, at: datetime) -> None:
+    async def _until(self, at: datetime, *, unless: asyncio.Event) -> None:
+        """Wait for that moment, or until `unless` is set."""
         pace = self._simulation.pace
         if isinf(pace.speed):
             await pace.until(at)
-        else:
-            await pace.rest((at - datetime.now(UTC)).total_seconds())
+            return
+        resting = pace.rest((at - datetime.now(UTC)).total_seconds())
+        waiting = [asyncio.ensure_future(resting), asyncio.ensure_future(unless.wait())]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
 
     def _tell(self, job: Job, result: str, answer: asyncio.Future[str] | None) -> None:
         if answer is not None:

@@ -7,7 +7,7 @@ https://developer.signalwire.com/freeswitch/FreeSWITCH-Explained/Modules/mod-com
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
@@ -71,6 +71,33 @@ class Click:
     second_at: datetime | None = None
     joined_at: datetime | None = None
     hung_up: Side = Side.SYSTEM
+    killed: str | None = None  #: the cause with which a command ended it
+
+
+def killed(click: Click, *, at: datetime, cause: str, agent_first: bool) -> Click:
+    """The call of `click` that a command (`uuid_kill`) ends at `at`: what has not happened by then does not happen."""
+    picked_up, joined = _if_by(at, click.picked_up_at), _if_by(at, click.joined_at)
+    if joined is not None:
+        disposition = Disposition.ANSWERED
+    elif agent_first:
+        disposition = Disposition.NOT_DIALLED if picked_up is None else Disposition.CANCELLED
+    else:
+        disposition = Disposition.CANCELLED if picked_up is None else Disposition.ABANDONED
+    rung = picked_up is not None and (agent_first or click.joined_at is not None)
+    return replace(
+        click,
+        disposition=disposition,
+        picked_up_at=picked_up,
+        second_at=click.second_at if rung else None,
+        joined_at=joined,
+        ended_at=at,
+        hung_up=Side.SYSTEM,
+        killed=cause,
+    )
+
+
+def _if_by(at: datetime, moment: datetime | None) -> datetime | None:
+    return moment if moment is not None and moment <= at else None
 
 
 def agent_first(call: PlannedCall, *, identities: Identities, zone: tzinfo) -> tuple[Scene, Entry]:
@@ -144,6 +171,7 @@ def agent_click(click: Click, *, identities: Identities, zone: tzinfo) -> tuple[
     if answered and click.hung_up is Side.CALLEE:
         refused = "recv_bye"
     alone = click.disposition is Disposition.NOT_DIALLED
+    cause = click.killed or cause
     agent = Channel(
         uuid=click.uuid,
         number=click.extension,
@@ -154,7 +182,7 @@ def agent_click(click: Click, *, identities: Identities, zone: tzinfo) -> tuple[
         answered_at=None if alone else click.picked_up_at,
         bridged_at=click.joined_at,
         gone_at=click.ended_at,
-        cause="NO_ANSWER" if alone else cause,
+        cause=click.killed or "NO_ANSWER" if alone else cause,
         hung_up="send_cancel" if alone else "recv_bye" if answered and click.hung_up is Side.CALLER else "send_bye",
         session=identities.session(),
         inside=True,
@@ -190,6 +218,7 @@ def customer_click(click: Click, *, identities: Identities, zone: tzinfo) -> tup
     answered = click.joined_at is not None
     if answered and click.hung_up is Side.CALLEE:
         refused = "recv_bye"
+    cause = click.killed or cause
     if click.disposition is Disposition.ABANDONED:
         refused = "recv_bye" if click.hung_up is Side.CALLEE else "send_bye"
     customer = Channel(
@@ -214,7 +243,7 @@ def customer_click(click: Click, *, identities: Identities, zone: tzinfo) -> tup
         return scene, truth.of_click(click, first=customer, second=None)
     scene.add(customer.answered_at, ANSWERS, "customer_first.answered.call.answer")
     _job(scene, click, customer.answered_at, result)
-    if click.second_at is None or click.joined_at is None:
+    if click.second_at is None or (click.joined_at is None and click.killed is None):
         scene.add(click.ended_at, ENDS, "customer_first.unjoined.call.gone")
         return scene, truth.of_click(click, first=customer, second=None)
     agent = Channel(
@@ -226,11 +255,13 @@ def customer_click(click: Click, *, identities: Identities, zone: tzinfo) -> tup
         answered_at=click.joined_at,
         bridged_at=click.joined_at,
         gone_at=click.ended_at,
-        hung_up="recv_bye" if click.hung_up is Side.CALLER else "send_bye",
+        cause=click.killed or "NORMAL_CLEARING",
+        hung_up="recv_bye" if click.hung_up is Side.CALLER else "send_bye" if click.joined_at else "send_cancel",
         session=identities.session(),
         inside=True,
     )
-    _second(scene, "customer_first", "answered", agent, agent.fields("leg", zone=zone))
+    ends = () if click.joined_at else ("customer_first.answered.leg.gone", "customer_first.unjoined.call.gone")
+    _second(scene, "customer_first", "answered", agent, agent.fields("leg", zone=zone), ends=ends)
     return scene, truth.of_click(click, first=customer, second=agent)
 
 
@@ -250,11 +281,14 @@ def _job(scene: Scene, click: Click, at: datetime, result: str) -> None:
     scene.add(at, ENDS, "job", fields=click.job.fields(result), body=result)
 
 
-def _second(scene: Scene, way: str, shape: str, second: Channel, leg: dict[str, str]) -> None:
-    """The phone that is dialled when the first one was picked up, and the end of both."""
+def _second(
+    scene: Scene, way: str, shape: str, second: Channel, leg: dict[str, str], *, ends: tuple[str, ...] = ()
+) -> None:
+    """The phone that is dialled when the first one was picked up, and the end of both, by the shapes `ends` if any."""
     scene.add(second.created_at, ENDS, f"{way}.answered.leg.create", fields=leg)
     if second.progress_at is not None:
         scene.add(second.progress_at, ENDS, f"{way}.answered.leg.progress", fields=leg)
     if second.answered_at is not None:
         scene.add(second.answered_at, ENDS, f"{way}.answered.leg.answer", f"{way}.answered.call.bridge", fields=leg)
-    scene.add(second.gone_at, ENDS, f"{way}.{shape}.leg.gone", f"{way}.{shape}.call.gone", fields=leg)
+    ends = ends or (f"{way}.{shape}.leg.gone", f"{way}.{shape}.call.gone")
+    scene.add(second.gone_at, ENDS, *ends, fields=leg)

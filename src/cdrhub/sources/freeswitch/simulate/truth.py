@@ -121,9 +121,9 @@ def of_click(click: Click, *, first: Channel, second: Channel | None) -> Entry:
         "cause": rung.cause,
     }
     if answered:
-        columns["ended_by"] = EndedBy.AGENT if click.hung_up is Side.CALLER else EndedBy.CALLEE
+        columns["ended_by"] = EndedBy.CALLEE if click.hung_up is Side.CALLEE else EndedBy.AGENT
     picked_up = agent is not None and agent.answered_at is not None
-    alone = Outcome.NOT_BRIDGED if picked_up else Outcome.NO_ANSWER
+    alone = Outcome.NOT_BRIDGED if picked_up else Outcome.CANCELLED if click.killed else Outcome.NO_ANSWER
     outcome = Outcome.ANSWERED if answered else alone
     people = (Person(role=Role.AGENT, agent_id=None, outcome=outcome),) if agent else ()
     return Entry(system=SYSTEM, call_key=click.uuid, columns=columns, people=people)
