@@ -29,7 +29,7 @@ MAX_ATTRIBUTE_TEXT = 65_536  #: characters of one text inside `attributes` (tran
 MAX_SECONDS = 2**31 - 1
 MAX_COST = Decimal(10) ** 8  #: exclusive; four decimals are kept
 _FOUR_DECIMALS = Decimal("0.0001")
-MIN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+MIN_TIME = datetime(1970, 1, 2, tzinfo=UTC)  #: in every zone after the zero of a clock, which says that none was set
 MAX_TIME = datetime(2100, 1, 1, tzinfo=UTC)
 
 LENGTHS = {"recording_url": MAX_URL}

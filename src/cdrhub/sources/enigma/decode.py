@@ -20,6 +20,7 @@ from cdrhub.model.record import RawRecord
 from cdrhub.model.update import (
     MAX_SECONDS,
     MAX_TIME,
+    MIN_TIME,
     CallUpdate,
     Decoded,
     Ignored,
@@ -32,6 +33,7 @@ from cdrhub.sources.base import Decoder
 from cdrhub.sources.enigma.config import EnigmaSettings
 
 MAX_BODY_BYTES = 1 << 18
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  #: before a file's first line
 MAX_WORD = 64  #: characters kept of a word that nobody knows
 CLICK2DIAL = "click-dial"  #: `ref` of a Click2Dial CDR from v3.0.0; before that it is the client's number
 
@@ -87,31 +89,35 @@ def decoder(settings: EnigmaSettings) -> Decoder:
     plan = settings.number_plan()
 
     def decode(record: RawRecord) -> Decoded:
-        message = _object(record.body)
+        message, repaired = _object(record.body)
         kind = message.get("type")
         if kind != "cdr":
             return _other(kind)
         payload = message.get("payload")
         if not isinstance(payload, dict):
             raise DecodeError(Reason.UNPARSABLE, "a message of type cdr without a payload")
-        return _update(payload, record, plan)
+        return _update(payload, record, plan, flags={"text_repaired"} if repaired else set())
 
     return decode
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _object(body: bytes) -> tuple[dict[str, Any], bool]:
+    """The message, and whether bytes that are not UTF-8 were replaced in it."""
     if len(body) > MAX_BODY_BYTES:
         raise DecodeError(Reason.TOO_LONG, f"a message of {len(body)} bytes")
+    text = body.removeprefix(BYTE_ORDER_MARK)
+    repaired = False
     try:
-        message = orjson.loads(body)
+        message = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         try:
-            message = orjson.loads(body.decode("utf-8", "replace"))
+            message = orjson.loads(text.decode("utf-8", "replace"))
         except orjson.JSONDecodeError:
             raise DecodeError(Reason.UNPARSABLE, f"not JSON: {error}") from error
+        repaired = True
     if not isinstance(message, dict):
         raise DecodeError(Reason.UNPARSABLE, "JSON, but not an object")
-    return message
+    return message, repaired
 
 
 def _other(kind: object) -> Ignored:
@@ -121,11 +127,10 @@ def _other(kind: object) -> Ignored:
     return Ignored(why=f"type_{kind}" if known else "type_other", warning=WRONG_REDIS if kind == QUEUE_CALLS else None)
 
 
-def _update(payload: dict[str, Any], record: RawRecord, plan: NumberPlan) -> CallUpdate:
+def _update(payload: dict[str, Any], record: RawRecord, plan: NumberPlan, *, flags: set[str]) -> CallUpdate:
     call_ref = _text(payload.get("call_ref"))
     if not call_ref:
         raise DecodeError(Reason.MISSING_KEY, "a CDR without call_ref")
-    flags: set[str] = set()
     unmapped: dict[str, str] = {}
     attributes = {name: value for name, value in payload.items() if name not in _COLUMNS and value not in (None, "")}
 
@@ -138,7 +143,7 @@ def _update(payload: dict[str, Any], record: RawRecord, plan: NumberPlan) -> Cal
     if click2dial and not number:
         number = ref
     disposition = _disposition(reason, extension=extension, seconds=seconds, click2dial=click2dial, unmapped=unmapped)
-    if dialed_at is not None and dialed_at < MAX_TIME and seconds:
+    if dialed_at is not None and MIN_TIME <= dialed_at < MAX_TIME and seconds:
         attributes["ended_at_lower_bound"] = (dialed_at + timedelta(seconds=seconds)).isoformat()
 
     direction = _text(payload.get("call_dir")).lower()

@@ -162,6 +162,27 @@ def test_times_in_every_spelling(value: Any) -> None:
     assert call_of(dialed_at=None).started_at is None
 
 
+@pytest.mark.parametrize("value", [0, "0", 0.0])
+def test_a_call_that_was_never_dialled_is_not_one_of_1970(value: Any) -> None:
+    call = call_of(dialed_at=value)
+    assert (call.started_at, "value_dropped" in call.flags) == (None, True)
+    assert "ended_at_lower_bound" not in call.attributes
+    assert call.talk_seconds == 79
+
+
+def test_the_byte_order_mark_of_a_file_costs_no_cdr() -> None:
+    (first, second), _ = SYSTEM.split(b"\xef\xbb\xbf" + cdr() + b"\r\n" + cdr(call_ref=846) + b"\r\n", final=True)
+    assert [updated(line).call_key for line in (first, second)] == ["845", "846"]
+    assert updated(first).flags == updated(second).flags
+
+
+def test_bytes_of_another_charset_are_replaced_and_flagged() -> None:
+    update = updated(cdr(ref="Caf\u00e9").replace("\u00e9".encode(), b"\xe9"))
+    assert update.values["campaign"] == "Caf\ufffd"
+    assert "text_repaired" in update.flags
+    assert "text_repaired" not in updated(cdr(ref="Caf\u00e9")).flags
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

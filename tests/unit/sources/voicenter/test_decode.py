@@ -266,7 +266,7 @@ def test_epoch_of_a_local_clock(epoch: int, utc: str, ambiguous: bool) -> None:
     assert ("time_ambiguous" in call.flags) is ambiguous
 
 
-@pytest.mark.parametrize("time", ["yesterday", -5, 10**15, 1e400, "9" * 400, {"a": 1}, True, [1]])
+@pytest.mark.parametrize("time", ["yesterday", -5, 0, "0", 10**15, 1e400, "9" * 400, {"a": 1}, True, [1]])
 def test_a_time_that_is_none_is_dropped_and_kept_as_sent(time: Any) -> None:
     body = cdr(time="TIME", duration=3, dialtime=2).replace(b'"TIME"', str(orjson.dumps(time), "ascii").encode())
     call = call_of(body)
