@@ -586,7 +586,7 @@ def test_a_replay_goes_on_after_a_call_that_the_database_refuses(imported: Path)
     assert done.returncode == DIFFERENT
     assert done.stderr == (
         "cdrhub: 1 changed, 1 failed\n"
-        "cdrhub: a call that failed stays as it is; please report it with what is said of its records\n"
+        "cdrhub: what failed stays as it is; please report it with what is said of its records\n"
     )
     (failed,) = [row for row in csv.DictReader(io.StringIO(done.stdout)) if row["what"] == "failed"]
     assert (failed["call_key"], failed["column"][:7]) == (refused["call_key"], "record ")

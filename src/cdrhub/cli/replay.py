@@ -117,7 +117,7 @@ def replay(
         told = f"; {_events(events, dry_run=dry_run)}" if announce else ""
         say(f"{'would be ' if dry_run else ''}{counts}{told}")
     if found["failed"]:
-        say("a call that failed stays as it is; please report it with what is said of its records")
+        say("what failed stays as it is; please report it with what is said of its records")
     return Exit.DIFFERENT if found["failed"] else Exit.OK
 
 

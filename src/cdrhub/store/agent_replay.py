@@ -25,7 +25,8 @@ from cdrhub.store.agent_states import (
     state_row,
 )
 from cdrhub.store.batch import Item, Reread
-from cdrhub.store.replay import Difference, relabel, what_became
+from cdrhub.store.engine import RefusedError
+from cdrhub.store.replay import Difference, relabel, unchanged, what_became
 from cdrhub.store.rows import APPLIED, SUSPENDED
 from cdrhub.store.store import Store
 from cdrhub.store.tables import agent_states, records
@@ -70,8 +71,23 @@ async def replay_states(
         if not ids:
             return
         last = ids[-1]
-        for difference in await store.database.write(partial(_some, ids, reread=reread, dry_run=dry_run)):
+        for difference in await _written(store, ids, reread=reread, dry_run=dry_run):
             yield difference
+
+
+async def _written(store: Store, ids: Sequence[int], *, reread: Reread, dry_run: bool) -> list[Difference]:
+    """One transaction; halved where the database refuses a value: that record stays as it is."""
+    try:
+        return await store.database.write(partial(_some, ids, reread=reread, dry_run=dry_run))
+    except RefusedError as error:
+        if len(ids) == 1:
+            async with store.database.connect() as connection:
+                source = await connection.scalar(select(records.c.source).where(records.c.id == ids[0]))
+            fields = unchanged(ids, error)
+            return [Difference(what="failed", source=str(source), call_key="", call_id="", fields=fields)]
+        middle = len(ids) // 2
+        halves = (ids[:middle], ids[middle:])
+        return [one for half in halves for one in await _written(store, half, reread=reread, dry_run=dry_run)]
 
 
 async def _some(ids: Sequence[int], tx: Transaction, *, reread: Reread, dry_run: bool) -> list[Difference]:

@@ -215,7 +215,7 @@ async def _refused(store: Store, call_id: str, error: RefusedError) -> Differenc
         named = select(calls.c.source, calls.c.call_key).where(calls.c.id == call_id)
         call = (await connection.execute(named)).one()
         its = select(records.c.id).where(records.c.call_id == call_id).order_by(records.c.id)
-        fields = _unchanged(await connection.scalars(its), error)
+        fields = unchanged(await connection.scalars(its), error)
     return Difference(what="failed", source=call.source, call_key=call.call_key, call_id=call_id, fields=fields)
 
 
@@ -310,7 +310,7 @@ class _Plan:
                 except FoldError as error:
                     failed.append((key, its))
                     call_id = union.ids().get(key, str(its[0].call_id))
-                    self._tell("failed", key, call_id, _unchanged((record.id for record in its), error))
+                    self._tell("failed", key, call_id, unchanged((record.id for record in its), error))
             if not failed:
                 return folded
             for key, its in failed:
@@ -500,7 +500,7 @@ async def relabel(tx: Transaction, read: Iterable[tuple[StoredRecord, Item]]) ->
         )
 
 
-def _unchanged(numbers: Iterable[int], error: StoreError) -> dict[str, tuple[str, str]]:
+def unchanged(numbers: Iterable[int], error: StoreError) -> dict[str, tuple[str, str]]:
     """What is told of the records of a call that stays as it is."""
     return {f"record {number}": (APPLIED, f"{APPLIED}: {error}") for number in numbers}
 

@@ -238,6 +238,21 @@ async def test_the_same_decoder_finds_nothing(store: Store) -> None:
     assert before == (await rows(store, agent_states), await rows(store, records), await rows(store, unopened))
 
 
+async def test_a_state_that_the_database_refuses_stays_and_the_others_are_read_anew(store: Store) -> None:
+    def unspeakable(got: RawRecord) -> Item:
+        one = tired(got)
+        assert isinstance(one.outcome, AgentState)
+        return replace(one, outcome=replace(one.outcome, sequence=2**70)) if one.outcome.agent_id == "2" else one
+
+    await store.write([item(of_agent(agent, "waiting")) for agent in "123"])
+    before = {row["agent_id"]: row for row in await rows(store, agent_states)}
+    found = await differences(replay_states(store, reread=unspeakable))
+    (failed,) = [one for one in found if one.what == "failed"]
+    assert (failed.source, len(failed.fields), len(found)) == (before["2"]["source"], 1, 3)
+    after = {row["agent_id"]: row for row in await rows(store, agent_states)}
+    assert (after["2"], after["1"]["state"], after["3"]["state"]) == (before["2"], "idle", "idle")
+
+
 async def test_only_the_chosen_records_are_read_anew(store: Store) -> None:
     await store.write([item(of_agent("1", "waiting", seconds=1), received=10.0)])
     await store.write([item(of_agent("2", "waiting", seconds=1), received=20.0)])
