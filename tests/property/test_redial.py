@@ -122,7 +122,9 @@ class World(RuleBasedStateMachine):
         self.holders: dict[str, list[tuple[str, datetime]]] = {}
         self.dialled: list[tuple[Claimed, datetime]] = []
         self.records = 0
-        self.contradicted: set[str] = set()  #: attempts that were not dialled until a person reported what came of them
+        #: Attempts that were not dialled, as far as anybody knew: a person or a later record may say otherwise, when
+        #: their numbers have been dialled again.
+        self.not_dialled: set[str] = set()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do one step."""
@@ -214,9 +216,6 @@ class World(RuleBasedStateMachine):
         later = self.now + timedelta(minutes=10)
         if (chosen := self.chosen(which)) is not None:
             attempt_id = chosen[0].order.attempt_id
-            everywhere = [attempt for of_case in self.attempts().values() for _, attempt in of_case]
-            silent = {attempt.id for attempt in everywhere if attempt.outcome is Disposition.NOT_DIALLED}
-            self.contradicted |= {attempt_id} & silent
             self.order(self.orders.report(tenant="", attempt_id=attempt_id, result=result, at=later))
 
     @rule(code=st.sampled_from(sorted(CASES)), which=pick)
@@ -481,10 +480,11 @@ class World(RuleBasedStateMachine):
             live = [attempt for _, attempt in known if attempt.live]
             assert len(live) <= 1, (code, live)
             agents.update(attempt.agent for attempt in live)
+            self.not_dialled |= {attempt.id for _, attempt in known if attempt.outcome is Disposition.NOT_DIALLED}
             tried = Counter(
                 (attempt.round, attempt.key)
                 for placed_by, attempt in known
-                if placed_by == "hub" and rang(attempt) and attempt.id not in self.contradicted
+                if placed_by == "hub" and rang(attempt) and attempt.id not in self.not_dialled
             )
             assert max(tried.values(), default=1) == 1, (code, tried)
         assert max(agents.values(), default=1) == 1, agents

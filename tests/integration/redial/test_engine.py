@@ -364,6 +364,21 @@ async def test_a_call_that_waited_for_its_report_keeps_the_next_number_waiting_n
     assert await bench.attempts(case_id) == [(FIRST, "ended", "unknown"), (SECOND, "requested", None)]
 
 
+async def test_a_later_record_that_says_that_the_number_rang_after_all_dials_nobody(bench: Any) -> None:
+    """Until then the number was not tried, and was dialled again."""
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    await bench.accepted(case_id)
+    await bench.call("k1", disposition="not_dialled")
+    await bench.decide()
+    bench.pass_time(61)
+    await bench.dialling().due()
+    assert await bench.claim() == [FIRST]
+    await bench.store.write([ledger.item(ledger.message("k1", "more", values={"disposition": "voicemail"}))])
+    bench.clock.now = ledger.at(300)
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "voicemail"), (FIRST, "requested", None)]
+
+
 async def test_a_later_record_of_an_agents_own_call_dials_nobody(bench: Any) -> None:
     case_id = await bench.case("C-1", FIRST, SECOND)
     await bench.call("k1")
