@@ -118,6 +118,11 @@ async def test_a_position_alone_is_remembered(tmp_path: Path) -> None:
         assert journal.stats.depth == 0
 
 
+async def test_a_source_at_work_has_no_link_at_first(tmp_path: Path) -> None:
+    async with intake_of(tmp_path) as (intake, _):
+        assert intake._metrics.registry.get_sample_value("cdrhub_source_links", {"source": "lagos"}) == 0
+
+
 async def test_a_clock_that_was_set_back_makes_no_silence_negative(tmp_path: Path) -> None:
     async with intake_of(tmp_path) as (intake, _):
         intake.last_record_at = datetime.now(UTC) + timedelta(hours=1)

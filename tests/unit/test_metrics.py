@@ -22,6 +22,9 @@ def test_every_answer_of_diallers_and_of_webhooks_begins_at_nothing() -> None:
     for answer in (Accepted(), Unseen(detail=""), *refused):
         labels = {"dialler": "pbx", "answer": _word(answer)}
         assert metrics.registry.get_sample_value("cdrhub_redial_requests_total", labels) == 0
+    for step in ("decide", "dial", "due", "deadline", "answer"):
+        assert metrics.registry.get_sample_value("cdrhub_redial_failures_total", {"step": step}) == 0
+    assert metrics.registry.get_sample_value("cdrhub_webhook_missed_events_total", {"webhook": "crm"}) == 0
     for verdict in Verdict:
         labels = {"webhook": "crm", "answer": verdict.value}
         assert metrics.registry.get_sample_value("cdrhub_webhook_requests_total", labels) == 0

@@ -470,6 +470,8 @@ async def test_events_that_were_purged_are_counted_and_not_waited_for(bench: Ben
         await until(lambda: bool(receiver.taken))
         assert [one.number for one in receiver.taken] == [3]
     assert metrics.registry.get_sample_value("cdrhub_webhook_missed_events_total", {"webhook": "crm"}) == 2
+    never = {"webhook": "crm", "answer": "gone"}
+    assert metrics.registry.get_sample_value("cdrhub_webhook_requests_total", never) == 0
 
 
 async def test_an_event_that_is_taken_is_one_of_the_selection_that_was_asked_again(bench: Bench) -> None:

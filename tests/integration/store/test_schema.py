@@ -190,9 +190,18 @@ async def test_an_upgrade_that_ended_between_its_steps_goes_on(mariadb_url: str)
     await change(store, lambda c: c.execute(text("DROP INDEX ix_calls_dialed_number_sort_at ON calls")))
     assert await store.upgrade() == ("0004", schema.newest())
     await change(store, lambda c: c.execute(text("UPDATE alembic_version SET version_num = '0004'")))
-    await change(store, lambda c: c.execute(text("ALTER TABLE calls ADD COLUMN announced LONGTEXT")))
-    assert await store.upgrade() == ("0004", schema.newest())
     await store.write([item(ended("k"))])
+    async with store.database.connect(writing=True) as connection:
+        for statement in (
+            "ALTER TABLE calls ADD COLUMN announced LONGTEXT",
+            """UPDATE calls SET announced = '{"end": "call.ended"}'""",
+            "INSERT INTO announcements (call_id, announced) SELECT id, announced FROM calls",
+        ):
+            await connection.exec_driver_sql(statement)
+    assert await store.upgrade() == ("0004", schema.newest())
+    assert await look(store, lambda c: c.exec_driver_sql("SELECT announced FROM announcements").scalars().all()) == [
+        '{"end": "call.ended"}'
+    ]
     await store.close()
 
 

@@ -150,6 +150,14 @@ async def test_what_is_remembered_and_what_is_read_give_the_same_rows(store_url:
         assert first[name] == other[name], name
 
 
+async def test_a_leg_without_times_is_of_the_hour_of_the_first_receipt(store: Store) -> None:
+    first = item(message("k", values={"state": "queued"}, legs={"q": {"role": "queue"}}), received=10)
+    later = item(message("k", "more", values={"queue": "sales"}), received=7_210)
+    for batch in ([first], [later]):
+        await store.write(batch)
+        assert [row["hour"] for row in await rows(store, call_legs)] == [f"{at(10):%Y-%m-%dT%H}:00:00Z"]
+
+
 async def test_attached_columns_survive_later_records(store: Store) -> None:
     enter, *others = story("k")
     await store.write([item(enter)])
