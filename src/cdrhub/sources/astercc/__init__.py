@@ -50,7 +50,7 @@ class AsterCC:
         """One event a line, the same record as if it had been pushed; blank lines and comments are skipped."""
         lines = data.split(b"\n")
         rest = b"" if final else lines.pop()
-        return [event for line in lines if not line.startswith(b"#") for event in events(line)], rest
+        return [event for line in lines for event in events(line) if not event.startswith(b"#")], rest
 
 
 SYSTEM: System = AsterCC()

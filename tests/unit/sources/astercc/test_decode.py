@@ -304,6 +304,7 @@ def test_the_system() -> None:
     with pytest.raises(ValidationError, match="Asia/Shanghai"):
         AsterCCSettings(timezone="Shanghai")
     assert SYSTEM.split(b"a=1\r\n\n# x\n a=2 \nb=2", final=False) == ([b"a=1", b"a=2"], b"b=2")
+    assert SYSTEM.split(b"\xef\xbb\xbf# x\r\na=1\r\n", final=True) == ([b"a=1"], b"")
 
 
 @pytest.mark.parametrize(
@@ -315,6 +316,9 @@ def test_the_system() -> None:
         (b"a=1&b=2\n3&", [b"a=1&b=2\n3&"]),
         (b"{'a':'1'}\r\n\n{'a':'2'}\n", [b"{'a':'1'}", b"{'a':'2'}"]),
         (b"{'a':'1'}\n{'a':", [b"{'a':'1'}", b"{'a':"]),
+        (b"\xef\xbb\xbfcalleridnum=1&event=answer&\r\n", [b"calleridnum=1&event=answer&"]),
+        (b"a=1&event=ringing&\r\nevent=answer&a=1&\r\n", [b"a=1&event=ringing&", b"event=answer&a=1&"]),
+        (b"a=1&event=answer&userdata=two\nlines&", [b"a=1&event=answer&userdata=two\nlines&"]),
         (b'{\n"a": {\n"b": 1}}', [b'{\n"a": {\n"b": 1}}']),
     ],
 )

@@ -88,6 +88,16 @@ async def test_objects_come_one_a_line() -> None:
     assert not isinstance(outcome(intake.accepted[0]), DecodeError)
 
 
+async def test_forms_come_one_a_line() -> None:
+    """As `curl --data-binary @events.txt` posts a file that an editor gave a byte order mark."""
+    intake = RecordingIntake()
+    lines = [EVENT, EVENT.replace(b"event=ringing", b"event=answer")]
+    async with served(intake) as url:
+        assert await push(url, b"\xef\xbb\xbf" + b"\r\n".join(lines) + b"\r\n") == OK
+    assert intake.bodies == lines
+    assert intake.groups == [2]
+
+
 @pytest.mark.parametrize(
     ("body", "why"),
     [
