@@ -574,6 +574,15 @@ def test_a_replay_with_the_settings_of_today_shows_each_field_first(imported: Pa
     assert cdrhub(*current, folder=imported).stdout == ""
 
 
+def test_what_is_logged_is_not_in_the_output(folder: Path, inside: Inside) -> None:
+    inside("db", "upgrade", folder=folder)
+    with closing(sqlite3.connect(folder / "data" / "cdrhub.db", isolation_level=None)) as database:
+        database.execute("CREATE TRIGGER full BEFORE INSERT ON calls BEGIN SELECT RAISE(ABORT, 'no'); END")
+    done = cdrhub("import", "lagos", "-", folder=folder, stdin=LINES)
+    assert done.stdout.startswith("3 records: 3 new, 0 already there, 3 in suspense")
+    assert "a record is refused" in done.stderr
+
+
 def test_a_replay_goes_on_after_a_call_that_the_database_refuses(imported: Path) -> None:
     (refused, _) = rows("calls", folder=imported)
     with closing(sqlite3.connect(imported / "data" / "cdrhub.db", isolation_level=None)) as database:

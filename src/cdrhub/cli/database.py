@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,12 +83,16 @@ def opened(config: Config, *, create: bool = False, seconds: float | None = None
     NotFound: a reader that makes them hides a wrong address. Another version's are refused (SchemaOutdated). Raises
     StoreUnavailable.
     """
-    from cdrhub.cli.reading import Reader  # noqa: PLC0415 - SQLAlchemy is not for --help
+    import structlog  # noqa: PLC0415 - SQLAlchemy and this are not for --help
+
+    from cdrhub.cli.reading import Reader  # noqa: PLC0415
     from cdrhub.store import Store  # noqa: PLC0415
     from cdrhub.store.engine import STATEMENT_SECONDS  # noqa: PLC0415
 
     if not create and (file := missing_file(config)) is not None:
         raise NotFound(f"there is no database at {file}: start the daemon once, or correct database.url")
+    if not structlog.is_configured():  # its own default is standard output, which is the command's
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     reader = Reader(config)
     with asyncio.Runner() as runner:
         url = config.database.url.get_secret_value()
