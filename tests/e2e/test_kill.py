@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
-import psycopg
 import pytest
 
 from support.daemon import Daemon
 from support.servers import free_port
+from support.sql import rows
 
 PATH = "/ingest/voicenter/0123456789abcdef-secret"
 WORKERS = 8
@@ -84,15 +82,6 @@ async def lines_for_ever(load: Load, *, port: int) -> None:
             finally:
                 writer.close()
         await asyncio.sleep(0.05)
-
-
-def rows(url: str, query: str) -> Sequence[tuple[object, ...]]:
-    """The rows of a query, on either engine."""
-    if url.startswith("sqlite:///"):
-        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database:
-            return database.execute(query).fetchall()
-    with psycopg.connect(url) as connection:
-        return connection.execute(query.encode()).fetchall()
 
 
 async def killed_again_and_again(tmp_path: Path, url: str, *, times: int, seed: int) -> None:

@@ -10,15 +10,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
-import psycopg
-
 from support.daemon import Daemon
 from support.esl import PASSWORD, Connection, EventSocketServer, event
 from support.freeswitch import Switch
 from support.intake import until
+from support.sql import rows
 
 KILLS = 3
 BURST = 10  #: calls between two breaths of the switch
+BREATH_SECONDS = 0.05
 ACKNOWLEDGED = "cdrhub_records_acknowledged_total"
 
 
@@ -44,7 +44,7 @@ class Talking:
                 self.calls.append(f"call-{len(self.calls):06}")
                 for body in self._story(self.calls[-1]):
                     await self._say(event(body))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(BREATH_SECONDS)
 
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
@@ -115,11 +115,6 @@ class TheHub:
         await asyncio.to_thread(self.daemon.wait_for, ACKNOWLEDGED, said, source="callcentre")
 
 
-def ask(url: str, query: str) -> Sequence[tuple[object, ...]]:
-    with psycopg.connect(url) as connection:
-        return connection.execute(query.encode()).fetchall()
-
-
 async def test_each_call_once_also_while_one_of_them_is_killed(tmp_path: Path, postgres_url: str) -> None:
     chance = Random(11)
     async with EventSocketServer() as server:
@@ -150,14 +145,14 @@ async def test_each_call_once_also_while_one_of_them_is_killed(tmp_path: Path, p
             one.daemon.kill()
             other.daemon.kill()
 
-    stored = ask(postgres_url, "SELECT call_key, state, disposition FROM calls")
+    stored = rows(postgres_url, "SELECT call_key, state, disposition FROM calls")
     assert Counter(stored) == Counter((key, "ended", "abandoned") for key in talking.calls)
     assert len(talking.calls) >= 20 * KILLS
-    events = ask(postgres_url, "SELECT state, count(*) FROM records WHERE content_type LIKE 'text/event%' GROUP BY 1")
+    events = rows(postgres_url, "SELECT state, count(*) FROM records WHERE content_type LIKE 'text/event%' GROUP BY 1")
     assert events == [("applied", 2 * len(talking.calls))]
     told_twice = "SELECT call_id, type FROM outbox WHERE call_id IS NOT NULL GROUP BY call_id, type HAVING count(*) > 1"
-    assert ask(postgres_url, told_twice) == []
-    assert ask(postgres_url, "SELECT DISTINCT hub FROM coverage ORDER BY hub") == [("one",), ("other",)]
+    assert rows(postgres_url, told_twice) == []
+    assert rows(postgres_url, "SELECT DISTINCT hub FROM coverage ORDER BY hub") == [("one",), ("other",)]
 
 
 async def test_what_two_hubs_conclude_is_one_call(tmp_path: Path, postgres_url: str) -> None:
@@ -180,6 +175,6 @@ async def test_what_two_hubs_conclude_is_one_call(tmp_path: Path, postgres_url: 
         finally:
             for hub in hubs:
                 hub.daemon.kill()
-    assert ask(postgres_url, "SELECT call_key, state FROM calls") == [("waits", "queued")]
+    assert rows(postgres_url, "SELECT call_key, state FROM calls") == [("waits", "queued")]
     concluded = "SELECT count(*) FROM records WHERE content_type LIKE '%inference%' AND call_id IS NOT NULL"
-    assert ask(postgres_url, concluded) == [(1,)]
+    assert rows(postgres_url, concluded) == [(1,)]

@@ -85,11 +85,10 @@ listen = "127.0.0.1:{self.http_port}"
         """The sum of a metric over all series that carry these labels."""
         total = 0.0
         for line in self.get("/metrics").splitlines():
-            match = re.match(r"(\w+)(?:\{(.*)\})? (\S+)$", line)
-            if match and match[1] == name:
-                have = dict(re.findall(r'(\w+)="([^"]*)"', match[2] or ""))
+            if match := re.match(rf"{name}(?:\{{(.*)\}})? (\S+)$", line):
+                have = dict(re.findall(r'(\w+)="([^"]*)"', match[1] or ""))
                 if all(have.get(label) == value for label, value in labels.items()):
-                    total += float(match[3])
+                    total += float(match[2])
         return total
 
     def wait_for(self, name: str, at_least: float, *, seconds: float = 60.0, **labels: str) -> None:

@@ -4,27 +4,26 @@ of which one is killed while it reads."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
-import sqlite3
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import pytest
 import redis
 
 from support.daemon import Daemon
 from support.enigma import cdr
 from support.redis import RedisServer
+from support.sql import rows
 
 KEY = "enigma:notifications:campaigns"
 LEASE = f"{KEY}:cdrhub:lease"
 PUSHED_AT_ONCE = 40
-PAUSE_SECONDS = 0.01
-BACKLOG = 3_000  #: CDRs that wait, from which on the dialler pushes no more until they are fewer
+PAUSE_SECONDS = 0.02
+BACKLOG = 600  #: CDRs that wait, from which on the dialler pushes no more until they are fewer
+LONG_BACKLOG = 3_000
 
 
 @dataclass(slots=True)
@@ -43,12 +42,12 @@ def source(server: RedisServer, *, reliable: str = "always") -> str:
 
 
 @asynccontextmanager
-async def load(dialler: redis.Redis) -> AsyncGenerator[Load]:
+async def load(dialler: redis.Redis, *, backlog: int = BACKLOG) -> AsyncGenerator[Load]:
     """A dialler that pushes for as long as the block lasts."""
     load = Load()
 
     def push_some() -> None:
-        if dialler.llen(KEY) < BACKLOG:
+        if dialler.llen(KEY) < backlog:
             block = [cdr(call_ref=load.pushed + number) for number in range(PUSHED_AT_ONCE)]
             dialler.lpush(KEY, *block)
             load.pushed += len(block)
@@ -64,15 +63,6 @@ async def load(dialler: redis.Redis) -> AsyncGenerator[Load]:
     finally:
         load.over = True
         await pushing
-
-
-def rows(url: str, query: str) -> Sequence[tuple[object, ...]]:
-    """The rows of a query, on either engine."""
-    if url.startswith("sqlite:///"):
-        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database:
-            return database.execute(query).fetchall()
-    with psycopg.connect(url) as connection:
-        return connection.execute(query.encode()).fetchall()
 
 
 def stored(url: str) -> int:
@@ -101,12 +91,12 @@ def assert_each_once(url: str, amount: int) -> None:
 
 
 async def killed_again_and_again(
-    server: RedisServer, dialler: redis.Redis, folder: Path, url: str, *, times: int
+    server: RedisServer, dialler: redis.Redis, folder: Path, url: str, *, times: int, backlog: int = BACKLOG
 ) -> None:
     chance = random.Random(times)
     daemon = Daemon(folder, database=url, sources=source(server))
     try:
-        async with load(dialler) as said:
+        async with load(dialler, backlog=backlog) as said:
             for _ in range(times):
                 await asyncio.to_thread(daemon.start)
                 # Until it reads, which it cannot always do at once: the lease of the first session may have to expire.
@@ -137,7 +127,7 @@ async def test_killed_fifty_times(
     request: pytest.FixtureRequest, redis_server: RedisServer, dialler: redis.Redis, tmp_path: Path, engine: str
 ) -> None:
     url = request.getfixturevalue(f"{engine}_url")
-    await killed_again_and_again(redis_server, dialler, tmp_path / "hub", url, times=50)
+    await killed_again_and_again(redis_server, dialler, tmp_path / "hub", url, times=50, backlog=LONG_BACKLOG)
 
 
 async def test_two_hubs_of_which_the_reading_one_is_killed(

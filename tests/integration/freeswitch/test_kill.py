@@ -9,20 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from support.daemon import Daemon
 from support.esl import PASSWORD, EventSocketServer, event
 from support.freeswitch import Switch
 from support.intake import until
+from support.sql import rows
 
 BURST = 20  #: calls between two breaths of the switch
+BREATH_SECONDS = 0.05
 KILLS = {"sqlite": 5, "postgres": 3}
 
 
@@ -65,16 +64,7 @@ async def talk(server: EventSocketServer, said: Said) -> None:
                 with contextlib.suppress(ConnectionError):
                     await server.subscribers[0].send(event(body))
                     said.keys.append(key)
-        await asyncio.sleep(0.01)
-
-
-def rows(url: str, query: str) -> Sequence[tuple[object, ...]]:
-    """The rows of a query, on either engine."""
-    if url.startswith("sqlite:///"):
-        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database:
-            return database.execute(query).fetchall()
-    with psycopg.connect(url) as connection:
-        return connection.execute(query.encode()).fetchall()
+        await asyncio.sleep(BREATH_SECONDS)
 
 
 @pytest.mark.parametrize("engine", KILLS)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from sqlalchemy import make_url
 
 from cdrhub.errors import StoreUnavailable
 from cdrhub.store import Store
@@ -32,11 +33,26 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         pytest.skip(str(why))
 
 
+@pytest.fixture(params=["postgres", "mariadb"])
+def url(request: pytest.FixtureRequest) -> str:
+    """A database on the session's server, for a test that loses only its connections."""
+    found: str = request.getfixturevalue(f"{request.param}_url")
+    return found
+
+
 @pytest.fixture
-async def proxy(server: Server) -> AsyncIterator[Proxy]:
-    """A proxy before the server."""
-    async with Proxy(("127.0.0.1", server.port)) as between:
+async def proxy(url: str) -> AsyncIterator[Proxy]:
+    """A proxy before that server."""
+    port = make_url(url).port
+    assert port is not None
+    async with Proxy(("127.0.0.1", port)) as between:
         yield between
+
+
+@pytest.fixture
+def proxied(url: str, proxy: Proxy) -> str:
+    """That database through the proxy."""
+    return make_url(url).set(port=proxy.port).render_as_string(hide_password=False)
 
 
 async def write_for_ever(store: Store, batch: list[Item]) -> int:
@@ -100,8 +116,8 @@ async def test_away_from_the_start(server: Server) -> None:
 
 
 @pytest.mark.parametrize("after", [300, 5_000, 40_000, 41_111, 60_001])
-async def test_cut_in_the_middle_of_a_batch(server: Server, proxy: Proxy, after: int) -> None:
-    store = Store.open(server.url("hub", port=proxy.port), redecode=ledger.decode)
+async def test_cut_in_the_middle_of_a_batch(proxied: str, proxy: Proxy, after: int) -> None:
+    store = Store.open(proxied, redecode=ledger.decode)
     await store.prepare()
     for number, batch in enumerate(batches(all_items(), 80)):
         if number % 2 == 0:
@@ -112,8 +128,8 @@ async def test_cut_in_the_middle_of_a_batch(server: Server, proxy: Proxy, after:
     await store.close()
 
 
-async def test_deaf_in_the_middle_of_a_batch(server: Server, proxy: Proxy) -> None:
-    store = Store.open(server.url("hub", port=proxy.port), redecode=ledger.decode, seconds=1.0)
+async def test_deaf_in_the_middle_of_a_batch(proxied: str, proxy: Proxy) -> None:
+    store = Store.open(proxied, redecode=ledger.decode, seconds=1.0)
     await store.prepare()
     items = all_items()
     await store.write(items[:100])
@@ -127,9 +143,9 @@ async def test_deaf_in_the_middle_of_a_batch(server: Server, proxy: Proxy) -> No
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["pooled", "from the first byte"])
-async def test_deaf_to_everybody(server: Server, proxy: Proxy, *, known: bool) -> None:
+async def test_deaf_to_everybody(proxied: str, proxy: Proxy, *, known: bool) -> None:
     """A server that takes connections and says nothing: nobody waits longer than a statement may, nor does the end."""
-    store = Store.open(server.url("hub", port=proxy.port), redecode=ledger.decode, seconds=1.0)
+    store = Store.open(proxied, redecode=ledger.decode, seconds=1.0)
     await store.prepare()
     if not known:
         await store.close()  # the next ones are made anew
@@ -148,8 +164,8 @@ async def test_deaf_to_everybody(server: Server, proxy: Proxy, *, known: bool) -
         await store.close()
 
 
-async def test_making_a_connection_takes_no_longer_than_its_own_time(server: Server, proxy: Proxy) -> None:
-    store = Store.open(server.url("hub", port=proxy.port), seconds=10 * NEVER_SECONDS)
+async def test_making_a_connection_takes_no_longer_than_its_own_time(proxied: str, proxy: Proxy) -> None:
+    store = Store.open(proxied, seconds=10 * NEVER_SECONDS)
     proxy.go_deaf()
     async with asyncio.timeout(NEVER_SECONDS):
         with pytest.raises(StoreUnavailable):
@@ -157,8 +173,8 @@ async def test_making_a_connection_takes_no_longer_than_its_own_time(server: Ser
         await store.close()
 
 
-async def test_cancelled_in_the_middle_of_a_batch(server: Server) -> None:
-    store = Store.open(server.url("hub"), redecode=ledger.decode)
+async def test_cancelled_in_the_middle_of_a_batch(url: str) -> None:
+    store = Store.open(url, redecode=ledger.decode)
     await store.prepare()
     items = all_items()
     for pause in (0.0, 0.001, 0.003, 0.01, 0.02):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,31 @@ async def change(store: Store, how: Callable[[AsyncConnection], Any]) -> None:
         await how(connection)
 
 
+async def at_revision(url: str, revision: str) -> Store:
+    """A store with the schema of an older version."""
+    store = Store.open(url)
+    await change(store, lambda c: c.run_sync(lambda sync: command.upgrade(schema.config_of(sync), revision)))
+    return store
+
+
+async def insert(store: Store, table: str, row: Mapping[str, object]) -> None:
+    """Insert a row as an older version did: its columns need not be those of this one's tables."""
+    literal = ", ".join("NULL" if value is None else f"'{value}'" for value in row.values())
+    statement = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({literal})"
+    await change(store, lambda c: c.exec_driver_sql(statement))
+
+
+def old_call(call_id: str, at: str) -> dict[str, object]:
+    """What every version so far wants of the row of a call; `at` is all of its times."""
+    return {
+        **dict.fromkeys(("source", "system", "tenant", "direction", "state"), "x"),
+        **dict.fromkeys(("attributes", "flags"), "[]"),
+        **dict.fromkeys(("sort_at", "first_received_at", "last_received_at", "updated_at"), at),
+        **dict.fromkeys(("record_count", "revision"), 1),
+        **dict.fromkeys(("id", "call_key"), call_id),
+    }
+
+
 async def test_fresh_is_migrated(database_url: str) -> None:
     store = Store.open(database_url)
     await store.prepare()
@@ -102,28 +127,14 @@ async def test_the_first_schema_is_refused_and_brought_up_to_date(database_url: 
 
 
 async def test_what_was_told_of_calls_stays_told(database_url: str) -> None:
-    store = Store.open(database_url)
-
-    def before(connection: Connection) -> None:
-        command.upgrade(schema.config_of(connection), "0004")
-
-    await change(store, lambda c: c.run_sync(before))
-    columns = {
-        **dict.fromkeys(("source", "system", "tenant", "direction", "state"), "x"),
-        **dict.fromkeys(("attributes", "flags"), "[]"),
-        **dict.fromkeys(("sort_at", "first_received_at", "last_received_at", "updated_at"), "2026-01-01 00:00:00"),
-        **dict.fromkeys(("record_count", "revision"), 1),
-    }
+    store = await at_revision(database_url, "0004")
     told = {"end": "call.ended", "prints": "AAAA"}
     ids = ["01981f7e-0000-7000-8000-000000000001", "01981f7e-0000-7000-8000-000000000002"]
     standing = await look(store, lambda c: {column["name"] for column in inspect(c).get_columns("calls")})
-    assert {*columns, "announced"} <= standing
     for call_id, said in zip(ids, (told, None), strict=True):
-        row = columns | {"id": call_id, "call_key": call_id, "announced": said and orjson.dumps(said).decode()}
-        literal = ", ".join("NULL" if value is None else f"'{value}'" for value in row.values())
-        statement = f"INSERT INTO calls ({', '.join(row)}) VALUES ({literal})"
-        async with store.database.connect(writing=True) as connection:
-            await connection.exec_driver_sql(statement)
+        row = old_call(call_id, "2026-01-01 00:00:00") | {"announced": said and orjson.dumps(said).decode()}
+        assert row.keys() <= standing
+        await insert(store, "calls", row)
     await store.upgrade()
     async with store.database.connect() as connection:
         assert await announced(connection, ids) == {ids[0]: told}
@@ -131,29 +142,15 @@ async def test_what_was_told_of_calls_stays_told(database_url: str) -> None:
 
 
 async def test_legs_that_were_there_get_their_hour(database_url: str) -> None:
-    store = Store.open(database_url)
-
-    def before(connection: Connection) -> None:
-        command.upgrade(schema.config_of(connection), "0005")
-
-    await change(store, lambda c: c.run_sync(before))
+    store = await at_revision(database_url, "0005")
     at = "2026-03-01T23:59:59.999999Z" if store.database.kind == "sqlite" else "2026-03-01 23:59:59.999999"
     late = at.replace("01T23:59", "02T00:00").replace("01 23:59", "02 00:00")
     call_id = "01981f7e-0000-7000-8000-000000000001"
     zone = "+00" if store.database.kind == "postgresql" else ""
-    columns = {
-        **dict.fromkeys(("source", "system", "tenant", "call_key", "direction", "state"), "x"),
-        **dict.fromkeys(("attributes", "flags"), "[]"),
-        **dict.fromkeys(("sort_at", "first_received_at", "last_received_at", "updated_at"), at + zone),
-        **dict.fromkeys(("record_count", "revision"), 1),
-        "id": call_id,
-    }
+    await insert(store, "calls", old_call(call_id, at + zone))
     leg = {"call_id": call_id, "seq": 1, "role": "queue", "outcome": "unknown"}
-    legs = [leg | {"leg_key": "a"}, leg | {"leg_key": "b", "offered_at": late + zone}]
-    async with store.database.connect(writing=True) as connection:
-        for table, row in (("calls", columns), ("call_legs", legs[0]), ("call_legs", legs[1])):
-            literal = ", ".join(f"'{value}'" for value in row.values())
-            await connection.exec_driver_sql(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({literal})")
+    await insert(store, "call_legs", leg | {"leg_key": "a"})
+    await insert(store, "call_legs", leg | {"leg_key": "b", "offered_at": late + zone})
     await store.upgrade()
     async with store.database.connect() as connection:
         hours = await connection.scalars(text("SELECT hour FROM call_legs ORDER BY leg_key"))
@@ -163,12 +160,7 @@ async def test_legs_that_were_there_get_their_hour(database_url: str) -> None:
 
 async def test_an_upgrade_of_a_large_table_is_not_given_up(postgres_url: str) -> None:
     """It was rolled back after a minute, each time anew."""
-    store = Store.open(postgres_url)
-
-    def before(connection: Connection) -> None:
-        command.upgrade(schema.config_of(connection), "0005")
-
-    await change(store, lambda c: c.run_sync(before))
+    store = await at_revision(postgres_url, "0005")
     slowly = (
         "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END'",
         "CREATE TRIGGER slowly BEFORE UPDATE ON call_legs EXECUTE FUNCTION slowly()",
