@@ -102,7 +102,7 @@ def keep(config: Config, planned: Sequence[PlannedCase]) -> None:
         )
         for case in planned
     ]
-    with opened(config) as database:
+    with opened(config, create=True) as database:
         database.run(orders_of(database, config).keep(given))
 
 
