@@ -103,11 +103,18 @@ async def test_queue_figures(store: Store) -> None:
         assert row["offered"] == row["answered"] + row["abandoned"] + sum(row[name] for name in flow_outs)
 
 
-async def test_a_wait_that_begins_in_the_last_half_millisecond_of_a_second(store: Store) -> None:
-    leg = {"role": "queue", "queue": "sales", "outcome": "abandoned", "offered_at": 0.8763, "left_at": 7.0}
+@pytest.mark.parametrize(
+    ("offered", "left", "seconds"),
+    [(0.8763, 7.0, 6), (0.0, 7.8763, 8)],
+    ids=["from .999756 to .123456", "from .123456 to .999756"],
+)
+async def test_a_wait_that_begins_or_ends_in_the_last_half_millisecond_of_a_second(
+    store: Store, offered: float, left: float, seconds: int
+) -> None:
+    leg = {"role": "queue", "queue": "sales", "outcome": "abandoned", "offered_at": offered, "left_at": left}
     await store.write([item(message("k", values={"state": "ended", "started_at": 0.0}, legs={"1": leg}, final=True))])
     (row,) = await view(store, "v_queue_hourly")
-    assert row["wait_seconds"] == 6  # from .999756 to .123456
+    assert row["wait_seconds"] == seconds
 
 
 async def test_agent_figures(store: Store) -> None:

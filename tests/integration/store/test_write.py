@@ -158,6 +158,21 @@ async def test_a_leg_without_times_is_of_the_hour_of_the_first_receipt(store: St
         assert [row["hour"] for row in await rows(store, call_legs)] == [f"{at(10):%Y-%m-%dT%H}:00:00Z"]
 
 
+async def test_a_leg_without_times_is_of_the_hour_of_its_call(store: Store) -> None:
+    said = message("timed", values={"state": "queued", "started_at": 7_200}, legs={"q": {"role": "queue"}})
+    await store.write([item(said, received=10)])
+    late = item(message("k", "more", values={"queue": "sales"}), received=7_210)
+    await store.write(
+        [late, item(message("k", values={"state": "queued"}, legs={"q": {"role": "queue"}}), received=10)]
+    )
+    hours = {row["call_id"]: row["hour"] for row in await rows(store, call_legs)}
+    known = {key: (await call_of(store, key))["id"] for key in ("timed", "k")}
+    assert hours == {
+        known["timed"]: f"{at(7_200):%Y-%m-%dT%H}:00:00Z",
+        known["k"]: f"{at(10):%Y-%m-%dT%H}:00:00Z",
+    }
+
+
 async def test_attached_columns_survive_later_records(store: Store) -> None:
     enter, *others = story("k")
     await store.write([item(enter)])

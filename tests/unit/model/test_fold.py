@@ -78,6 +78,12 @@ def test_attributes_are_united_objects_key_by_key() -> None:
     }
 
 
+def test_an_attribute_that_is_called_like_the_list_of_contradictions_is_kept_in_it() -> None:
+    said = update(seconds=1, caller_number="1", attributes={"conflict": "of interest"})
+    call = fold([said, update(seconds=2, caller_number="2")])
+    assert call.attributes == {"conflict": {"caller_number": ["1", "2"], "conflict": ["of interest"]}}
+
+
 def test_attributes_are_the_vendors_own_whatever_they_are_called() -> None:
     """A field that a PBX's administrator called `state` has nothing to do with the column."""
     first = {
