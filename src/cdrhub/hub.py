@@ -20,7 +20,7 @@ from cdrhub import __version__
 from cdrhub.broadcast.service import Broadcast
 from cdrhub.clock import Clocks
 from cdrhub.config import Config
-from cdrhub.decoders import Decoders, DecodingWaits, Revision
+from cdrhub.decoders import Decoders, DecodingWaits, Revision, UnknownRevision
 from cdrhub.errors import CdrhubError, IntakeRefused, ReloadFailed, StoreUnavailable
 from cdrhub.intake import inferred
 from cdrhub.journal import SUSPECT_STARTS, Journal
@@ -441,6 +441,8 @@ class Hub:
             try:
                 await self._store.join_unopened()
                 await self._sweeper.sweep()
+            except UnknownRevision as error:  # another hub met it; the next look knows it
+                await self._pipeline.learn_revisions(error.revision)
             except (StoreUnavailable, IntakeRefused, DecodingWaits) as error:
                 if self._sometimes.now("sweep_waits"):
                     log.warning("conclusions wait", action="sweep_waits", error=str(error))

@@ -231,7 +231,7 @@ class Pipeline:
             try:
                 outcome = self._decoders.decode(record)
             except UnknownRevision:
-                await self._learn_revisions(record.config_revision)
+                await self.learn_revisions(record.config_revision)
             except DecodingWaits as error:
                 await self._wait_to_decode(error)
             else:
@@ -303,7 +303,7 @@ class Pipeline:
                 await self._remember({item.record.config_revision for item in items})
                 written = await self._store.write(items)
             except UnknownRevision as error:
-                await self._learn_revisions(error.revision)
+                await self.learn_revisions(error.revision)
             except DecodingWaits as error:  # of an older record of one of these calls
                 await self._wait_to_decode(error)
             except StoreUnavailable as error:
@@ -374,7 +374,7 @@ class Pipeline:
                     log.error(SETTINGS_REFUSED, action="settings_refused", source=known.source, error=str(error))
             self._remembered.add(revision)
 
-    async def _learn_revisions(self, wanted: str) -> None:
+    async def learn_revisions(self, wanted: str) -> None:
         """Take over every revision that the database knows; what not even it knows is lost."""
         retry = FIRST_RETRY_SECONDS
         while True:

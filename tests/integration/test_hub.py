@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
 from cdrhub.config import Config
 from cdrhub.errors import AddressUnavailable
@@ -19,6 +20,7 @@ from cdrhub.store import Store
 from cdrhub.store.batch import Item
 from cdrhub.store.calls import legs_of, one
 from cdrhub.store.coverage import stretches
+from cdrhub.store.tables import unopened
 from cdrhub.sweeper import FORGOTTEN_AFTER
 from support.hubs import configured, written_of
 from support.intake import until
@@ -86,6 +88,29 @@ async def test_a_call_of_a_source_that_is_out_does_not_live_for_ever(tmp_path: P
         finally:
             await hub.stop()
     assert (call["source"], call["system"], call["flags"]) == ("vendor", "voicenter", ["end_inferred"])
+
+
+async def test_what_another_hub_left_waiting_under_settings_of_its_own_is_joined(tmp_path: Path) -> None:
+    others = configured(tmp_path, f'[sources.vendor]\ntype = "voicenter"\npath = "{PATH}"\nregion = "IL"\n')
+    hub = await Hub.start(configured(tmp_path, ""), sweep_seconds=0.05)
+    try:
+        async with stored(others) as store:
+            settings = others.settings("vendor").model_dump_json()
+            revision = others.revision("vendor")
+            await store.remember_revision(revision, source="vendor", system="voicenter", settings=settings)
+            item = left_open(others, received_at=datetime.now(UTC))
+            await store.write([item])
+            its = {"record_source": "vendor", "digest": item.record.digest, "since": datetime.now(UTC)}
+            async with store.database.connect(writing=True) as connection:
+                await connection.execute(insert(unopened).values(source="vendor", call_key="c2c", **its))
+            failed = asyncio.create_task(hub.failed())
+            async with asyncio.timeout(20):
+                while (await one(store, "c2c"))["revision"] == 1 and not failed.done():  # noqa: ASYNC110 - in a database
+                    await asyncio.sleep(0.02)
+            assert not failed.done(), failed.exception()
+            failed.cancel()
+    finally:
+        await hub.stop()
 
 
 async def test_a_start_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
