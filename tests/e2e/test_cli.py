@@ -79,6 +79,7 @@ def inside(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         for name in ("EDITOR", "VISUAL", "CDRHUB_CONFIG", "CDRHUB_DEBUG"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("USER", "tester")
+        monkeypatch.setenv("COLUMNS", "200")
         code = exit_code_of(lambda: app(arguments, prog_name="cdrhub", standalone_mode=False))
         said = capsys.readouterr()
         return subprocess.CompletedProcess(arguments, code, said.out, said.err)
@@ -431,11 +432,19 @@ def imported(imported_once: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(imported_once, tmp_path / "hub"))
 
 
-def rows(*arguments: str, folder: Path) -> list[dict[str, Any]]:
+Rows = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture
+def rows(inside: Inside) -> Rows:
     """What a listing says in NDJSON."""
-    done = cdrhub(*arguments, "--format", "ndjson", folder=folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def rows(*arguments: str, folder: Path) -> list[dict[str, Any]]:
+        done = inside(*arguments, "--format", "ndjson", folder=folder)
+        assert (done.returncode, done.stderr) == (0, "")
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    return rows
 
 
 @pytest.mark.parametrize(
@@ -465,23 +474,23 @@ def test_calls_are_filtered(arguments: list[str], keys: list[str], imported: Pat
     assert [key.partition("_")[0].partition("/")[0] for key in found] == keys
 
 
-def test_calls_in_every_format(imported: Path) -> None:
+def test_calls_in_every_format(imported: Path, inside: Inside) -> None:
     table = cdrhub("calls", folder=imported)
     assert "08039100000" in table.stdout
     assert "answered" in table.stdout
-    listed = list(csv.DictReader(io.StringIO(cdrhub("calls", "--format", "csv", folder=imported).stdout, newline="")))
+    listed = list(csv.DictReader(io.StringIO(inside("calls", "--format", "csv", folder=imported).stdout, newline="")))
     assert [row["caller_e164"] for row in listed] == ["", "'+2348039100000"]
-    assert json.loads(cdrhub("calls", "--format", "json", folder=imported).stdout)[1]["talk_seconds"] == 30
-    nobody = cdrhub("calls", "--since", "now", folder=imported)
+    assert json.loads(inside("calls", "--format", "json", folder=imported).stdout)[1]["talk_seconds"] == 30
+    nobody = inside("calls", "--since", "now", folder=imported)
     assert (nobody.returncode, nobody.stdout) == (0, "no calls found\n")
 
 
-def test_a_call_is_shown_with_its_legs_and_records(imported: Path) -> None:
+def test_a_call_is_shown_with_its_legs_and_records(imported: Path, inside: Inside, rows: Rows) -> None:
     call_id = rows("calls", "--agent", "114", folder=imported)[0]["id"]
-    shown = cdrhub("calls", "show", call_id, folder=imported)
+    shown = inside("calls", "show", call_id, folder=imported)
     assert "+2348039100000" in shown.stdout
     assert "Call 1,00000172FF10D141_1" in shown.stdout
-    whole = json.loads(cdrhub("calls", "show", call_id[:-1], "--format", "json", folder=imported).stdout)
+    whole = json.loads(inside("calls", "show", call_id[:-1], "--format", "json", folder=imported).stdout)
     assert whole["records"][0]["digest"] == digest_of(LINES.splitlines()[0]).hex()
     assert {leg["role"] for leg in whole["legs"]} >= {"agent"}
     assert whole["records"][0]["attributes"] == {"file": "cdr.log", "live": False}
@@ -514,7 +523,7 @@ def test_what_cannot_be_done_is_one_line(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_record_is_repaired_in_an_editor_and_becomes_a_call(imported: Path) -> None:
+def test_a_record_is_repaired_in_an_editor_and_becomes_a_call(imported: Path, inside: Inside, rows: Rows) -> None:
     (broken,) = rows("suspense", "list", folder=imported)
     assert (broken["reason"], broken["source"]) == ("wrong_field_count", "lagos")
     number = str(broken["id"])
@@ -524,11 +533,11 @@ def test_a_record_is_repaired_in_an_editor_and_becomes_a_call(imported: Path) ->
         "suspense", "edit", number, "--why", "lost its end", folder=imported, environ={"EDITOR": "cp fixed"}
     )
     assert edited.stdout == f"record {number} is repaired; try it with: cdrhub suspense replay {number}\n"
-    replayed = cdrhub("suspense", "replay", number, "--as", "anna", folder=imported)
+    replayed = inside("suspense", "replay", number, "--as", "anna", folder=imported)
     assert replayed.stdout == "1 record: 1 applied, 0 without a call, 0 still in suspense, 0 not in suspense any more\n"
     assert len(rows("calls", folder=imported)) == 3
     assert rows("suspense", "list", folder=imported) == []
-    shown = json.loads(cdrhub("suspense", "show", number, "--format", "json", folder=imported).stdout)
+    shown = json.loads(inside("suspense", "show", number, "--format", "json", folder=imported).stdout)
     assert re.fullmatch("[0-9a-f]{32}", shown["digest"])
     assert [(act["actor"], act["action"], act["why"]) for act in shown["audit"]] == [
         ("tester", "edited", "lost its end"),
@@ -538,30 +547,30 @@ def test_a_record_is_repaired_in_an_editor_and_becomes_a_call(imported: Path) ->
     assert shown["repaired_body"] == repaired.decode()
 
 
-def test_a_record_is_discarded_with_a_reason(imported: Path) -> None:
+def test_a_record_is_discarded_with_a_reason(imported: Path, inside: Inside, rows: Rows) -> None:
     (broken,) = rows("suspense", "list", "--reason", "wrong_field_count", folder=imported)
     assert rows("suspense", "list", "--reason", "too_long", folder=imported) == []
-    again = cdrhub("suspense", "replay", "--all", folder=imported)
+    again = inside("suspense", "replay", "--all", folder=imported)
     assert again.stdout.startswith("1 record: 0 applied, 0 without a call, 1 still in suspense")
     done = cdrhub("suspense", "discard", str(broken["id"]), "--why", "a probe", folder=imported)
     assert (done.returncode, done.stdout) == (0, "1 record discarded\n")
-    assert cdrhub("suspense", "list", folder=imported).stdout == "nothing is in suspense\n"
+    assert inside("suspense", "list", folder=imported).stdout == "nothing is in suspense\n"
 
 
-def test_a_record_comes_from_standard_input(imported: Path) -> None:
+def test_a_record_comes_from_standard_input(imported: Path, rows: Rows) -> None:
     done = cdrhub("suspense", "edit", "3", "--from-file", "-", folder=imported, stdin=b"Call 3,still,wrong")
     assert done.returncode == 0
     assert rows("suspense", "list", folder=imported)[0]["repaired_body"] == "Call 3,still,wrong"
 
 
-def test_a_replay_with_the_settings_of_today_shows_each_field_first(imported: Path) -> None:
+def test_a_replay_with_the_settings_of_today_shows_each_field_first(imported: Path, inside: Inside, rows: Rows) -> None:
     (imported / "config.toml").write_text(SOURCE + 'timezone = "Africa/Lagos"\n')
-    nothing = cdrhub("replay", "--source", "lagos", "--dry-run", folder=imported)
+    nothing = inside("replay", "--source", "lagos", "--dry-run", folder=imported)
     assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "nothing differs\n", "")
     current = ("replay", "--source", "lagos", "--with-config", "current", "--format", "ndjson")
     dry = cdrhub(*current, "--dry-run", folder=imported)
     assert dry.stderr == "cdrhub: would be 2 changed\n"
-    announced = cdrhub(*current, "--dry-run", "--announce", folder=imported)
+    announced = inside(*current, "--dry-run", "--announce", folder=imported)
     # No daemon has decided about them yet: it tells of them then.
     assert announced.stderr == "cdrhub: would be 2 changed; 0 events would be told\n"
     assert announced.stdout == dry.stdout
@@ -571,7 +580,7 @@ def test_a_replay_with_the_settings_of_today_shows_each_field_first(imported: Pa
     real = cdrhub(*current, folder=imported)
     assert real.stdout == dry.stdout
     assert rows("calls", "--agent", "114", folder=imported)[0]["started_at"] == "2020-06-29T06:53:11+00:00"
-    assert cdrhub(*current, folder=imported).stdout == ""
+    assert inside(*current, folder=imported).stdout == ""
 
 
 def test_what_is_logged_is_not_in_the_output(folder: Path, inside: Inside) -> None:
@@ -583,7 +592,7 @@ def test_what_is_logged_is_not_in_the_output(folder: Path, inside: Inside) -> No
     assert "a record is refused" in done.stderr
 
 
-def test_a_replay_goes_on_after_a_call_that_the_database_refuses(imported: Path) -> None:
+def test_a_replay_goes_on_after_a_call_that_the_database_refuses(imported: Path, rows: Rows) -> None:
     (refused, _) = rows("calls", folder=imported)
     with closing(sqlite3.connect(imported / "data" / "cdrhub.db", isolation_level=None)) as database:
         database.execute(
@@ -610,7 +619,7 @@ AGENTS = (
 SHANGHAI = '[sources.shanghai]\ntype = "astercc"\npath = "/ingest/astercc/0123456789abcdef"\n'
 
 
-def test_states_of_agents_are_listed_and_replayed(tmp_path: Path) -> None:
+def test_states_of_agents_are_listed_and_replayed(tmp_path: Path, inside: Inside, rows: Rows) -> None:
     (tmp_path / "config.toml").write_text(SHANGHAI + 'timezone = "Asia/Shanghai"\n')
     done = cdrhub("import", "shanghai", "-", folder=tmp_path, stdin=AGENTS)
     assert done.stdout.startswith("3 records: 3 new, 0 already there, 0 in suspense, 0 without a call; 0 calls created")
@@ -624,7 +633,7 @@ def test_states_of_agents_are_listed_and_replayed(tmp_path: Path) -> None:
     assert (one["state"], one["state_raw"], one["queue"], one["flags"]) == ("on_break", "paused", None, [])
     (tmp_path / "config.toml").write_text(SHANGHAI + 'timezone = "UTC"\n')
     current = ("replay", "--source", "shanghai", "--with-config", "current", "--format", "ndjson")
-    dry = cdrhub(*current, "--dry-run", folder=tmp_path)
+    dry = inside(*current, "--dry-run", folder=tmp_path)
     assert dry.stderr == "cdrhub: would be 3 changed\n"
     changes = [json.loads(line) for line in dry.stdout.splitlines()]
     assert {re.sub(r"\d+\.at", "N.at", one["column"]) for one in changes} == {
@@ -632,9 +641,9 @@ def test_states_of_agents_are_listed_and_replayed(tmp_path: Path) -> None:
         "agent 7002, record N.at",
     }
     assert {one["after"][11:16] for one in changes} == {"08:00", "10:00", "10:30"}
-    assert cdrhub(*current, folder=tmp_path).stdout == dry.stdout
+    assert inside(*current, folder=tmp_path).stdout == dry.stdout
     assert {row["at"][11:16] for row in rows("agents", folder=tmp_path)} == {"08:00", "10:00", "10:30"}
-    assert cdrhub(*current, folder=tmp_path).stdout == ""
+    assert inside(*current, folder=tmp_path).stdout == ""
 
 
 def test_coverage_of_a_source_that_was_never_heard(folder: Path) -> None:

@@ -20,7 +20,8 @@ from support.daemon import Daemon
 from support.servers import free_port
 
 SECRET_PATH = "/ingest/freeswitch/0123456789abcdef"
-SECONDS = 60.0
+SECONDS = 120.0  #: until what was told to end has ended
+RECORDS = 2_000  #: those of some hundred calls
 
 
 class SimulatedSwitch:
@@ -41,7 +42,8 @@ class SimulatedSwitch:
             )
 
     def finished(self) -> dict[str, Entry]:
-        """Wait for its end; the ledger."""
+        """Let it bring what it began to its end; the ledger."""
+        self._process.terminate()
         assert self._process.wait(SECONDS) == 0, self.log.read_text()
         return {key: entry for (_, key), entry in read(self.ledger).items()}
 
@@ -96,6 +98,7 @@ def differences(database: Path, ledger: dict[str, Entry]) -> list[Difference]:
 def test_the_calls_are_those_of_the_ledger(tmp_path: Path, *, documents: bool) -> None:
     daemon, switch = started(tmp_path, documents=documents)
     try:
+        daemon.wait_for("cdrhub_records_stored_total", RECORDS)
         ledger = switch.finished()
         daemon.drained()
         assert daemon.stop() == 0
@@ -127,7 +130,7 @@ def started(directory: Path, *, documents: bool) -> tuple[Daemon, SimulatedSwitc
     daemon = Daemon(directory / "hub", database=f"sqlite:///{directory}/hub.db", sources="")
     switch = SimulatedSwitch(
         directory,
-        *("--rate", "30", "--speed", "60", "--seconds", "8", "--calls", "all"),
+        *("--rate", "30", "--speed", "60", "--calls", "all"),
         *(("--cdr-to", f"http://127.0.0.1:{daemon.http_port}{SECRET_PATH}") if documents else ()),
     )
     daemon.config.write_text(daemon.config.read_text() + sources(switch.port, documents=documents))

@@ -17,6 +17,7 @@ from support.servers import free_port
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
+ANSWER_SECONDS = 30.0  #: that a busy machine may take for a page
 
 
 class Daemon:
@@ -77,7 +78,7 @@ listen = "127.0.0.1:{self.http_port}"
     def get(self, path: str) -> str:
         """The body of a page; raises OSError when nobody answers, also for an error status."""
         url = f"http://127.0.0.1:{self.http_port}{path}"
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:
             body: bytes = answer.read()
             return body.decode()
 
