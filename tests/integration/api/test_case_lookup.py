@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote
 
 import orjson
@@ -176,18 +177,29 @@ async def test_a_private_address_is_not_asked(store: Store, crm: Crm, host: str)
     assert crm.asked == []
 
 
+def reload(api: Client, **changes: Any) -> None:
+    """What a reload does that changes this much of the table."""
+    redial = api.peer.config.redial
+    assert redial.case_lookup is not None
+    changed = redial.case_lookup.model_copy(update=changes)
+    api.peer.config = api.peer.config.model_copy(update={"redial": redial.model_copy(update={"case_lookup": changed})})
+
+
+async def test_a_permission_that_a_reload_takes_away_is_gone(store: Store, crm: Crm) -> None:
+    async with asking(store, f"{crm.url}/{{code}}") as api:
+        assert (await api.dialled("C-1")).status == 200
+        reload(api, allow_private=False)
+        assert (await api.dialled("C-2")).problem == "lookup-failed"
+    assert len(crm.asked) == 1
+
+
 async def test_a_reload_breaks_no_question_off(store: Store, crm: Crm) -> None:
     async with asking(store, f"{crm.url}/{{code}}") as api:
         held = crm.held = asyncio.Event()
         first = asyncio.create_task(api.dialled("C-1"))
         await until(lambda: crm.asked)
         crm.held = None
-        redial = api.peer.config.redial
-        assert redial.case_lookup is not None
-        changed = redial.case_lookup.model_copy(update={"timeout_seconds": 9.0})
-        api.peer.config = api.peer.config.model_copy(
-            update={"redial": redial.model_copy(update={"case_lookup": changed})}
-        )
+        reload(api, timeout_seconds=9.0)
         assert (
             await api.ask("POST", "/cases/C-2/attempts?tenant=", {"number": NUMBERS[0], "agent": "102"})
         ).status == 201
