@@ -30,5 +30,5 @@ def raw_record(
         digest=digest_of(body),
         config_revision=config_revision,
         event_id=event_id,
-        attributes=dict(attributes or {}),
+        attributes={} if attributes is None else attributes,
     )
