@@ -16,9 +16,7 @@ from typing import Any
 from cdrhub.model.immutable import immutable
 
 DIGEST_BYTES = 16
-MAX_BODY_BYTES = (
-    16 * 1024 * 1024
-)  #: that any limit of a source may allow: the drivers of databases take it in one packet
+MAX_BODY_BYTES = 16 * 1024 * 1024  #: that a source's limit may allow: drivers of databases take it in one packet
 
 INFERENCE = "application/vnd.cdrhub.inference+json"
 """Content type of what the hub itself concludes (docs/model.md, inferences): a JSON object with deterministic bytes."""
