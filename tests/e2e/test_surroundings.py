@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -50,12 +51,17 @@ def test_a_full_disk_is_no_bug() -> None:
 def test_an_interrupt_is_said(tmp_path: Path) -> None:
     configuration = tmp_path / "config.toml"
     os.mkfifo(configuration)
-    command = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "cdrhub", "check", "--config", str(configuration)], stderr=subprocess.PIPE, text=True
-    )
-    with configuration.open("w"):  # it is reading
-        command.send_signal(signal.SIGINT)
-        _, said = command.communicate(timeout=60)
+    ) as command:
+        with configuration.open("w"):  # it is about to read; a signal that comes just before that is seen afterwards
+            for _ in range(60):
+                command.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    command.wait(timeout=1)
+                    break
+            command.kill()
+        _, said = command.communicate()
     assert (command.returncode, said) == (130, "cdrhub: interrupted\n")
 
 
