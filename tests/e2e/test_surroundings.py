@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,6 +49,16 @@ def test_a_full_disk_is_no_bug() -> None:
     assert (done.returncode, done.stderr) == (69, "cdrhub: the output cannot be written: No space left on device\n")
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Processes that a test starts hear SIGINT, also where the tests run in the background of a shell, which ignores
+    it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_is_said(tmp_path: Path) -> None:
     configuration = tmp_path / "config.toml"
     os.mkfifo(configuration)
