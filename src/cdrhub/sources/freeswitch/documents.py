@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import unescape
@@ -96,22 +97,24 @@ def _taken_by_lines(body: bytes, found: dict[str, str]) -> bytes | None:
     except ValueError:
         return None
     rest = b"\n".join([*lines[:at], *lines[end:]])
+    closed: dict[bytes, list[int]] = {}  #: the lines that end with each closing tag
+    for number in range(at, end):
+        line = lines[number].rstrip()
+        closed.setdefault(line[line.rfind(b"<") :], []).append(number)
     while at < end:
-        opening = _OPENING.fullmatch(lines[at])
-        at += 1
+        begun, at = at, at + 1
+        opening = _OPENING.fullmatch(lines[begun])
         if opening is None:
             continue
-        name, value = opening[1], [opening[2]]
-        closing = b"</%b>" % name
-        after = at
-        while not value[-1].rstrip().endswith(closing) and after < min(end, at + MAX_VALUE_LINES):
-            value.append(lines[after])
-            after += 1
-        text = b"\n".join(value).rstrip()
-        if text.endswith(closing):
-            at = after
-            if text := text.removesuffix(closing):
-                found.setdefault(name.decode("utf-8", "replace"), unescape(text.decode("utf-8", "replace")))
+        closing = b"</%b>" % opening[1]
+        ends = closed.get(closing, [])
+        place = bisect_left(ends, begun)
+        if place < len(ends) and ends[place] - begun <= MAX_VALUE_LINES:
+            at = ends[place] + 1
+            text = b"\n".join([opening[2], *lines[begun + 1 : at]]).rstrip().removesuffix(closing)
+            if text:
+                name = opening[1].decode("utf-8", "replace")
+                found.setdefault(name, unescape(text.decode("utf-8", "replace")))
     return rest
 
 

@@ -4,12 +4,16 @@ that stands there twice, extensions without a telephone. Each is cut from a publ
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+
 import pytest
 
 from cdrhub.errors import DecodeError
 from cdrhub.model.call import Call
 from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role
 from cdrhub.model.fold import fold
+from cdrhub.sources.freeswitch.documents import of_xml
 from support.freeswitch import decoded, updated
 
 #: FreeSWITCH 1.6.20, 2021: a caller in an IVR that is a Lua script.
@@ -116,6 +120,25 @@ def test_what_else_is_wrong_with_a_document_is_an_error(document: str) -> None:
 def test_a_variable_without_an_end_takes_no_other_with_it() -> None:
     call = call_of(IVR.replace("</nolocal:req_uuid>", ""))
     assert (call.call_key, call.cause) == ("8039fb4f-e1c9-4def-b097-7c71435bb73c", "NORMAL_CLEARING")
+
+
+def test_variables_without_an_end_are_not_looked_for_again_and_again() -> None:
+    """A document of 4 MB of them must not keep every other record of the hub waiting for minutes."""
+    steps = 0
+
+    def count(_frame: FrameType, event: str, _called: object) -> None:
+        nonlocal steps
+        steps += event in ("call", "c_call")
+
+    lines = 1_000
+    document = IVR.replace("    <hangup_cause>", "    <nolocal:a>\n" * lines + "    <hangup_cause>").encode()
+    sys.setprofile(count)
+    try:
+        channel = of_xml(document)
+    finally:
+        sys.setprofile(None)
+    assert channel.cause == "NORMAL_CLEARING"
+    assert steps < 30 * lines
 
 
 def test_an_undefined_variable_is_none() -> None:
