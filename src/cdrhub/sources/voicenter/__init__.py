@@ -20,7 +20,7 @@ class Voicenter:
     """The system `voicenter`."""
 
     name: Final = "voicenter"
-    decoder_revision: Final = 2
+    decoder_revision: Final = 3
     config_model: type[SourceConfig] = VoicenterConfig
 
     def delivery(self, config: SourceConfig) -> DeliveryContract:  # noqa: ARG002 - the same for every account

@@ -31,26 +31,19 @@ def leg2_missing(call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | No
         return None
     agent = next((leg for leg in call.legs if leg.leg_key == kind.key), None)
     ended = agent.left_at if agent is not None else None
-    dialled = (agent.answered_at if agent is not None else None) or call.sort_at or MIN_TIME
-    at = ended or dialled
+    dialled = (agent.answered_at if agent is not None else None) or call.sort_at
     values: dict[str, Any] = {"state": State.ENDED.value, "disposition": Disposition.UNKNOWN.value}
     if ended is not None:
         values["ended_at"] = ended.astimezone(UTC).isoformat()
+    second = {"role": Role.CUSTOMER.value, "outcome": Outcome.UNKNOWN.value}
+    if dialled is not None:
+        second["offered_at"] = dialled.astimezone(UTC).isoformat()
     return {
         "infers": "call",
         "kind": "leg2_missing",
         "call_key": call.call_key,
-        "at": at.astimezone(UTC).isoformat(),
+        "at": (ended or dialled or MIN_TIME).astimezone(UTC).isoformat(),
         "values": values,
-        "legs": [
-            {
-                "leg_key": _SECOND[kind.key],
-                "values": {
-                    "role": Role.CUSTOMER.value,
-                    "outcome": Outcome.UNKNOWN.value,
-                    "offered_at": dialled.astimezone(UTC).isoformat(),
-                },
-            }
-        ],
+        "legs": [{"leg_key": _SECOND[kind.key], "values": second}],
         "flags": ["end_inferred"],
     }

@@ -399,6 +399,16 @@ def test_leg_2_that_never_comes() -> None:
         assert (late.disposition, late.callee_number, late.ended_at) == ("answered", "0541112222", after(34))
 
 
+def test_leg_2_that_never_comes_of_a_call_without_times() -> None:
+    first = decoded(leg1(time=0))
+    inferred = leg2_missing(fold([first]), silent_for=LEG2_WITHIN)
+    assert inferred is not None
+    conclusion = decode_inference(record_of(encode_inference(inferred), content_type=INFERENCE))
+    assert isinstance(conclusion, CallUpdate)
+    closed = fold([first, conclusion])
+    assert (closed.state, closed.sort_at, [leg.offered_at for leg in closed.legs]) == ("ended", None, [None, None])
+
+
 def test_there_is_nothing_to_conclude_of_other_calls() -> None:
     assert leg2_missing(call_of(leg1(), leg2()), silent_for=LEG2_WITHIN) is None
     assert leg2_missing(call_of(leg1("BUSY")), silent_for=LEG2_WITHIN) is None
