@@ -127,7 +127,8 @@ class Pipeline:
         self.database_away = False
         #: A record that is in the database, one of the newest.
         self.landmark: Landmark | None = None
-        self._undecoded: str | None = None  #: what the machine lacks to decode the next record
+        #: What the machine lacks to decode the next record (None), or an older one for what a lane writes.
+        self._undecoded: dict[_Part | None, str] = {}
         self._in_hand: dict[_Part, float] = {}  #: what lanes write, and since when
         self._read_to = 0
         self._written_to = 0
@@ -173,8 +174,8 @@ class Pipeline:
         """Why records wait in the journal, in words; None while they do not."""
         if self.database_away:
             return "the database is away: records wait in the journal"
-        if self._undecoded is not None:
-            return f"records cannot be decoded and wait in the journal: {self._undecoded}"
+        for lacking in self._undecoded.values():
+            return f"records cannot be decoded and wait in the journal: {lacking}"
         waited = time.monotonic() - min(self._in_hand.values(), default=math.inf)
         if waited > self._patience:
             return f"the database has not taken a batch for {waited:.0f} s: another client may hold a lock"
@@ -233,15 +234,15 @@ class Pipeline:
             except UnknownRevision:
                 await self.learn_revisions(record.config_revision)
             except DecodingWaits as error:
-                await self._wait_to_decode(error)
+                await self._wait_to_decode(error, part=None)
             else:
-                self._undecoded = None
+                self._undecoded.pop(None, None)
                 return outcome
 
-    async def _wait_to_decode(self, error: DecodingWaits) -> None:
-        self._undecoded = str(error)
+    async def _wait_to_decode(self, error: DecodingWaits, *, part: _Part | None) -> None:
+        self._undecoded[part] = str(error)
         if self._sometimes.now("decoding_waits"):
-            log.error("records cannot be decoded and wait", action="decoding_waits", error=self._undecoded)
+            log.error("records cannot be decoded and wait", action="decoding_waits", error=str(error))
         await self._wait_unmarked(EXHAUSTED_SECONDS)
 
     def _own(self, record: RawRecord) -> Ownership:
@@ -279,7 +280,7 @@ class Pipeline:
         while True:
             part = await queue.get()
             self._in_hand[part] = time.monotonic()
-            await self._write(part.items)
+            await self._write(part)
             del self._in_hand[part]
             part.chunk.done += 1
             await self._advance()
@@ -294,8 +295,9 @@ class Pipeline:
             await self._journal.checkpoint(last)
             self._progress.set()
 
-    async def _write(self, items: Sequence[Item]) -> None:
+    async def _write(self, part: _Part) -> None:
         """Write one batch; comes back only when it is in the database."""
+        items = part.items
         retry = FIRST_RETRY_SECONDS
         while True:
             begun = time.monotonic()
@@ -305,7 +307,7 @@ class Pipeline:
             except UnknownRevision as error:
                 await self.learn_revisions(error.revision)
             except DecodingWaits as error:  # of an older record of one of these calls
-                await self._wait_to_decode(error)
+                await self._wait_to_decode(error, part=part)
             except StoreUnavailable as error:
                 self._note_database(away=True)
                 self._metrics.database_retries.inc()
@@ -317,7 +319,7 @@ class Pipeline:
                 if self._sometimes.over("database_away"):
                     log.info("the database is back", action="database_back")
                 self._note_database(away=False)
-                self._undecoded = None
+                self._undecoded.pop(part, None)
                 self._metrics.batch_seconds.observe(time.monotonic() - begun)
                 self._metrics.batch_records.observe(len(items))
                 if not written.duplicates:  # the first of a duplicate may be older than any backup

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cdrhub.decoders import Decoders, Revision
+from cdrhub.decoders import Decoders, DecodingWaits, Revision
 from cdrhub.errors import DecodeError, Reason, StoreUnavailable
 from cdrhub.intake import inferred
 from cdrhub.journal import NAMED_STARTS, SUSPECT_STARTS, Journal
@@ -233,6 +233,38 @@ async def test_a_batch_that_the_database_holds_up_is_said(journal: Journal) -> N
         store.hold.set()
         await pipeline.drain()
         assert pipeline.problem is None
+
+
+class LacksADescriptor(ScriptedStore):
+    """Has none to read by what is in hand already of the call of one record."""
+
+    def __init__(self, lacking: RawRecord) -> None:
+        super().__init__()
+        self.lacking: RawRecord | None = lacking
+
+    async def write(self, batch: Sequence[Item]) -> Written:
+        if any(item.record == self.lacking for item in batch):
+            raise DecodingWaits("Too many open files")
+        return await super().write(batch)
+
+
+async def test_a_batch_that_waits_for_a_descriptor_says_so_whatever_else_is_decoded_and_written(
+    journal: Journal,
+) -> None:
+    records = [record(number) for number in range(40)]
+    store = LacksADescriptor(records[0])
+    pipeline = made(journal, store, lanes=4, patience=0.0)
+    async with running(pipeline):
+        await journal.append(records[:1])
+        waits = "records cannot be decoded and wait in the journal: Too many open files"
+        await until(lambda: pipeline.problem == waits)
+        await journal.append(records[1:])
+        await until(lambda: store.batches)
+        assert pipeline.problem == waits
+        store.lacking = None
+        await pipeline.drain()
+        assert pipeline.problem is None
+    assert len(store.items) == 40
 
 
 async def test_a_decoder_that_cannot_be_made_without_a_descriptor_is_waited_for(journal: Journal) -> None:
