@@ -38,6 +38,16 @@ LINES = (
 )
 
 
+#: Runs a program whose output goes to a pipe that nobody reads any more.
+UNREAD = """
+import os, sys
+reading, writing = os.pipe()
+os.close(reading)
+os.dup2(writing, 1)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 def cdrhub(
     *arguments: str | Path,
     folder: Path,
@@ -617,6 +627,19 @@ AGENTS = (
     b"event=hangupacw&agentno=7002&eventTime=2026-03-09 10:30:00&\n"
 )
 SHANGHAI = '[sources.shanghai]\ntype = "astercc"\npath = "/ingest/astercc/0123456789abcdef"\n'
+
+
+def test_what_a_replay_could_not_do_is_told_also_where_nobody_reads_the_table(imported: Path) -> None:
+    with closing(sqlite3.connect(imported / "data" / "cdrhub.db", isolation_level=None)) as database:
+        database.execute("CREATE TRIGGER full BEFORE UPDATE ON calls BEGIN SELECT RAISE(ABORT, 'no'); END")
+    (imported / "config.toml").write_text(SOURCE + 'timezone = "Africa/Lagos"\n')
+    done = cdrhub(
+        *("replay", "--source", "lagos", "--with-config", "current"),
+        folder=imported,
+        through=(sys.executable, "-c", UNREAD),
+    )
+    assert done.returncode == DIFFERENT
+    assert done.stderr.startswith("cdrhub: 2 failed\n")
 
 
 def test_states_of_agents_are_listed_and_replayed(tmp_path: Path, inside: Inside, rows: Rows) -> None:

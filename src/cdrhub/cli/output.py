@@ -91,6 +91,9 @@ def unread() -> Iterator[None]:
     """For what is shown of a work that goes on where nobody reads it any more (`| head`): the rest goes nowhere."""
     try:
         yield
+    except SystemExit as ended:  # of rich, which sees to the rest itself
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
     except BrokenPipeError:
         with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -111,7 +111,8 @@ def replay(
                 shown(rows)
             deque(rows, maxlen=0)  # what nobody reads any more is replayed all the same
     if form is Format.TABLE:
-        shown(rows)
+        with unread():
+            shown(rows)
     if found:
         counts = ", ".join(f"{found[word]} {word}" for word in ORDER if found[word])
         told = f"; {_events(events, dry_run=dry_run)}" if announce else ""
