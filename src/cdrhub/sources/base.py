@@ -188,7 +188,7 @@ class SourceConfig(BaseModel):
 
     @model_validator(mode="after")
     def _zone_is_one(self) -> Self:
-        if isinstance(zone := getattr(self, "timezone", None), str):
+        if isinstance(zone := getattr(self, "timezone", None), str) and zone:  # none is UTC
             _known_zone(zone)
         return self
 

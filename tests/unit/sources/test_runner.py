@@ -192,6 +192,7 @@ def test_a_zone_that_there_is_not_is_refused_also_where_a_plug_in_takes_any_text
 
     with pytest.raises(ValidationError, match="did you mean 'Africa/Lagos'"):
         Plain(type="test", timezone="Afrika/Lagos")
+    assert Plain(type="test", timezone="").timezone == ""
 
 
 async def test_the_problem_is_over_when_the_link_is_up(intake: RecordingIntake) -> None:
