@@ -544,7 +544,7 @@ def test_a_record_is_repaired_in_an_editor_and_becomes_a_call(imported: Path, in
     )
     assert edited.stdout == f"record {number} is repaired; try it with: cdrhub suspense replay {number}\n"
     replayed = inside("suspense", "replay", number, "--as", "anna", folder=imported)
-    assert replayed.stdout == "1 record: 1 applied, 0 without a call, 0 still in suspense, 0 not in suspense any more\n"
+    assert replayed.stdout == "1 record: 1 applied, 0 without a call, 0 still in suspense, 0 not in suspense\n"
     assert len(rows("calls", folder=imported)) == 3
     assert rows("suspense", "list", folder=imported) == []
     shown = json.loads(inside("suspense", "show", number, "--format", "json", folder=imported).stdout)

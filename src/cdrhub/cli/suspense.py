@@ -184,7 +184,7 @@ def replay(
         done = database.run(suspense.replay(database.store, chosen, reread=reread, actor=who, why=why))
     typer.echo(
         f"{counted(len(chosen), 'record')}: {done.applied} applied, {done.ignored} without a call, "
-        f"{len(done.remaining)} still in suspense, {done.skipped} not in suspense any more"
+        f"{len(done.remaining)} still in suspense, {done.skipped} not in suspense"
     )
     for number, word, detail in done.remaining[:MAX_REMAINING_SHOWN]:
         typer.echo(plain(f"  {number}: {word}: {detail}"))
