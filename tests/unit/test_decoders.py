@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tracemalloc
 from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
 
 import orjson
 import pytest
@@ -76,6 +78,28 @@ Decoders()
 with no_free_descriptor():
     print(*[read_number(number, NumberPlan()).e164 for number in sys.argv[1:]])
 """
+
+
+A_ZONE = """
+import sys, zoneinfo
+from cdrhub.sources.registry import system
+from support.descriptors import no_free_descriptor
+
+settings = system("3cx").config_model.settings_model
+sys.modules["tzdata"] = None  # else listing all zones fails in the same way
+zoneinfo.reset_tzpath(sys.argv[1:])
+with no_free_descriptor():
+    try:
+        settings.model_validate({"timezone": "Here"})
+    except OSError as error:
+        print(error.strerror)
+"""
+
+
+def test_a_zone_that_cannot_be_read_without_a_free_descriptor_is_no_wrong_one(tmp_path: Path) -> None:
+    (tmp_path / "Here").write_bytes(files("tzdata.zoneinfo").joinpath("UTC").read_bytes())
+    read = python(A_ZONE, str(tmp_path))
+    assert read.stdout == "Too many open files\n", read.stderr
 
 
 def test_a_number_of_a_country_never_met_before_is_read_without_a_free_descriptor() -> None:

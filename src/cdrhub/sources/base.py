@@ -27,6 +27,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from cdrhub.addresses import Network, read_network
 from cdrhub.errors import DecodeError, Reason
+from cdrhub.exhausted import is_exhausted
 from cdrhub.model.call import Call
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.model.record import RawRecord, digest_of
@@ -62,6 +63,8 @@ def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        if is_exhausted(error):
+            raise
         near = get_close_matches(name, sorted(available_timezones()), n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else "write an IANA name such as 'Africa/Lagos'"
         raise ValueError(f"there is no zone {name[:60]!r}: {hint}") from error
