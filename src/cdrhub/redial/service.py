@@ -356,7 +356,8 @@ class Redial:
         with self._metrics.redial_dial_seconds.labels(claimed.dialler).time():
             answer = await self._answer(claimed, door)
         self._metrics.redial_requests.labels(claimed.dialler, _word(answer)).inc()
-        self._look_at(claimed.dialler, answer)
+        if self._doors.get(claimed.dialler) is door:  # else a reload has changed its configuration
+            self._look_at(claimed.dialler, answer)
         retry = FIRST_RETRY_SECONDS
         while True:
             try:

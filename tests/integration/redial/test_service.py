@@ -346,6 +346,18 @@ async def test_a_dialler_whose_configuration_a_reload_changes_is_no_problem_unti
         assert not at_work.redial.problems
 
 
+async def test_what_a_dialler_refuses_after_a_reload_has_changed_it_is_no_problem_of_the_new_one(bench: Any) -> None:
+    answers = asyncio.Event()
+    before = Switch(answer=Refused(refusal=Refusal.CONFIGURATION, detail="no such account"), hangs=answers)
+    async with working(bench, {"crm": door(before)}) as at_work:
+        await ordered(bench, at_work)
+        await until(lambda: before.dialled, "the request is under way")
+        at_work.redial.take_over(bench.settings, {"crm": door(Switch())})
+        answers.set()
+        await until(lambda: before.closed, "its answer is there")
+        assert not at_work.redial.problems
+
+
 async def test_a_call_that_cannot_be_decided_holds_up_no_other(bench: Any) -> None:
     await bench.case("C-9")
     await bench.call("broken", SECOND)
