@@ -342,6 +342,13 @@ def test_a_folder_is_not_imported(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (66, "cdrhub: logs: this is no file\n")
 
 
+def test_a_file_of_one_record_of_something_else_is_not_imported(folder: Path) -> None:
+    (folder / "other.log").write_bytes(b"line 1, of something else\n")
+    refused = cdrhub("import", "lagos", "other.log", folder=folder)
+    assert refused.returncode == DATA
+    assert refused.stderr.startswith("cdrhub: other.log: its only record is not understood as one of lagos (")
+
+
 def test_a_file_of_something_else_is_not_imported_unless_forced(folder: Path) -> None:
     (folder / "other.log").write_bytes(b"\n".join(b"line %d, of something else" % n for n in range(30)))
     refused = cdrhub("import", "lagos", "other.log", folder=folder)

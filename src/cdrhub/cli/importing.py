@@ -216,8 +216,9 @@ def recognised(items: Iterator[Item], *, name: str, source: str) -> Iterator[Ite
     first = list(islice(items, TRIED))
     refusals = [item.outcome for item in first if isinstance(item.outcome, DecodeError)]
     if first and len(refusals) == len(first):
+        none = "its only record is not" if len(first) == 1 else f"none of the first {len(first)} records is"
         raise CdrhubError(
-            f"{name}: none of the first {counted(len(first), 'record')} is understood as one of {source} "
+            f"{name}: {none} understood as one of {source} "
             f"({refusals[0]}); nothing of it is imported; --force imports it nevertheless, into suspense"
         )
     yield from first
