@@ -15,8 +15,6 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +22,9 @@ import orjson
 import psycopg
 from aiohttp import ClientSession, web
 
-from bench import load, threecx
+from bench import threecx
 from bench.peers.event_receiver import CALLS, EACH, SECRET
+from bench.peers.listening import listening
 from cdrhub.broadcast.webhooks import Pace
 from support.daemon import Daemon
 from support.servers import PostgresServer, free_port, running
@@ -152,25 +151,11 @@ def backlog(seconds: float) -> dict[str, Any]:
     there; whether each came once, and in order per call."""
     with tempfile.TemporaryDirectory(prefix="cdrhub-bench-") as folder, running(PostgresServer, durable=True) as server:
         server.execute("CREATE DATABASE hub")
-        with _receiver() as port:
+        with listening("event_receiver") as port:
             peer = _posted_from_memory(port)
-        with _receiver() as port:
+        with listening("event_receiver") as port:
             ours = _drained(server.url("hub"), port=port, seconds=seconds, work=Path(folder))
     return {"cdrhub": ours, "posted from memory": peer, "ratio": ours["per_second"] / peer["per_second"]}
-
-
-@contextmanager
-def _receiver() -> Iterator[int]:
-    """The port of a receiver in a process of its own."""
-    port = free_port()
-    receiver = subprocess.Popen([sys.executable, "-m", "bench.peers.event_receiver", str(port)])
-    try:
-        while not load.can_connect(port):
-            time.sleep(0.1)
-        yield port
-    finally:
-        receiver.terminate()
-        receiver.wait(30)
 
 
 def _posted_from_memory(port: int) -> dict[str, Any]:

@@ -6,13 +6,11 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from bench import load
+from bench.peers.listening import listening
 from support.daemon import Daemon
-from support.servers import free_port
 
 CONNECTIONS = 32
 WARM_UP_SECONDS = 3.0
@@ -35,15 +33,8 @@ def _load(system: str, *, port: int, path: str, seconds: float) -> dict[str, Any
 
 
 def _peer(system: str, *, seconds: float) -> dict[str, Any]:
-    port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "bench.peers.bare_aiohttp", str(port)])
-    try:
-        while not load.can_connect(port):
-            time.sleep(0.1)
+    with listening("bare_aiohttp") as port:
         return _load(system, port=port, path=f"/{system}", seconds=seconds)
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def _daemon(system: str, *, path: str, settings: str, seconds: float, work: Path) -> dict[str, Any]:

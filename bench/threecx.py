@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ import psycopg
 from bench import load
 from bench.machine import cpu_seconds, program_version
 from bench.peers import rsyslog
+from bench.peers.listening import listening
 from support.daemon import Daemon
 from support.servers import PostgresServer, free_port, running
 
@@ -168,20 +167,15 @@ def sqlite(seconds: float) -> dict[str, Any]:
 
 def _commit_per_record(journal: str, *, seconds: float, work: Path) -> load.Rate:
     file = work / f"peer-{journal}.db"
-    port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "bench.peers.commit_per_record", str(port), str(file), journal])
-    try:
-        while not load.can_connect(port):
-            time.sleep(0.1)
-        with closing(sqlite3.connect(file, timeout=LOOK_SECONDS)) as database:
+    with (
+        listening("commit_per_record", str(file), journal) as port,
+        closing(sqlite3.connect(file, timeout=LOOK_SECONDS)) as database,
+    ):
 
-            def committed() -> int:
-                row = database.execute("SELECT max(id) FROM lines").fetchone()
-                return row[0] or 0
+        def committed() -> int:
+            row = database.execute("SELECT max(id) FROM lines").fetchone()
+            return row[0] or 0
 
-            return load.lines(
-                port, lines(), committed=committed, warm_up=WARM_UP_SECONDS, seconds=seconds, ahead=SCRIPT_AHEAD
-            )
-    finally:
-        process.terminate()
-        process.wait(30)
+        return load.lines(
+            port, lines(), committed=committed, warm_up=WARM_UP_SECONDS, seconds=seconds, ahead=SCRIPT_AHEAD
+        )

@@ -16,6 +16,12 @@ from bench.peers.rsyslog import COLUMNS
 PATIENCE_SECONDS = 60.0  #: with whoever counts the rows meanwhile
 
 
+class Server(socketserver.ThreadingTCPServer):
+    """The socket."""
+
+    allow_reuse_address = True
+
+
 class Handler(socketserver.StreamRequestHandler):
     """One connection of the phone system."""
 
@@ -40,7 +46,7 @@ def main() -> None:
     database.execute(f"CREATE TABLE lines (id INTEGER PRIMARY KEY, {', '.join(f'{c} TEXT' for c in COLUMNS)})")
     database.commit()
     database.close()
-    with socketserver.ThreadingTCPServer(("127.0.0.1", int(sys.argv[1])), Handler) as server:
+    with Server(("127.0.0.1", int(sys.argv[1])), Handler) as server:
         server.serve_forever()
 
 
