@@ -257,8 +257,12 @@ def test_where_nothing_can_be_dialled_the_order_says_so(cdrhub: Inside, folder: 
     cdrhub("cases", "import", "people.csv", "--source", "haifa")
     done = cdrhub("cases", "dial", "C-1", code=DIFFERENT)
     assert "but the case is paused: the source names no dialler in the configuration" in done.stdout
+    assert done.stdout.endswith("To go on, once its source names a dialler: cdrhub cases resume C-1\n")
     (folder / "config.toml").write_text(CONFIG.replace('mode = "on"', 'mode = "observe"'))
-    assert "would be dialled now" in cdrhub("cases", "dial", "C-2", code=DIFFERENT).stdout
+    observed = cdrhub("cases", "dial", "C-2", code=DIFFERENT).stdout
+    assert "would be dialled now" in observed
+    assert observed.endswith('To go on, once redial.mode is "on": cdrhub cases resume C-2\n')
+    assert 'To go on, once redial.mode is "on": cdrhub cases resume C-2' in cdrhub("cases", "show", "C-2").stdout
     (folder / "config.toml").write_text(CONFIG.replace('mode = "on"', 'mode = "off"'))
     assert "Redial is off: set `redial.mode`" in cdrhub("cases", "dial", "C-2", code=DATA).stderr
 

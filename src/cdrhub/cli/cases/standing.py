@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from cdrhub.redial.decision import Decision
     from cdrhub.redial.outlook import Outlook
 
+_BEFORE_RESUMING = {
+    "dialler_configuration": "once its configuration is mended",
+    "no_dialler": "once its source names a dialler",
+    "observed": 'once redial.mode is "on"',
+    "redial_off": 'once redial.mode is "on"',
+}
+"""What must be so before a case that is paused for this reason is resumed."""
+
 NUMBER_COLUMNS = ("position", "number", "label", "e164", "this_round", "now")
 
 
@@ -101,10 +109,16 @@ def standing(case: Mapping[str, Any], local: ZoneInfo) -> str:
         case CaseState.PAUSED:
             return (
                 f"{code} is paused ({reason}): {reason_in_words(reason)}. "
-                f"To go on: {command_line('resume', code)} · to end it: {command_line('stop', code)}"
+                f"{to_go_on(reason, code)} · to end it: {command_line('stop', code)}"
             )
         case state:
             return f"{code} is {state}: nothing more is dialled. To begin anew: {command_line('dial', code)}"
+
+
+def to_go_on(reason: str, code: str) -> str:
+    """How a case that is paused for `reason` goes on, and what must be so before: else it would be paused again."""
+    first = f", {condition}" if (condition := _BEFORE_RESUMING.get(reason)) else ""
+    return f"To go on{first}: {command_line('resume', code)}"
 
 
 def command_line(verb: str, code: str) -> str:
@@ -119,4 +133,4 @@ def outcome(decision: Decision, case: Mapping[str, Any]) -> str:
 
     hindrance = case["state_reason"] if decision.goes_on and case["state"] == CaseState.PAUSED else ""
     said = f"{case['code']}: {decision_in_words(decision, hindrance=hindrance)}"
-    return f"{said}. To go on: {command_line('resume', case['code'])}" if hindrance else said
+    return f"{said}. {to_go_on(hindrance, case['code'])}" if hindrance else said
