@@ -142,7 +142,8 @@ class Redial:
     @property
     def problems(self) -> list[str]:
         """What a person should mend, without numbers or secrets."""
-        waits = ["redial waits: records in the journal are not in the database yet"] if self._behind() else []
+        behind = self._settings.mode is not Mode.OFF and self._behind()
+        waits = ["redial waits: records in the journal are not in the database yet"] if behind else []
         return waits + [f"dialler {name}: {said}" for name, said in self._misconfigured.items()]
 
     def orders(self) -> Orders:

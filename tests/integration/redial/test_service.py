@@ -420,6 +420,14 @@ async def test_nothing_is_decided_before_the_phone_systems_had_time_to_connect(b
         await become(bench, case_id, (FIRST, "accepted", None))
 
 
+async def test_where_redial_is_off_nobody_is_told_that_it_waits(bench: Any) -> None:
+    waiting = bench.clock.now - timedelta(seconds=6)
+    async with working(bench, {}, oldest=lambda: waiting) as at_work:
+        assert at_work.redial.problems == ["redial waits: records in the journal are not in the database yet"]
+        at_work.redial.take_over(replace(bench.settings, mode=Mode.OFF), {})
+        assert at_work.redial.problems == []
+
+
 async def test_a_hub_that_does_not_know_the_present_dials_nobody(bench: Any) -> None:
     """What waits in its journal may say that the person was reached."""
     switch = Switch()
