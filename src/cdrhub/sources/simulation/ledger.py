@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import orjson
 
-from cdrhub.errors import UsageError
+from cdrhub.errors import NotFound, UsageError
 from cdrhub.model.disposition import Role
 
 PEOPLE: Final = frozenset({Role.AGENT, Role.TRANSFER, Role.CONSULT, Role.CONFERENCE})
@@ -96,10 +96,12 @@ class Ledger:
 
 
 def read(path: Path) -> dict[tuple[str, str], Entry]:
-    """The entries of a file by system and call key, the last one of each. UsageError for a file that is no ledger; a
-    last line that is cut (its writer was killed) is left out."""
+    """The entries of a file by system and call key, the last one of each; a last line that is cut (its writer was
+    killed) is left out. NotFound where there is none, UsageError for a file that is no ledger."""
     try:
         text = path.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"the ledger {path} cannot be read: {error.strerror}") from error
     except OSError as error:
         raise UsageError(f"the ledger {path} cannot be read: {error.strerror}") from error
     entries: dict[tuple[str, str], Entry] = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cdrhub.errors import UsageError
+from cdrhub.errors import NotFound, UsageError
 from cdrhub.model.disposition import Outcome, Role
 from cdrhub.sources.simulation.ledger import Entry, Ledger, Person, read
 
@@ -62,7 +62,7 @@ def test_a_cut_last_line_is_left_out_and_a_broken_one_named(tmp_path: Path) -> N
 
 
 def test_a_file_that_cannot_be_had_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"the ledger .*gone.jsonl cannot be read: No such file or directory"):
+    with pytest.raises(NotFound, match=r"the ledger .*gone.jsonl cannot be read: No such file or directory"):
         read(tmp_path / "gone.jsonl")
     with pytest.raises(UsageError, match="cannot be written: Is a directory"):
         Ledger(tmp_path)
