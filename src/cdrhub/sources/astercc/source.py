@@ -31,7 +31,9 @@ from cdrhub.sources.astercc.config import AsterCCConfig
 from cdrhub.sources.base import Intake
 from cdrhub.sources.transports.request_body import Ending, allow_list, receive
 
-DURABLE_SECONDS = 0.8  #: within which an event must be on disk
+#: Within which an event must be on disk. Nothing says that asterCC sends again what was refused, so a disk that is slow
+#: for a moment is waited for.
+DURABLE_SECONDS = 10.0
 
 _TEXTS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _PLAIN = {"Content-Type": "text/plain; charset=utf-8"}

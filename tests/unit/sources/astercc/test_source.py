@@ -12,6 +12,7 @@ import pytest
 from cdrhub.decoders import Decoders, Revision
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.record import digest_of
+from cdrhub.sources.astercc import source
 from cdrhub.sources.astercc.bodies import MAX_BODY_BYTES, Format
 from cdrhub.sources.astercc.config import AsterCCSettings
 from cdrhub.sources.transports.request_body import KEPT_OF_TOO_LONG
@@ -125,7 +126,8 @@ async def test_a_request_without_an_event_keeps_nothing(method: str, body: bytes
     assert (intake.offered, intake.counts["empty_request"]) == (0, 1)
 
 
-async def test_what_could_not_be_kept_is_not_answered_with_ok() -> None:
+async def test_what_could_not_be_kept_is_not_answered_with_ok(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "DURABLE_SECONDS", 0.2)
     intake = RecordingIntake()
     intake.refusing = True
     async with served(intake) as url:
