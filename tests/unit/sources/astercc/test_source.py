@@ -142,11 +142,13 @@ async def test_what_could_not_be_kept_is_not_answered_with_ok(monkeypatch: pytes
 
 
 async def test_the_answer_waits_for_the_journal() -> None:
+    """Longer than a disk stands still under load: a refused event does not come again."""
     intake = RecordingIntake()
     intake.full = True
     async with served(intake) as url:
         answering = asyncio.create_task(push(url, EVENT))
         await until(lambda: intake.offered, "the event is offered")
+        await asyncio.sleep(1.0)
         assert not answering.done()
         intake.full = False
         assert await answering == OK
