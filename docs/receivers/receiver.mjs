@@ -8,7 +8,7 @@
 // given after it. Here both are one line of a file; with a database they are one transaction.
 
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 
 const MAX_BODY = 1_000_000; // bytes; an event has at most 20,000
@@ -53,13 +53,13 @@ class Inbox {
       }
     }
     this.file = openSync(file, "a");
-    writeSync(this.file, "\n");
+    writeFileSync(this.file, "\n");
   }
 
   /** Act on an event unless that was done before. */
   take(event) {
     if (this.known.has(event.id)) return;
-    writeSync(this.file, `${JSON.stringify(event)}\n`);
+    writeFileSync(this.file, `${JSON.stringify(event)}\n`); // all of it, or the process ends and nothing is answered
     fsyncSync(this.file);
     this.known.add(event.id);
     // What you do with it. Types that you do not know are to be ignored: new ones may come.

@@ -7,11 +7,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 from standardwebhooks import Webhook
 
+from support.disks import small_disk
 from support.receivers import SECRET, Receiver, node_receiver, python_receiver
 
 OTHER = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
@@ -59,6 +61,30 @@ def test_an_event_is_acted_on_once_also_after_a_crash(receiver: Receiver) -> Non
     assert post(receiver, other, signed(other, event_id="e-2")) == 204
     assert receiver.read() == [EVENT, {**EVENT, "id": "e-2"}]
     assert receiver.log.read_text().splitlines() == ["call.ended c-1 answered"] * 2
+
+
+@pytest.mark.parametrize("made", [python_receiver, node_receiver], ids=["python", "node"])
+def test_an_event_that_a_full_disk_does_not_take_whole_is_not_answered(made: Callable[[Path], Receiver]) -> None:
+    with small_disk(megabytes=1) as disk:
+        receiver = made(disk)
+        receiver.start()
+        try:
+            taken = []
+            for number in range(200):
+                event = json.dumps({**EVENT, "id": f"e-{number}", "data": {"note": "n" * 15_000}}).encode()
+                try:
+                    status = post(receiver, event, signed(event, event_id=f"e-{number}"))
+                except OSError:  # it ended before it answered
+                    break
+                if status != HTTPStatus.NO_CONTENT:
+                    break
+                taken.append(f"e-{number}")
+            else:
+                pytest.fail("the disk was never full")
+        finally:
+            receiver.kill()
+        assert taken
+        assert [event["id"] for event in receiver.read()] == taken
 
 
 def test_while_a_secret_is_changed_one_fitting_signature_is_enough(receiver: Receiver) -> None:

@@ -96,7 +96,8 @@ def node_receiver(folder: Path) -> Receiver:
     port, file = free_port(), folder / "receiver.ndjson"
 
     def read() -> list[dict[str, Any]]:
-        return [json.loads(line) for line in file.read_text().splitlines() if line]
+        whole, _, _being_written = file.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines() if line]
 
     command = [node, str(PAGES / "receiver.mjs"), f"127.0.0.1:{port}", str(file)]
     return Receiver(command=command, read=read, port=port, log=folder / "receiver-mjs.log")
