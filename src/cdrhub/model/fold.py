@@ -4,7 +4,8 @@ Order of arrival, repetition and batching cannot matter, because no field is "la
 
 - starts take the earliest time, ends the latest; words take the highest rank; flags and attributes are united;
 - identities are set once, by the first update in `in_order`, among those of the highest authority;
-- what no record says is derived from the legs (`derive.py`).
+- what no record says is derived from the legs (`derive.py`);
+- an end that the hub inferred stands as long as nothing of the call began after it.
 
 A *conflict* is two different values of one set-once field from records of the same kind: both are kept (in
 `attributes["conflict"]`), the call is flagged, and nothing is lost silently. What the hub inferred yields to every
@@ -54,6 +55,8 @@ _RANKED: Mapping[str, Mapping[Any, int]] = {
 
 #: Values of a kind of record that may differ from record to record without a contradiction: words of rank, times.
 _NEVER_IN_CONFLICT = _EARLIEST | _LATEST | frozenset(_RANKED)
+
+_END = ("state", "ended_at")  #: what the inference of an end says
 
 _FAR = datetime.max.replace(tzinfo=UTC)
 _MACHINES = frozenset({Role.QUEUE, Role.IVR, Role.VOICEMAIL})
@@ -144,6 +147,9 @@ def _merge_calls(
 ) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
     """Values, attributes and flags of several updates, in the order given; adds to `contradictions`."""
     values, authority, in_values = _merge([(update, update.values) for update in ordered])
+    if _outlived(ordered, values, authority):
+        for name in _END:
+            del values[name], authority[name]
     attributes, in_attributes = _merge_attributes(ordered)
     contradictions |= in_values | in_attributes
     flags: set[str] = set()
@@ -154,6 +160,14 @@ def _merge_calls(
         if stands:
             flags |= update.flags
     return values, attributes, flags
+
+
+def _outlived(ordered: Sequence[CallUpdate], values: Mapping[str, Any], authority: Mapping[str, int]) -> bool:
+    """Whether the hub alone said that the call has ended, and a leg began after that."""
+    if any(authority.get(name) != Authority.INFERENCE for name in _END) or values["state"] != State.ENDED:
+        return False
+    began = (leg.values.get("offered_at") for update in ordered for leg in update.legs)
+    return any(at is not None and at > values["ended_at"] for at in began)
 
 
 def _merge(
@@ -268,8 +282,9 @@ def _place(item: tuple[str, Mapping[str, Any]]) -> tuple[datetime, bool]:
 def _attempts(said: list[_Said]) -> list[list[_Said]]:
     """The attempts behind one leg key: by their times, then by their names.
 
-    An update that has neither belongs to the first attempt. One that has a name only belongs to the attempt of that
-    name, else to the last nameless one that had begun when it was answered, else it is an attempt of its own.
+    An update that has neither belongs to the last attempt that had begun when it was answered, else to the first. One
+    that has a name only belongs to the attempt of that name, else to the last nameless one that had begun when it was
+    answered, else it is an attempt of its own.
     """
     timed = sorted(
         (item for item in said if item[1].attempt_at is not None), key=lambda item: item[1].attempt_at or _FAR
@@ -291,13 +306,24 @@ def _attempts(said: list[_Said]) -> list[list[_Said]]:
                 _named_attempt(attempts, item).append(item)
     if not attempts:
         return [said]
-    attempts[0].extend(nameless)
     if len(attempts) == 1:
         return [said]
+    for item in nameless:
+        _nameless_attempt(attempts, item).append(item)
     position = {id(item): place for place, item in enumerate(said)}
     for attempt in attempts:
         attempt.sort(key=lambda item: position[id(item)])
     return attempts
+
+
+def _nameless_attempt(attempts: list[list[_Said]], item: _Said) -> list[_Said]:
+    answered = item[1].values.get("answered_at")
+    if answered is not None:
+        for attempt in reversed(attempts):
+            begun = (leg.attempt_at or leg.values.get("answered_at") for _, leg in attempt)
+            if any(at is not None and at <= answered + ATTEMPT_TOLERANCE for at in begun):
+                return attempt
+    return attempts[0]
 
 
 def _named_attempt(attempts: list[list[_Said]], item: _Said) -> list[_Said]:

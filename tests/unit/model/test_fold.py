@@ -48,6 +48,22 @@ def test_how_far_a_call_has_come_is_never_taken_back() -> None:
     assert fold([update(state=State.ANSWERED, authority=Authority.DECISIVE), ended]).state == State.ENDED
 
 
+def test_an_end_that_was_inferred_stands_as_long_as_nothing_began_after_it() -> None:
+    first = update(leg("q1", Role.QUEUE, Outcome.TIMEOUT, offered_at=at(0), left_at=at(9)), flags=["late"])
+    inferred = update(state=State.ENDED, ended_at=at(9), authority=Authority.INFERENCE, flags=["end_inferred"])
+    assert fold([first, inferred]).state == State.ENDED
+    same_second = update(leg("101", outcome=Outcome.NO_ANSWER, offered_at=at(9)))
+    assert fold([first, inferred, same_second]).state == State.ENDED
+    waits = update(leg("q2", Role.QUEUE, offered_at=at(20)))
+    again = fold([inferred, waits, first])
+    assert (again.state, again.ended_at, again.disposition, again.flags) == (State.QUEUED, None, None, ("late",))
+    later = update(state=State.ENDED, ended_at=at(30), authority=Authority.INFERENCE, flags=["end_inferred"])
+    closed = fold([first, inferred, waits, later])
+    assert (closed.state, closed.ended_at, closed.flags) == (State.ENDED, at(30), ("end_inferred", "late"))
+    told = update(state=State.ENDED, ended_at=at(9))
+    assert fold([first, told, waits]).state == State.ENDED, "the vendor knows when its calls end"
+
+
 def test_the_flags_of_an_inference_go_with_it() -> None:
     inferred = update(state=State.ENDED, ended_at=at(5), authority=Authority.INFERENCE, flags=["end_inferred"])
     known = update(state=State.RINGING, started_at=at(0), flags=["late"])
@@ -169,6 +185,16 @@ def test_one_leg_key_and_times_apart_are_attempts() -> None:
     first, second = call.legs
     assert (first.leg_key, first.outcome, first.ring_seconds, first.agent_id) == ("101", Outcome.NO_ANSWER, 10, "7")
     assert (second.leg_key, second.outcome, second.ring_seconds) == ("101#2", Outcome.ANSWERED, 2)
+
+
+def test_an_answer_without_an_attempt_is_of_the_last_one_that_had_begun() -> None:
+    tried = update(leg(attempt=0, outcome=Outcome.NO_ANSWER, offered_at=at(0), left_at=at(10)))
+    taken = update(leg(attempt=20, outcome=Outcome.ANSWERED, offered_at=at(20), answered_at=at(22)))
+    later = update(leg(attempt=60, outcome=Outcome.BUSY, offered_at=at(60), left_at=at(61)))
+    listed = update(leg(outcome=Outcome.ANSWERED, answered_at=at(22)), authority=Authority.INFERENCE)
+    assert fold([listed, tried, taken, later]).legs == fold([tried, taken, later]).legs
+    named = update(leg(name="b", outcome=Outcome.ANSWERED, answered_at=at(22)))
+    assert fold([listed, tried, named]).legs == fold([tried, named]).legs
 
 
 def test_an_attempt_that_is_named_only_finds_its_own() -> None:

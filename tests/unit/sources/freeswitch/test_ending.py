@@ -13,7 +13,7 @@ from cdrhub.model.update import CallUpdate
 from cdrhub.sources.freeswitch import CDR_SYSTEM, SYSTEM
 from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig, FreeSwitchConfig
 from cdrhub.sources.freeswitch.ending import provisional_end
-from support.freeswitch import by_call, calls_of, record_of, updates_of
+from support.freeswitch import Switch, by_call, calls_of, record_of, updated, updates_of
 
 
 def inferred(scenario: str) -> CallUpdate:
@@ -47,6 +47,24 @@ def test_a_call_that_left_its_queue_alive_ends_there_until_more_is_known(
     repaired = fold([inference, *documents, *events])
     assert repaired == fold([*events, *documents])
     assert "end_inferred" not in repaired.flags
+
+
+def test_a_caller_who_comes_to_another_queue_is_in_that_queue() -> None:
+    switch = Switch()
+
+    def event(action: str, member: str, at: float, **told: str) -> CallUpdate:
+        caller = {"CC-Queue": member, "CC-Member-UUID": member, "CC-Member-Session-UUID": "s1", "Unique-ID": "s1"}
+        return updated(switch.callcenter(action, caller | {name.replace("_", "-"): told[name] for name in told}, at=at))
+
+    cancelled = {"CC_Cause": "Cancel", "CC_Cancel_Reason": "TIMEOUT", "CC_Member_Leaving_Time": switch.second(30)}
+    first = [event("member-queue-start", "m1", 2), event("member-queue-end", "m1", 30, **cancelled)]
+    inference = provisional_end(fold(first))
+    assert inference is not None
+    end = decode_inference(record_of(encode_inference(inference)))
+    assert isinstance(end, CallUpdate)
+    assert fold([*first, end]).state == State.ENDED
+    again = fold([*first, end, event("member-queue-start", "m2", 45)])
+    assert (again.state, again.ended_at, again.queue, again.flags) == (State.QUEUED, None, "m2", ())
 
 
 def test_two_hubs_infer_the_same_bytes() -> None:
