@@ -22,6 +22,7 @@ from cdrhub.sources.enigma import worker
 from cdrhub.sources.enigma.config import EnigmaConfig
 from cdrhub.sources.enigma.source import EnigmaSource
 from cdrhub.sources.runner import Runner
+from support.daemon import Daemon
 from support.enigma import cdr
 from support.intake import RecordingIntake, until
 from support.proxy import Proxy
@@ -170,6 +171,23 @@ async def test_a_daemon_that_comes_back_does_not_wait_for_its_own_lease(
     async with at_work(config, intake):
         await until(lambda: len(intake.bodies) == 2)
     assert intake.counts["stood_by"] == 0
+
+
+async def test_nor_does_one_that_was_killed_before_any_cdr_came(
+    redis_server: RedisServer, dialler: redis.Redis, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'hub.db'}"
+    source = f'[sources.dialler]\ntype = "enigma"\nredis = "{redis_server.url}"\nlease_seconds = 300\n'
+    daemon = Daemon(tmp_path, database=url, sources=source)
+    try:
+        for _ in range(2):
+            await asyncio.to_thread(daemon.start)
+            await asyncio.to_thread(daemon.wait_for, "cdrhub_source_links", 1, source="dialler")
+            assert daemon.metric("cdrhub_source_events_total", source="dialler", what="stood_by") == 0
+            assert dialler.exists(LEASE)
+            daemon.kill()
+    finally:
+        daemon.kill()
 
 
 async def test_each_list_has_its_own_worker(redis_server: RedisServer, dialler: redis.Redis) -> None:

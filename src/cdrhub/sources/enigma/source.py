@@ -6,19 +6,21 @@ import asyncio
 import secrets
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from redis.asyncio import Redis
 
-from cdrhub.errors import BackOff
+from cdrhub.errors import BackOff, IntakeRefused
 from cdrhub.sources.base import Intake
 from cdrhub.sources.enigma.config import EnigmaConfig
 from cdrhub.sources.enigma.decode import MAX_BODY_BYTES, QUEUE_CALLS
-from cdrhub.sources.enigma.worker import HOLDER_KEY, ListWorker, Sight
+from cdrhub.sources.enigma.worker import CONTENT_TYPE, HOLDER_KEY, ListWorker, Sight
 from cdrhub.sources.transports.redis_list import REFUSED_SECONDS, Drained, Lease, connected, look
 
 HOLDER_RANDOM_BYTES: Final = 4
 SESSION_RANDOM_BYTES: Final = 8
+NOTE_SECONDS: Final = 1.0
 PROBE_SECONDS: Final = 5.0
 
 
@@ -32,7 +34,7 @@ class EnigmaSource:
 
     async def session(self, intake: Intake) -> None:
         """Drain every list of this source (see `Source.session`)."""
-        holder = intake.position(HOLDER_KEY) or self._made
+        holder = intake.position(HOLDER_KEY) or await self._noted(intake)
         session, sight = secrets.token_hex(SESSION_RANDOM_BYTES), Sight()
         async with connected(self._config.redis.get_secret_value()) as client:
             await _until_one_ends(
@@ -46,6 +48,12 @@ class EnigmaSource:
                     for drained in self._lists()
                 ]
             )
+
+    async def _noted(self, intake: Intake) -> str:
+        """The name of a holder that is new, kept before it takes a lease: a daemon that is killed knows its own."""
+        with suppress(IntakeRefused):  # then it is kept with the first CDRs
+            await intake.accept([], content_type=CONTENT_TYPE, position=(HOLDER_KEY, self._made), within=NOTE_SECONDS)
+        return self._made
 
     def _lists(self) -> list[Drained]:
         # One byte more than the decoder takes: so it says that the message was too long.

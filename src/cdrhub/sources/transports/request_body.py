@@ -31,7 +31,7 @@ class Ending(Enum):
 
     WHOLE = auto()
     TOO_LONG = auto()  #: over the limit; its beginning is there
-    DAMAGED = auto()  #: cannot be unpacked (Content-Encoding); what came before is there, or all of it as it came
+    DAMAGED = auto()  #: cannot be unpacked (Content-Encoding); what came before is there, else all of it as it came
     STALLED = auto()  #: did not arrive in time
     GONE = auto()  #: the connection broke
 
