@@ -21,7 +21,6 @@ class Pushing(PushedUnderTest):
 
     resent = True
     path = SECRET_PATH
-    keeps_empty = True
 
     def __init__(self, written: Format) -> None:
         super().__init__()

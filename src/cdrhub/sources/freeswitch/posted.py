@@ -5,8 +5,8 @@ and write the document to `err-log-dir` after that. So the answer is given when 
 
 ====  =====================================================================================================
 200   the document is kept; also one that cannot be read: it waits in suspense, sending it again is idle
-400   the body is empty (nothing is kept) or cannot be unpacked (its beginning is kept in suspense, or all of what is
-      packed otherwise than with gzip or deflate)
+400   the body is empty (nothing is kept) or cannot be unpacked (what came before is kept in suspense, or all of
+      what cannot be unpacked from its first byte on, or is packed otherwise than with gzip or deflate)
 403   the sender's address is not in `allow`; nothing is kept
 405   not a POST
 408   the body did not arrive in time; nothing is kept

@@ -8,7 +8,7 @@ not before:
 200   `{"accepted": n, "suspended": m}`: all is kept; m of them are no records and wait for a person
 400   `{"accepted": 0, "suspended": m, "error": …}`: nothing of it is a record; it is kept, sending again is idle
 400   the same of a body that cannot be unpacked or breaks off: what came of it is kept, as one record in suspense, or
-      all of what is packed otherwise than with gzip or deflate
+      all of it where nothing came of it, or where it is packed otherwise than with gzip or deflate
 405   not a POST
 408   the body did not arrive within BODY_SECONDS; nothing is kept
 413   larger than MAX_BODY_BYTES or `http.max_body`; nothing is kept

@@ -62,7 +62,8 @@ async def receive(
 ) -> Received:
     """The body of `request`, unpacked, up to `max_bytes` and `http.max_body`. Of a longer one `kept_of_too_long` bytes,
     as soon as these are there: the rest is not waited for. Of one that cannot be unpacked `kept_of_damaged` bytes at
-    most. Never raises for what a peer does. The server must leave bodies packed (`auto_decompress=False`)."""
+    most: what came before, or, where nothing did, the body as it came. Never raises for what a peer does. The server
+    must leave bodies packed (`auto_decompress=False`)."""
     limit = min(max_bytes, request.client_max_size)
     if request.content_length is not None and request.content_length > limit:
         if not kept_of_too_long:
@@ -88,9 +89,8 @@ async def receive(
         return Received(body=bytes(reading.body[:kept_of_too_long]), ending=Ending.TOO_LONG)
     if reading.whole:
         return Received(body=bytes(reading.body), ending=Ending.WHOLE)
-    return Received(
-        body=bytes(reading.body[:kept_of_damaged]), ending=Ending.DAMAGED, packed_as=reading.unknown_encoding
-    )
+    kept = reading.body or reading.packed
+    return Received(body=bytes(kept[:kept_of_damaged]), ending=Ending.DAMAGED, packed_as=reading.unknown_encoding)
 
 
 class _Reading:
@@ -98,6 +98,7 @@ class _Reading:
 
     def __init__(self, encoding: str, *, limit: int) -> None:
         self.body = bytearray()
+        self.packed = bytearray()  #: what arrived before anything could be unpacked
         self._limit = limit
         self._unpacker = Unpacker(encoding) if encoding in ("gzip", "deflate") else None
         self._unknown = "" if self._unpacker is not None else encoding
@@ -112,6 +113,8 @@ class _Reading:
         else:
             unpacked, self._damaged = self._unpacker.unpack(chunk, at_most=self._limit + 1 - len(self.body))
             self.body += unpacked
+            if not self.body:
+                self.packed += chunk
         return not (self._damaged or self.too_long)
 
     @property
