@@ -1,9 +1,9 @@
-"""Which addresses of the network are nobody's but ours, and clients that do not connect to them.
+"""Which addresses of the network are nobody's but ours.
 
 A URL that somebody else may influence (a webhook, a dialler, a look-up of a CRM) must not lead the hub into the private
-network: to a cloud's metadata service, a router, the hub itself (server-side request forgery). The check is made on the
-address that is then connected to, so that a name which changes its address between two look-ups gains nothing.
-Redirects are not followed by the clients of this hub; a redirect is an answer like any other.
+network: to a cloud's metadata service, a router, the hub itself (server-side request forgery). What names lead to is
+checked by public_resolver.py. Redirects are not followed by the clients of this hub; a redirect is an answer like any
+other.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
-from aiohttp import ThreadedResolver
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 _NOBODYS_BUT_OURS, _EVERYBODYS = False, True
@@ -114,24 +112,3 @@ def _is_legacy_address(host: str) -> bool:
     except OSError:
         return False
     return not is_public(socket.inet_ntoa(packed))
-
-
-class PublicResolver(AbstractResolver):
-    """Looks names up like the system does and refuses those that lead to a private address.
-
-    For `aiohttp.TCPConnector(resolver=…)`. Raises PrivateAddress where any of a name's addresses is private.
-    """
-
-    def __init__(self, inner: AbstractResolver | None = None) -> None:
-        self._inner = inner or ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        if any(not is_public(one["host"]) for one in found):
-            raise PrivateAddress(f"{host} lies in a private network")
-        return found
-
-    async def close(self) -> None:
-        await self._inner.close()

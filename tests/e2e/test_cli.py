@@ -48,6 +48,19 @@ def test_help_loads_neither_database_nor_phone_systems() -> None:
     assert (done.stdout, done.stderr) == ("\n", "")
 
 
+def test_reading_the_settings_loads_nothing_that_serves_or_asks_over_http() -> None:
+    """That was a sixth of the time of a short command."""
+    example = Path(__file__).parents[2] / "config.example.toml"
+    names = re.findall(r"^[^#\n]*\$\{(\w+)\}", example.read_text(), re.MULTILINE)
+    loads = (
+        "import os, sys\nfrom pathlib import Path\nfrom cdrhub.config import load\n"
+        f"os.environ.update(dict.fromkeys({names!r}, 'secret-0123456789abcdef'))\n"
+        f"print(len(load(Path({str(example)!r}), os.environ).sources), 'aiohttp' in sys.modules)"
+    )
+    done = python(loads)
+    assert (done.stdout, done.stderr) == ("7 False\n", "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

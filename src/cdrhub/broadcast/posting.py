@@ -28,7 +28,8 @@ from aiohttp import (
 
 from cdrhub import __version__
 from cdrhub.broadcast.health import Answer
-from cdrhub.private_addresses import PrivateAddress, PublicResolver, leads_inside
+from cdrhub.private_addresses import PrivateAddress, leads_inside
+from cdrhub.public_resolver import PublicResolver
 from cdrhub.webhook_secrets import signer
 
 REQUEST_SECONDS = 20.0  #: until the answer is there (Standard Webhooks: 15 to 30 s)

@@ -14,7 +14,7 @@ from cdrhub.config.keylines import KeyPath
 from cdrhub.config.model import MIN_SECRET, Config
 from cdrhub.config.problems import nearest
 from cdrhub.private_addresses import leads_inside
-from cdrhub.redial.webhook_dialler import WebhookDiallerConfig
+from cdrhub.redial.webhook_dialler_config import WebhookDiallerConfig
 
 Problem = tuple[KeyPath, str]
 

@@ -22,7 +22,7 @@ from cdrhub.redial.policy import PRESETS, Mode, Policy
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.window import Window
 from cdrhub.sources.dialler import DiallerConfig
-from cdrhub.sources.dialling.http import HttpUrl, RequestSeconds
+from cdrhub.sources.dialling.fields import HttpUrl, RequestSeconds
 from cdrhub.sources.spans import Duration
 
 MAX_DIALLERS = 100

@@ -16,42 +16,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import orjson
-from pydantic import Field, SecretStr, field_validator
 from yarl import URL
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused
-from cdrhub.sources.dialler import DiallerConfig, DiallerType
+from cdrhub.redial.webhook_dialler_config import WebhookDiallerConfig
+from cdrhub.sources.dialler import DiallerType
 from cdrhub.sources.dialling.answers import MAX_VENDOR_REF, AnswerUnseen, refuse_status, shown
-from cdrhub.sources.dialling.http import REQUEST_SECONDS, HttpAnswer, HttpClient, HttpUrl, RequestSeconds
+from cdrhub.sources.dialling.http import HttpAnswer, HttpClient
 from cdrhub.sources.dialling.one_way import OneWayDialler
 from cdrhub.sources.dialling.orders import reference_of
 from cdrhub.webhook_secrets import signer
 
 ORDER: Final = "redial.dial"  #: `type` of the request's body
-
-
-class WebhookDiallerConfig(DiallerConfig):
-    """A dialler of type `webhook`."""
-
-    type: Literal["webhook"] = Field("webhook", description="What dials.")
-    url: HttpUrl = Field(repr=False, description="Where orders are posted.")
-    secret: SecretStr = Field(
-        description="What requests are signed with, by Standard Webhooks: `whsec_` and 24 to 64 bytes in base64."
-    )
-    idempotent: bool = Field(
-        False, description="The receiver dials nothing twice for one `webhook-id`: what was not seen may be repeated."
-    )
-    allow_private: bool = Field(False, description="Whether the URL may lead into a private network.")
-    request_seconds: RequestSeconds = Field(REQUEST_SECONDS, description="Seconds that one request may take.")
-
-    @field_validator("secret")
-    @classmethod
-    def _a_signing_secret(cls, secret: SecretStr) -> SecretStr:
-        signer(secret.get_secret_value())
-        return secret
 
 
 class WebhookDialler(OneWayDialler):

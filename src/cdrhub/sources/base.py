@@ -18,10 +18,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self, TypeAlias, runtime_checkable
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from aiohttp import web
 from phonenumbers import SUPPORTED_REGIONS
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
@@ -33,6 +32,9 @@ from cdrhub.model.numbers import NumberPlan
 from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import Decoded
 from cdrhub.sources.spans import Duration, Hours
+
+if TYPE_CHECKING:  # commands read settings, and serve nobody
+    from aiohttp import web
 
 Decoder = Callable[[RawRecord], Decoded]
 """Pure: no I/O, no clock. Returns a CallUpdate, an AgentState or Ignored, or raises DecodeError; anything else it
@@ -92,7 +94,7 @@ TimeZone = Annotated[str, AfterValidator(_known_zone)]
 IngestPath = Annotated[str, AfterValidator(an_ingest_path), WithJsonSchema({"type": "string", "pattern": _INGEST_PATH})]
 """A field that is a path of the hub's HTTP server; it holds a secret, so no message shows it."""
 
-HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+HttpHandler: TypeAlias = "Callable[[web.Request], Awaitable[web.StreamResponse]]"
 """Answers a request below /ingest/. It reads the body itself, `request.client_max_size` (`http.max_body`) at most."""
 
 TOO_LONG = "too_long"

@@ -12,7 +12,7 @@ from cdrhub.errors import ConfigError
 from cdrhub.model.disposition import Disposition
 from cdrhub.redial.policy import CAUTIOUS, PLAIN, Mode
 from cdrhub.redial.settings import Settings
-from cdrhub.redial.webhook_dialler import WebhookDiallerConfig
+from cdrhub.redial.webhook_dialler_config import WebhookDiallerConfig
 from cdrhub.redial.window import Window
 
 CRM = (

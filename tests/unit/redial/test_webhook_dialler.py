@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from standardwebhooks import Webhook
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing, Unseen
-from cdrhub.redial.webhook_dialler import DIALLER, WebhookDiallerConfig
+from cdrhub.redial.webhook_dialler import DIALLER
+from cdrhub.redial.webhook_dialler_config import WebhookDiallerConfig
 from support.dialling import ATTEMPT, Vendor, order, vendor
 from support.servers import free_port
 

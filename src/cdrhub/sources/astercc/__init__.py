@@ -11,9 +11,7 @@ from cdrhub.sources.astercc.bodies import events
 from cdrhub.sources.astercc.config import AsterCCConfig, AsterCCSettings
 from cdrhub.sources.astercc.decode import decoder
 from cdrhub.sources.astercc.inference import hangup_missing
-from cdrhub.sources.astercc.source import Receiver
 from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig, System
-from cdrhub.sources.transports.mounted import MountedSource
 
 
 class AsterCC:
@@ -39,6 +37,9 @@ class AsterCC:
 
     def source(self, config: SourceConfig) -> Source:
         """The path for this table."""
+        from cdrhub.sources.astercc.source import Receiver  # noqa: PLC0415 - what serves HTTP where it does
+        from cdrhub.sources.transports.mounted import MountedSource  # noqa: PLC0415
+
         table = cast("AsterCCConfig", config)
         return MountedSource(table.path, lambda intake: Receiver(config=table, intake=intake).handle)
 

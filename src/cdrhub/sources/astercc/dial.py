@@ -22,7 +22,8 @@ from yarl import URL
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused
 from cdrhub.sources.dialler import DiallerType
 from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, refuse_status, shown
-from cdrhub.sources.dialling.http import REQUEST_SECONDS, HttpAnswer, HttpClient, HttpUrl, RequestSeconds
+from cdrhub.sources.dialling.fields import REQUEST_SECONDS, HttpUrl, RequestSeconds
+from cdrhub.sources.dialling.http import HttpAnswer, HttpClient
 from cdrhub.sources.dialling.one_way import OneWayDialler
 from cdrhub.sources.dialling.orders import NumberForm, PhoneDiallerConfig, agent_of, number_of, reference_of
 

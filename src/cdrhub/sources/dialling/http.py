@@ -15,41 +15,19 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import aiohttp
 import orjson
-from pydantic import AfterValidator, Field
 from yarl import URL
 
 from cdrhub.model.dialling import Refusal
-from cdrhub.private_addresses import PrivateAddress, PublicResolver, leads_inside
+from cdrhub.private_addresses import PrivateAddress, leads_inside
+from cdrhub.public_resolver import PublicResolver
 from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, shown
+from cdrhub.sources.dialling.fields import REQUEST_SECONDS
 
 MAX_ANSWER_BYTES: Final = 65_536
-MAX_URL: Final = 2_048  #: characters
-REQUEST_SECONDS: Final = 15.0  #: from the first look-up of the name to the last byte of the answer
-
-
-def _an_http_url(text: str) -> str:
-    try:
-        url = URL(text)
-    except ValueError:
-        raise ValueError("is not a URL") from None
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError("is not an http:// or https:// URL with a host")
-    if url.user is not None or url.password is not None:
-        raise ValueError("must not hold a user or a password")
-    if url.fragment:
-        raise ValueError("must not hold a fragment (#…)")
-    return text
-
-
-HttpUrl = Annotated[str, Field(max_length=MAX_URL), AfterValidator(_an_http_url)]
-"""A field that is an http or https URL without user, password and fragment."""
-
-RequestSeconds = Annotated[float, Field(ge=0.1, le=120)]
-"""A field that bounds one request."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

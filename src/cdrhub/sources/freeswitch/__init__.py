@@ -17,9 +17,6 @@ from cdrhub.sources.freeswitch import files
 from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig, FreeSwitchConfig, FreeSwitchSettings
 from cdrhub.sources.freeswitch.decode import decoder
 from cdrhub.sources.freeswitch.ending import provisional_end
-from cdrhub.sources.freeswitch.posted import Receiver
-from cdrhub.sources.freeswitch.source import EventSocketSource
-from cdrhub.sources.transports.mounted import MountedSource
 
 _LISTENING = DeliveryContract(
     acknowledged=False,
@@ -56,6 +53,10 @@ class FreeSwitch:
 
     def source(self, config: SourceConfig) -> Source:
         """The Event Socket that is listened to, or the path to which documents are posted."""
+        from cdrhub.sources.freeswitch.posted import Receiver  # noqa: PLC0415 - sockets where used
+        from cdrhub.sources.freeswitch.source import EventSocketSource  # noqa: PLC0415
+        from cdrhub.sources.transports.mounted import MountedSource  # noqa: PLC0415
+
         if isinstance(config, FreeSwitchCdrConfig):
             return MountedSource(config.path, lambda intake: Receiver(config=config, intake=intake).handle)
         return EventSocketSource(cast("FreeSwitchConfig", config))

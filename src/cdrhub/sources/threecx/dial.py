@@ -22,7 +22,8 @@ from yarl import URL
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Standing
 from cdrhub.sources.dialler import Dialler, DiallerType
 from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, answering, refuse_status, shown
-from cdrhub.sources.dialling.http import REQUEST_SECONDS, HttpAnswer, HttpClient, HttpUrl, RequestSeconds
+from cdrhub.sources.dialling.fields import REQUEST_SECONDS, HttpUrl, RequestSeconds
+from cdrhub.sources.dialling.http import HttpAnswer, HttpClient
 from cdrhub.sources.dialling.one_way import OneWayDialler
 from cdrhub.sources.dialling.orders import PhoneDiallerConfig, agent_of, number_of
 

@@ -8,12 +8,10 @@ from typing import Any, Final, cast
 
 from cdrhub.model.call import Call
 from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig, System
-from cdrhub.sources.transports.mounted import MountedSource
 from cdrhub.sources.voicenter import files
 from cdrhub.sources.voicenter.config import VoicenterConfig, VoicenterSettings
 from cdrhub.sources.voicenter.decode import decoder
 from cdrhub.sources.voicenter.inference import leg2_missing
-from cdrhub.sources.voicenter.source import Receiver
 
 
 class Voicenter:
@@ -41,6 +39,9 @@ class Voicenter:
 
     def source(self, config: SourceConfig) -> Source:
         """The source of this configuration."""
+        from cdrhub.sources.transports.mounted import MountedSource  # noqa: PLC0415 - what serves HTTP where it does
+        from cdrhub.sources.voicenter.source import Receiver  # noqa: PLC0415
+
         table = cast("VoicenterConfig", config)
         return MountedSource(table.path, lambda intake: Receiver(config=table, intake=intake).handle)
 

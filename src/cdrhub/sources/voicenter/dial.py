@@ -31,7 +31,8 @@ from cdrhub.sources.dialling.answers import (
     refuse_status,
     shown,
 )
-from cdrhub.sources.dialling.http import REQUEST_SECONDS, HttpAnswer, HttpClient, HttpUrl, RequestSeconds
+from cdrhub.sources.dialling.fields import REQUEST_SECONDS, HttpUrl, RequestSeconds
+from cdrhub.sources.dialling.http import HttpAnswer, HttpClient
 from cdrhub.sources.dialling.orders import NumberForm, PhoneDiallerConfig, agent_of, number_of, reference_of
 from cdrhub.sources.voicenter.call_log import question, standing_of
 

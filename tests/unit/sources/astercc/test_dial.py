@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing, Unseen
 from cdrhub.sources.astercc.dial import DIALLER, AsterCCDiallerConfig
-from cdrhub.sources.dialling.http import REQUEST_SECONDS
+from cdrhub.sources.dialling.fields import REQUEST_SECONDS
 from support.dialling import ATTEMPT, Vendor, order, vendor
 from support.servers import free_port
 

@@ -10,7 +10,8 @@ from yarl import URL
 
 from cdrhub.model.dialling import Refusal
 from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, refuse_status, shown
-from cdrhub.sources.dialling.http import MAX_ANSWER_BYTES, HttpClient, HttpUrl
+from cdrhub.sources.dialling.fields import HttpUrl
+from cdrhub.sources.dialling.http import MAX_ANSWER_BYTES, HttpClient
 from support.dialling import vendor
 from support.servers import free_port
 

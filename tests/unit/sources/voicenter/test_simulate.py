@@ -98,7 +98,7 @@ async def test_a_simulated_account_sends_again_what_was_not_kept() -> None:
     intake.refusing = True
     async with served(intake) as url:
         sending = asyncio.create_task(simulate(played, Account(CENTRE), url=url, resend_seconds=0.01))
-        await until(lambda: intake.offered, "the first attempt")
+        await until(lambda: played.sent.last_error, "the first refusal")
         intake.refusing = False
         await sending
     assert (played.sent.acknowledged, played.sent.given_up) == (played.sent.records, 0)
