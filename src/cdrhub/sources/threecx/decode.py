@@ -1,14 +1,15 @@
 """The decoder of 3CX: one line of a call detail record is one observation of one call.
 
 The vendor's pages: https://www.3cx.com/blog/docs/cdr-call-data-records/ (the modes) and the field list reproduced at
-https://www.tim4biz.com/pbx/3cx/. A line is never stored in wrong columns: a count that fits no layout, or a time or
-duration that is none, raises DecodeError. The call is known by historyid and callid; lines that share them and differ
-are legs of one call. Where the layout has only one of the two, that one; without both the record's digest, and then
-two equal calls cannot be told apart.
+https://www.tim4biz.com/pbx/3cx/. A line is never stored in wrong columns: a count that fits no layout, or a time,
+duration or historyid that is none, raises DecodeError. The call is known by historyid and callid; lines that share them
+and differ are legs of one call. Where the layout has only one of the two, that one; without both the record's digest,
+and then two equal calls cannot be told apart.
 """
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -33,7 +34,7 @@ from cdrhub.sources.threecx.config import ThreeCXSettings
 from cdrhub.sources.threecx.layout import Line, Reader
 from cdrhub.sources.threecx.legs import Legs
 from cdrhub.sources.threecx.parties import INSIDE_PREFIX, NOBODY, Directory, Party, missed_agents
-from cdrhub.sources.threecx.times import Times, read_times, read_utc, seconds_of
+from cdrhub.sources.threecx.times import Times, misplaced, read_times, read_utc, seconds_of
 from cdrhub.sources.threecx.verdict import Course, Verdict, judge, judge_click
 from cdrhub.sources.threecx.words import (
     CHANGES,
@@ -47,11 +48,12 @@ from cdrhub.sources.threecx.words import (
     ending_of,
 )
 
-REVISION = 3
+REVISION = 4
 """Rises when the decoder gives another call for the same line."""
 
 AT_ONCE = timedelta(seconds=1)  #: no person picks up as fast as this; queues and IVRs do
 _CLICK_CHAIN = "MakeCall"
+_ID = re.compile(r"[\w.-]+")  #: a historyid is a number; what has blanks or quotes in it has something else before it
 
 #: Fields that no column holds; they are kept as sent.
 _KEPT = (
@@ -154,10 +156,12 @@ class _LineDecoder:
             src = directory.party(line.from_type, line.from_no, line.from_dn)
         else:
             src = directory.origin(line.from_dn)
-        if line.to_no or line.to_dn or line.to_type:
+        if line.to_no or line.to_type:
             to = directory.party(line.to_type, line.to_no, line.to_dn)
             if not to.dn and not to.number:
                 to = to._replace(number=line.dial_no[:MAX_TEXT], dn=line.dial_no[:MAX_TEXT])
+        elif line.to_dn:
+            to = directory.reached(line.to_dn, line.dial_no)
         else:
             to = directory.dialled(line.dial_no)
         if line.final_number or line.final_dn:
@@ -356,6 +360,8 @@ def _cost(text: str, values: dict[str, Any], flags: set[str], attributes: dict[s
 
 
 def _call_key(line: Line, record: RawRecord) -> str:
+    if line.historyid and not line.historyid.isalnum() and not _ID.fullmatch(line.historyid):
+        raise misplaced("historyid", line.historyid, "the number of a record")
     if line.historyid and line.callid:
         return bounded_key(f"{line.historyid}/{line.callid}")
     if line.historyid or line.callid:

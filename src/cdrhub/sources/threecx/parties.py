@@ -22,7 +22,7 @@ INSIDE_PREFIX = "Ext."
 
 _CACHED_PARTIES = 4_096  #: extensions, trunks and queues come again and again; outside numbers, mostly, do not
 _TRUNK_DN = re.compile(r"10\d{3}")
-"""3CX numbers its trunks from 10000; without from-no and types nothing else tells a trunk from an extension."""
+"""3CX numbers its trunks from 10000; without numbers and types nothing else tells a trunk from an extension."""
 
 _ENTRY_KINDS: Mapping[str, Kind] = {
     "person": Kind.PERSON,
@@ -85,6 +85,14 @@ class Directory:
         if dn not in self._entries and _TRUNK_DN.fullmatch(dn):
             return Party(Kind.OUTSIDE, "", dn, sure=False)
         return self.party("", INSIDE_PREFIX + dn, dn)._replace(number=dn)
+
+    def reached(self, to_dn: str, dial_no: str) -> Party:
+        """The called party of a line without to-no and to-type: a number outside, by a trunk or, where it failed, as
+        dialled, or somebody inside."""
+        trunk = to_dn not in self._entries and _TRUNK_DN.fullmatch(to_dn)
+        if (trunk or to_dn == dial_no) and self.is_outside(dial_no):
+            return Party(Kind.OUTSIDE, dial_no[:MAX_TEXT], to_dn, sure=False)
+        return self.party("", "", to_dn)
 
     def is_outside(self, dial_no: str) -> bool:
         """Whether what was dialled is an outside number."""

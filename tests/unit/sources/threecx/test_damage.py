@@ -42,6 +42,10 @@ from support.threecx import LINE_20, call_of, captured, line_20, line_27, record
         (line_20(time_end="2026/13/02 08:00:00"), Reason.BAD_VALUE, "time-end"),
         (line_20(duration="65"), Reason.BAD_VALUE, "duration is '65'"),
         (line_20(duration="0x:00:00"), Reason.BAD_VALUE, "duration"),
+        # What a forwarder may write around a line: in 20 fields nothing else shows that it is no part of it.
+        (f'{{"Body": "Received: {LINE_20}"}}', Reason.BAD_VALUE, "historyid is '{"),
+        (f"received: {LINE_20}", Reason.BAD_VALUE, "historyid"),
+        (f"body=Received%3A+{LINE_20}", Reason.BAD_VALUE, "historyid"),
     ],
 )
 def test_what_cannot_be_understood_says_why(line: str, reason: Reason, hint: str) -> None:

@@ -328,6 +328,22 @@ def test_a_layout_of_few_fields_gives_what_it_holds() -> None:
     assert call.attributes["duration"] == "00:00:56"
 
 
+def test_without_to_no_and_types_a_trunk_is_no_person_who_answered() -> None:
+    fields = ("time-start", "dial-no", "from-dn", "duration", "time-answered", "time-end", "reason-terminated", "to-dn")
+    settings = ThreeCXSettings(fields=fields, region="BE")
+    times = "00:01:00,2026/03/02 08:00:05,2026/03/02 08:01:05,TerminatedByDst"
+    call = call_of(f"Call 2026/03/02 08:00:00,0496270365,101,{times},10001", settings=settings)
+    assert (call.direction, call.disposition, call.ended_by) == ("outbound", "answered", "callee")
+    assert (call.agent_id, call.trunk, call.external_number) == ("101", "10001", "+32496270365")
+    call = call_of(f"Call 2026/03/02 08:00:00,102,101,{times},102", settings=settings)
+    assert (call.direction, call.agent_id, call.trunk) == ("internal", "102", None)
+    failed = "Call 2026/03/02 08:00:00,0496270365,101,,,2026/03/02 08:00:05,NoRouteExists,0496270365"
+    call = call_of(failed, settings=settings)
+    assert (call.direction, call.disposition, call.agent_id, call.trunk) == ("outbound", "failed", "101", None)
+    named = ThreeCXSettings(fields=fields, region="BE", entries=entries(person=["10001"]))
+    assert call_of(f"Call 2026/03/02 08:00:00,0496270365,101,{times},10001", settings=named).agent_id == "10001"
+
+
 def test_the_examples_that_the_documentation_prints() -> None:
     unanswered = call_of(
         "Call 23219,00000172FF3328E8_4479,,2020/06/29 08:30:42,,2020/06/29 08:30:50,Failed_Cancelled,Ext.195,Ext.196,"
