@@ -1,8 +1,8 @@
 """Voicenter's decoder: one CDR is one update of one call. Pure.
 
 Identity. The call is `ivruniqueid`, its leg the type: Click2Call leg1 and leg2 come as two CDRs with one id. Leg 2
-decides (Authority.RECORD or DECISIVE over leg 1's PROVISIONAL), in whichever order they arrive. An answered leg 1 by
-itself leaves the call open; an unanswered one means that the customer was not dialled.
+decides (Authority.RECORD or DECISIVE over leg 1's PROVISIONAL), in whichever order they arrive. An unanswered leg 1
+means that the customer was not dialled; one that was answered, or does not say whether it was, leaves the call open.
 
 Linked calls. `linked_key` is `OriginalIvrUniqueID`, else the call's own id. A transfer (XferCDR) names the call it came
 from, but that call's own CDR does not know of the transfer: so every call stands in the group of its own id, and
@@ -53,6 +53,8 @@ CURRENCY: Final = "ILS"
 AGOROT_PER_SHEKEL: Final = 100
 EXTERNAL_IVR: Final = "externalivr"  #: `representative_name` where no person but a machine answered
 MAX_IVR_LAYERS: Final = 500
+_AGENT_MAY_BE_THERE: Final = frozenset({Disposition.ANSWERED, Disposition.UNKNOWN})
+"""What a first leg ended as after which the customer is, or may have been, dialled."""
 _COMPUTED: Final = frozenset({"linked_key", "wait_seconds", "ring_seconds", "talk_seconds"})
 
 #: Known fields that are stored in columns and therefore not repeated in the attributes.
@@ -63,6 +65,11 @@ _IN_COLUMNS: Final = frozenset(
         "callerextension", "targetextension_name", "callerextension_name", "representative_name", "DepartmentName",
         "campaignName", "date",
     }
+)  # fmt: skip
+
+#: Those of them that a first leg says of itself: no column of the call holds them.
+_OF_LEG_1: Final = (
+    "record", "price", "target", "did", "targetextension_name", "queueid", "queuename", "seconds_waiting_in_queue",
 )  # fmt: skip
 
 
@@ -136,7 +143,7 @@ class _CallReading(Reading):
 
         storable_values = storable(values, self.flags)
         legs = Legs(self, status, times).of_call(kind, disposition, direction=direction, who=who, queue=queue)
-        attributes = self.attributes(kind, who)
+        attributes = self.attributes(kind, who, queued=queue is not None)
         if kind.part in (Part.OPENS, Part.FIRST):
             authority = Authority.PROVISIONAL
         else:
@@ -159,7 +166,7 @@ class _CallReading(Reading):
         number that leg 2 must not inherit, so it stands in the leg alone."""
         values |= who
         values |= dict.fromkeys(("answered_at", "wait_seconds", "ring_seconds", "talk_seconds"))
-        if disposition is not Disposition.ANSWERED:
+        if disposition not in _AGENT_MAY_BE_THERE:
             values["state"] = State.ENDED
             values["disposition"] = Disposition.NOT_DIALLED
             values["ended_at"] = times.ended
@@ -268,7 +275,7 @@ class _CallReading(Reading):
 
     # The rest
 
-    def attributes(self, kind: CdrType, who: Mapping[str, str]) -> dict[str, Any]:
+    def attributes(self, kind: CdrType, who: Mapping[str, str], *, queued: bool) -> dict[str, Any]:
         """All that no column holds, with the vendor's names. What leg 1 says of itself alone is prefixed, so that it
         neither hides nor contradicts what leg 2 says of itself."""
         out: dict[str, Any] = {}
@@ -286,9 +293,11 @@ class _CallReading(Reading):
         if isinstance(layers, list) and len(layers) > MAX_IVR_LAYERS:
             out["IVR"] = layers[:MAX_IVR_LAYERS]
             self.flags.add("value_dropped")
+        if not queued and self.text("seconds_waiting_in_queue") not in ("", "0"):
+            out["seconds_waiting_in_queue"] = self.known["seconds_waiting_in_queue"]
         out |= self.unknown
         if kind.part is Part.OPENS:
-            for name in ("record", "price", "target", "did"):
+            for name in _OF_LEG_1:
                 if name in self.known:
                     out[name] = self._number_or(name, self.known[name])
             shared = {name: out.pop(name) for name in ("CustomData", "IVR", "aiData") if name in out}
@@ -326,5 +335,5 @@ class _CallReading(Reading):
 def _is_last(kind: CdrType, disposition: Disposition) -> bool:
     """Whether no other CDR of the call need be waited for."""
     if kind.part is Part.OPENS:
-        return disposition is not Disposition.ANSWERED
+        return disposition not in _AGENT_MAY_BE_THERE
     return kind.part is not Part.FIRST

@@ -1,7 +1,8 @@
 """What the hub concludes of a Voicenter call: the customer's leg of a Click2Call that never was reported.
 
-The first leg (our agent) is answered and the CDR of the second never comes: whether the customer was reached is then
-unknown, and says so, instead of staying open for ever. Leg 2 outranks the conclusion whenever it comes.
+The first leg (our agent) is answered, or does not say whether it is, and the CDR of the second never comes: whether the
+customer was reached is then unknown, and says so, instead of staying open for ever. Leg 2 outranks the conclusion
+whenever it comes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from cdrhub.model.disposition import Disposition, Outcome, Role, State
 from cdrhub.model.update import MIN_TIME
 from cdrhub.sources.voicenter.words import TYPES, Part, folded
 
-LEG2_WITHIN = timedelta(seconds=60)  #: after the arrival of an answered leg 1
+LEG2_WITHIN = timedelta(seconds=60)  #: after the arrival of such a leg 1
 
 _SECOND = {"click2callleg1": "click2callleg2", "productivecallleg1": "productivecallleg2"}
 
@@ -27,7 +28,7 @@ def leg2_missing(call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | No
     alone, so two hubs write the same bytes.
     """
     kind = TYPES.get(folded(call.type_raw or ""))
-    if kind is None or kind.part is not Part.OPENS or call.state != State.ANSWERED or silent_for < LEG2_WITHIN:
+    if kind is None or kind.part is not Part.OPENS or call.state == State.ENDED or silent_for < LEG2_WITHIN:
         return None
     agent = next((leg for leg in call.legs if leg.leg_key == kind.key), None)
     ended = agent.left_at if agent is not None else None

@@ -30,11 +30,15 @@ class Reading:
         self.unread: set[str] = set()  #: fields that could not be read and go to the attributes as sent
 
     def text(self, name: str) -> str:
-        """A field as text, "" where there is none."""
+        """A field as text, "" where there is none, or no text."""
         value = self.known.get(name)
         if type(value) is str:
             return value  # stripped when it was read
-        return "" if value is None else fields.text(value)
+        said = "" if value is None else fields.text(value)
+        if value and not said:
+            self.flags.add("value_dropped")
+            self.unread.add(name)
+        return said
 
     def seconds(self, name: str) -> int | None:
         """A field as whole seconds; None where there is none, or no number."""

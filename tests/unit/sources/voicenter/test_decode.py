@@ -304,6 +304,26 @@ def test_unknown_fields_stay_with_the_vendors_spelling() -> None:
     assert call.attributes["CustomData"] == {"var_a": "1"}
 
 
+def test_what_is_no_text_stays_as_sent() -> None:
+    call = call_of(cdr(caller={"number": "0501234567"}, queuename=["Sales"], DepartmentName=True, target=[], did=False))
+    assert (call.caller_number, call.queue, call.team, call.callee_number, call.did) == (None, None, None, None, None)
+    assert call.attributes["caller"] == {"number": "0501234567"}
+    assert (call.attributes["queuename"], call.attributes["DepartmentName"]) == (["Sales"], True)
+    assert "value_dropped" in call.flags
+    assert "value_dropped" not in call_of(cdr(target=[], did=False)).flags
+
+
+def test_what_a_cdr_says_of_a_queue_that_no_column_holds_stays_as_sent() -> None:
+    opening = call_of(leg1(queueid=5, queuename="Sales", seconds_waiting_in_queue=9, targetextension_name="Ada"))
+    its = {name: opening.attributes[f"leg1.{name}"] for name in ("queueid", "queuename", "targetextension_name")}
+    assert its == {"queueid": 5, "queuename": "Sales", "targetextension_name": "Ada"}
+    assert opening.attributes["leg1.seconds_waiting_in_queue"] == 9
+    unqueued = call_of(cdr(duration=20, dialtime=5, seconds_waiting_in_queue=14))
+    assert (unqueued.wait_seconds, unqueued.attributes["seconds_waiting_in_queue"]) == (None, 14)
+    assert "seconds_waiting_in_queue" not in call_of(cdr(seconds_waiting_in_queue=0)).attributes
+    assert "seconds_waiting_in_queue" not in call_of(cdr("Queue", seconds_waiting_in_queue=14)).attributes
+
+
 def test_a_transfer_stands_in_the_group_of_the_call_it_came_from() -> None:
     first = call_of(cdr(ivruniqueid="first"))
     transfer = call_of(cdr("XferCDR", ivruniqueid="second", OriginalivrUniqueID="first"))
@@ -341,6 +361,22 @@ def test_an_unanswered_leg_1_means_that_the_customer_was_not_dialled() -> None:
     call = call_of(leg1("NOANSWER", duration=0, dialtime=60))
     assert (call.state, call.disposition, call.talk_seconds) == ("ended", "not_dialled", 0)
     assert call.final
+
+
+@pytest.mark.parametrize("status", ["WHATEVER", ""])
+def test_a_leg_1_that_does_not_say_whether_it_was_answered_leaves_the_call_open(status: str) -> None:
+    first = decoded(leg1(status))
+    call = fold([first])
+    assert (call.state, call.disposition, call.talk_seconds, call.final) == ("ringing", None, None, False)
+
+    inferred = leg2_missing(call, silent_for=LEG2_WITHIN)
+    assert inferred is not None
+    conclusion = decode_inference(record_of(encode_inference(inferred), content_type=INFERENCE))
+    assert isinstance(conclusion, CallUpdate)
+    closed = fold([first, conclusion])
+    assert (closed.state, closed.disposition) == ("ended", "unknown")
+    for order in permutations([first, decoded(leg2("BUSY"))]):
+        assert (fold(order).state, fold(order).disposition) == ("ended", "busy")
 
 
 @pytest.mark.parametrize("order", [0, 1])
