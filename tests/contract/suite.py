@@ -179,7 +179,7 @@ class SourceContract:
         async with subject.running():
             subject.intake.refusing = True
             saying = asyncio.create_task(subject.say_until_acknowledged(subject.record(0)))
-            await until(lambda: subject.intake.offered)
+            await until(lambda: subject.intake.refused)
             assert subject.intake.bodies == []
             subject.intake.refusing = False
             await saying

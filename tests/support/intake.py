@@ -51,6 +51,7 @@ class RecordingIntake:
         self.accepted: list[Accepted] = []
         self.groups: list[int] = []  #: size of each group, in order
         self.offered = 0  #: messages given to `accept`, durable or not
+        self.refused = 0  #: of them, since it is `refusing`
         self.positions: dict[str, str] = {}
         self.inferences: list[Mapping[str, Any]] = []
         self.counts: Counter[str] = Counter()
@@ -105,6 +106,7 @@ class RecordingIntake:
         except TimeoutError as error:
             raise IntakeRefused(f"not durable within {within} s") from error
         if self.refusing:
+            self.refused += len(bodies)
             raise IntakeRefused("refusing")
         for number, body in enumerate(bodies):
             self.accepted.append(
