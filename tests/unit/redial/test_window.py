@@ -74,6 +74,14 @@ def test_the_hour_that_is_left_out_and_the_one_that_comes_twice(now: str, opens:
     assert window.next_inside([ZoneInfo("Europe/Berlin")], at(now)) == at(opens)
 
 
+def test_the_end_is_outside_and_the_start_is_inside() -> None:
+    window, zones = Window(start=time(8), end=time(21)), [ZoneInfo("Europe/Berlin")]
+    last = at("2026-06-01T20:59:59.999999+02:00")
+    assert window.next_inside(zones, last) == last
+    assert window.next_inside(zones, at("2026-06-01T21:00+02:00")) == at("2026-06-02T08:00+02:00")
+    assert window.next_inside(zones, at("2026-06-02T08:00+02:00")) == at("2026-06-02T08:00+02:00")
+
+
 def test_zones_that_are_never_inside_together() -> None:
     window = Window(start=time(9), end=time(10))
     assert window.next_inside([ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Tokyo")], at("2026-06-01T00:00Z")) is None
