@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
+from cdrhub.broadcast import deliveries
 from cdrhub.broadcast.deliveries import DeliveryState
 from cdrhub.broadcast.health import SCHEDULE, EndpointState
 from cdrhub.broadcast.sequencer import LEASE
@@ -173,6 +174,33 @@ async def test_a_hub_whose_lease_was_another_ones_meanwhile_goes_on_from_where_t
         await bench.tell((1, 4))
         await until(lambda: 4 in [one.number for one in receiver.taken])
     assert [one.number for one in receiver.taken] == [1, 4]
+
+
+async def test_nothing_is_sent_under_a_lease_that_another_hub_may_have_before_the_answer(bench: Bench) -> None:
+    await bench.known()
+    over = replace(PACE, lease_seconds=0.0)
+    async with receiving() as receiver:
+        async with bench.hub(crm(receiver), pace=over) as hub:
+            await bench.tell((1, 1))
+            await until(lambda: hub.events.newest == 1)
+            await asyncio.sleep(0.2)
+        assert receiver.asked == []
+        async with bench.hub(crm(receiver)) as hub:
+            await until(lambda: len(receiver.taken) == 1)
+            again = await hub.events.after(0, limit=1)
+            await deliveries.ask_again(bench.store.database, "crm", again, now=bench.clock.now)
+            await until(lambda: len(receiver.taken) == 2)
+            await until(lambda: _delivered(bench))
+        await deliveries.ask_again(bench.store.database, "crm", again, now=bench.clock.now)
+        async with bench.hub(crm(receiver), pace=over) as hub:
+            await until(lambda: hub.events.newest == 1)
+            await asyncio.sleep(0.2)
+        assert len(receiver.asked) == 2
+
+
+async def _delivered(bench: Bench) -> bool:
+    """Whether it is written down that what was asked for again was taken."""
+    return [one.state for one in await bench.deliveries()] == [DeliveryState.DELIVERED]
 
 
 async def test_a_webhook_is_left_to_the_hub_that_holds_its_lease_until_that_one_is_gone(bench: Bench) -> None:

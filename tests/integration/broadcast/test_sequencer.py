@@ -247,6 +247,9 @@ async def test_a_hub_whose_own_clock_stood_still_numbers_nothing(bench: Bench) -
     assert [await one.step() for _ in range(3)] == [0, 0, 0]
     assert await other.step() == 1
     assert await bench.log() == [(1, 1), (2, 2), (3, 3)]
+    await other.stop()
+    await bench.tell((1, 4))
+    assert await one.step() == 1, "it thinks that it holds a lease still"
 
 
 async def test_a_hub_that_gets_its_lease_back_goes_on_where_the_other_one_was(bench: Bench) -> None:
