@@ -17,7 +17,6 @@ from datetime import datetime
 import uuid_utils
 
 from cdrhub.errors import StoreError
-from cdrhub.exhausted import is_exhausted
 from cdrhub.model.call import Call
 from cdrhub.model.fold import fold
 from cdrhub.model.record import RawRecord
@@ -370,15 +369,12 @@ def record_key(item: Item) -> RecordKey:
 
 
 def fold_call(key: CallKey, updates: Iterable[CallUpdate]) -> Call:
-    """The call of these updates. Raises FoldError; MemoryError, and OSError where the machine has run out of something:
-    those say nothing of the records."""
+    """The call of these updates. Raises FoldError; MemoryError, which says nothing of the records."""
     try:
         return fold(updates)
     except MemoryError:
         raise
     except Exception as error:
-        if is_exhausted(error):
-            raise
         raise FoldError(key, error) from error
 
 
