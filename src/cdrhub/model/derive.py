@@ -119,8 +119,9 @@ def _from_legs(
     decisive = customers or ours
     answered = _answered(decisive)
     ours_answered = _answered(ours) if customers else answered
-    # Someone of ours can have been on the line, unless legs of ours are known and none answered.
-    joined = bool(answered) and (not customers or not ours or bool(ours_answered))
+    # Someone of ours can have been on the line, unless legs of ours are known, or a queue, and none answered.
+    there = bool(ours_answered) if ours else not queues or bool(_answered(queues))
+    joined = bool(answered) and (not customers or there)
     first = answered[0] if joined else None
 
     since = _joined_at(first, ours_answered) if first is not None else None
@@ -131,7 +132,7 @@ def _from_legs(
         values["ringing_at"] = min((leg.offered_at for leg in decisive if leg.offered_at), default=None)
     _agent(values, ours, ours_answered, outbound=direction == Direction.OUTBOUND or bool(customers))
     if queues:
-        _queue(values, queues, first)
+        _queue(values, queues, first, since=since)
     _ring(values, decisive, first, queued=bool(queues))
     if "talk_seconds" not in values:
         if joined:
@@ -208,14 +209,14 @@ def _agent(values: dict[str, Any], ours: Sequence[Leg], answered: Sequence[Leg],
             _fill(values, name, getattr(who, name))
 
 
-def _queue(values: dict[str, Any], queues: Sequence[Leg], first: Leg | None) -> None:
+def _queue(values: dict[str, Any], queues: Sequence[Leg], first: Leg | None, *, since: datetime | None) -> None:
     _fill(values, "queued_at", queues[0].offered_at)
     taken = [leg for leg in queues if leg.outcome == Outcome.ANSWERED]
     its = taken[0] if first is not None and taken else queues[-1]
     if values.get("queue") is None and values.get("queue_id") is None:
         values["queue"], values["queue_id"] = its.queue, its.queue_id
     if "wait_seconds" not in values:
-        until = first.answered_at if first is not None else its.left_at
+        until = since if first is not None else its.left_at
         if until is not None and its.offered_at is not None:
             values["wait_seconds"] = whole_seconds(its.offered_at, until)
 
@@ -285,9 +286,10 @@ def _seen_to_end(leg: Leg) -> bool:
 def _open_state(
     values: dict[str, Any], queues: Sequence[Leg], ours: Sequence[Leg], customers: Sequence[Leg], *, joined: bool
 ) -> None:
+    rung = [*ours, *(leg for leg in customers if leg.outcome not in _PICKED_UP)]
     if joined:
         values["state"] = State.ANSWERED
-    elif any(leg.left_at is None for leg in (*customers, *ours)):
+    elif any(leg.left_at is None for leg in rung):
         values["state"] = State.RINGING
     elif queues:
         values["state"] = State.QUEUED

@@ -67,6 +67,18 @@ def test_a_click_to_call_is_answered_when_both_sides_are(
     assert call.ring_seconds == customer
 
 
+def test_a_call_back_waits_in_its_queue_until_an_agent_answers() -> None:
+    customer = person("c", Role.CUSTOMER, 5, None)
+    waiting = leg("q", Role.QUEUE, offered_at=at(6), queue="sales")
+    waits = fold([update(customer, waiting, direction=Direction.OUTBOUND)])
+    assert (waits.state, waits.answered_at, waits.wait_seconds) == (State.QUEUED, None, None)
+    rings = fold([update(customer, waiting, leg("a", parent_leg="q", offered_at=at(10)), direction=Direction.OUTBOUND)])
+    assert (rings.state, rings.answered_at) == (State.RINGING, None)
+    agent = person("a", Role.AGENT, 14, None, offered=10, parent_leg="q", agent_id="alice")
+    talks = fold([update(customer, waiting, agent, direction=Direction.OUTBOUND)])
+    assert (talks.state, talks.answered_at, talks.wait_seconds, talks.ring_seconds) == (State.ANSWERED, at(14), 8, 5)
+
+
 @pytest.mark.parametrize(
     ("customer", "agent", "disposition"),
     [

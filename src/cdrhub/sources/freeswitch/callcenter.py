@@ -85,7 +85,9 @@ def _queue_event(action: str, headers: Headers, member: str, said: Draft) -> Non
         cause=reason,
     )
     if gone is not None:
-        said.put(state=State.ENDED, ended_at=gone, cause=channel.cause, ended_by=who_hung_up(channel))
+        said.put(state=State.ENDED, ended_at=gone, cause=channel.cause)
+        if not outbound:  # of a call-back the customer's channel has told
+            said.put(ended_by=who_hung_up(channel))
 
 
 def _cancelled(reason: str | None, said: Draft, *, alive: bool) -> Outcome:

@@ -420,6 +420,22 @@ def test_a_customer_who_answered_and_found_nobody_is_abandoned() -> None:
     assert (call.disposition, call.answered_at, call.talk_seconds) == (Disposition.ABANDONED, None, 0)
 
 
+def test_a_customer_whom_the_queue_called_back_is_the_callee_who_hung_up() -> None:
+    call, switch = QueueCall(), Switch()
+    customer = call.channel(gone=60, cause="NORMAL_CLEARING", by="recv_bye") | {
+        "Call-Direction": "outbound",
+        "Caller-Destination-Number": "+33140300001",
+        "variable_sip_gateway_name": "carrier",
+    }
+    left = {"CC-Cause": "Cancel", "CC-Cancel-Reason": "BREAK_OUT", "CC-Member-Leaving-Time": Switch.second(60)}
+    end = updated(switch.callcenter("member-queue-end", call.member() | customer | left, at=60), region="FR")
+    gone = updated(switch.event("CHANNEL_HANGUP_COMPLETE", customer, at=60), region="FR")
+    for said in ([end, gone], [gone, end], [end]):
+        folded = fold(said)
+        assert (folded.direction, folded.disposition) == ("outbound", Disposition.ABANDONED)
+        assert (folded.callee_e164, folded.ended_by) == ("+33140300001", EndedBy.CALLEE)
+
+
 def test_an_agents_answer_alone_is_no_answered_call() -> None:
     """The redial engine acts at once on an answered call: the customer has not been dialled yet."""
     headers = {
