@@ -185,7 +185,9 @@ class SourceConfig(BaseModel):
         None, description='Silence after which `source.quiet` is raised, e.g. `"15m"`, within `hours`.'
     )
     hours: Hours | None = Field(
-        None, description='When silence is unusual, in the zone of the source: e.g. `"mon-fri 08:00-18:00"`.'
+        None,
+        description='When silence is unusual, e.g. `"mon-fri 08:00-18:00"`, in the zone of the source (`timezone`, '
+        "`epoch_timezone`; UTC where it has none).",
     )
     settle_seconds: float = Field(
         3.0, ge=0, le=86_400, description="Seconds after a call's last record until decisions may be taken on it."
@@ -203,6 +205,12 @@ class SourceConfig(BaseModel):
         system overrides this. The hub demands a secret in it beyond loopback, and that no other source has it."""
         path = getattr(self, "path", None)
         return path if isinstance(path, str) and path.startswith("/ingest/") else None
+
+    @property
+    def hours_zone(self) -> str:
+        """The IANA zone of the source, in which `hours` are read: the key `timezone`, unless a system overrides this;
+        UTC without one."""
+        return getattr(self, "timezone", None) or "UTC"
 
     def listen_addresses(self) -> tuple[str, ...]:
         """The `host:port` that this source listens on: the key `listen`, unless a system overrides this. They are

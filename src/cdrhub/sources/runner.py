@@ -183,7 +183,7 @@ class Runner:
         self._watched = _WatchedIntake(intake, self)
         self._stop_seconds = stop_seconds
         self._now = now
-        self._zone = ZoneInfo(getattr(config, "timezone", None) or "UTC")
+        self._zone = ZoneInfo(config.hours_zone)
         self._ledger = CoverageLedger(without_links="idle" if config.ingest_path is not None else "blind")
         self._silent_since = now()
         self._succeeds = successor_of is not None
@@ -249,7 +249,10 @@ class Runner:
         self._problem = None
         if self._sometimes.now("connected"):
             self._log.info("the phone system is connected", action="connected", link=link)
-        self._say(self._ledger.link_up(link, self._now(), detail))
+        now = self._now()
+        if self._ledger.state == "blind" and self._ledger.since is not None:
+            self._silent_since += max(now - self._ledger.since, timedelta(0))  # what nobody could hear is no silence
+        self._say(self._ledger.link_up(link, now, detail))
 
     def unlinked(self, link: str, detail: str) -> None:
         """A link went down."""

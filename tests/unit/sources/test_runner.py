@@ -26,6 +26,7 @@ from cdrhub.sources.runner import (
     unusually_quiet,
 )
 from cdrhub.sources.spans import read_hours
+from cdrhub.sources.voicenter.config import VoicenterConfig
 from support.intake import RecordingIntake, until
 
 Session = Callable[[Intake], Awaitable[None]]
@@ -341,6 +342,51 @@ async def test_silence_is_measured_also_where_the_clock_was_set_back_and_in_a_su
             await first.stop()
             moment += timedelta(seconds=0.7)
             await until(lambda: states(intake)[-1] == "quiet")
+
+
+async def test_hours_are_those_of_the_clock_of_a_voicenter_account(intake: RecordingIntake) -> None:
+    moment = NOON
+
+    async def at_its_path(intake: Intake) -> None:
+        await asyncio.Event().wait()
+
+    hours = {"quiet_after": "1s", "hours": "wed 14:30-15:30"}  # noon of UTC is three o'clock in Jerusalem
+    config = VoicenterConfig.model_validate({"path": "/ingest/v", "epoch_timezone": "Asia/Jerusalem"} | hours)
+    runner = Runner(source=ScriptedSource(at_its_path), config=config, intake=intake, now=lambda: moment)
+    async with running(runner):
+        await until(lambda: ALIVE_KEY in intake.positions)
+        moment += timedelta(seconds=1)
+        await until(lambda: states(intake)[-1] == "quiet")
+
+
+async def test_a_time_in_which_there_was_no_link_is_no_silence(intake: RecordingIntake) -> None:
+    moment, looks, connect = NOON, 0, asyncio.Event()
+
+    def now() -> datetime:
+        nonlocal looks
+        looks += 1
+        return moment
+
+    async def connected_late(intake: Intake) -> None:
+        await connect.wait()
+        intake.link_up("pbx")
+        await asyncio.Event().wait()
+
+    config = SourceConfig.model_validate({"type": "test", "quiet_after": "1s"})
+    runner = Runner(source=ScriptedSource(connected_late), config=config, intake=intake, now=now)
+    async with running(runner):
+        await until(lambda: ALIVE_KEY in intake.positions)
+        moment += timedelta(seconds=0.7)
+        seen = looks
+        await until(lambda: looks > seen)
+        moment += timedelta(hours=1)
+        connect.set()
+        await until(lambda: intake.links)
+        seen = looks
+        await until(lambda: looks > seen + 1)
+        assert states(intake) == ["blind", "connected"]
+        moment += timedelta(seconds=1)
+        await until(lambda: states(intake)[-1] == "quiet")
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2024-07-03T11:00:00"])

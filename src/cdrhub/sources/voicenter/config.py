@@ -59,3 +59,8 @@ class VoicenterConfig(VoicenterSettings, SourceConfig):
         le=MAX_BODY_BYTES,
         description="Longest body in bytes; a longer one is answered with 413 and its beginning kept in suspense.",
     )
+
+    @property
+    def hours_zone(self) -> str:
+        """That of the account's clock."""
+        return self.epoch_timezone
