@@ -381,7 +381,18 @@ class Redial:
             if pause is None or not isinstance(answer, Unseen) or not door.dialler.idempotent:
                 return answer
             await asyncio.sleep(pause)
+            if not await self._repeatable(claimed):
+                return answer
         raise AssertionError("unreachable")
+
+    async def _repeatable(self, claimed: Claimed) -> bool:
+        """Whether a request may be sent again: the world may have changed since it left."""
+        if self._behind():
+            return False
+        try:
+            return await self._dialling.repeatable(claimed.order.attempt_id)
+        except StoreUnavailable:
+            return False
 
     async def _asked(self, claimed: Claimed, door: Door) -> Answer:
         try:

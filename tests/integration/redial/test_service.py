@@ -8,8 +8,10 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
+import pytest
 from sqlalchemy import select, update
 
 from cdrhub.metrics import Metrics
@@ -17,6 +19,7 @@ from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused,
 from cdrhub.model.disposition import Disposition
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.redial.door import Door
+from cdrhub.redial.given import GivenVerdict
 from cdrhub.redial.pace import Pace
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.service import Redial
@@ -228,6 +231,35 @@ async def test_an_unseen_answer_is_repeated_only_where_repetitions_are_known(ben
     assert len(once.dialled) == 1
     assert {order.attempt_id for order in twice.dialled} == {twice.dialled[0].attempt_id}
     assert await bench.attempts(first) == [(FIRST, "requested", None)]
+
+
+@pytest.mark.parametrize("meanwhile", ["stopped", "reached", "do not call", "paused", "off", "behind"])
+async def test_an_unseen_answer_is_not_repeated_once_nobody_may_be_rung(bench: Any, meanwhile: str) -> None:
+    switch, waiting = Switch(answer=Unseen(detail="reset"), idempotent=True), list[datetime]()
+    oldest: Callable[[], datetime | None] = lambda: min(waiting, default=None)  # noqa: E731 - of the journal
+    async with working(bench, {"crm": (way := door(switch))}, oldest=oldest) as at_work:
+        case_id = await ordered(bench, at_work, "C-1", FIRST, SECOND)
+        await until(lambda: switch.dialled, "the dialler is asked")
+        match meanwhile:
+            case "stopped":
+                await at_work.redial.orders().stop(tenant="", code="C-1")
+            case "reached":
+                await bench.call("they call back", SECOND, disposition="answered", direction="inbound", agent_id="300",
+                                 caller_number=SECOND, caller_e164=SECOND, ended_at=112.0, received=112)  # fmt: skip
+                await bench.engine().decide()
+            case "do not call":
+                await at_work.redial.orders().forbid([GivenVerdict(number=FIRST, region_of="lagos")])
+            case "paused":
+                await at_work.redial.orders().pause(scope="all", name="", actor="a person")
+            case "off":
+                at_work.redial.take_over(replace(bench.settings, mode=Mode.OFF), {"crm": way})
+            case "behind":
+                waiting.append(bench.clock.now - timedelta(seconds=6))
+        unseen = partial(at_work.total, "cdrhub_redial_requests_total", dialler="crm", answer="unseen")
+        await until(lambda: unseen() == 1, "the request has its answer")
+        assert len(switch.dialled) == 1
+        state = "superseded" if meanwhile in ("stopped", "reached") else "requested"
+        assert await bench.attempts(case_id) == [(FIRST, state, None)]
 
 
 async def test_no_more_than_max_live_are_asked_for(bench: Any) -> None:
