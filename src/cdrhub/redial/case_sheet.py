@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from zoneinfo import available_timezones
 
+import orjson
+
 from cdrhub.model.update import MAX_TEXT
-from cdrhub.redial.given import MAX_NUMBERS, GivenCase, GivenNumber
+from cdrhub.redial.given import MAX_METADATA_BYTES, MAX_NUMBERS, NO_CODES, GivenCase, GivenNumber
 from cdrhub.redial.sheet import (
     MAX_CELL,
     MAX_COLUMNS,
@@ -104,6 +106,8 @@ def _case(
     code = sheet.text(row, columns["code"], given["code"], at_most=MAX_CODE)
     if not given["code"]:
         sheet.wrong(row.line, columns["code"], "there is no code")
+    elif code in NO_CODES:
+        sheet.wrong(row.line, columns["code"], "must not be . or ..")
     reading, source = _source(row, given, sheet, columns, sources=sources, default=defaults.source)
     words = {"agent": defaults.agent, "campaign": defaults.campaign, "timezone": defaults.timezone}
     for word in words:
@@ -118,16 +122,19 @@ def _case(
     numbers = list(_numbers(row, given, sheet, columns, reading=reading))
     if not code:
         return None
+    metadata = {
+        name.removeprefix(METADATA): sheet.text(row, columns[name], value, at_most=MAX_CELL)
+        for name, value in given.items()
+        if name.startswith(METADATA) and value
+    }
+    if (size := len(orjson.dumps(metadata))) > MAX_METADATA_BYTES:
+        sheet.wrong(row.line, None, f"its metadata are {size} bytes as JSON: {MAX_METADATA_BYTES} at most")
     return GivenCase(
         code=code,
         source=source,
         numbers=numbers,
         tenant=reading.tenant,
-        metadata={
-            name.removeprefix(METADATA): sheet.text(row, columns[name], value, at_most=MAX_CELL)
-            for name, value in given.items()
-            if name.startswith(METADATA) and value
-        },
+        metadata=metadata,
         **words,
     )
 

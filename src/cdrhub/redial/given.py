@@ -15,6 +15,8 @@ from cdrhub.redial.order_errors import NumberUnusable
 from cdrhub.store.redial_tables import MAX_CODE, MAX_NUMBER
 
 MAX_NUMBERS = 100  #: of one case
+MAX_METADATA_BYTES = 16 * 1024  #: of a case, as JSON
+NO_CODES = frozenset({".", ".."})  #: a path that ends so is another one (RFC 3986, 5.2.4)
 _DIALLABLE = re.compile(r"(?:ext\.)?\+?\d[\d ./-]*", re.IGNORECASE | re.ASCII)
 
 

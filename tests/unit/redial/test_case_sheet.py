@@ -141,6 +141,11 @@ def test_a_cell_that_looks_like_a_formula_is_data(cell: str) -> None:
             "line 3, column number_1: 'hello' is no telephone number",
         ),
         ("code,number_1,metadata.x\nC-1,08039100001," + "x" * 20_000, "line 2, column metadata.x: longer than 16384 "),
+        (
+            f"code,number_1,metadata.x,metadata.y\nC-1,08039100001,{'x' * 8_192},{'y' * 8_192}",
+            "line 2: its metadata are 16399 bytes as JSON: 16384 at most",
+        ),
+        ("code,number_1\n..,08039100001\n", "line 2, column code: must not be . or .."),
     ],
 )
 def test_a_bad_row_is_named_by_line_and_column(text: str, said: str) -> None:

@@ -12,10 +12,10 @@ import orjson
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
 from cdrhub.model.update import MAX_TEXT
+from cdrhub.redial.given import MAX_METADATA_BYTES, NO_CODES
 from cdrhub.store.redial_tables import MAX_CODE, MAX_NUMBER
 from cdrhub.store.tables import MAX_DETAIL, MAX_SOURCE
 
-MAX_METADATA_BYTES = 16 * 1024  #: of a case, as JSON
 MAX_METADATA_DEPTH = 8
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -33,7 +33,7 @@ def _one_line(text: str, *, some: bool = False) -> str:
 
 def _a_code(text: str) -> str:
     text = _one_line(text, some=True)
-    if text in {".", ".."}:  # a path that ends so is another one (RFC 3986, 5.2.4)
+    if text in NO_CODES:
         raise ValueError("must not be . or ..")
     return text
 
