@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from enum import StrEnum
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID, uuid5
 
 import orjson
@@ -119,7 +120,9 @@ def _to_leave_out(shown: Mapping[str, Any]) -> Iterator[str]:
 
 def _where(event: Event) -> str:
     """Where the whole can be read."""
-    return f"/api/v1/calls/{event.call_id}" if event.call_id is not None else f"/api/v1/cases/{_subject(event)}"
+    if event.call_id is not None:
+        return f"/api/v1/calls/{event.call_id}"
+    return f"/api/v1/cases/{quote(_subject(event), safe='')}"
 
 
 def cloud_event(event: Event, *, veil: Veil = OPEN) -> dict[str, Any]:

@@ -373,8 +373,10 @@ class Orders:
                 await _forbid(connection, tenant=case.tenant, rows=[row])
                 return Decision(result=Result.CANCELLED, rule="reported", reason="do_not_call", detail=result)
             case Reported.CALLBACK:
-                if at is None or at <= now or number is None:
+                if at is None or at <= now:
                     raise OrderError("a call-back needs a time that is still to come: `at`")
+                if number is None:
+                    raise OrderError(f"case {case.code!r} has the number of that attempt no longer: put it back first")
                 return Decision(result=Result.SCHEDULED, rule=CALL_BACK, number=number, due_at=at)
             case Reported.WRONG_PARTY | Reported.VOICEMAIL:
                 going = replace(case, state=CaseState.OPEN)

@@ -153,6 +153,12 @@ async def test_a_crm_that_dials_itself_announces_it(api: Client) -> None:
     )
 
 
+async def test_a_case_that_was_stopped_is_announced_no_more(api: Client) -> None:
+    await api.made("C-1")
+    await api.ask("POST", "/cases/C-1/stop")
+    assert (await api.ask("POST", "/cases/C-1/attempts", {"number": NUMBERS[0]})).problem == "order-refused"
+
+
 async def test_a_case_that_is_over_stays_what_it_is_when_it_is_stopped(api: Client) -> None:
     made = await api.made("C-1")
     await api.dialled("C-1")

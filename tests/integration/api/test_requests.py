@@ -33,11 +33,15 @@ async def test_the_document_is_served_and_told_to_nobody_else(api: Client) -> No
 
 async def test_what_is_not_there_is_a_problem_too(api: Client) -> None:
     assert problem_of(await api.ask("GET", "/nothing")) == (404, "not-found")
+    assert problem_of(await api.ask("GET", "")) == (404, "not-found")
     assert problem_of(await api.ask("GET", "/attempts/7")) == (404, "not-found")
     assert problem_of(await api.ask("GET", "/calls/7")) == (404, "not-found")
     refused = await api.ask("PATCH", "/cases/C-1")
     assert problem_of(refused) == (405, "method-not-allowed")
     assert refused.headers["Allow"] == "GET, HEAD, PUT, DELETE"
+    feed = await api.ask("POST", "/events")
+    assert problem_of(feed) == (405, "method-not-allowed")
+    assert feed.headers["Allow"] == "GET"
     assert (await api.ask("HEAD", "/cases")).status == 200
     assert (await api.ask("HEAD", "/nothing")).status == 404
 

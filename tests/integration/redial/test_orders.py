@@ -185,6 +185,14 @@ async def test_nothing_is_reported_of_what_was_not_dialled(bench: Any) -> None:
         await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.VOICEMAIL)
 
 
+async def test_nobody_is_called_back_on_a_number_that_was_taken_out(bench: Any) -> None:
+    _, attempt_id = await requested(bench)
+    await bench.orders().keep([given("C-1", SECOND)])
+    at = bench.clock.now + timedelta(hours=1)
+    with pytest.raises(OrderError, match="the number of that attempt no longer"):
+        await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.CALLBACK, at=at)
+
+
 async def test_an_announcement_is_explained_and_opens_nothing_that_was_stopped(bench: Any) -> None:
     case_id = await bench.case("C-1", FIRST, SECOND)
     attempt_id = await bench.orders().announce(tenant="", code="C-1", number=FIRST)

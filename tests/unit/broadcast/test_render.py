@@ -102,6 +102,12 @@ def test_what_is_too_large_is_left_out_and_named() -> None:
     assert data["left_out"] == {"attributes": {"bytes": 1_000_017, "see": f"/api/v1/calls/{call_id(1)}"}}
 
 
+def test_what_is_left_out_of_a_case_is_found_whatever_its_code() -> None:
+    large = event(call_id=None, case_id="c1", snapshot={"case_code": "A/1 ?", "metadata": {"a": "ä" * 20_000}})
+    data = orjson.loads(rendered(large))["data"]
+    assert data["left_out"]["metadata"]["see"] == "/api/v1/cases/A%2F1%20%3F"
+
+
 def test_texts_that_strangers_filled_go_too_the_longest_first() -> None:
     """Every column has its limit in characters; of those that take four bytes each, all of them are too many."""
     columns = {

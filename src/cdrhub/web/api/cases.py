@@ -258,7 +258,7 @@ OPERATIONS: tuple[Operation, ...] = (
         role=Role.OPERATE,
         body=AttemptAnnounced,
         answers={201: Announced},
-        problems=(*_OF_A_CASE, Kind.CASE_BUSY, Kind.NUMBER_UNUSABLE, Kind.LOOKUP_FAILED),
+        problems=(*_OF_A_CASE, Kind.CASE_BUSY, Kind.ORDER_REFUSED, Kind.NUMBER_UNUSABLE, Kind.LOOKUP_FAILED),
         perform=_announced,
         looks_up=True,
     ),

@@ -41,6 +41,7 @@ from cdrhub.web.api.operation import (
 from cdrhub.web.api.problems import NEVER_KEPT, Kind, Refused, refusal
 from cdrhub.web.asker import CHALLENGE, asker
 from cdrhub.web.auth import Guard, Holder
+from cdrhub.web.live import PATH as FEED
 
 log = structlog.get_logger(__name__)
 
@@ -86,7 +87,9 @@ def add_api(app: web.Application, *, served: Served, guard: Callable[[], Guard])
                 resource.add_route(method, api.answering(api.performing(operation)))
                 methods.append(method)
         resource.add_route("*", api.answering(_not_allowed(methods)))
-    app.router.add_route("*", f"{PREFIX}/{{tail:.*}}", api.answering(nothing))
+    app.router.add_route("*", FEED, api.answering(_not_allowed((hdrs.METH_GET,))))
+    for path in (PREFIX, f"{PREFIX}/{{tail:.*}}"):
+        app.router.add_route("*", path, api.answering(nothing))
 
 
 @cache
