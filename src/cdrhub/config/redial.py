@@ -108,7 +108,8 @@ class RedialConfig(Table):
 
     mode: Literal["off", "observe", "on"] = Field(
         "off",
-        description="`off` decides nothing, `observe` decides and explains and dials nothing, `on` dials.",
+        description="`off` decides nothing but that a person was reached, `observe` decides and explains and dials "
+        "nothing, `on` dials.",
     )
     preset: Literal["plain", "cautious"] = Field(
         "plain",

@@ -123,14 +123,17 @@ class Engine:
             if row.call_id in found and found[row.call_id]["revision"] == row.revision
         ]
         work = Work(now=now)
-        if settled and self.settings.mode is not Mode.OFF and await self._any_case(connection):
-            work = await gathered(tx, settled, now=now, settings=self.settings, healthy=self._healthy)
+        # Also while redial is off: who was reached meanwhile is not rung when it is on again.
+        on = self.settings.mode is not Mode.OFF
+        about = [call for call in settled if on or call.reached]
+        if about and await self._any_case(connection):
+            work = await gathered(tx, about, now=now, settings=self.settings, healthy=self._healthy)
         told = Told(now=now)
         in_order = sorted(settled, key=lambda call: call.ended.over)
         turn = Turn()
         for call in in_order:
             await turn.give_way()
-            self._one(work, call, told)
+            self._one(work if on or call.reached else Work(now=now), call, told)
         await self._hold(connection, work, taken)
         orphans = await self._orphans(connection, taken, found)
         told.changes.done([row.id for row in taken if row.call_id in found and row.call_id not in work.held])
@@ -217,6 +220,7 @@ class Engine:
                 case
                 for case in self._of_number(work, call)
                 if case.agent and case.agent in call.facts.agents and case.source == call.facts.source
+                if _was_there(case, call, now=work.now)
             ]
             if len(own) == 1:
                 return None, own[0]
@@ -310,13 +314,9 @@ class Engine:
         return attempt
 
     def _pending_of_number(self, work: Work, call: Settled) -> list[Case]:
-        """The cases with this number that are not closed. A call that was over before a case was made says nothing of
-        it; of a case that was made in the future, before the clock was set back, nobody knows that."""
-        over = call.ended.over
+        """The cases with this number that are not closed, and were there."""
         return [
-            case
-            for case in self._of_number(work, call)
-            if not case.closed and (case.created_at is None or not over < case.created_at <= work.now)
+            case for case in self._of_number(work, call) if not case.closed and _was_there(case, call, now=work.now)
         ]
 
     def _cancel_elsewhere(self, work: Work, call: Settled, pending: Sequence[Case], told: Told) -> None:
@@ -361,6 +361,12 @@ class Engine:
                 attempt=None,
                 inputs=_inputs(call),
             )
+
+
+def _was_there(case: Case, call: Settled, *, now: datetime) -> bool:
+    """Whether the case had been made when the call was over: one that was over before says nothing of it. Of a case
+    that was made in the future, before the clock was set back, nobody knows that."""
+    return case.created_at is None or not call.ended.over < case.created_at <= now
 
 
 def _is_another(call: Settled, attempt: Attempt) -> bool:

@@ -52,6 +52,24 @@ async def test_mode_off_tells_and_decides_nothing(bench: Any) -> None:
     assert await bench.decisions() == []
 
 
+async def test_who_is_reached_while_redial_is_off_is_not_rung_when_it_is_on_again(bench: Any) -> None:
+    on, bench.settings = bench.settings, replace(bench.settings, mode=Mode.OFF)
+    dialled = await bench.case("C-1", FIRST)
+    await bench.accepted(dialled)
+    await bench.call("k1", disposition="answered")
+    await bench.call("k2", THIRD)
+    due_at = bench.clock.now + timedelta(minutes=1)
+    waits = await bench.case("C-2", SECOND, agent="103", state="waiting", next_action_at=due_at, next_key=SECOND)
+    await bench.call("in1", disposition="answered", direction="inbound", caller_number=SECOND, caller_e164=SECOND)
+    await bench.decide()
+    assert [(await bench.of_case(case_id))["state"] for case_id in (dialled, waits)] == ["contacted"] * 2
+    assert await bench.attempts(dialled) == [(FIRST, "ended", "answered")]
+    bench.settings = on
+    bench.pass_time(61)
+    assert await bench.dialling().due() == 0
+    assert await bench.claim() == []
+
+
 async def test_not_reached_dials_the_next_number(bench: Any) -> None:
     case_id = await bench.case("C-1")
     await bench.accepted(case_id)

@@ -72,6 +72,22 @@ async def test_an_answer_before_the_case_was_made_says_nothing_of_it(bench: Any,
     assert (await bench.of_case(case_id))["state"] == state
 
 
+@pytest.mark.parametrize(("made", "tried"), [(95, [(FIRST, "ended", "no_answer")]), (96, [])])
+async def test_an_own_call_before_the_case_was_made_is_none_of_it(bench: Any, made: int, tried: list[Any]) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND, created_at=ledger.at(made))
+    await bench.call("k1")
+    await bench.decide()
+    assert await bench.attempts(case_id) == tried
+
+
+@pytest.mark.parametrize(("made", "state"), [(95, "contacted"), (96, "open")])
+async def test_an_own_answered_call_before_the_case_was_made_is_none_of_it(bench: Any, made: int, state: str) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND, created_at=ledger.at(made))
+    await bench.call("k1", disposition="answered")
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state"] == state
+
+
 async def test_an_answer_counts_for_a_case_that_was_made_before_the_clock_was_set_back(bench: Any) -> None:
     ahead = await bench.case("C-1", FIRST, created_at=ledger.at(3_700))
     await bench.call("in1", disposition="answered", **INBOUND)
