@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 GROUP_EVENTS = 128  #: that become durable together at most
 HOLD_SECONDS = 30.0  #: that the switch is held back while the journal takes nothing; then the link is closed
+CLOSED_ON_PURPOSE = "closed, for the journal takes nothing"  #: as the coverage says it
 REFUSED_PAUSE_SECONDS = 1.0  #: until events are offered again that the intake refused
 RETRY_SECONDS = 30.0  #: until a reconciliation that failed is tried again, if its turn does not come earlier
 FIRST_BACK_OFF_SECONDS = 15.0  #: after a refused password; doubled with each refusal in a row
@@ -124,7 +125,7 @@ class _Listening:
         try:
             await asyncio.shield(reading)
         except WentSilent as error:
-            await self._tell_silence(error)
+            await self._tell_blind(since=error.since, detail=str(error))
             raise NotConnected(f"{self._peer}: {error}") from error
         except NotConnected as error:
             raise NotConnected(f"{self._peer}: {error}") from error
@@ -185,10 +186,12 @@ class _Listening:
             async with asyncio.timeout(self._hold_seconds):
                 await self._accept(bodies, event_ids)
         except TimeoutError:
-            # Held back for longer, the switch would drop events while we seem to be connected.
+            # Held back for longer, the switch would drop events while we seem to be connected. What it sent since we
+            # last read is lost.
             self._intake.count("closed_on_purpose")
-            self._link_down("closed, for the journal takes nothing")
+            self._link_down(CLOSED_ON_PURPOSE)
             await self._bridge.stop()
+            await self._tell_blind(since=datetime.now(UTC) - self._bridge.unheard, detail=CLOSED_ON_PURPOSE)
             await self._accept(bodies, event_ids)
 
     async def _sifted(self, bodies: Sequence[bytes]) -> tuple[list[bytes], list[str | None]]:
@@ -222,9 +225,9 @@ class _Listening:
             else:
                 return
 
-    async def _tell_silence(self, error: WentSilent) -> None:
+    async def _tell_blind(self, *, since: datetime, detail: str) -> None:
         """The time in which the switch was no longer heard was blind already."""
-        blind = Coverage(state="blind", since=error.since, until=datetime.now(UTC), detail=str(error))
+        blind = Coverage(state="blind", since=since, until=datetime.now(UTC), detail=detail)
         try:
             await self._intake.infer(coverage_inference(blind))
         except IntakeRefused:

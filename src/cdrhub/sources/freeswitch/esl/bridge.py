@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from cdrhub.errors import NotConnected
@@ -132,6 +134,11 @@ class Bridge:
     def pauses(self) -> int:
         """How often reading was held back because events were not taken fast enough."""
         return self._handoff.pauses
+
+    @property
+    def unheard(self) -> timedelta:
+        """How long ago the switch was heard last."""
+        return timedelta(seconds=time.monotonic() - self._heard.at)
 
     @property
     def foreign(self) -> int:

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from cdrhub.errors import BackOff, NotConnected
 from cdrhub.sources.freeswitch.config import FreeSwitchConfig
+from cdrhub.sources.freeswitch.esl.handoff import MAX_BYTES
 from cdrhub.sources.freeswitch.source import GROUP_EVENTS, SUBSCRIPTION, EventSocketSource
 from support.esl import HEARTBEAT, PASSWORD, REJECTION, Connection, EventSocketServer, encode_plain, event
 from support.freeswitch import Switch
@@ -139,6 +140,25 @@ async def test_a_journal_that_takes_nothing_for_long_closes_the_link_and_keeps_w
         with pytest.raises(NotConnected):
             await task
     assert set(intake.bodies) == set(events)
+
+
+async def test_what_was_not_read_of_a_link_that_is_closed_on_purpose_was_not_seen() -> None:
+    intake, large = RecordingIntake(), Switch().event("CHANNEL_CREATE", {"Unique-ID": "a" * 500_000}, at=0)
+    intake.full = True
+    async with EventSocketServer() as server:
+        source = EventSocketSource(configured(server.port), hold_seconds=2.0)
+        task = asyncio.create_task(source.session(intake))
+        flood = asyncio.create_task(server.say(*[large] * (3 * MAX_BYTES // len(large))))
+        await until(lambda: intake.counts["closed_on_purpose"])
+        await until(lambda: intake.inferences)
+        intake.full = False
+        with pytest.raises(NotConnected):
+            await task
+        await flood
+    (blind,) = [said for said in intake.inferences if said["infers"] == "coverage"]
+    since, ended = (datetime.fromisoformat(blind[name]) for name in ("since", "until"))
+    assert (blind["state"], blind["detail"]) == ("blind", "closed, for the journal takes nothing")
+    assert ended - since > timedelta(seconds=0.2), "it begins when reading was held back, and not at the close"
 
 
 async def test_a_session_that_is_stopped_hands_over_what_it_has_read() -> None:
