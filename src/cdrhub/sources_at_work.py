@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+import structlog
+
 from cdrhub.config import Config
 from cdrhub.errors import ConfigError
 from cdrhub.intake import OpenCalls, SourceIntake
@@ -23,6 +25,8 @@ from cdrhub.routes import Routes
 from cdrhub.sources.base import Source, SourceConfig
 from cdrhub.sources.registry import system
 from cdrhub.sources.runner import Runner
+
+log = structlog.get_logger(__name__)
 
 SERVES_SECONDS = 2.0  #: that a source may take until it is at its path
 
@@ -123,6 +127,8 @@ class SourcesAtWork:
             intake.last_record_at = before.intake.last_record_at
             at_work = None if before.task.done() else before.runner
         its = config.sources[name]
+        for caution in its.cautions():
+            log.warning(caution, action="caution", source=name)
         runner = Runner(source=source, config=its, intake=intake, successor_of=at_work)
         task = asyncio.create_task(runner.run(), name=f"source {name}")
         self._running[name] = Running(config=its, runner=runner, intake=intake, task=task)

@@ -149,6 +149,16 @@ def test_check_warns_of_a_door_that_is_open_to_all(folder: Path) -> None:
     )
 
 
+def test_check_warns_of_calls_that_cannot_be_told_apart(folder: Path) -> None:
+    (folder / "config.toml").write_text(f'{SOURCE}fields = ["time-start", "duration", "from-no", "to-no"]\n')
+    done = cdrhub("check", folder=folder)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "cdrhub: config.toml: sources.lagos: `fields` has neither historyid nor callid: two equal calls cannot be told "
+        "apart, and records that are lost are not noticed\n"
+    )
+
+
 def test_a_source_that_cannot_run_yet_is_named_by_check(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text('[sources.callcentre]\ntype = "freeswitch"\n')
     done = cdrhub("check", folder=tmp_path)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
+from structlog.testing import capture_logs
 
 from cdrhub.config import Config
 from cdrhub.errors import AddressUnavailable
@@ -124,6 +125,20 @@ async def test_a_start_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     hub = await Hub.start(config)
     await hub.stop()
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_what_a_source_is_to_be_warned_of_is_said_at_the_start(tmp_path: Path) -> None:
+    layout = 'type = "3cx"\nmode = "file"\npath = "cdr.log"\nfields = '
+    tables = f'[sources.a]\n{layout}["time-start", "dial-no"]\n[sources.b]\n{layout}["callid", "time-start"]\n'
+    with capture_logs() as lines:
+        hub = await Hub.start(configured(tmp_path, f'{tables}[sources.c]\n{layout}["historyid"]\n'))
+        await hub.stop()
+    said = [(line["source"], line["event"]) for line in lines if line.get("action") == "caution"]
+    assert said == [
+        ("a", "`fields` has neither historyid nor callid: two equal calls cannot be told apart, and records that are "
+         "lost are not noticed"),
+        ("b", "`fields` has no historyid: records that are lost are not noticed"),
+    ]  # fmt: skip
 
 
 async def test_a_phone_system_that_is_away_does_not_hold_the_start(tmp_path: Path) -> None:

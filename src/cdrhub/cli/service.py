@@ -140,6 +140,7 @@ def _warnings(config: Config) -> list[str]:
         open_to_all = [address for address in source.listen_addresses() if not is_loopback(address)]
         if open_to_all and not getattr(source, "allow", True):
             warnings.append(f"sources.{name}: everyone who reaches {open_to_all[0]} may send records: set `allow`")
+        warnings += [f"sources.{name}: {caution}" for caution in source.cautions()]
     return warnings
 
 

@@ -218,6 +218,11 @@ class SourceConfig(BaseModel):
         listen = getattr(self, "listen", None)
         return (listen,) if isinstance(listen, str) else ()
 
+    def cautions(self) -> tuple[str, ...]:
+        """What this table allows and is worth a thought: said by `cdrhub check` and in the log at a start. Constant
+        words, without values."""
+        return ()
+
     def decode_settings(self, entries: Sequence[DirectoryEntry] = ()) -> DecodeSettings:
         """The decode-relevant part, with the directory's lines."""
         model = builtins.type(self).settings_model

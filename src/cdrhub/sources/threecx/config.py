@@ -139,6 +139,17 @@ class ThreeCXConfig(ThreeCXSettings, SourceConfig):
             raise ValueError("`pattern` is matched against file names in `path`: it cannot contain '/'")
         return self
 
+    def cautions(self) -> tuple[str, ...]:
+        """What cannot be known under this layout."""
+        if self.fields is None or "historyid" in self.fields:
+            return ()
+        if "callid" in self.fields:
+            return ("`fields` has no historyid: records that are lost are not noticed",)
+        return (
+            "`fields` has neither historyid nor callid: two equal calls cannot be told apart, and records that are "
+            "lost are not noticed",
+        )
+
     @property
     def ingest_path(self) -> str | None:
         """The path below `/ingest/` in mode http; elsewhere `path` is a file's."""

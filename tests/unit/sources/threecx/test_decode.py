@@ -419,6 +419,11 @@ def test_callid_checks_the_zone(minutes: int, suspect: int | None) -> None:
     assert ("clock_suspect" in call.flags) == (suspect is not None)
 
 
+def test_the_directory_may_write_numbers_as_the_records_do() -> None:
+    settings = ThreeCXSettings(entries=entries(queue=["Ext.611"]))
+    assert call_of(line_20(to_no="Ext.611", to_dn="611"), settings=settings).queue_id == "611"
+
+
 def test_the_directory_names_people_and_queues() -> None:
     people = entries(person=["101"])
     named = tuple(entry.model_copy(update={"name": "Ada", "team": "Blue", "agent": "ada"}) for entry in people)
