@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from unicodedata import category, normalize
@@ -26,6 +26,7 @@ class GivenNumber:
 
     number: str
     label: str = ""
+    do_not_call: bool = False  #: kept with the case, and not dialled for it
     known: Number | None = None
 
 
@@ -55,22 +56,24 @@ class GivenVerdict:
 
 
 def read_numbers(given: Sequence[GivenNumber], plan: NumberPlan) -> tuple[Number, ...]:
-    """The numbers of a case in their order, each spelling of one number once.
+    """The numbers of a case in their order, each spelling of one number once; what one spelling forbids, all do.
 
     Raises NumberUnusable for what nobody can dial: letters, no digit at all.
     """
-    numbers: list[Number] = []
+    found: dict[str, Number] = {}
     for one in given:
         text = one.number.strip()
         if not text:
             continue
         key, e164 = (one.known.key, one.known.e164) if one.known is not None else _read(text, plan)
-        if any(number.key == key for number in numbers):
-            continue
-        numbers.append(Number(position=len(numbers) + 1, number=text, key=key, e164=e164, label=one.label[:MAX_CODE]))
-    if len(numbers) > MAX_NUMBERS:
-        raise NumberUnusable(f"a case has {MAX_NUMBERS} numbers at most, not {len(numbers)}")
-    return tuple(numbers)
+        number = found.setdefault(
+            key, Number(position=len(found) + 1, number=text, key=key, e164=e164, label=one.label[:MAX_CODE])
+        )
+        if one.do_not_call:
+            found[key] = replace(number, do_not_call=True)
+    if len(found) > MAX_NUMBERS:
+        raise NumberUnusable(f"a case has {MAX_NUMBERS} numbers at most, not {len(found)}")
+    return tuple(found.values())
 
 
 def dialled(number: str, *, key: str, e164: str | None) -> str:

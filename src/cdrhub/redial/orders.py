@@ -153,7 +153,7 @@ class Orders:
                     "match_key": number.key,
                     "e164": number.e164,
                     "label": number.label,
-                    "do_not_call": False,
+                    "do_not_call": number.do_not_call,
                     **last.get((case_id, number.key), store.NO_RESULT),
                 }
                 for number in its

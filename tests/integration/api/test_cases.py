@@ -153,6 +153,15 @@ async def test_a_crm_that_dials_itself_announces_it(api: Client) -> None:
     )
 
 
+async def test_a_number_may_be_marked_in_its_case(api: Client) -> None:
+    marked = [{"number": NUMBERS[0], "do_not_call": True}, {"number": NUMBERS[1]}]
+    made = await api.ask("POST", "/cases", {"code": "C-1", "source": "lagos", "numbers": marked})
+    assert [one["do_not_call"] for one in made.body["numbers"]] == [True, False]
+    assert (await api.dialled("C-1")).body["decision"]["number"] == "+2348039100002"
+    wrong = await api.ask("PUT", "/cases/C-1", {"source": "lagos", "numbers": [{**marked[0], "do_not_call": "no"}]})
+    assert (wrong.status, wrong.body["errors"][0]["pointer"]) == (422, "/numbers/0/do_not_call")
+
+
 async def test_a_case_that_was_stopped_is_announced_no_more(api: Client) -> None:
     await api.made("C-1")
     await api.ask("POST", "/cases/C-1/stop")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -37,6 +38,19 @@ async def test_one_without_a_plus_sign_gets_none(bench: Any) -> None:
     await bench.orders().keep([given("C-1", "0044 20794")])
     await bench.orders().dial(tenant="", code="C-1")
     assert await bench.claim() == ["004420794"]
+
+
+async def test_a_number_that_is_marked_in_its_case_is_not_dialled_for_it(bench: Any) -> None:
+    spellings = [GivenNumber(number="08039100001"), GivenNumber(number=FIRST, do_not_call=True)]
+    case = replace(given("C-1"), numbers=[*spellings, GivenNumber(number=SECOND)])
+    await bench.orders().keep([case, given("C-2", FIRST, agent="103")])
+    for code in ("C-1", "C-2"):
+        await bench.orders().dial(tenant="", code=code)
+    assert sorted(await bench.claim()) == [FIRST, SECOND]
+    await bench.orders().stop(tenant="", code="C-1")
+    assert await bench.orders().keep([replace(case, numbers=spellings)]) == (0, 1)
+    decision = await bench.orders().dial(tenant="", code="C-1")
+    assert (decision.result, decision.detail) == ("exhausted", "do_not_call: marked in the case")
 
 
 async def test_a_case_that_is_there_is_changed(bench: Any) -> None:

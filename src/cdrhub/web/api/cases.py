@@ -45,7 +45,9 @@ def given_case(code: str, change: CaseChange, *, tenant: str) -> GivenCase:
         code=code,
         tenant=tenant,
         source=change.source,
-        numbers=[GivenNumber(number=one.number, label=one.label) for one in change.numbers],
+        numbers=[
+            GivenNumber(number=one.number, label=one.label, do_not_call=one.do_not_call) for one in change.numbers
+        ],
         agent=change.agent,
         campaign=change.campaign,
         timezone=change.timezone,

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, create_model
 
 from cdrhub.model.call import Call, Leg
 from cdrhub.model.disposition import Direction, Disposition, State
@@ -38,6 +38,7 @@ class NumberGiven(Body):
 
     number: GivenNumberText = Field(description="In any spelling that the source's region understands.")
     label: Label = Field("", description="The integrator's word for it, e.g. mobile.")
+    do_not_call: StrictBool = Field(False, description="Whether it is kept with the case and not dialled for it.")
 
 
 class CaseChange(Body):
@@ -182,6 +183,7 @@ class NumberShown(Shown):
     number: str = Field(description="As given.")
     e164: str | None
     label: str
+    do_not_call: bool
 
 
 class AttemptShown(Shown):
