@@ -154,7 +154,7 @@ async def test_a_crm_that_dials_itself_announces_it(api: Client) -> None:
 
 
 async def test_a_number_may_be_marked_in_its_case(api: Client) -> None:
-    marked = [{"number": NUMBERS[0], "do_not_call": True}, {"number": NUMBERS[1]}]
+    marked: list[dict[str, Any]] = [{"number": NUMBERS[0], "do_not_call": True}, {"number": NUMBERS[1]}]
     made = await api.ask("POST", "/cases", {"code": "C-1", "source": "lagos", "numbers": marked})
     assert [one["do_not_call"] for one in made.body["numbers"]] == [True, False]
     assert (await api.dialled("C-1")).body["decision"]["number"] == "+2348039100002"
