@@ -297,6 +297,26 @@ def test_a_command_that_finds_an_empty_database_leaves_it_so(folder: Path, insid
     assert "(was empty)" in inside("db", "upgrade", folder=folder).stdout
 
 
+def test_an_online_check_proposes_what_a_directory_file_should_name(folder: Path) -> None:
+    (folder / "config.toml").write_text('[http]\nlisten = "127.0.0.1:0"\n' + SOURCE)
+    gone_at_once = b"08039100000,Ext.611,10000,611,611,,,,,,,,\r\n"
+    times = b"00:00:00,2020/06/29 07:53:11,2020/06/29 07:53:11,2020/06/29 07:53:11,TerminatedBySrc"
+    lines = b"".join(b"Call %d,,%s,%s" % (number, times, gone_at_once) for number in (1, 2))
+    assert cdrhub("import", "lagos", "-", folder=folder, stdin=lines + LINES).returncode == 0
+    done = cdrhub("check", "--online", folder=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    proposed = (
+        "sources.lagos: 611 behaved like a queue or an IVR in 2 calls, and nothing says what it is: "
+        "name it in the directory file, e.g. 611,queue,<name>,, or 611,ivr,<name>,,\n"
+    )
+    assert proposed in done.stdout
+    assert done.stdout.count("behaved like") == 1
+    assert "behaved like" not in cdrhub("check", folder=folder).stdout
+    (folder / "lagos.csv").write_text("number,kind\n611,queue\n")
+    (folder / "config.toml").write_text('[http]\nlisten = "127.0.0.1:0"\n' + SOURCE + 'directory = "lagos.csv"\n')
+    assert "behaved like" not in cdrhub("check", "--online", folder=folder).stdout
+
+
 def test_an_online_check_makes_no_database(folder: Path) -> None:
     (folder / "config.toml").write_text('[http]\nlisten = "127.0.0.1:0"\n' + SOURCE)
     done = cdrhub("check", "--online", folder=folder)

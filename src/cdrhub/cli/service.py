@@ -9,15 +9,17 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from cdrhub.cli.database import missing_file
+from cdrhub.cli.database import missing_file, opened
 from cdrhub.cli.failure import Exit, say, spoken
 from cdrhub.cli.options import ConfigFile, config_file, loaded
 from cdrhub.cli.output import Format, Listing, counted, show, show_document
+from cdrhub.cli.plain import plain
 from cdrhub.errors import AddressUnavailable, ConfigError, SourceSignal, StoreError
 
 if TYPE_CHECKING:
     from cdrhub.config import Config
 
+MAX_PROPOSED = 20  #: lines of a directory file
 _UTC = ZoneInfo("UTC")
 _db = typer.Typer(help="The database's schema.", no_args_is_help=True)
 _config = typer.Typer(help="The configuration file.", no_args_is_help=True)
@@ -206,7 +208,27 @@ def _database_failures(config: Config) -> list[str]:
         typer.echo("database: reached; it is empty, the first start makes its schema")
     else:
         typer.echo(f"database: reached; its schema is this version's ({found})")
+        try:
+            _propose_entries(config)
+        except StoreError as error:
+            return [f"database: {spoken(error)}"]
     return []
+
+
+def _propose_entries(config: Config) -> None:
+    """Say which inside numbers a source's directory file should name, by what was seen of them."""
+    from cdrhub.store.calls import unnamed  # noqa: PLC0415
+
+    with opened(config) as database:
+        found = database.run(unnamed(database.store))
+    proposed = [(source, plain(number.removeprefix("Ext.")), calls) for source, number, calls in found]
+    named = {(source, entry.number) for source, entries in config.entries.items() for entry in entries}
+    new = [row for row in proposed if row[0] in config.sources and row[:2] not in named]
+    for source, number, calls in new[:MAX_PROPOSED]:
+        typer.echo(
+            f"sources.{source}: {number} behaved like a queue or an IVR in {counted(calls, 'call')}, and nothing says "
+            f"what it is: name it in the directory file, e.g. {number},queue,<name>,, or {number},ivr,<name>,,"
+        )
 
 
 def _port_failures(config: Config) -> list[str]:

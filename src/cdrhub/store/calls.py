@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, Row, Select, false, or_, select, union
+from sqlalchemy import ColumnElement, FromClause, Row, Select, Text, false, func, or_, select, union
+from sqlalchemy import cast as as_type
 
 from cdrhub.errors import NotFound, UsageError
 from cdrhub.model.disposition import State
@@ -23,6 +24,7 @@ from cdrhub.store.suspense import RecordRow
 from cdrhub.store.tables import call_legs, calls, records
 
 PAGE = 100
+LOOKED_THROUGH = 10_000  #: of the newest calls, for numbers of which nothing says what they are
 PREFIX_CHARACTERS = 8  #: of an id, at least; an id begins with the time, calls of one minute share that much
 
 _ID_BEGINNING = re.compile(rf"[0-9a-f-]{{{PREFIX_CHARACTERS},35}}")
@@ -171,6 +173,27 @@ async def records_of(store: Store, call_id: str) -> list[RecordRow]:
     query = select(records).where(records.c.call_id == call_id).order_by(records.c.received_at, records.c.id)
     async with store.database.connect() as connection:
         return [RecordRow(**_by_name(row)) for row in await connection.execute(query)]
+
+
+async def unnamed(store: Store) -> list[tuple[str, str, int]]:
+    """Inside numbers that behaved like a queue or an IVR and that nothing names (flag `kind_assumed`), among the newest
+    LOOKED_THROUGH calls: source, number and how many calls, the most first."""
+    c = calls.c
+    newest = (
+        select(c.source, c.callee_number, as_type(c.flags, Text).label("flags"))
+        .order_by(c.sort_at.desc(), c.id.desc())
+        .limit(LOOKED_THROUGH)
+        .subquery()
+    )
+    count = func.count()
+    query = (
+        select(newest.c.source, newest.c.callee_number, count)
+        .where(newest.c.flags.contains('"kind_assumed"'), newest.c.callee_number.is_not(None))
+        .group_by(newest.c.source, newest.c.callee_number)
+        .order_by(count.desc(), newest.c.source, newest.c.callee_number)
+    )
+    async with store.database.connect() as connection:
+        return [(source, number, many) for source, number, many in await connection.execute(query)]
 
 
 def _by_name(row: Row[Any]) -> CallRow:

@@ -8,7 +8,8 @@ import pytest
 
 from cdrhub.errors import NotFound, UsageError
 from cdrhub.store import Store
-from cdrhub.store.calls import CallFilter, Cursor, each, legs_of, listed, one, records_of
+from cdrhub.store.batch import Item
+from cdrhub.store.calls import CallFilter, Cursor, each, legs_of, listed, one, records_of, unnamed
 from cdrhub.store.tables import calls
 from support.ledger import at, ended, item, rows, story, updated
 
@@ -35,6 +36,22 @@ async def told(store: Store) -> Store:
 async def keys(store: Store, chosen: CallFilter) -> set[str]:
     """The keys of all calls that are chosen."""
     return {row["call_key"] async for row in each(store, chosen)}
+
+
+async def test_numbers_of_which_nothing_says_what_they_are(told: Store) -> None:
+    def flagged(key: str, number: str | None, *flags: str) -> Item:
+        values = {"state": "ended", "callee_number": number, "started_at": at(400)}
+        return updated(item(ended(key)), values=values, flags=frozenset(flags), legs=())
+
+    assert await unnamed(told) == []
+    machines = [flagged("m1", "Ext.800", "kind_assumed"), flagged("m2", "Ext.611", "kind_assumed", "late")]
+    others = [
+        flagged("m3", "Ext.611", "kind_assumed"),
+        flagged("m4", "Ext.7", "late"),
+        flagged("m5", None, "kind_assumed"),
+    ]
+    await told.write(machines + others)
+    assert await unnamed(told) == [("lagos", "Ext.611", 2), ("lagos", "Ext.800", 1)]
 
 
 _INBOUND = {
