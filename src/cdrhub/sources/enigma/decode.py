@@ -8,6 +8,7 @@ lower bound of the end, in `attributes`.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -45,6 +46,7 @@ WRONG_REDIS = (
     "check the keys redis and keys of this source"
 )
 
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 _HUNG_UP = "hung_up"  #: answered if an agent was joined, else abandoned
 _REACHED = Disposition.ANSWERED
 _END_REASONS: dict[str, str] = {
@@ -247,8 +249,8 @@ def _moment(value: object) -> datetime | None:
         return None
     text = _text(value)
     try:
-        if text.isascii() and text.isdigit():
-            return datetime.fromtimestamp(int(text), UTC)
+        if _SECONDS.fullmatch(text):
+            return datetime.fromtimestamp(float(text), UTC)
         at = datetime.fromisoformat(text)
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError, OSError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -162,6 +162,10 @@ def test_times_in_every_spelling(value: Any) -> None:
     assert call_of(dialed_at=None).started_at is None
 
 
+def test_a_fraction_of_a_second_is_kept() -> None:
+    assert call_of(dialed_at=STARTED.timestamp() + 0.5).started_at == STARTED + timedelta(seconds=0.5)
+
+
 @pytest.mark.parametrize("value", [0, "0", 0.0])
 def test_a_call_that_was_never_dialled_is_not_one_of_1970(value: Any) -> None:
     call = call_of(dialed_at=value)
@@ -192,6 +196,7 @@ def test_bytes_of_another_charset_are_replaced_and_flagged() -> None:
         (b'{"type":"cdr","payload":{}}', Reason.MISSING_KEY),
         (cdr(call_ref=True), Reason.MISSING_KEY),
         (cdr(dialed_at="soon"), Reason.BAD_VALUE),
+        (cdr(dialed_at="9" * 400), Reason.BAD_VALUE),
         (cdr(dialed_at=10**17), Reason.BAD_VALUE),
         (cdr(dialed_at={}), Reason.BAD_VALUE),
         (b'"' + b"x" * MAX_BODY_BYTES + b'"', Reason.TOO_LONG),
