@@ -192,17 +192,20 @@ class Dialling:
             return {row[0]: row[1] for row in await connection.execute(query)}
 
     async def repeatable(self, attempt_id: str) -> bool:
-        """Whether a request of which no answer was seen may be sent again: its attempt still waits, and no rule objects
-        to it now. Raises StoreUnavailable."""
+        """Whether a request of which no answer was seen may be sent again: its attempt still waits, it is not old news
+        (the machine may have slept), and no rule objects to it now. Raises StoreUnavailable."""
         if self._settings.mode is not Mode.ON:
             return False
+        now = self._clock()
         async with self._database.connect() as connection:
             query = select(attempts.c.case_id).where(attempts.c.id == attempt_id)
             case = next(iter((await store.read(connection, (await connection.scalars(query)).all())).values()), None)
             attempt = _of_case(case, attempt_id)
             if case is None or attempt is None or attempt.state is not AttemptState.REQUESTED:
                 return False
-            known = await self._known(connection, [case], self._clock())
+            if attempt.requested_at is None or now - attempt.requested_at > self._settings.timing.max_age:
+                return False
+            known = await self._known(connection, [case], now)
         case = with_attempt(case, replace(attempt, state=AttemptState.DECIDED))  # its own request is no objection to it
         number = next((number for number in case.untried() if number.key == attempt.key), None)
         return number is not None and objection(case, number, self._settings.policy, known.around(case)) is None

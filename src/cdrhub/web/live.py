@@ -31,7 +31,7 @@ from cdrhub.broadcast.render import rendered
 from cdrhub.config import Role
 from cdrhub.errors import StoreUnavailable
 from cdrhub.metrics import Metrics
-from cdrhub.web.api.operation import PREFIX
+from cdrhub.web.api.operation import PREFIX, not_valid
 from cdrhub.web.api.problems import Kind, Refused
 from cdrhub.web.asker import CHALLENGE, asker
 from cdrhub.web.auth import Guard, Holder
@@ -300,13 +300,13 @@ def read_selection(query: Iterable[tuple[str, str]], *, holder: Holder) -> Selec
         if name == "last_event_id":
             continue
         if name not in wanted:
-            raise Refused(Kind.INVALID, f"?{name[:64]} is unknown: there are {', '.join(_FILTERS)}, last_event_id")
+            raise not_valid(name, f"is unknown: there are {', '.join(_FILTERS)}, last_event_id")
         if not value or len(value) > MAX_FILTER or len(wanted[name]) >= MAX_FILTERS:
-            raise Refused(Kind.INVALID, f"?{name}: 1 to {MAX_FILTER} characters, at most {MAX_FILTERS} times")
+            raise not_valid(name, f"1 to {MAX_FILTER} characters, at most {MAX_FILTERS} times")
         wanted[name].append(value)
     for pattern in wanted["type"]:
         if not _PATTERN.fullmatch(pattern) or not any(fnmatchcase(kind, pattern) for kind in TYPES):
-            raise Refused(Kind.INVALID, "?type: no event is of that type; write call.ended or call.* (docs/events.md)")
+            raise not_valid("type", "no event is of that type; write call.ended or call.* (docs/events.md)")
     tenants = wanted["tenant"]
     if holder.tenant is not None:
         if any(tenant != holder.tenant for tenant in tenants):

@@ -148,6 +148,8 @@ async def test_a_query_that_is_not_valid(api: Client, path: str) -> None:
     await api.made("C-1")
     refused = await api.ask("GET", path.replace(" ", "%20").replace("'", "%27"))
     assert problem_of(refused) == (422, "invalid")
+    name = path.partition("?")[2].partition("=")[0]
+    assert [place["pointer"] for place in refused.body["errors"]] == [f"?{name}"]
 
 
 async def test_a_refusal_repeats_no_value_of_a_body(api: Client) -> None:

@@ -18,6 +18,7 @@ from cdrhub.metrics import Metrics
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing, Unseen
 from cdrhub.model.disposition import Disposition
 from cdrhub.model.numbers import NumberPlan
+from cdrhub.redial.decision import Timing
 from cdrhub.redial.door import Door
 from cdrhub.redial.given import GivenVerdict
 from cdrhub.redial.pace import Pace
@@ -233,7 +234,7 @@ async def test_an_unseen_answer_is_repeated_only_where_repetitions_are_known(ben
     assert await bench.attempts(first) == [(FIRST, "requested", None)]
 
 
-@pytest.mark.parametrize("meanwhile", ["stopped", "reached", "do not call", "paused", "off", "behind"])
+@pytest.mark.parametrize("meanwhile", ["stopped", "reached", "do not call", "paused", "off", "behind", "slept"])
 async def test_an_unseen_answer_is_not_repeated_once_nobody_may_be_rung(bench: Any, meanwhile: str) -> None:
     switch, waiting = Switch(answer=Unseen(detail="reset"), idempotent=True), list[datetime]()
     oldest: Callable[[], datetime | None] = lambda: min(waiting, default=None)  # noqa: E731 - of the journal
@@ -255,6 +256,10 @@ async def test_an_unseen_answer_is_not_repeated_once_nobody_may_be_rung(bench: A
                 at_work.redial.take_over(replace(bench.settings, mode=Mode.OFF), {"crm": way})
             case "behind":
                 waiting.append(bench.clock.now - timedelta(seconds=6))
+            case "slept":
+                bench.settings = replace(bench.settings, timing=Timing(max_age=timedelta(seconds=50)))
+                at_work.redial.take_over(bench.settings, {"crm": way})
+                bench.pass_time(51)  # and its first sign is still waited for
         unseen = partial(at_work.total, "cdrhub_redial_requests_total", dialler="crm", answer="unseen")
         await until(lambda: unseen() == 1, "the request has its answer")
         assert len(switch.dialled) == 1

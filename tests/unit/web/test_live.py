@@ -265,7 +265,10 @@ async def test_what_cannot_be_asked_for_is_a_problem(query: str, status: int, pr
         assert blocks.answer.status == status
         assert blocks.answer.content_type == "application/problem+json"
         assert blocks.answer.headers["Cache-Control"] == "no-store"
-        assert json.loads(await blocks.answer.read())["type"] == f"urn:cdrhub:problem:{problem}"
+        said = json.loads(await blocks.answer.read())
+        assert said["type"] == f"urn:cdrhub:problem:{problem}"
+        name = query.partition("=")[0]
+        assert [place["pointer"] for place in said.get("errors", ())] == ([name] if status == 422 else [])
 
 
 async def test_a_token_sees_its_tenant_only_and_nobody_sees_anything_without_one() -> None:

@@ -85,10 +85,15 @@ class Paged(OfTenant):
     after: str | None = Field(None, max_length=MAX_CURSOR, description="`next` of the page before.")
 
 
+def not_valid(name: str, said: str) -> Refused:
+    """What is answered to a name of the query that cannot be, or to what it says."""
+    pointer = f"?{name[:64]}"
+    return Refused(Kind.INVALID, f"{pointer}: {said}", errors=[Place(pointer=pointer, detail=said)])
+
+
 def no_page(after: str) -> Refused:
     """What is answered to an `after` that is no `next`."""
-    said = f"{after!r} is no page of this list"
-    return Refused(Kind.INVALID, said, errors=[Place(pointer="?after", detail=said)])
+    return not_valid("after", f"{after!r} is no page of this list")
 
 
 class Body(BaseModel):
@@ -233,7 +238,7 @@ def _query(operation: Operation, request: web.Request) -> Query:
     given: dict[str, str] = {}
     for name, value in request.query.items():
         if name in given:
-            raise Refused(Kind.INVALID, f"?{name[:64]} stands twice")
+            raise not_valid(name, "stands twice")
         given[name] = value
     try:
         return operation.query.model_validate(given)
