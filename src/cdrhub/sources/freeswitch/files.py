@@ -18,6 +18,8 @@ _TYPE = re.compile(rb"^Content-Type: ?(\S+)$", re.MULTILINE)
 #: A text, finished or cut off by the end of what was read so far, or a brace outside texts.
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}]', re.DOTALL)
 _CDR = re.compile(rb"<cdr[\s>].*?</cdr>", re.DOTALL)
+#: Comments, and the closing tag of whatever held the documents.
+_AFTER_DOCUMENTS = re.compile(rb"(?:\s|<!--.*?-->|</[^<>]*>)*+", re.DOTALL)
 _BETWEEN = b" \t\r\n,[]"
 
 
@@ -90,8 +92,8 @@ def _xml(data: bytes, *, final: bool) -> tuple[list[bytes], bytes]:
         messages.append(found[0])
         done = found.end()
     rest = data[done:]
-    if b"<cdr " not in rest and b"<cdr>" not in rest and messages and final:
-        return messages, b""  # comments and the closing tag of whatever held the documents
+    if final and _AFTER_DOCUMENTS.fullmatch(rest):
+        return messages, b""
     if rest.strip() and (final or len(rest) > MAX_DOCUMENT_BYTES):
         return [*messages, rest], b""
     return messages, rest

@@ -24,9 +24,16 @@ def in_pieces(data: bytes, size: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize(
-    "name", ["04-timeout.plain.esl", "04-timeout.json.esl", "13-customer-first-busy.json_cdr.json"]
+    "name",
+    [
+        "04-timeout.plain.esl",
+        "04-timeout.json.esl",
+        "13-customer-first-busy.json_cdr.json",
+        "04-timeout.xml_cdr.xml",
+        "03-abandoned.xml_cdr.xml",
+    ],
 )
-@pytest.mark.parametrize("size", [97, 1000, 4096])
+@pytest.mark.parametrize("size", [97, 1000, 4096, 1 << 20])
 def test_pieces_do_not_matter(name: str, size: int) -> None:
     data = (CAPTURES / name).read_bytes()
     whole, rest = split(data, final=True)
@@ -59,6 +66,8 @@ def test_what_is_no_message_is_kept_for_the_decoder_to_refuse() -> None:
     assert split(b"Foo: bar\n\nrest", final=False)[0] == [b"Foo: bar\n\n"]
     huge = b"Content-Length: 999999999\nContent-Type: text/event-plain\n\nx"
     assert split(huge, final=False) == ([huge], b"")
+    assert split(b"\n<!-- x --></cdrs>\n", final=False)[0] == []
+    assert split(b"\n<!-- x --></cdrs>\n", final=True) == ([], b"")
     assert split(b"<cdrs><!-- x --></cdrs>", final=True)[0] == [b"<cdrs><!-- x --></cdrs>"]
     assert split(b" \n", final=True) == ([], b"")
 
