@@ -383,6 +383,7 @@ class Redial:
             await asyncio.sleep(pause)
             if not await self._repeatable(claimed):
                 return answer
+            door.pace.took(1)
         raise AssertionError("unreachable")
 
     async def _repeatable(self, claimed: Claimed) -> bool:

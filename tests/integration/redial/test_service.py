@@ -234,6 +234,14 @@ async def test_an_unseen_answer_is_repeated_only_where_repetitions_are_known(ben
     assert await bench.attempts(first) == [(FIRST, "requested", None)]
 
 
+async def test_what_is_repeated_is_a_request_as_well(bench: Any) -> None:
+    switch = Switch(answer=Unseen(detail="reset"), idempotent=True)
+    async with working(bench, {"crm": (way := door(switch, max_per_second=0.001))}) as at_work:
+        await ordered(bench, at_work, "C-1", FIRST)
+        await until(lambda: len(switch.dialled) == 2, "the request is repeated")
+    assert round(way.pace.allowance) == 1 - len(switch.dialled)
+
+
 @pytest.mark.parametrize("meanwhile", ["stopped", "reached", "do not call", "paused", "off", "behind", "slept"])
 async def test_an_unseen_answer_is_not_repeated_once_nobody_may_be_rung(bench: Any, meanwhile: str) -> None:
     switch, waiting = Switch(answer=Unseen(detail="reset"), idempotent=True), list[datetime]()
