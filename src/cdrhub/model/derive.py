@@ -259,8 +259,8 @@ def _disposition(
         from_legs = Disposition.ANSWERED
     elif any(leg.role == Role.VOICEMAIL and leg.outcome != Outcome.UNKNOWN for leg in legs):
         from_legs = Disposition.VOICEMAIL
-    elif stated is None and "disposition" in values and queues and not any(_seen_to_end(leg) for leg in queues):
-        return  # not derivable, as nobody saw the caller leave the queue: an agent may have answered
+    elif stated is None and "disposition" in values and queues and not _seen_to_end(queues[-1]):
+        return  # not derivable, as nobody saw the caller leave the last queue: an agent may have answered
     elif stated == Disposition.UNKNOWN and queues and all(leg.outcome == Outcome.UNKNOWN for leg in queues):
         return  # the word that tells how the queue was left is not known: it may mean that an agent answered
     elif queues or any(c.outcome in _PICKED_UP for c in customers):

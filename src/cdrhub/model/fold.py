@@ -56,8 +56,6 @@ _RANKED: Mapping[str, Mapping[Any, int]] = {
 #: Values of a kind of record that may differ from record to record without a contradiction: words of rank, times.
 _NEVER_IN_CONFLICT = _EARLIEST | _LATEST | frozenset(_RANKED)
 
-_END = ("state", "ended_at")  #: what the inference of an end says
-
 _FAR = datetime.max.replace(tzinfo=UTC)
 _MACHINES = frozenset({Role.QUEUE, Role.IVR, Role.VOICEMAIL})
 _PICKED_UP = frozenset({Outcome.ANSWERED, Outcome.NOT_BRIDGED, Outcome.UNKNOWN})
@@ -146,28 +144,32 @@ def _merge_calls(
     ordered: Sequence[CallUpdate], contradictions: _Contradictions
 ) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
     """Values, attributes and flags of several updates, in the order given; adds to `contradictions`."""
-    values, authority, in_values = _merge([(update, update.values) for update in ordered])
-    if _outlived(ordered, values, authority):
-        for name in _END:
-            del values[name], authority[name]
+    said = _standing(ordered)
+    values, authority, in_values = _merge(said)
     attributes, in_attributes = _merge_attributes(ordered)
     contradictions |= in_values | in_attributes
     flags: set[str] = set()
-    for update in ordered:
+    for update, its in said:
         stands = update.authority > Authority.INFERENCE or any(
-            authority.get(name) == Authority.INFERENCE for name in update.values
+            authority.get(name) == Authority.INFERENCE for name in its
         )
         if stands:
             flags |= update.flags
     return values, attributes, flags
 
 
-def _outlived(ordered: Sequence[CallUpdate], values: Mapping[str, Any], authority: Mapping[str, int]) -> bool:
-    """Whether the hub alone said that the call has ended, and a leg began after that."""
-    if any(authority.get(name) != Authority.INFERENCE for name in _END) or values["state"] != State.ENDED:
-        return False
-    began = (leg.values.get("offered_at") for update in ordered for leg in update.legs)
-    return any(at is not None and at > values["ended_at"] for at in began)
+def _standing(ordered: Sequence[CallUpdate]) -> list[tuple[CallUpdate, Mapping[str, Any]]]:
+    """What each update says of the call: nothing, where it is an end that the hub inferred and a leg began after it."""
+    ends = {
+        id(update): at
+        for update in ordered
+        if update.authority == Authority.INFERENCE and (at := update.values.get("ended_at")) is not None
+    }
+    if ends:
+        offers = (leg.values.get("offered_at") for update in ordered for leg in update.legs)
+        last = max((at for at in offers if at is not None), default=None)
+        ends = {its: at for its, at in ends.items() if last is not None and last > at}
+    return [(update, {} if id(update) in ends else update.values) for update in ordered]
 
 
 def _merge(

@@ -8,7 +8,7 @@ import pytest
 
 from cdrhub.model.disposition import Direction, Disposition, Outcome, Role, State
 from cdrhub.model.fold import fold
-from cdrhub.model.update import LegUpdate
+from cdrhub.model.update import Authority, LegUpdate
 from support.updates import at, leg, update
 
 QUEUE = leg("q", Role.QUEUE, Outcome.ANSWERED, offered_at=at(0), left_at=at(60), queue="sales")
@@ -211,6 +211,16 @@ def test_a_queue_that_was_left_nobody_can_say_how() -> None:
     assert fold([update(unclear, state=State.ENDED, disposition=Disposition.BUSY)]).disposition == "abandoned"
     left = leg("q2", Role.QUEUE, Outcome.TIMEOUT, offered_at=at(6), left_at=at(9))
     assert fold([said, update(left, state=State.ENDED)]).disposition == Disposition.ABANDONED
+
+
+def test_of_several_queues_it_is_the_last_one_that_somebody_must_have_seen_to_end() -> None:
+    left = leg("q1", Role.QUEUE, Outcome.TIMEOUT, offered_at=at(0), left_at=at(9))
+    waits = leg("q2", Role.QUEUE, offered_at=at(20))
+    gone = update(state=State.ENDED, disposition=None, authority=Authority.INFERENCE)
+    assert fold([update(left, waits), gone]).disposition == Disposition.UNKNOWN
+    unseen = leg("q1", Role.QUEUE, offered_at=at(0))
+    abandoned = leg("q2", Role.QUEUE, Outcome.ABANDONED, offered_at=at(20), left_at=at(30))
+    assert fold([update(unseen, abandoned), gone]).disposition == Disposition.ABANDONED
 
 
 def test_voicemail_outranks_abandoned() -> None:

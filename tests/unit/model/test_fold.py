@@ -60,6 +60,9 @@ def test_an_end_that_was_inferred_stands_as_long_as_nothing_began_after_it() -> 
     later = update(state=State.ENDED, ended_at=at(30), authority=Authority.INFERENCE, flags=["end_inferred"])
     closed = fold([first, inferred, waits, later])
     assert (closed.state, closed.ended_at, closed.flags) == (State.ENDED, at(30), ("end_inferred", "late"))
+    gone = update(state=State.ENDED, authority=Authority.INFERENCE, flags=["reconciled"])
+    left = fold([first, inferred, waits, gone])
+    assert (left.state, left.ended_at, left.flags) == (State.ENDED, None, ("late", "reconciled")), "nobody saw when"
     told = update(state=State.ENDED, ended_at=at(9))
     assert fold([first, told, waits]).state == State.ENDED, "the vendor knows when its calls end"
 

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -290,33 +291,35 @@ class _Asked:
 
     async def members(self) -> list[Member]:
         """The members of every queue; none where mod_callcenter is not loaded: they are only told of, never closed."""
+        queues: list[str] = []
         found: list[Member] = []
-        try:
+        with self._or_counted("members_not_listed"):
             queues = listings.queue_names(await self._commands.api("callcenter_config queue list"))
-            for queue in queues:
-                if _QUEUE.fullmatch(queue):
-                    answer = await self._commands.api(f"callcenter_config queue list members {queue}")
-                    found += listings.members(answer)
-        except (CommandFailed, ListingError):
-            self._intake.count("members_not_listed")
+        for queue in filter(_QUEUE.fullmatch, queues):
+            with self._or_counted("members_not_listed"):
+                found += listings.members(await self._commands.api(f"callcenter_config queue list members {queue}"))
         return found
 
     async def agents(self) -> list[ListedAgent]:
         """All agents; none where mod_callcenter is not loaded."""
-        try:
+        with self._or_counted("agents_not_listed"):
             return listings.agents(await self._commands.api("callcenter_config agent list"))
-        except (CommandFailed, ListingError):
-            self._intake.count("agents_not_listed")
-            return []
+        return []
 
     async def list_channels(self) -> None:
         """All channels at once, where they are not too many."""
-        try:
+        with self._or_counted("channels_not_listed"):
             if listings.channel_count(await self._commands.api("show channels count")) <= MAX_CHANNELS:
                 self.channels = listings.channels(await self._commands.api("show channels as json"))
-        except (CommandFailed, ListingError):
-            self._intake.count("channels_not_listed")
         self.alive |= {channel.uuid for channel in self.channels}
+
+    @contextmanager
+    def _or_counted(self, what: str) -> Iterator[None]:
+        """A list that the switch refuses, or that is none, is counted and left out."""
+        try:
+            yield
+        except (CommandFailed, ListingError):
+            self._intake.count(what)
 
     async def ask_for(self, uuids: Iterable[str]) -> None:
         """Whether each of these channels exists."""

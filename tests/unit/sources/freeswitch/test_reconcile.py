@@ -44,6 +44,7 @@ class ScriptedSwitch:
     def __init__(self, *, alive: Iterable[str] = (), members: Sequence[str] = ()) -> None:
         self.alive = set(alive)
         self.members = members
+        self.queues = [QUEUE]
         self.channels: list[dict[str, str]] = []
         self.agents: Sequence[str] = ()
         self.asked: list[str] = []
@@ -55,7 +56,7 @@ class ScriptedSwitch:
         if command.startswith(self.refused or "\0"):
             raise CommandFailed(f"-ERR {command.split(maxsplit=1)[0]} Command not found!\n")
         if command == "callcenter_config queue list":
-            return f"name|strategy\n{QUEUE}|ring-all\nbad name|x\n+OK\n"
+            return "\n".join(["name|strategy", *(f"{queue}|ring-all" for queue in self.queues), "bad name|x", "+OK\n"])
         if command == f"callcenter_config queue list members {QUEUE}":
             return "\n".join([COLUMNS, *self.members, "+OK"]) if self.members else "+OK\n"
         if command == "callcenter_config agent list":
@@ -253,6 +254,14 @@ class TestCallsThatNobodyTold:
         assert call.external_number == "+31639980001"
         assert (call.started_at, call.queued_at) == (Switch.moment(0), Switch.moment(JOINED))
         assert (call.queue, call.flags) == (QUEUE, ("reconciled",))
+
+    async def test_a_queue_that_is_not_listed_hides_no_other(self) -> None:
+        intake, switch = holding(), ScriptedSwitch(alive=[SESSION], members=[member()])
+        switch.queues = ["first@default", QUEUE]
+        switch.refused = ("callcenter_config queue list members first@default",)
+        await run(switch, intake)
+        assert [update.call_key for update in told(intake)] == [SESSION]
+        assert intake.counts["members_not_listed"] == 1
 
     async def test_one_with_an_agent_is_answered(self) -> None:
         intake = RecordingIntake()
