@@ -87,19 +87,22 @@ def dialled(number: str, *, key: str, e164: str | None) -> str:
 def _read(text: str, plan: NumberPlan) -> tuple[str, str | None]:
     """(key, E.164 form) of one number. Raises NumberUnusable."""
     spelt = _spelt(text)
-    read = read_number(spelt, plan)
+    read = read_number(_spelt(text, bracketed_zero="0"), plan)
+    if read.e164 is None:
+        read = read_number(spelt, plan)
     key = read.comparable
     if len(text) > MAX_NUMBER or not _DIALLABLE.fullmatch(spelt) or not key.removeprefix("+").isdigit():
         raise NumberUnusable(f"{text[:MAX_NUMBER]!r} is no telephone number")
     return key, read.e164
 
 
-def _spelt(text: str) -> str:
+def _spelt(text: str, *, bracketed_zero: str = "") -> str:
     """A number as people write it, without what is no part of it: marks of direction, hard spaces, long dashes, the
-    brackets around an area code, and the `(0)` that is not dialled behind a country code."""
+    brackets around an area code, and the `(0)` behind a country code. Where that one is dialled, as in Italy, only a
+    numbering plan knows: `bracketed_zero` is what stands for it."""
     plain = "".join(
         "-" if category(each) == "Pd" else each for each in normalize("NFKC", text) if category(each) != "Cf"
     )
     if plain.startswith("+"):
-        plain = plain.replace("(0)", "")
+        plain = plain.replace("(0)", bracketed_zero)
     return plain.replace("(", " ").replace(")", " ").strip()
