@@ -8,6 +8,7 @@ a range that stays away is written to the coverage.
 from __future__ import annotations
 
 import asyncio
+import stat
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -191,7 +192,10 @@ class ThreeCXFiles(ThreeCXSource):
             if self._config.mode == "directory":
                 found = sum(fnmatchcase(file.name, self._config.pattern) for file in path.iterdir())
                 return f"{path}: {found} files of the pattern {self._config.pattern}"
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+                raise NotConnected(f"{path}: is no file")
             with path.open("rb"):
-                return f"{path}: {path.stat().st_size} bytes"
+                return f"{path}: {status.st_size} bytes"
         except OSError as error:
             raise NotConnected(f"{path}: {error.strerror}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -200,6 +201,15 @@ async def test_files_that_cannot_be_read_are_named_before_the_start(tmp_path: Pa
     (tmp_path / "cdrs" / "cdr-1.log").touch()
     assert await following.probe() == f"{log}: 5 bytes"
     assert await watching.probe() == f"{tmp_path / 'cdrs'}: 1 files of the pattern cdr-*.log"
+
+
+async def test_what_is_no_file_is_not_opened_to_be_looked_at(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # whoever opens it waits for the other side, for ever
+    for name in ("pipe", "."):
+        source = SYSTEM.source(ThreeCXConfig(type="3cx", mode="file", path=str(tmp_path / name)))
+        assert isinstance(source, Probed)
+        with pytest.raises(NotConnected, match="is no file"):
+            await source.probe()
 
 
 def test_a_socket_is_not_tried_for_that_could_take_a_record() -> None:
