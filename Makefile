@@ -27,7 +27,7 @@ test: $(DEVELOP) ## all tests but the long ones, on real servers; PYTEST_ARGS="-
 	$(BIN)/pytest -n 4 --dist worksteal -m "not soak" $(PYTEST_ARGS)
 
 soak: $(DEVELOP) ## the long proofs
-	$(BIN)/pytest -m soak --hypothesis-profile=other $(PYTEST_ARGS)
+	$(BIN)/pytest -m soak --hypothesis-profile=other -o faulthandler_timeout=7200 $(PYTEST_ARGS)
 
 run: $(INSTALLED) ## the daemon for real: CONFIG=config.toml
 	$(BIN)/cdrhub run --config $(CONFIG)
