@@ -200,6 +200,7 @@ async def test_a_full_journal_refuses_keeps_its_reserve_and_takes_again(tmp_path
     with pytest.raises(JournalFull, match="limit"):
         await fill(journal, reserved=False)
     held = journal.stats.depth
+    assert journal.stats.bytes <= 90_000
     assert not journal.accepting
     await journal.append(lines("an inference"), reserved=True)
     waiting = asyncio.create_task(journal.room())
@@ -245,6 +246,32 @@ async def test_senders_that_wait_for_room_all_get_through(tmp_path: Path) -> Non
 
     await asyncio.gather(drain(), *(send(name) for name in range(5)))
     assert sorted(seen) == sorted(f"{name}.{number}" for name in range(5) for number in range(20))
+    await journal.close()
+
+
+async def test_what_waits_to_be_written_counts_as_well(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path, max_bytes=20_000)
+    await journal.append(lines("first"))
+    ends = await asyncio.gather(*(journal.append(lines("x" * 1_000)) for _ in range(40)), return_exceptions=True)
+    refused = [end for end in ends if end is not None]
+    assert {type(end) for end in refused} == {JournalFull}
+    assert journal.stats.bytes <= 18_000
+    assert journal.stats.depth == 1 + 40 - len(refused)
+    await journal.close()
+
+
+async def test_what_was_refused_takes_no_room(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path, max_bytes=100_000)
+    await journal.append(lines("first"))
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(IntakeRefused, match="cannot write"):
+            await journal.append(lines("x" * 80_000))
+        other.execute("ROLLBACK")
+    async with asyncio.timeout(20):
+        await journal.room()
+    await journal.append(lines("x" * 80_000))
+    assert journal.stats.depth == 2
     await journal.close()
 
 
@@ -322,6 +349,17 @@ async def test_closing_writes_what_was_appended_and_is_idempotent(tmp_path: Path
     journal = await Journal.open(tmp_path)
     assert await bodies(journal) == [str(number) for number in range(20)]
     await journal.close()
+
+
+async def test_whoever_is_cancelled_while_it_closes_leaves_it_to_be_closed(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path)
+    closing = asyncio.create_task(journal.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await journal.close()
+    await (await Journal.open(tmp_path)).close()
 
 
 async def test_the_directory_is_locked_while_it_is_open(tmp_path: Path) -> None:
@@ -461,6 +499,41 @@ async def test_a_journal_of_nothing_but_damage_is_empty_and_takes_records(tmp_pa
         waiting.cancel()
     await journal.append(lines("d"))
     assert [entry.seq for entry in await everything(journal)] == [4], "a number is never used again"
+    await journal.close()
+
+
+async def test_what_cannot_be_set_aside_at_the_moment_is_set_aside_later(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path)
+    await journal.append(lines("a"))
+    await journal.append(lines("b"))
+    await journal.close()
+    damage(tmp_path, 1, CUT)
+    journal = await Journal.open(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        reading = asyncio.create_task(everything(journal))
+        await until(lambda: not journal.accepting)
+        other.execute("ROLLBACK")
+    assert [entry.seq for entry in await reading] == [2]
+    assert journal.stats.damaged == 1
+    await journal.close()
+
+
+async def test_behind_what_was_set_aside_there_is_nothing_to_wait_for_that_is_there(tmp_path: Path) -> None:
+    """The first entry is read, and not yet in the database: the checkpoint stands before it."""
+    journal = await Journal.open(tmp_path)
+    await journal.append(lines("a"))
+    await journal.append(lines("b", "c"))
+    await journal.close()
+    damage(tmp_path, 3, CUT)
+    journal = await Journal.open(tmp_path)
+    assert [entry.seq for entry in await everything(journal)] == [1]
+    waiting = asyncio.create_task(journal.wait_beyond(1))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    await journal.append(lines("d"))
+    await waiting
+    assert [entry.seq for entry in await everything(journal, after=1)] == [4]
     await journal.close()
 
 
