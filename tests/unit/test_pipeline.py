@@ -167,6 +167,36 @@ async def test_what_was_seen_of_a_source_and_of_an_agent_is_written_in_its_order
     assert [one.at for one in outcomes if isinstance(one, AgentState)] == seconds
 
 
+class Noting(Overtaking):
+    """Notes the calls of which two lanes have records in hand at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_hand: set[str] = set()
+        self.shared: set[str] = set()
+
+    async def write(self, batch: Sequence[Item]) -> Written:
+        keys = {item.outcome.call_key for item in batch if isinstance(item.outcome, CallUpdate)}
+        self.shared |= keys & self.in_hand
+        self.in_hand |= keys
+        try:
+            return await super().write(batch)
+        finally:
+            self.in_hand -= keys
+
+
+async def test_no_two_lanes_have_records_of_one_call_in_hand(journal: Journal) -> None:
+    bodies = [f"{LINE.format(n=call)}Ext.{number};".encode() for number in range(20) for call in range(5)]
+    await journal.append([record(0, body=body) for body in bodies])
+    store = Noting()
+    pipeline = made(journal, store, lanes=4)
+    async with running(pipeline):
+        await pipeline.drain()
+    assert len(store.items) == 100
+    assert len({item.outcome.call_key for item in store.items if isinstance(item.outcome, CallUpdate)}) == 5
+    assert store.shared == set()
+
+
 async def test_a_duplicate_is_no_landmark(journal: Journal) -> None:
     first, second = record(1), record(2)
     pipeline = made(journal, ScriptedStore(), lanes=1)
@@ -205,6 +235,25 @@ async def test_the_checkpoint_does_not_pass_what_a_slow_lane_still_holds(journal
         store.hold.set()
         await pipeline.drain()
     assert len(store.items) == 60
+
+
+async def test_the_checkpoint_does_not_pass_what_a_slow_lane_still_holds_when_all_others_have_written(
+    journal: Journal,
+) -> None:
+    store = ScriptedStore()
+    store.hold = asyncio.Event()
+    records = [record(number) for number in range(20)]
+    store.held_digest = records[0].digest
+    pipeline = made(journal, store, lanes=256)  # no other record waits in its lane
+    async with running(pipeline):
+        for each in records:
+            await journal.append([each])
+            await asyncio.sleep(0.005)
+        assert store.items
+        assert journal.stats.depth == 20
+        store.hold.set()
+        await pipeline.drain()
+    assert len(store.items) == 20
 
 
 async def test_a_database_that_is_away_is_tried_again_until_it_is_back(journal: Journal) -> None:
@@ -345,6 +394,26 @@ async def test_the_record_that_kills_the_process_is_found_and_suspended(tmp_path
     outcome = next(item.outcome for item in store.items if item.record.digest == killer.digest)
     assert isinstance(outcome, DecodeError)
     assert outcome.reason is Reason.POISON
+
+
+async def test_a_suspect_is_marked_alone_until_it_is_in_the_database(journal: Journal) -> None:
+    """Who dies meanwhile accuses this record, and no other."""
+    records = [record(number) for number in range(3)]
+    await journal.append(records)
+    store = ScriptedStore()
+    pipeline = made(journal, store)
+    first, second = asyncio.Event(), asyncio.Event()
+    store.hold, store.held_digest = first, records[0].digest
+    async with running(pipeline, suspect=True):
+        await until(lambda: journal.in_flight == (1, 1))
+        await asyncio.sleep(0.05)
+        assert journal.in_flight == (1, 1)
+        store.hold, store.held_digest = second, records[1].digest
+        first.set()
+        await until(lambda: journal.in_flight == (2, 2))
+        assert [item.record.digest for item in store.items] == [records[0].digest]
+        second.set()
+        await pipeline.drain()
 
 
 async def test_a_suspect_that_waits_for_the_database_is_not_accused(tmp_path: Path) -> None:
