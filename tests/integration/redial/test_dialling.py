@@ -213,6 +213,37 @@ async def test_no_dialler_waits_behind_another(bench: Any) -> None:
     assert sorted(one.dialler for one in claimed) == ["fast", "slow"]
 
 
+@pytest.mark.parametrize("standing", [Standing(), Standing(outcome=Disposition.BUSY), Standing(live=True)])
+async def test_the_vendors_word_after_the_record_decides_nothing(bench: Any, standing: Standing) -> None:
+    """The vendor is asked at the deadline, and the record comes before it answers."""
+    case_id = await decided(bench, FIRST, SECOND)
+    await bench.claim()
+    first = await bench.live_attempt(case_id)
+    await bench.call("k1", started_at=111.0, ended_at=140.0, received=141)
+    bench.pass_time(121)
+    assert [one.attempt_id for one in await bench.dialling().overdue()] == [first]
+    await bench.decide()
+    told, decisions = await bench.told(), await bench.decisions()
+    assert not await bench.dialling().standing(first, standing)
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer"), (SECOND, "decided", None)]
+    assert (await bench.of_case(case_id))["state"] == "dialling"
+    assert (await bench.told(), await bench.decisions()) == (told, decisions)
+
+
+async def test_a_superseded_call_is_dropped_soon_or_not_at_all(bench: Any) -> None:
+    """After a while somebody may be talking."""
+    bench.settings = replace(bench.settings, hangup_superseded=True)
+    case_id = await decided(bench)
+    await bench.claim()
+    attempt_id = await bench.live_attempt(case_id)
+    await bench.dialling().answered(attempt_id, Accepted())
+    await bench.orders().stop(tenant="", code="C-1")
+    bench.pass_time(60)
+    assert await bench.dialling().unwanted(under_way=()) == ()
+    bench.pass_time(-1)
+    assert [one.attempt_id for one in await bench.dialling().unwanted(under_way=())] == [attempt_id]
+
+
 async def test_a_record_after_the_vendors_word_decides_nothing(bench: Any) -> None:
     """The second number waits for its agent: what was decided about the first does not make it ring."""
     case_id = await decided(bench, FIRST, SECOND)

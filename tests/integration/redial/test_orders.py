@@ -145,6 +145,16 @@ async def test_a_call_back_is_dialled_at_its_time(bench: Any) -> None:
     assert await bench.claim() == [FIRST]
 
 
+async def test_a_call_back_at_a_time_that_is_over_is_refused_and_changes_nothing(bench: Any) -> None:
+    attempt_id = await reached(bench)
+    before = await bench.decisions()
+    for at in (None, bench.clock.now, bench.clock.now - timedelta(hours=2)):
+        with pytest.raises(OrderError, match="still to come"):
+            await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.CALLBACK, at=at)
+    assert await bench.decisions() == before
+    assert await bench.claim() == []
+
+
 async def test_who_must_not_be_called_is_not_called_again(bench: Any) -> None:
     attempt_id = await reached(bench)
     await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.DO_NOT_CALL)
@@ -239,6 +249,25 @@ async def test_a_busy_agent_is_not_announced_for_another_case(bench: Any) -> Non
     await bench.orders().keep([given("C-2", SECOND, agent="102")])
     with pytest.raises(CaseBusy, match="agent '102'"):
         await bench.orders().announce(tenant="", code="C-2", number=SECOND)
+
+
+async def test_a_case_that_is_being_dialled_is_not_announced_also_where_its_agent_is_not_known(bench: Any) -> None:
+    await bench.orders().keep([given("C-1", FIRST, SECOND)])
+    await bench.orders().announce(tenant="", code="C-1", number=FIRST)
+    with pytest.raises(CaseBusy, match="has a live attempt"):
+        await bench.orders().announce(tenant="", code="C-1", number=SECOND)
+
+
+async def test_a_call_that_waits_for_a_report_is_told_as_soon_as_that_is_there(bench: Any) -> None:
+    bench.settings = replace(bench.settings, result_wait=timedelta(seconds=600))
+    _, attempt_id = await requested(bench)
+    await bench.call("k1", disposition="answered", started_at=111.0, ended_at=140.0, received=141)
+    bench.pass_time(35)
+    await bench.decide()
+    assert await bench.told() == ["redial.requested"]
+    await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.CONTACTED)
+    await bench.decide()
+    assert await bench.told() == ["redial.requested", "case.contacted", "call.ended"]
 
 
 async def test_an_agent_of_any_length_has_one_attempt(bench: Any) -> None:

@@ -44,3 +44,19 @@ async def test_a_call_that_another_writer_holds_is_not_asked_for_again_and_again
         assert (done.settled, done.more) == (0, False)
     assert (await bench.engine().decide(at_most=1)).settled == 1
     assert await bench.told() == ["call.ended"]
+
+
+async def test_a_case_that_another_writer_stops_when_it_is_due_stays_stopped(bench: Any) -> None:
+    if bench.store.database.kind == "sqlite":
+        pytest.skip("SQLite has one writer")
+    case_id = await bench.case("C-1", FIRST, state="waiting", next_action_at=bench.clock.now)
+    async with bench.store.database.connect(writing=True) as connection:
+        await connection.execute(select(cases.c.id).where(cases.c.id == case_id).with_for_update())
+        stopped = update(cases).where(cases.c.id == case_id)
+        await connection.execute(stopped.values(state="cancelled", next_action_at=None))
+        deciding = asyncio.create_task(bench.dialling().due())
+        await waits_for_a_lock(deciding, bench.store.database)
+    await deciding
+    assert (await bench.of_case(case_id))["state"] == "cancelled"
+    assert await bench.attempts(case_id) == []
+    assert await bench.decisions() == []

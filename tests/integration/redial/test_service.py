@@ -25,10 +25,11 @@ from cdrhub.redial.pace import Pace
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.service import Redial
 from cdrhub.sources.dialler import DiallerConfig
-from cdrhub.store.redial_tables import attempts
+from cdrhub.store.redial_tables import attempts, cases
 from cdrhub.store.tables import calls
 from support import ledger
 from support.intake import until
+from support.locks import waits_for_a_lock
 
 FIRST, SECOND, THIRD = "+2348039100001", "+2348039100002", "+2348039100003"
 
@@ -50,6 +51,8 @@ class Switch:
     async def dial(self, order: DialOrder) -> Answer:
         """Place one call."""
         self.dialled.append(order)
+        if self.closed:
+            raise RuntimeError("it is closed")
         if self.hangs is not None:
             await self.hangs.wait()
         return self.answer
@@ -196,7 +199,7 @@ async def test_what_is_requested_at_a_stop_gets_its_answer(bench: Any) -> None:
         case_id = await ordered(bench, at_work)
         await until(lambda: switch.dialled, "the dialler is asked")
         stopping = asyncio.create_task(at_work.redial.stop(seconds=20))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.3)  # the loops have ended
         assert switch.hangs is not None
         switch.hangs.set()
         await stopping
@@ -304,6 +307,25 @@ async def test_a_superseded_call_is_dropped_once(bench: Any) -> None:
     assert (await bench.of_case(case_id))["state"] == "contacted"
 
 
+async def test_a_superseded_call_is_not_dropped_before_its_request_was_answered(bench: Any) -> None:
+    """The vendor may not know it yet, and it is dropped once."""
+    bench.settings = replace(bench.settings, hangup_superseded=True)
+    answers = asyncio.Event()
+    switch = Switch(hangs=answers)
+    async with working(bench, {"crm": door(switch)}) as at_work:
+        case_id = await ordered(bench, at_work, "C-1", FIRST, SECOND)
+        await until(lambda: switch.dialled, "the request is under way")
+        await bench.call("they call back", SECOND, disposition="answered", direction="inbound", agent_id="300",
+                         caller_number=SECOND, caller_e164=SECOND, ended_at=112.0, received=112)  # fmt: skip
+        at_work.redial.wake()
+        await become(bench, case_id, (FIRST, "superseded", None))
+        await asyncio.sleep(0.6)  # two more looks of the loop
+        assert switch.hung_up == []
+        answers.set()
+        await until(lambda: switch.hung_up, "it is dropped")
+        assert switch.hung_up == [switch.dialled[0].attempt_id]
+
+
 async def test_the_vendors_word_at_a_deadline_goes_on_with_the_next_number(bench: Any) -> None:
     switch = Switch(stands=Standing(outcome=Disposition.BUSY))
     async with working(bench, {"crm": door(switch)}) as at_work:
@@ -314,9 +336,9 @@ async def test_the_vendors_word_at_a_deadline_goes_on_with_the_next_number(bench
 
 
 async def test_a_reload_takes_over_mode_and_diallers(bench: Any) -> None:
-    before, after = Switch(), Switch()
+    before, between, after = Switch(), Switch(), Switch()
     async with working(bench, {"crm": door(before)}) as at_work:
-        at_work.redial.take_over(replace(bench.settings, mode=Mode.OBSERVE), {"crm": door(after)})
+        at_work.redial.take_over(replace(bench.settings, mode=Mode.OBSERVE), {"crm": door(between)})
         await until(lambda: before.closed, "the dialler that is gone is closed")
         bench.settings = replace(bench.settings, mode=Mode.ON)
         case_id = await bench.case("C-1", FIRST, round=0)
@@ -345,6 +367,40 @@ async def test_what_was_asked_of_a_dialler_before_a_reload_is_answered_by_it(ben
         await become(bench, case_id, (FIRST, "ended", "busy"), (SECOND, "accepted", None))
         await until(lambda: before.closed, "the dialler that is gone is closed")
     assert [order.number for order in after.dialled] == [SECOND]
+
+
+async def test_what_is_being_claimed_while_a_reload_comes_is_asked_of_a_dialler_that_is_open(bench: Any) -> None:
+    if bench.store.database.kind == "sqlite":
+        pytest.skip("SQLite has one writer")
+    case_id = await bench.case("C-1", FIRST, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    before, after, sighted = Switch(), Switch(), asyncio.Event()
+    async with working(bench, {"crm": door(before)}, sighted=sighted.is_set) as at_work:
+        async with bench.store.database.connect(writing=True) as connection:
+            await connection.execute(select(cases.c.id).where(cases.c.id == case_id).with_for_update())
+            sighted.set()
+            claiming = asyncio.create_task(asyncio.sleep(20))  # by one of its loops
+            await waits_for_a_lock(claiming, bench.store.database)
+            claiming.cancel()
+            at_work.redial.take_over(bench.settings, {"crm": door(after)})
+            await asyncio.sleep(0.1)
+        await become(bench, case_id, (FIRST, "accepted", None))
+        await until(lambda: before.closed, "the dialler that is gone is closed")
+    assert ([order.number for order in before.dialled], after.dialled) == ([FIRST], [])
+
+
+async def test_a_vendor_is_not_asked_about_an_order_that_it_has_not_answered_yet(bench: Any) -> None:
+    answers = asyncio.Event()
+    switch = Switch(hangs=answers, stands=Standing(outcome=Disposition.BUSY))
+    async with working(bench, {"crm": door(switch)}) as at_work:
+        case_id = await ordered(bench, at_work, "C-1", FIRST)
+        await until(lambda: switch.dialled, "the request is under way")
+        bench.pass_time(121)
+        await asyncio.sleep(1.5)  # a look at what is overdue
+        assert switch.asked == []
+        assert await bench.attempts(case_id) == [(FIRST, "requested", None)]
+        answers.set()
+        await become(bench, case_id, (FIRST, "ended", "busy"))
 
 
 async def test_what_was_decided_long_before_redial_was_on_dials_nobody(bench: Any) -> None:

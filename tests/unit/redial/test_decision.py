@@ -119,6 +119,9 @@ def test_not_dialled_tries_the_same_number_again_and_never_the_next() -> None:
 
 def test_an_agent_who_fails_too_often_pauses_the_case() -> None:
     failed = [over(FIRST, Disposition.NOT_DIALLED, id=f"a{turn}") for turn in range(TIMING.agent_retries)]
+    last_retry = case(FIRST, SECOND, attempts=failed[1:])
+    decision = settle(last_retry, attempt(FIRST, id="last"), ended(Disposition.NOT_DIALLED))
+    assert (decision.result, decision.rule) == (Result.SCHEDULED, "agent_retry")
     decision = settle(case(FIRST, SECOND, attempts=failed), attempt(FIRST, id="last"), ended(Disposition.NOT_DIALLED))
     assert (decision.result, decision.reason) == (Result.PAUSED, "agent_unavailable")
 
@@ -149,6 +152,10 @@ def test_a_customer_whom_we_abandoned_is_not_dialled_again() -> None:
 def test_old_news_dials_nobody(call: EndedCall) -> None:
     decision = settle(case(), attempt(), call)
     assert (decision.result, decision.rule, decision.reason) == (Result.PAUSED, "old_news", "late")
+
+
+def test_news_of_the_greatest_age_that_may_dial_somebody() -> None:
+    assert settle(case(), attempt(), ended(ended_at=NOON - TIMING.max_age)).result is Result.NEXT
 
 
 @pytest.mark.parametrize(
