@@ -77,6 +77,7 @@ def test_roles(authorization: str, role: Role, allowed: bool) -> None:
         ("::ffff:10.1.0.1", "192.0.2.7", "192.0.2.7"),
         ("10.1.0.1", "192.0.2.7, ::ffff:10.1.0.2", "192.0.2.7"),
         ("10.1.0.1", "127.0.0.1, " * MAX_FORWARDED_HOPS + "192.0.2.7", "192.0.2.7"),
+        ("10.1.0.1", "127.0.0.1" + ", 10.1.0.2" * MAX_FORWARDED_HOPS, "10.1.0.2"),
     ],
 )
 def test_the_client_behind_trusted_proxies(peer: str, forwarded: str | None, client: str) -> None:

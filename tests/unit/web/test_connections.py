@@ -91,9 +91,12 @@ async def test_who_does_not_ask_in_time_is_closed(said: bytes) -> None:
 
 
 async def test_who_asked_in_time_may_take_its_time() -> None:
-    async with served(header_seconds=0.05) as site:
+    async with served(header_seconds=0.5) as site:
         client = await Client.connect(site.port)
-        await client.send(b"\r\n", b"GET /healthz?seconds=0.2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r", b"\n")
+        asked = b"GET /healthz?seconds=0.7 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r"
+        for piece in (b"\r\n", asked, b"\n"):
+            await client.send(piece)
+            await asyncio.sleep(0.02)  # each comes by itself
         assert (await client.received_until_closed()).endswith(b"ok")
         await client.close()
 
