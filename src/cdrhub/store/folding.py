@@ -250,7 +250,7 @@ class Folding:
         known = {(call.source, call.call_key): call for call in await tx.lock_calls([g.key for g in groups])}
         if len(known) < len(groups):
             raise RacedError  # remembered, and gone from the database since
-        wrong = [g for g in groups if g.call_id != known[g.key].id or g.waiting or not g.opens]
+        wrong = [g for g in groups if g.call_id != known[g.key].id or g.waiting]
         if wrong:
             await tx.link_records((key, known[g.key].id) for g in wrong for key in g.links)
             await tx.forget_unopened(g.key for g in wrong if g.waiting)
