@@ -9,8 +9,21 @@ import pytest
 from cdrhub.errors import NotFound, UsageError
 from cdrhub.store import Store
 from cdrhub.store.suspense import AT_ONCE, RecordRow, discard, edit, listed, replay, shown
-from cdrhub.store.tables import call_legs, calls, records
-from support.ledger import batches, call_facts, call_of, count, decode, ended, item, record, reread, rows, story
+from cdrhub.store.tables import call_legs, calls, records, unopened
+from support.ledger import (
+    batches,
+    call_facts,
+    call_of,
+    count,
+    decode,
+    ended,
+    item,
+    message,
+    record,
+    reread,
+    rows,
+    story,
+)
 
 
 async def suspended(store: Store) -> list[RecordRow]:
@@ -79,6 +92,17 @@ async def test_a_repaired_record_joins_the_call_it_belongs_to(store: Store) -> N
     _, audit = await shown(store, one.id)
     assert audit[-1].after["call_id"] == after["id"]
     assert audit[-1].after["state"] == "applied"
+
+
+async def test_a_repaired_record_takes_those_along_that_waited_for_it(store: Store) -> None:
+    ring = message("k", "ring", values={"agent_id": "7"}, legs={"a": {"role": "agent"}}, opens=False)
+    await store.write([item(ring), item(b"x" + ended("k"))])
+    assert await count(store, calls) == 0
+    (one,) = await suspended(store)
+    await edit(store, one.id, ended("k"), actor="ada")
+    await replay(store, [one.id], reread=reread, actor="ada")
+    assert (await call_of(store, "k"))["record_count"] == 2
+    assert await count(store, unopened) == 0
 
 
 async def test_a_repair_is_what_later_records_are_folded_with(store_url: str, store: Store) -> None:

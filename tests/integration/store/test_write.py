@@ -7,6 +7,7 @@ import random
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import delete
 
 from cdrhub.errors import DecodeError, Reason, StoreError
 from cdrhub.model.inference import Coverage
@@ -99,6 +100,32 @@ async def test_repetitions_within_a_batch_and_among_new_ones(store: Store) -> No
     assert (written.records, written.new, written.duplicates, written.calls_created) == (6, 2, 4, 2)
     assert written.by_source["lagos"] == {"applied": 2, "suspended": 0, "duplicates": 4}
     assert await count(store, calls) == await count(store, records) == await count(store, outbox) == 7
+
+
+async def test_of_repetitions_within_a_batch_the_first_is_kept(store: Store) -> None:
+    await store.write([item(ended("a"), received=received) for received in (100.0, 200.0)])
+    (kept,) = await rows(store, records)
+    call = await call_of(store, "a")
+    assert (kept["received_at"], call["first_received_at"], call["last_received_at"]) == (at(100),) * 3
+
+
+async def test_a_record_that_comes_late_does_not_make_the_last_receipt_earlier(store: Store) -> None:
+    enter, ring, *_ = story("a")
+    await store.write([item(ring, received=200.0)])
+    await store.write([item(enter, received=100.0)])
+    call = await call_of(store, "a")
+    assert (call["first_received_at"], call["last_received_at"]) == (at(100), at(200))
+
+
+async def test_a_call_that_is_gone_from_the_database_is_made_anew(store: Store) -> None:
+    """Somebody put an older copy of it back while the hub worked."""
+    enter, ring, *_ = story("a")
+    await store.write([item(enter)])
+    async with store.database.connect(writing=True) as connection:
+        for table in (call_legs, calls, records, outbox):
+            await connection.execute(delete(table))
+    assert (await store.write([item(ring)])).new == 1
+    assert (await call_of(store, "a"))["record_count"] == 1
 
 
 async def test_one_message_of_two_sources_is_two_records(store: Store) -> None:
