@@ -265,6 +265,16 @@ async def test_the_time_without_a_daemon_is_blind(intake: RecordingIntake) -> No
     assert datetime.fromisoformat(intake.positions[ALIVE_KEY]) > last
 
 
+async def test_the_end_is_noted_so_that_the_time_before_it_is_not_blind(intake: RecordingIntake) -> None:
+    moment = NOON
+    config = SourceConfig.model_validate({"type": "test"})
+    source = ScriptedSource(listening)
+    async with running(Runner(source=source, config=config, intake=intake, now=lambda: moment)):
+        await until(lambda: intake.links and ALIVE_KEY in intake.positions)
+        moment += timedelta(seconds=40)
+    assert intake.positions[ALIVE_KEY] == moment.isoformat()
+
+
 @pytest.mark.parametrize(
     ("by", "since"),
     [(timedelta(hours=1), NOON), (timedelta(days=2), NOON - timedelta(days=2))],

@@ -30,6 +30,7 @@ def _config(**keys: Any) -> ThreeCXConfig:
         ({"listen": "5555"}, "write host:port"),
         ({"listen": "::1:5555"}, "or '[::1]:8080'"),
         ({"listen": "a:99999"}, "a port is a number up to 65535"),
+        ({"listen": "a:65536"}, "a port is a number up to 65535"),
         ({"listen": ":5555"}, "write host:port"),
         ({"listen": "a:1", "allow": ["10.0.0.0/40"]}, "'10.0.0.0/40' is not a network"),
         ({"listen": "a:1", "fields": ["historyID"]}, "did you mean 'historyid'?"),
