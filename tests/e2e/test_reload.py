@@ -22,6 +22,7 @@ import pytest
 from support.certificates import NEW, OLD
 from support.daemon import Daemon
 from support.descriptors import no_free_descriptor
+from support.plug_ins import install
 from support.servers import PostgresServer, free_port, running
 from support.service import LINE, calls, source, started, wait_for_log
 
@@ -265,11 +266,7 @@ SYSTEM = Acme()
 
 
 def test_a_reload_that_meets_a_bug_of_a_plug_in_changes_nothing(tmp_path: Path) -> None:
-    registered = tmp_path / "acme-1.0.dist-info"
-    registered.mkdir()
-    (registered / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
-    (registered / "entry_points.txt").write_text("[cdrhub.sources]\nacme = acme:SYSTEM\n")
-    (tmp_path / "acme.py").write_text(PLUG_IN)
+    install(tmp_path, PLUG_IN)
     port, other, new = free_port(), free_port(), free_port()
     daemon = Daemon(
         tmp_path / "hub",

@@ -1,4 +1,4 @@
-"""The hub in this process while its journal takes nothing, its database is away, or it is stopped in a reload."""
+"""The hub while its journal takes nothing, its database is away, it is stopped in a reload, or a record ends it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from cdrhub.store.calls import one
 from cdrhub.sweeper import FORGOTTEN_AFTER
 from support.hubs import configured, written_of
 from support.intake import until
+from support.plug_ins import install
+from support.processes import python
 from support.servers import PostgresServer, free_port, running
 
 VENDOR = '[sources.vendor]\ntype = "voicenter"\npath = "/ingest/voicenter/0123456789abcdef-secret"\n'
@@ -106,3 +108,80 @@ async def test_what_is_done_beside_the_records_waits_for_a_database_that_is_away
                 waits = {"retention_waits", "sweep_waits"}
                 await until(lambda: waits <= {line["action"] for line in logs}, "both wait")
             server.start()
+
+
+PLUG_IN = """
+from typing import Literal
+
+from cdrhub.sources.threecx import SYSTEM as THREECX
+
+class Config(THREECX.config_model):
+    type: Literal["acme"] = "acme"
+
+class Acme(type(THREECX)):
+    name = "acme"
+    config_model = Config
+
+    def decoder(self, settings):
+        decode = super().decoder(settings)
+
+        def decoded(record):
+            if b"Ext.666" in record.body:
+                raise MemoryError
+            return decode(record)
+
+        return decoded
+
+SYSTEM = Acme()
+"""
+STARTS = """
+import asyncio, sys
+from pathlib import Path
+
+folder = Path(sys.argv[1])
+sys.path.insert(0, str(folder))
+
+from cdrhub.hub import Hub
+from support.hubs import configured
+from support.servers import free_port
+
+LINE = (
+    "Call %d,00000172FF10D141_%d,00:00:56,2020/06/29 07:53:11,2020/06/29 07:53:42,2020/06/29 07:54:39,TerminatedByDst,"
+    "Ext.%d,0266904995,114,10001,0266904995,,,,,1,0.95,default,Chain: Ext.114;0266904995;\\r\\n"
+)
+TAKEN = b'cdrhub_records_acknowledged_total{source="pbx"} 3.0'
+
+async def main():
+    port = free_port()
+    config = configured(folder, f'[sources.pbx]\\ntype = "acme"\\nlisten = "127.0.0.1:{port}"\\n')
+    for start in range(20):
+        hub = await Hub.start(config)
+        failed = asyncio.create_task(hub.failed())
+        if not start:
+            _, pbx = await asyncio.open_connection("127.0.0.1", port)
+            pbx.write("".join(LINE % said for said in ((1, 1, 114), (2, 2, 666), (3, 3, 114))).encode())
+            while TAKEN not in hub.metrics.text():
+                await asyncio.sleep(0.01)
+            pbx.close()
+        while not failed.done() and not hub.status().endswith(" 0 records in the journal"):
+            await asyncio.sleep(0.01)
+        died = failed.done()
+        failed.cancel()
+        await asyncio.gather(failed, return_exceptions=True)
+        await hub.stop()
+        if not died:
+            return
+
+asyncio.run(main())
+"""
+
+
+def test_a_record_that_ends_the_hub_at_each_start_is_in_suspense_at_last(tmp_path: Path) -> None:
+    """One that takes all memory, say. Each stop after it comes soon: nothing can be drained."""
+    install(tmp_path, PLUG_IN)
+    done = python(STARTS, str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    with contextlib.closing(sqlite3.connect(tmp_path / "hub.db")) as database:
+        assert database.execute("SELECT count(*) FROM calls").fetchone() == (2,)
+        kept = database.execute("SELECT reason FROM records WHERE state = 'suspended'").fetchall()
+    assert kept == [("poison",)]

@@ -19,6 +19,7 @@ from cdrhub.store import Store
 from cdrhub.sweeper import Sweeper
 from support.journal import lines
 from support.ledger import decode, item, message
+from support.plug_ins import install
 from support.processes import python
 
 
@@ -127,11 +128,7 @@ asyncio.run(main())
 
 
 def test_a_rule_that_fails_for_one_call_holds_up_no_other(tmp_path: Path) -> None:
-    registered = tmp_path / "acme-1.0.dist-info"
-    registered.mkdir()
-    (registered / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
-    (registered / "entry_points.txt").write_text("[cdrhub.sources]\nacme = acme:SYSTEM\n")
-    (tmp_path / "acme.py").write_text(PLUG_IN)
+    install(tmp_path, PLUG_IN)
     done = python(SWEPT, str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "concluded: second", done.stderr
