@@ -262,6 +262,18 @@ async def test_a_record_after_the_vendors_word_decides_nothing(bench: Any) -> No
     assert (await bench.told())[-1] == "call.hangup"
 
 
+async def test_a_record_after_the_vendors_word_waits_for_no_report(bench: Any) -> None:
+    bench.settings = replace(bench.settings, result_wait=timedelta(seconds=600))
+    case_id = await decided(bench, FIRST)
+    await bench.claim()
+    attempt_id = await bench.live_attempt(case_id)
+    bench.pass_time(121)
+    await bench.dialling().standing(attempt_id, Standing(outcome=Disposition.NO_ANSWER))
+    await bench.call("k1", started_at=112.0, ended_at=230.0, received=231, contact_ref=attempt_id)
+    await bench.decide()
+    assert (await bench.told())[-1] == "call.ended"
+
+
 async def test_a_retry_is_not_ended_by_another_record_of_the_call_before_it(bench: Any) -> None:
     timing = replace(bench.settings.timing, agent_retry=timedelta(seconds=10))
     bench.settings = replace(bench.settings, timing=timing)

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, insert, text
+from sqlalchemy import delete, insert, text, update
 
 from cdrhub.store import Store
-from cdrhub.store.joining import AT_ONCE
+from cdrhub.store.joining import AT_ONCE, LOOK_BACK
 from cdrhub.store.tables import outbox, records, unopened
 from support import ledger
 from support.ledger import at, call_of, count, ended, item, message, newest_facts, rows, settled_rows
@@ -56,6 +56,17 @@ async def held(store: Store) -> AsyncIterator[None]:
 async def _waits(store: Store) -> bool:
     async with store.database.connect() as other:
         return bool(await other.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
+
+async def test_a_record_whose_transaction_took_long_is_joined_all_the_same(store: Store) -> None:
+    """It began before the last look and ended after it."""
+    assert await store.join_unopened() == 0
+    looked_at = store.clock()
+    await apart(store, "k")
+    async with store.database.connect(writing=True) as connection:
+        await connection.execute(update(unopened).values(since=looked_at - LOOK_BACK / 2))
+    assert await store.join_unopened() == 1
+    assert (await call_of(store, "k"))["record_count"] == 2
 
 
 async def test_two_hubs_that_do_not_see_each_other(postgres_url: str) -> None:
