@@ -74,8 +74,10 @@ class Legs:
         return self._leg(key, role, status.person, its)
 
     def _queue_leg(self, queue: tuple[str | None, str | None]) -> LegUpdate:
-        """The pass through the queue. Its entry is the answer (or the end) less the wait where that can be told, else
-        the start of the call, which an IVR before the queue makes too early; null without a status that is known."""
+        """The pass through the queue: that of its name, which the Call Log has alone, else of its id; of a CDR with
+        neither, the one that another CDR names. Its entry is the answer (or the end) less the wait where that can be
+        told, else the start of the call, which an IVR before the queue makes too early; null without a status that is
+        known."""
         said, status, times = self._said, self._status, self._times
         number, name = queue
         answered = status.queue is Outcome.ANSWERED
@@ -88,7 +90,7 @@ class Legs:
         if status is UNKNOWN_STATUS:
             entered = left = None  # whether an agent answered is not said, so neither is when
         return self._leg(
-            bounded_key(f"queue:{number or name or ''}"),
+            "queue.pass",
             Role.QUEUE,
             status.queue,
             {
@@ -100,9 +102,12 @@ class Legs:
                 "left_at": left,
                 "cause": said.text("status"),
             },
+            attempt=name or number,
         )
 
-    def _leg(self, key: str, role: Role, outcome: Outcome, values: Mapping[str, Any]) -> LegUpdate:
+    def _leg(
+        self, key: str, role: Role, outcome: Outcome, values: Mapping[str, Any], *, attempt: str | None = None
+    ) -> LegUpdate:
         its: dict[str, Any] = {"role": role}
         if outcome is not Outcome.UNKNOWN:  # left out, it hides no outcome that another CDR tells
             its["outcome"] = outcome
@@ -112,4 +117,5 @@ class Legs:
             values=storable(its, self._said.flags),
             # Without a status the CDR does not say what became of the agent; another CDR of the call may.
             yields=role is Role.AGENT and not self._said.text("status"),
+            attempt_id=attempt,
         )

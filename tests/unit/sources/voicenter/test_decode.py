@@ -240,6 +240,19 @@ def test_a_queue_call_that_nobody_took_is_abandoned_whatever_its_status(status: 
     assert (call.disposition, call.disposition_raw, call.talk_seconds) == ("abandoned", status, 0)
 
 
+def test_one_pass_through_a_queue_is_one_leg_however_much_a_cdr_says_of_it() -> None:
+    said = {"seconds_waiting_in_queue": 20, "duration": 60, "dialtime": 5, "extenUser": "SIP1"}
+    whole = cdr("Queue", "ANSWER", queueid=7, queuename="Sales", **said)
+    others = [cdr("Queue", "ANSWER", queuename="Sales", isAnswer=1, **said), cdr("Queue", "ANSWER", aiData="x", **said)]
+    for order in permutations([whole, *others]):
+        queue, _agent = call_of(*order).legs
+        assert (queue.role, queue.leg_key, queue.queue_id, queue.queue) == ("queue", "queue.pass", "7", "Sales")
+    elsewhere = cdr("Queue", "TIMEOUT", queueid=8, queuename="Support", extenUser="SIP1")
+    for order in permutations([whole, *others, elsewhere]):
+        passes = [leg for leg in call_of(*order).legs if leg.role == "queue"]
+        assert sorted(str(leg.queue) for leg in passes) == ["Sales", "Support"]
+
+
 def test_queue_0_is_none() -> None:
     call = call_of(cdr("Incoming Call", queueid=0, duration=3, dialtime=2))
     assert call.queue_id is None
