@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.record import RawRecord
@@ -19,6 +21,7 @@ from cdrhub.store.replay import CALLS_AT_ONCE, Difference, replay
 from cdrhub.store.retention import Retained
 from cdrhub.store.tables import call_legs, calls, outbox, records
 from support.ledger import at, call_of, count, decode, ended, item, message, reread, rows, settled_rows, story, updated
+from support.locks import waits_for_a_lock
 
 
 async def differences(
@@ -318,3 +321,21 @@ async def test_a_call_that_the_database_refuses_stays_and_the_others_are_replaye
 def named(of: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """The calls that have the name of a caller."""
     return {key for key, row in of.items() if row["caller_name"]}
+
+
+async def test_what_another_writer_does_to_a_call_while_it_is_replayed_is_seen(store: Store) -> None:
+    if store.database.kind == "sqlite":
+        pytest.skip("SQLite has one writer")
+    await store.write([item(ended("k", agent_name="Ade"))])
+    before = await call_of(store, "k")
+    async with store.database.connect(writing=True) as connection:
+        await connection.execute(update(calls).values(agent_name="Bola", revision=before["revision"] + 1))
+        replaying = asyncio.create_task(_replayed(store))
+        await waits_for_a_lock(replaying, store.database)
+    await replaying
+    after = await call_of(store, "k")
+    assert (after["agent_name"], after["revision"]) == ("Ade", before["revision"] + 2)
+
+
+async def _replayed(store: Store) -> None:
+    await differences(store)
