@@ -95,6 +95,16 @@ async def test_bytes_bound_a_read_over_several_groups_on_disk(tmp_path: Path) ->
     await journal.close()
 
 
+async def test_the_number_bounds_a_read_over_several_groups_on_disk(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path, tail_bytes=0)
+    for group in (("a", "b"), ("c", "d"), ("e", "f")):
+        await journal.append(lines(*group))
+    for limit in range(1, 8):
+        found = await journal.read(after=0, limit=limit, max_bytes=ENOUGH_BYTES)
+        assert [entry.seq for entry in found] == [1, 2, 3, 4, 5, 6][:limit]
+    await journal.close()
+
+
 async def test_a_checkpoint_hides_deletes_and_survives(tmp_path: Path) -> None:
     journal = await Journal.open(tmp_path)
     await journal.append(lines("a", "b", "c"))
