@@ -115,6 +115,14 @@ async def test_away_from_the_start(server: Server) -> None:
     await store.close()
 
 
+async def impatient(url: str) -> Store:
+    """A store that waits a second for an answer; its tables were made without such haste."""
+    patient = Store.open(url)
+    await patient.prepare()
+    await patient.close()
+    return Store.open(url, redecode=ledger.decode, seconds=1.0)
+
+
 @pytest.mark.parametrize("after", [300, 5_000, 40_000, 41_111, 60_001])
 async def test_cut_in_the_middle_of_a_batch(proxied: str, proxy: Proxy, after: int) -> None:
     store = Store.open(proxied, redecode=ledger.decode)
@@ -129,10 +137,8 @@ async def test_cut_in_the_middle_of_a_batch(proxied: str, proxy: Proxy, after: i
 
 
 async def test_deaf_in_the_middle_of_a_batch(proxied: str, proxy: Proxy) -> None:
-    store = Store.open(proxied, redecode=ledger.decode, seconds=1.0)
-    await store.prepare()
-    items = all_items()
-    await store.write(items[:100])
+    store, items = await impatient(proxied), all_items()
+    await write_for_ever(store, items[:100])
     proxy.go_deaf()
     with pytest.raises(StoreUnavailable):
         await store.write(items[100:200])
@@ -145,10 +151,10 @@ async def test_deaf_in_the_middle_of_a_batch(proxied: str, proxy: Proxy) -> None
 @pytest.mark.parametrize("known", [True, False], ids=["pooled", "from the first byte"])
 async def test_deaf_to_everybody(proxied: str, proxy: Proxy, *, known: bool) -> None:
     """A server that takes connections and says nothing: nobody waits longer than a statement may, nor does the end."""
-    store = Store.open(proxied, redecode=ledger.decode, seconds=1.0)
-    await store.prepare()
-    if not known:
-        await store.close()  # the next ones are made anew
+    store = await impatient(proxied)
+    if known:
+        await write_for_ever(store, all_items()[:1])
+        await store.revisions()
     proxy.go_deaf()
     async with asyncio.timeout(NEVER_SECONDS):
         with pytest.raises(StoreUnavailable):
