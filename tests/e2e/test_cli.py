@@ -312,7 +312,7 @@ def test_an_online_check_proposes_what_a_directory_file_should_name(folder: Path
     assert proposed in done.stdout
     assert done.stdout.count("behaved like") == 1
     assert "behaved like" not in cdrhub("check", folder=folder).stdout
-    (folder / "lagos.csv").write_text("number,kind\n611,queue\n")
+    (folder / "lagos.csv").write_text("number,kind\nExt.611,queue\n")
     (folder / "config.toml").write_text('[http]\nlisten = "127.0.0.1:0"\n' + SOURCE + 'directory = "lagos.csv"\n')
     assert "behaved like" not in cdrhub("check", "--online", folder=folder).stdout
 

@@ -217,14 +217,15 @@ def _database_failures(config: Config) -> list[str]:
 
 def _propose_entries(config: Config) -> None:
     """Say which inside numbers a source's directory file should name, by what was seen of them."""
+    from cdrhub.model.numbers import inside_number  # noqa: PLC0415
     from cdrhub.store.calls import unnamed  # noqa: PLC0415
 
     with opened(config) as database:
         found = database.run(unnamed(database.store))
-    proposed = [(source, plain(number.removeprefix("Ext.")), calls) for source, number, calls in found]
+    seen = [(source, inside_number(number), calls) for source, number, calls in found if source in config.sources]
     named = {(source, entry.number) for source, entries in config.entries.items() for entry in entries}
-    new = [row for row in proposed if row[0] in config.sources and row[:2] not in named]
-    for source, number, calls in new[:MAX_PROPOSED]:
+    for source, bare, calls in [row for row in seen if row[:2] not in named][:MAX_PROPOSED]:
+        number = plain(bare)
         typer.echo(
             f"sources.{source}: {number} behaved like a queue or an IVR in {counted(calls, 'call')}, and nothing says "
             f"what it is: name it in the directory file, e.g. {number},queue,<name>,, or {number},ivr,<name>,,"

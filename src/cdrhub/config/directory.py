@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from cdrhub.config.problems import humanised, nearest
 from cdrhub.errors import ConfigError
+from cdrhub.model.numbers import inside_number
 from cdrhub.sources.base import DirectoryEntry
 
 MAX_ENTRIES = 100_000
@@ -84,7 +85,7 @@ def _entry(header: list[str], row: list[str], where: str) -> DirectoryEntry:
     if len(row) > len(header):
         raise ConfigError(f"{where}: has {len(row)} cells, the first line has {len(header)}")
     cells = {column: cell for column, cell in zip(header, row, strict=False) if cell}
-    if "number" not in cells:
+    if not inside_number(cells.get("number", "")):
         raise ConfigError(f"{where}: the number is missing")
     cells["kind"] = cells.get("kind", "").lower()
     try:

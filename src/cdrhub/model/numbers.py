@@ -68,10 +68,14 @@ def read_number(raw: str, plan: NumberPlan) -> Number:
     return _remembered(raw, plan) if len(raw) <= MAX_REMEMBERED else _read(raw, plan)
 
 
+def inside_number(text: str) -> str:
+    """A number without the `Ext.` that some systems write before their own ones."""
+    return _EXTENSION_PREFIX.sub("", text.strip())
+
+
 def _read(raw: str, plan: NumberPlan) -> Number:
     text = raw.strip()
-    without_prefix = _EXTENSION_PREFIX.sub("", text)
-    if without_prefix != text or re.fullmatch(plan.extensions, text):
+    if inside_number(text) != text or re.fullmatch(plan.extensions, text):
         return Number(raw=raw, e164=None, inside=True, unparsed=False)
     text = re.split(r"[*#]", text, maxsplit=1)[0].strip()
     if len(text) > MAX_DIGITS or not _TELEPHONE.match(text):

@@ -28,7 +28,7 @@ from cdrhub.addresses import Network, read_network
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.exhausted import is_exhausted
 from cdrhub.model.call import Call
-from cdrhub.model.numbers import NumberPlan
+from cdrhub.model.numbers import NumberPlan, inside_number
 from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import Decoded
 from cdrhub.sources.spans import Duration, Hours
@@ -133,7 +133,7 @@ class DirectoryEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    number: str
+    number: Annotated[str, AfterValidator(inside_number)]
     kind: Literal["person", "queue", "ivr", "voicemail", "conference"]
     name: str = ""
     team: str = ""

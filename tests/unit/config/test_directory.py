@@ -27,6 +27,8 @@ def test_columns_may_stand_in_any_order_and_blank_lines_are_skipped() -> None:
         ("number,kind\n1,\n", "d.csv:2: kind: '' is not one of person, queue, ivr, voicemail, conference"),
         ("number,kind\n1,ivr,x\n", "d.csv:2: has 3 cells, the first line has 2"),
         ("number,kind\n1,ivr\n2,ivr\n1,queue\n", "d.csv:4: the number '1' stands on line 2 too"),
+        ("number,kind\n1,ivr\nExt.1,queue\n", "d.csv:3: the number '1' stands on line 2 too"),
+        ("number,kind\nExt.,queue\n", "d.csv:2: the number is missing"),
         ('number,kind\n"1"x,ivr\n', "d.csv:2: is not CSV: ',' expected after '\"'"),
     ],
 )

@@ -58,7 +58,7 @@ class Directory:
     """Says what a party is, from the line's words and the source's directory file."""
 
     def __init__(self, entries: Sequence[DirectoryEntry], *, extensions: str) -> None:
-        self._entries = {entry.number.strip().removeprefix(INSIDE_PREFIX): entry for entry in entries}
+        self._entries = {entry.number: entry for entry in entries}
         self._inside = re.compile(extensions)
         self._party = lru_cache(maxsize=_CACHED_PARTIES)(self._read_party)
 
