@@ -84,13 +84,12 @@ async def receive(
     except ConnectionError:
         return Received(body=bytes(reading.body), ending=Ending.GONE)
     except web.RequestPayloadError:
-        return Received(body=bytes(reading.body[:kept_of_damaged]), ending=Ending.DAMAGED)
+        return Received(body=reading.came(kept_of_damaged), ending=Ending.DAMAGED)
     if reading.too_long:
         return Received(body=bytes(reading.body[:kept_of_too_long]), ending=Ending.TOO_LONG)
     if reading.whole:
         return Received(body=bytes(reading.body), ending=Ending.WHOLE)
-    kept = reading.body or reading.packed
-    return Received(body=bytes(kept[:kept_of_damaged]), ending=Ending.DAMAGED, packed_as=reading.unknown_encoding)
+    return Received(body=reading.came(kept_of_damaged), ending=Ending.DAMAGED, packed_as=reading.unknown_encoding)
 
 
 class _Reading:
@@ -98,7 +97,7 @@ class _Reading:
 
     def __init__(self, encoding: str, *, limit: int) -> None:
         self.body = bytearray()
-        self.packed = bytearray()  #: what arrived before anything could be unpacked
+        self._packed = bytearray()  #: what arrived before anything could be unpacked
         self._limit = limit
         self._unpacker = Unpacker(encoding) if encoding in ("gzip", "deflate") else None
         self._unknown = "" if self._unpacker is not None else encoding
@@ -114,8 +113,12 @@ class _Reading:
             unpacked, self._damaged = self._unpacker.unpack(chunk, at_most=self._limit + 1 - len(self.body))
             self.body += unpacked
             if not self.body:
-                self.packed += chunk
+                self._packed += chunk
         return not (self._damaged or self.too_long)
+
+    def came(self, at_most: int) -> bytes:
+        """What there is of a body that is not whole: what could be unpacked, or, where that is nothing, what arrived."""
+        return bytes((self.body or self._packed)[:at_most])
 
     @property
     def too_long(self) -> bool:
