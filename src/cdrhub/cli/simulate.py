@@ -13,6 +13,7 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -130,9 +131,7 @@ def threecx(
         return f"{to}: {_spoken(error)}"
 
     trouble, ordering = _once(spoken), _ordering(dial)
-    work = lambda: simulate(  # noqa: E731 - it is passed on
-        simulation, pbx, host=host, port=port, trouble=trouble, wait=wait, ordering=ordering
-    )
+    work = partial(simulate, simulation, pbx, host=host, port=port, trouble=trouble, wait=wait, ordering=ordering)
     try:
         sent = _played(simulation, seconds, work)
     except OSError as error:
@@ -172,7 +171,7 @@ def voicenter(
     )
     account = Account(simulation.centre, broken=broken)
     ordering = _ordering(dial)
-    return _pushes(_played(simulation, seconds, lambda: simulate(simulation, account, url=to, ordering=ordering)))
+    return _pushes(_played(simulation, seconds, partial(simulate, simulation, account, url=to, ordering=ordering)))
 
 
 @_simulate.command(
@@ -210,9 +209,7 @@ def astercc(
         rate=rate, speed=speed, count=count, seconds=seconds, seed=seed, day=day, region=region, ledger=ledger, mix=MIX
     )
     ordering = _ordering(dial)
-    work = lambda: simulate(  # noqa: E731 - it is passed on
-        simulation, url=to, timezone=timezone, broken=broken, ordering=ordering
-    )
+    work = partial(simulate, simulation, url=to, timezone=timezone, broken=broken, ordering=ordering)
     return _pushes(_played(simulation, seconds, work))
 
 
@@ -244,7 +241,7 @@ def enigma(
         rate=rate, speed=speed, count=count, seconds=seconds, seed=seed, day=day, region=region, ledger=ledger, mix=MIX
     )
     trouble = _once(str)  # not the URL: it may hold a password
-    sent = _played(simulation, seconds, lambda: simulate(simulation, url=to, broken=broken, trouble=trouble))
+    sent = _played(simulation, seconds, partial(simulate, simulation, url=to, broken=broken, trouble=trouble))
     typer.echo(f"{sent.records} entries of {sent.calls} calls, {sent.repeated} repeated")
     if sent.last_error:
         say(f"the last error: {sent.last_error}")
@@ -293,8 +290,8 @@ def freeswitch(
     simulation = _simulation(
         rate=rate, speed=speed, count=count, seconds=seconds, seed=seed, day=day, region=region, ledger=ledger
     )
-    ready = lambda at: say(f"listening on {at}")  # noqa: E731 - it is passed on
-    sent = _played(simulation, seconds, lambda: simulate(simulation, setup, ready=ready))
+    work = partial(simulate, simulation, setup, ready=lambda at: say(f"listening on {at}"))
+    sent = _played(simulation, seconds, work)
     typer.echo(f"{sent.records} events of {sent.calls} calls")
     return Exit.OK if sent.calls else Exit.DIFFERENT
 

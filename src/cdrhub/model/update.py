@@ -61,7 +61,8 @@ class LegUpdate:
     `leg_key` identifies the leg within the call, with one exception: a switch that offers the same call to the same
     agent again names both attempts alike. Where it gives the attempt's time (`attempt_at`, UTC), updates more than
     a second and a half apart are different legs. A record that does not know that time may name the attempt instead
-    (`attempt_id`, e.g. the agent's channel). `values` are columns of `call_legs` (docs/model.md).
+    (`attempt_id`, e.g. the agent's channel, or the pass through a queue of which several records tell). `values` are
+    columns of `call_legs` (docs/model.md).
 
     `yields`: the outcome is no more than this record alone could tell, and gives way where the records beside it tell
     that a person answered (a 3CX queue's line ends with `timeout` when the agent's line begins).

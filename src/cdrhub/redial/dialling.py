@@ -198,8 +198,8 @@ class Dialling:
             return False
         now = self._clock()
         async with self._database.connect() as connection:
-            query = select(attempts.c.case_id).where(attempts.c.id == attempt_id)
-            case = next(iter((await store.read(connection, (await connection.scalars(query)).all())).values()), None)
+            case_ids = await connection.scalars(select(attempts.c.case_id).where(attempts.c.id == attempt_id))
+            case = next(iter((await store.read(connection, case_ids.all())).values()), None)
             attempt = _of_case(case, attempt_id)
             if case is None or attempt is None or attempt.state is not AttemptState.REQUESTED:
                 return False

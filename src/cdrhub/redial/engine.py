@@ -122,7 +122,7 @@ class Engine:
             for row in {row.call_id: row for row in sorted(taken, key=lambda row: row.revision)}.values()
             if row.call_id in found and found[row.call_id]["revision"] == row.revision
         ]
-        work = Work(now=now)
+        work = nothing = Work(now=now)
         # Also while redial is off: who was reached meanwhile is not rung when it is on again.
         on = self.settings.mode is not Mode.OFF
         about = [call for call in settled if on or call.reached]
@@ -133,7 +133,7 @@ class Engine:
         turn = Turn()
         for call in in_order:
             await turn.give_way()
-            self._one(work if on or call.reached else Work(now=now), call, told)
+            self._one(work if on or call.reached else nothing, call, told)
         await self._hold(connection, work, taken)
         orphans = await self._orphans(connection, taken, found)
         told.changes.done([row.id for row in taken if row.call_id in found and row.call_id not in work.held])

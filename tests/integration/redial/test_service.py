@@ -248,7 +248,10 @@ async def test_what_is_repeated_is_a_request_as_well(bench: Any) -> None:
 @pytest.mark.parametrize("meanwhile", ["stopped", "reached", "do not call", "paused", "off", "behind", "slept"])
 async def test_an_unseen_answer_is_not_repeated_once_nobody_may_be_rung(bench: Any, meanwhile: str) -> None:
     switch, waiting = Switch(answer=Unseen(detail="reset"), idempotent=True), list[datetime]()
-    oldest: Callable[[], datetime | None] = lambda: min(waiting, default=None)  # noqa: E731 - of the journal
+
+    def oldest() -> datetime | None:
+        return min(waiting, default=None)
+
     async with working(bench, {"crm": (way := door(switch))}, oldest=oldest) as at_work:
         case_id = await ordered(bench, at_work, "C-1", FIRST, SECOND)
         await until(lambda: switch.dialled, "the dialler is asked")

@@ -20,7 +20,7 @@ from cdrhub.sources.transports.redis_list import REFUSED_SECONDS, Drained, Lease
 
 HOLDER_RANDOM_BYTES: Final = 4
 SESSION_RANDOM_BYTES: Final = 8
-NOTE_SECONDS: Final = 1.0
+NOTE_SECONDS: Final = 1.0  #: that a full journal is waited for when this hub notes down that it held the list
 PROBE_SECONDS: Final = 5.0
 
 

@@ -360,7 +360,7 @@ def _cost(text: str, values: dict[str, Any], flags: set[str], attributes: dict[s
 
 
 def _call_key(line: Line, record: RawRecord) -> str:
-    if line.historyid and not line.historyid.isalnum() and not _ID.fullmatch(line.historyid):
+    if line.historyid and not _ID.fullmatch(line.historyid):
         raise misplaced("historyid", line.historyid, "the number of a record")
     if line.historyid and line.callid:
         return bounded_key(f"{line.historyid}/{line.callid}")

@@ -117,7 +117,7 @@ class _Reading:
         return not (self._damaged or self.too_long)
 
     def came(self, at_most: int) -> bytes:
-        """What there is of a body that is not whole: what could be unpacked, or, where that is nothing, what arrived."""
+        """What there is of a body that is not whole: what could be unpacked or, where that is nothing, what came."""
         return bytes((self.body or self._packed)[:at_most])
 
     @property
