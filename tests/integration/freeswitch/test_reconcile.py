@@ -61,6 +61,44 @@ async def stored(store: Store, key: str, state: str) -> dict[str, Any]:
             await asyncio.sleep(0.05)
 
 
+def out_of_time(switch: Switch, key: str) -> list[bytes]:
+    """A caller whose time in the queue is over, and whose channel lives on."""
+    member = {"CC-Queue": QUEUE, "CC-Member-UUID": f"m-{key}", "CC-Member-Session-UUID": key}
+    member |= {"Caller-Channel-Created-Time": switch.micro(0), "Unique-ID": key}
+    end = {"CC-Cause": "Cancel", "CC-Cancel-Reason": "TIMEOUT"}
+    end |= {"CC-Member-Joined-Time": switch.second(1), "CC-Member-Leaving-Time": switch.second(31)}
+    return [
+        switch.callcenter("member-queue-start", member, at=1),
+        switch.callcenter("member-queue-end", member | end, at=31),
+    ]
+
+
+async def test_who_left_a_queue_is_in_the_call_as_long_as_the_switch_has_the_channel(tmp_path: Path) -> None:
+    said = Switch()
+    answers = {"uuid_exists gone": "false", "uuid_exists lives": "true"}
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(EventSocketServer(answers=answers))
+        source = f'[sources.callcentre]\ntype = "freeswitch"\nport = {server.port}\npassword = "{PASSWORD}"\n'
+        config = configured(tmp_path, source)
+        stack.push_async_callback((store := Store.open(config.database.url.get_secret_value())).close)
+        await heard_before(config, store, [*out_of_time(said, "gone"), *out_of_time(said, "lives")])
+        hub = await Hub.start(config, sweep_seconds=0.05)
+        try:
+            gone = await stored(store, "gone", "ended")
+            assert (gone["disposition"], gone["ended_at"]) == ("abandoned", said.moment(31))
+            assert gone["flags"] == ["end_inferred", "reconciled"]
+            lives = dict(await one(store, "lives"))
+            assert (lives["state"], lives["ended_at"], lives["flags"]) == ("queued", None, [])
+
+            left = {"Unique-ID": "lives", "variable_cc_side": "member", "variable_cc_member_uuid": "m-lives"}
+            left |= {"Caller-Channel-Hangup-Time": said.micro(95), "Hangup-Cause": "NORMAL_CLEARING"}
+            await server.say(said.event("CHANNEL_HANGUP_COMPLETE", left, at=95))
+            lives = await stored(store, "lives", "ended")
+        finally:
+            await hub.stop()
+        assert (lives["disposition"], lives["ended_at"], lives["flags"]) == ("abandoned", said.moment(95), [])
+
+
 async def test_after_a_blind_time_calls_are_closed_and_told_and_events_outrank_it(tmp_path: Path) -> None:
     said = Switch()
     row = f"{QUEUE}|single_box|m-waits|waits|0639980001|Jane|{said.second(2)}|{said.second(3)}|0|0|0|0|0|||Waiting|1"

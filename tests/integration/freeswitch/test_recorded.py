@@ -42,7 +42,7 @@ async def heard(folder: Path, *streams: list[bytes], url: str = "") -> list[Any]
     database = url or f"sqlite:///{folder / 'hub.db'}"
     async with EventSocketServer() as switch:
         source = f'[sources.callcentre]\ntype = "freeswitch"\nport = {switch.port}\npassword = "{PASSWORD}"\n'
-        config = configured(folder, source + 'end_grace_seconds = "1h"\n', database=database)
+        config = configured(folder, source, database=database)
         for stream in streams:
             switch.commands.clear()
             hub = await Hub.start(config)

@@ -48,7 +48,6 @@ def listening(name: str, port: int) -> str:
 type = "freeswitch"
 port = {port}
 password = "{PASSWORD}"
-end_grace_seconds = "1h"
 """
 
 

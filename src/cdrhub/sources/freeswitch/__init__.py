@@ -16,7 +16,7 @@ from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Sourc
 from cdrhub.sources.freeswitch import files
 from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig, FreeSwitchConfig, FreeSwitchSettings
 from cdrhub.sources.freeswitch.decode import decoder
-from cdrhub.sources.freeswitch.ending import provisional_end
+from cdrhub.sources.freeswitch.ending import UNHEARD_OF, provisional_end
 
 _LISTENING = DeliveryContract(
     acknowledged=False,
@@ -62,8 +62,8 @@ class FreeSwitch:
         return EventSocketSource(cast("FreeSwitchConfig", config))
 
     def conclude(self, config: SourceConfig, call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | None:
-        """The end of a call that left its queue alive and of which nothing was heard since."""
-        if not isinstance(config, FreeSwitchConfig) or silent_for < config.end_grace_seconds:
+        """The end of a call that left its queue alive, where the switch could not be asked ever since."""
+        if not isinstance(config, FreeSwitchConfig) or silent_for < UNHEARD_OF:
             return None
         return provisional_end(call)
 

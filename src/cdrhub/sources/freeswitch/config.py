@@ -39,10 +39,6 @@ class FreeSwitchConfig(FreeSwitchSettings, SourceConfig):
     host: str = Field("127.0.0.1", min_length=1, description="Host of the Event Socket.")
     port: int = Field(8021, ge=1, le=65_535, description="Port of the Event Socket.")
     password: SecretStr = Field(description="Password of the Event Socket, e.g. `${ESL_PASSWORD}`.")
-    end_grace_seconds: Duration = Field(
-        timedelta(seconds=5),
-        description="How long after a call left its queue its channel's end is waited for, before it is inferred.",
-    )
     idle_timeout: Duration = Field(
         timedelta(seconds=65),
         ge=timedelta(seconds=1),
@@ -52,7 +48,7 @@ class FreeSwitchConfig(FreeSwitchSettings, SourceConfig):
     reconcile_every: Duration = Field(
         timedelta(minutes=3),
         ge=timedelta(seconds=1),
-        description="How often the switch is asked for calls that no event told of, besides after each connection.",
+        description="How often the switch is asked for what no event told of calls, besides after each connection.",
     )
 
 

@@ -1,18 +1,20 @@
 """The end of a queue call that no record tells.
 
-With `callcenter::info` alone, a call that leaves its queue by TIMEOUT, EXIT_WITH_KEY or a transfer has no end: the
-caller's channel lives on, and only CHANNEL_HANGUP_COMPLETE, a CDR or the switch itself can tell for how long. When
-none of them did within `end_grace_seconds`, the hub infers the end of the queue as the end of the call; the record of
-that inference yields to any record of the switch, and its flag `end_inferred` goes with it.
+A call that leaves its queue by TIMEOUT, EXIT_WITH_KEY or a transfer lives on with the caller's channel. Its end is
+CHANNEL_HANGUP_COMPLETE, a CDR, or what the switch answers when it is asked (`reconcile.py`). Where none of these told
+anything for half a day, the hub infers the end of the queue as the end of the call; the record of that inference yields
+to any record of the switch, and its flag `end_inferred` goes with it.
 """
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Any
 
 from cdrhub.model.call import Call
 from cdrhub.model.disposition import Role, State
+
+UNHEARD_OF = timedelta(hours=12)  #: without a record: that the channel lives is one, every few hours
 
 
 def provisional_end(call: Call) -> dict[str, Any] | None:

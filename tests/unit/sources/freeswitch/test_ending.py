@@ -12,7 +12,9 @@ from cdrhub.model.inference import decode_inference, encode_inference
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.freeswitch import CDR_SYSTEM, SYSTEM
 from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig, FreeSwitchConfig
-from cdrhub.sources.freeswitch.ending import provisional_end
+from cdrhub.sources.freeswitch.ending import UNHEARD_OF, provisional_end
+from cdrhub.sources.freeswitch.reconcile import LIVING_AFTER
+from cdrhub.sweeper import FORGOTTEN_AFTER
 from support.freeswitch import Switch, by_call, calls_of, record_of, updated, updates_of
 
 
@@ -88,10 +90,11 @@ def test_nothing_is_inferred_of_a_call_that_has_an_end_or_an_open_leg() -> None:
     assert provisional_end(job) is None
 
 
-def test_the_hub_waits_for_the_switch_first() -> None:
+def test_an_end_is_inferred_only_where_the_switch_could_not_be_asked_for_long() -> None:
     (call,) = calls_of("04-timeout.plain.esl").values()
-    config = FreeSwitchConfig(password="ClueCon", end_grace_seconds="7s")
-    assert SYSTEM.conclude(config, call, silent_for=timedelta(seconds=6)) is None
-    assert SYSTEM.conclude(config, call, silent_for=timedelta(seconds=7)) == provisional_end(call)
+    config = FreeSwitchConfig(password="ClueCon")
+    assert LIVING_AFTER < UNHEARD_OF <= FORGOTTEN_AFTER
+    assert SYSTEM.conclude(config, call, silent_for=UNHEARD_OF - timedelta(seconds=1)) is None
+    assert SYSTEM.conclude(config, call, silent_for=UNHEARD_OF) == provisional_end(call)
     documents = FreeSwitchCdrConfig(path="/ingest/freeswitch/0123456789abcdef")
     assert CDR_SYSTEM.conclude(documents, call, silent_for=timedelta(days=1)) is None
