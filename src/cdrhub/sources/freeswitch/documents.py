@@ -10,11 +10,14 @@ values such as `<sip:1001@192.0.2.1>` besides. Each variable begins a line, so t
 
 from __future__ import annotations
 
+import binascii
 import json
 import re
+from base64 import b64decode
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote_to_bytes
 from xml.sax.saxutils import unescape
 
 from lxml import etree
@@ -26,8 +29,40 @@ MAX_DOCUMENT_BYTES = 4 << 20  #: of one CDR document; those recorded have 30 KB
 MAX_PROFILES = 256  #: caller profiles of one callflow; one per transfer
 MAX_VALUE_LINES = 256  #: of one variable; an SDP has some thirty
 
+OPENING = (b"{", b"<")  #: how a document begins
+
+_DECLARATION = re.compile(rb"<\?xml[^>]{0,200}\?>\s*")
 _CALLFLOW = b'"callflow"'
 _OPENING = re.compile(rb"\s*<([^<>/][^<>]*)>(.*)", re.DOTALL)
+
+
+def unwrap(body: bytes) -> bytes:
+    """The document in a posted body, as it would stand in a file; the body itself where there is none.
+
+    What counts is the body, not its Content-Type, which `disable-100-continue` takes away. Bodies are the document
+    itself (`encode` false of mod_json_cdr, `textxml` of mod_xml_cdr), or `cdr=` and the document as it is (`false` of
+    mod_xml_cdr), url-encoded (`true`) or in base64 (`base64`).
+    """
+    text = body.strip()
+    if not text.startswith(OPENING):
+        name, _, value = text.partition(b"=")
+        found = unencoded(value.strip()).strip() if name == b"cdr" else b""
+        if not found.startswith(OPENING):
+            return body
+        text = found
+    return text[declaration.end() :] if (declaration := _DECLARATION.match(text)) else text
+
+
+def unencoded(value: bytes) -> bytes:
+    """A document without its encoding, url or base64; empty where it is in neither."""
+    if value.startswith(OPENING):
+        return value
+    if b"%" in value:
+        return unquote_to_bytes(value.replace(b"+", b" "))
+    try:
+        return b64decode(b"".join(value.split()), validate=True)
+    except binascii.Error:
+        return b""
 
 
 def of_json(document: Mapping[str, Any], body: bytes) -> DocumentChannel:

@@ -1,5 +1,8 @@
 """Messages in a file: a recorded Event Socket stream, CDR documents in JSON (one after the other or in an array), or
 in XML. The first byte that is not white space tells which.
+
+With `encode`, mod_json_cdr and mod_xml_cdr leave a document in `err-log-dir` as they would have posted it, without the
+`cdr=`: url-encoded, or in base64 (`mod_json_cdr.c`, `mod_xml_cdr.c`). It is the same record as the one that is posted.
 """
 
 from __future__ import annotations
@@ -7,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from cdrhub.sources.freeswitch.documents import MAX_DOCUMENT_BYTES
+from cdrhub.sources.freeswitch.documents import MAX_DOCUMENT_BYTES, OPENING, unencoded
 from cdrhub.sources.freeswitch.headers import MAX_EVENT_BYTES
 
 EVENT_TYPES = frozenset({b"text/event-plain", b"text/event-json"})
@@ -20,6 +23,8 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}]', re.DOTALL)
 _CDR = re.compile(rb"<cdr[\s>].*?</cdr>", re.DOTALL)
 #: Comments, and the closing tag of whatever held the documents.
 _AFTER_DOCUMENTS = re.compile(rb"(?:\s|<!--.*?-->|</[^<>]*>)*+", re.DOTALL)
+#: A `{` or a `<`, url-encoded, or the beginning of what begins with one in base64.
+_ENCODED = re.compile(rb"%7[Bb]|%3[Cc]|(?:e[w-z0-9+/]|P[A-P])[A-Za-z0-9+/]{6}")
 _BETWEEN = b" \t\r\n,[]"
 
 
@@ -33,6 +38,8 @@ def split(data: bytes, *, final: bool) -> tuple[Sequence[bytes], bytes]:
         return _json(start, final=final)
     if start[:1] == b"<":
         return _xml(start, final=final)
+    if _ENCODED.match(start):
+        return _encoded(start, final=final)
     return _frames(data.lstrip(b"\r\n"), final=final)
 
 
@@ -64,6 +71,17 @@ def _frames(data: bytes, *, final: bool) -> tuple[list[bytes], bytes]:
         while data[at : at + 1] == b"\n":
             at += 1
     return messages, data[at:]
+
+
+def _encoded(data: bytes, *, final: bool) -> tuple[Sequence[bytes], bytes]:
+    """Url-encoded documents on lines of their own, or one in base64, which older switches write in lines."""
+    end = len(data) if final else data.rfind(b"\n") + 1 if data[:1] == b"%" else 0
+    if not end:
+        return [], data
+    documents = unencoded(data[:end])
+    if not documents.startswith(OPENING):
+        return [data[:end]], data[end:]
+    return split(documents, final=True)[0], data[end:]
 
 
 def _json(data: bytes, *, final: bool) -> tuple[list[bytes], bytes]:

@@ -20,25 +20,18 @@ Read in `mod_json_cdr.c`, `mod_xml_cdr.c` and `switch_utils.c` of https://github
 
 from __future__ import annotations
 
-import binascii
-import re
-from base64 import b64decode
 from http import HTTPStatus
-from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
 from cdrhub.errors import IntakeRefused
 from cdrhub.sources.base import Intake
 from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig
-from cdrhub.sources.freeswitch.documents import MAX_DOCUMENT_BYTES
+from cdrhub.sources.freeswitch.documents import MAX_DOCUMENT_BYTES, OPENING, unwrap
 from cdrhub.sources.transports.request_body import Ending, allow_list, receive
 
 DURABLE_SECONDS = 2.0  #: within which a document must be on disk; the switch holds the ended channel meanwhile
 MAX_POST_BYTES = 3 * MAX_DOCUMENT_BYTES + 4  #: a document of which every byte is url-encoded, after `cdr=`
-
-_OPENING = (b"{", b"<")  #: how a document begins
-_DECLARATION = re.compile(rb"<\?xml[^>]{0,200}\?>\s*")
 
 
 class Receiver:
@@ -78,7 +71,7 @@ class Receiver:
             self._intake.count("empty_request")
             return _answer(400)
         document = unwrap(body)
-        if not document.startswith(_OPENING):
+        if not document.startswith(OPENING):
             self._intake.count("not_understood")
         return await self._keep(document, attributes={"peer": peer}, status=200)
 
@@ -92,34 +85,6 @@ class Receiver:
             except IntakeRefused:
                 return _answer(503)
         return _answer(status)
-
-
-def unwrap(body: bytes) -> bytes:
-    """The document in a posted body, as it would stand in a file; the body itself where there is none.
-
-    What counts is the body, not its Content-Type, which `disable-100-continue` takes away. Bodies are the document
-    itself (`encode` false of mod_json_cdr, `textxml` of mod_xml_cdr), or `cdr=` and the document as it is (`false` of
-    mod_xml_cdr), url-encoded (`true`) or in base64 (`base64`).
-    """
-    text = body.strip()
-    if not text.startswith(_OPENING):
-        name, _, value = text.partition(b"=")
-        found = _decoded(value.strip()).strip() if name == b"cdr" else b""
-        if not found.startswith(_OPENING):
-            return body
-        text = found
-    return text[declaration.end() :] if (declaration := _DECLARATION.match(text)) else text
-
-
-def _decoded(value: bytes) -> bytes:
-    if value.startswith(_OPENING):
-        return value
-    if b"%" in value:
-        return unquote_to_bytes(value.replace(b"+", b" "))
-    try:
-        return b64decode(b"".join(value.split()), validate=True)
-    except binascii.Error:
-        return b""
 
 
 def _answer(status: int, *, allow: str | None = None) -> web.Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from base64 import b64encode
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from urllib.parse import quote, quote_plus
@@ -20,8 +20,9 @@ from cdrhub.model.update import CallUpdate
 from cdrhub.sources.base import TOO_LONG
 from cdrhub.sources.freeswitch import CDR_SYSTEM, SYSTEM
 from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig
-from cdrhub.sources.freeswitch.documents import MAX_DOCUMENT_BYTES
-from cdrhub.sources.freeswitch.posted import MAX_POST_BYTES, unwrap
+from cdrhub.sources.freeswitch.documents import MAX_DOCUMENT_BYTES, unwrap
+from cdrhub.sources.freeswitch.files import split
+from cdrhub.sources.freeswitch.posted import MAX_POST_BYTES
 from cdrhub.sources.transports.request_body import KEPT_OF_TOO_LONG
 from support.freeswitch import bodies_of, record_of, updated
 from support.intake import RecordingIntake, until
@@ -93,6 +94,32 @@ async def test_every_way_of_posting_is_the_same_record_as_in_a_file(
     assert intake.bodies == [document]
     assert intake.accepted[0].attributes == {"peer": "127.0.0.1"}
     assert not intake.counts["not_understood"]
+
+
+@pytest.mark.parametrize("encoded", [url_encoded, b64encode, in_lines])
+@pytest.mark.parametrize(("written", "document"), [(DOCUMENT, DOCUMENT), (DECLARED, XML)], ids=["json", "xml"])
+def test_what_the_switch_left_encoded_in_err_log_dir_is_the_same_record(
+    encoded: Callable[[bytes], bytes], written: bytes, document: bytes
+) -> None:
+    left = encoded(written) + b"\n"
+    assert split(left, final=True) == ([document], b"")
+    messages, rest = split(left[:1000], final=False)
+    assert (messages, rest) == ([], left[:1000])
+    assert unwrap(b"cdr=" + left) == document
+
+
+def test_url_encoded_documents_may_stand_one_after_the_other() -> None:
+    left = url_encoded(DOCUMENT) + b"\n" + url_encoded(DOCUMENT) + b"\n"
+    assert split(left + left[:50], final=False) == ([DOCUMENT, DOCUMENT], left[:50])
+    (cut,), rest = split(left[:50], final=True)
+    assert rest == b""
+    assert cut
+    assert DOCUMENT.startswith(cut)
+
+
+@pytest.mark.parametrize("damaged", [b64encode(DOCUMENT)[:-3] + b"!\n", b"eyJjb3JlLXV1a"])
+def test_what_is_in_no_encoding_to_its_end_is_kept_as_it_is(damaged: bytes) -> None:
+    assert split(damaged, final=True) == ([damaged], b"")
 
 
 async def test_a_switch_that_asks_before_it_sends_is_told_to_go_on() -> None:
