@@ -49,6 +49,7 @@ log = structlog.get_logger(__name__)
 
 PREPARE_RETRY_SECONDS = 2.0
 PREPARE_PATIENCE_SECONDS = 5.0  #: that a start waits for a slow database before it takes records without it
+SUSPECT_PATIENCE_SECONDS = 5.0  #: that sources wait for a record that may have killed the daemon before
 RETENTION_EVERY_SECONDS = 3600.0
 SWEEP_EVERY_SECONDS = 10.0
 WATCH_EVERY_SECONDS = 1.0
@@ -174,17 +175,26 @@ class Hub:
         return hub
 
     async def _begin(self, sources: Mapping[str, Source]) -> None:
-        suspect = await self._journal.begin_run() >= SUSPECT_STARTS
+        deaths = await self._journal.begin_run()
         await self._ownerships.keep(self.config)
         self._tasks = [
-            asyncio.create_task(self._drive(suspect=suspect), name="pipeline"),
+            asyncio.create_task(self._drive(suspect=deaths >= SUSPECT_STARTS), name="pipeline"),
             asyncio.create_task(self._retention(), name="retention"),
             asyncio.create_task(self._sweep(), name="sweep"),
             asyncio.create_task(self._watch(), name="watch"),
         ]
         for name in sources:
             await self._remember_settings(name, self.config)
+        if deaths > SUSPECT_STARTS:
+            await self._try_suspect()
         await self._sources.start(sources, self.config)
+
+    async def _try_suspect(self) -> None:
+        """Let the record at whose mark the last start ended go by before others come: the less time that takes, the
+        less will it be accused of what somebody else did (journal, poison)."""
+        tried = asyncio.create_task(self._pipeline.tried.wait())
+        await asyncio.wait({tried, *self._tasks}, timeout=SUSPECT_PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        tried.cancel()
 
     def say_started(self) -> None:
         """Say in the log that everything works: for the one who serves HTTP, when that listens."""

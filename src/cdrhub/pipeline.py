@@ -121,7 +121,7 @@ class Pipeline:
         self._queues: list[asyncio.Queue[_Part]] = []
         self._remembered: set[str] = set()
         self._owners: dict[str, Ownership] = {}
-        self._poison = range(0)
+        self._poison: int | None = None
         self._sometimes = Sometimes()
         #: Whether the last batch that was tried met no database.
         self.database_away = False
@@ -133,6 +133,8 @@ class Pipeline:
         self._read_to = 0
         self._written_to = 0
         self._progress = asyncio.Event()
+        #: Set once the first record went by, or what it waits for is not its fault.
+        self.tried = asyncio.Event()
 
     async def run(self, *, suspect: bool = False) -> None:
         """Work until cancelled.
@@ -147,8 +149,7 @@ class Pipeline:
         one_by_one = min(SUSPECT_RECORDS, at_once) if suspect else 0
         if suspect:
             log.warning("several starts ended with the same records in hand: one by one now", action="one_by_one")
-        if (named := self._journal.named) is not None:
-            self._poison = range(named[0], named[1] + 1)
+        self._poison = self._journal.named
         async with asyncio.TaskGroup() as group:
             for queue in self._queues:
                 group.create_task(self._lane(queue))
@@ -161,12 +162,13 @@ class Pipeline:
                 records = min(2 * records, at_once)
                 self._read_to = entries[-1].seq
                 if one_by_one:
-                    await self._journal.mark_in_flight(entries[0].seq, entries[0].seq)
+                    await self._journal.mark_in_flight(self._read_to)
                 await self._deal(entries)
                 if one_by_one:
                     await self._drained()
+                    self.tried.set()
                     one_by_one -= 1
-                    if not one_by_one or self._read_to in self._poison:
+                    if not one_by_one or self._read_to == self._poison:
                         await self._journal.clear_in_flight()
 
     @property
@@ -210,7 +212,7 @@ class Pipeline:
     async def _item(self, entry: Entry) -> Item:
         record = entry.record
         outcome: Outcome
-        if entry.seq in self._poison:
+        if entry.seq == self._poison:
             outcome = DecodeError(Reason.POISON, "the daemon died each time it worked on this record")
         else:
             outcome = await self._decoded(record)
@@ -344,11 +346,12 @@ class Pipeline:
         """Wait for what is not the record's fault without a suspect's mark: who ends the process now says nothing of
         it."""
         marked = self._journal.in_flight
+        self.tried.set()
         if marked is not None:
             await self._journal.clear_in_flight()
         await asyncio.sleep(seconds)
         if marked is not None:
-            await self._journal.mark_in_flight(*marked)
+            await self._journal.mark_in_flight(marked)
 
     def _say_suspended(self, items: Sequence[Item]) -> None:
         for item in items:

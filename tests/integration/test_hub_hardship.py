@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 from structlog.testing import capture_logs
 
@@ -17,14 +18,18 @@ from cdrhub import hub as hub_module
 from cdrhub.config import Config
 from cdrhub.errors import IntakeRefused
 from cdrhub.hub import Hub
+from cdrhub.journal import SUSPECT_STARTS, Journal
 from cdrhub.store import Store
 from cdrhub.store.calls import one
 from cdrhub.sweeper import FORGOTTEN_AFTER
 from support.hubs import configured, written_of
 from support.intake import until
+from support.journal import everything
 from support.plug_ins import install
 from support.processes import python
+from support.records import raw_record
 from support.servers import PostgresServer, free_port, running
+from support.sql import rows
 
 VENDOR = '[sources.vendor]\ntype = "voicenter"\npath = "/ingest/voicenter/0123456789abcdef-secret"\n'
 LEG1 = b'{"time":1595960400,"ivruniqueid":"c2c","type":"Click2Call leg1","status":"ANSWER","targetextension":"SIPSIP"}'
@@ -110,6 +115,31 @@ async def test_what_is_done_beside_the_records_waits_for_a_database_that_is_away
             server.start()
 
 
+async def test_a_suspect_is_tried_before_the_sources_are_at_work(tmp_path: Path, postgres_url: str) -> None:
+    """Beside a flood it would stand marked for long, and whoever kills the daemon meanwhile would accuse it."""
+    config = configured(tmp_path, listening(free_port()), database=postgres_url)
+    await (await Hub.start(config)).stop()
+    suspect = raw_record(b"something\r\n", source="pbx", config_revision=config.revision("pbx"))
+    for start in range(SUSPECT_STARTS + 2):
+        journal = await Journal.open(tmp_path / "data")
+        if not start:
+            await journal.append([suspect])
+        if await journal.begin_run() >= SUSPECT_STARTS:
+            (entry,) = await everything(journal)
+            await journal.mark_in_flight(entry.seq)
+        await journal.close(clean=False)
+    with psycopg.connect(postgres_url) as other:
+        other.execute("LOCK TABLE records IN SHARE MODE")
+        starting = asyncio.create_task(Hub.start(config))
+        await until(lambda: any(other.execute("SELECT 1 FROM pg_locks WHERE NOT granted")), "it is being written")
+        await asyncio.sleep(0.2)
+        assert not starting.done()
+        other.rollback()
+    hub = await starting
+    assert (suspect.digest,) in rows(postgres_url, "SELECT digest FROM records")
+    await hub.stop()
+
+
 PLUG_IN = """
 from typing import Literal
 
@@ -143,6 +173,7 @@ sys.path.insert(0, str(folder))
 
 from cdrhub.hub import Hub
 from support.hubs import configured
+from support.records import raw_record
 from support.servers import free_port
 
 LINE = (

@@ -6,7 +6,8 @@ guaranteed; `packing` is the layout of records, `file` the SQL, `lane` the threa
 
 from __future__ import annotations
 
-from cdrhub.journal.journal import DEFAULT_MAX_BYTES, NAMED_STARTS, SUSPECT_STARTS, Journal, JournalStats
+from cdrhub.journal.file import NAMED_STARTS, SUSPECT_STARTS
+from cdrhub.journal.journal import DEFAULT_MAX_BYTES, Journal, JournalStats
 from cdrhub.journal.packing import Entry, size_of
 
 __all__ = ["DEFAULT_MAX_BYTES", "NAMED_STARTS", "SUSPECT_STARTS", "Entry", "Journal", "JournalStats", "size_of"]

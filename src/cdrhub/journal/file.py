@@ -70,6 +70,8 @@ REMEMBER_POSITION = (
 )
 FORGET_POSITION = "DELETE FROM positions WHERE source = ? AND key = ?"
 REMEMBER_SETTINGS = "INSERT INTO settings VALUES (?, ?, ?, ?) ON CONFLICT (revision) DO NOTHING"
+SUSPECT_STARTS = 3  #: unclean ends in a row with the same first entry, after which that batch is suspect
+NAMED_STARTS = 3  #: further unclean ends in a row at the mark of one entry, after which it is named
 NOTE_RUN = "UPDATE progress SET running = ?, in_flight_first = ?, in_flight_last = ?, deaths = ?"
 PROBE = "UPDATE progress SET running = running"  #: changes nothing, but is written: whether the disk works again
 
@@ -81,17 +83,23 @@ class Run:
     """What the journal knows of the process that works on it, or of the last one that did."""
 
     running: bool  #: no clean stop since
-    first: int  #: the first entry that was in flight
-    last: int | None  #: the last one; None when it was not marked
-    deaths: int  #: starts before this one that ended uncleanly while `first` was in flight
+    first: int  #: the first entry that was not in the database
+    marked: bool = False  #: that it was worked on, alone
+    deaths: int = 0  #: starts in a row before this one that ended uncleanly with the same `first`
 
     def followed_by(self, *, first: int, depth: int) -> Run:
-        """The run that starts after this one, with `depth` entries to do from `first` on."""
-        same = first == self.first
+        """The run that starts after this one, with `depth` entries to do from `first` on. Once that is a suspect only
+        deaths at its mark count."""
         deaths = 0
         if self.running and depth:
-            deaths = self.deaths + 1 if same else 1
-        return Run(running=True, first=first, last=self.last if same else None, deaths=deaths)
+            deaths = self.deaths if first == self.first else 0
+            deaths += deaths < SUSPECT_STARTS or self.marked
+        return Run(running=True, first=first, deaths=deaths)
+
+    def at_mark(self, entry: int) -> Run:
+        """This run from when it works on `entry` alone."""
+        deaths = self.deaths if entry == self.first else 0
+        return Run(running=True, first=entry, marked=True, deaths=max(deaths, SUSPECT_STARTS))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -194,7 +202,7 @@ class WritableFile:
     def run(self) -> Run:
         """What was noted last by NOTE_RUN."""
         row = self._open().execute("SELECT running, in_flight_first, in_flight_last, deaths FROM progress").fetchone()
-        return Run(running=bool(row[0]), first=row[1], last=row[2], deaths=row[3])
+        return Run(running=bool(row[0]), first=row[1], marked=row[2] is not None, deaths=row[3])
 
     def damaged(self) -> list[range]:
         """The entries of every group that was set aside, in order."""

@@ -67,7 +67,7 @@ def commit_group(file: WritableFile, writes: Sequence[Write], *, checkpoint: int
 
 def noting(run: Run) -> tuple[Statement, ...]:
     """What notes how far a process came."""
-    return ((NOTE_RUN, (int(run.running), run.first, run.last, run.deaths)),)
+    return ((NOTE_RUN, (int(run.running), run.first, run.first if run.marked else None, run.deaths)),)
 
 
 def writable(text: str) -> str:

@@ -18,7 +18,9 @@ each start notes once, durably, which entry is the first that is not yet in the 
 at SUSPECT_STARTS starts in a row and none of them ended cleanly, the pipeline goes record by record, and only then
 marks each before it decodes it (`mark_in_flight`). A process may die by another hand while a mark stands, so one death
 accuses nobody: the record at whose mark NAMED_STARTS starts in a row ended is named (`named`), and the pipeline
-suspends it. An advance of the checkpoint or a clean stop begins the count anew.
+suspends it. After the first of them the hub tries the record before it takes any others, so that it stands marked for
+no longer than it takes; a start that ended before the mark does not count. An advance of the checkpoint or a clean
+stop begins the count anew.
 """
 
 from __future__ import annotations
@@ -38,9 +40,11 @@ from cdrhub.errors import CdrhubError, IntakeRefused, JournalError, JournalFull
 from cdrhub.journal.file import (
     DATABASE_NAME,
     FORGET_POSITION,
+    NAMED_STARTS,
     PROBE,
     REMEMBER_POSITION,
     REMEMBER_SETTINGS,
+    SUSPECT_STARTS,
     DamagedGroup,
     DirectoryLock,
     ReadableFile,
@@ -65,8 +69,6 @@ TAIL_BYTES = 16 * 1024 * 1024  #: of recent records kept in memory
 DELETE_SECONDS = 0.2  #: after which they are deleted in any case
 ROOM_SHARE = 0.9  #: of the limit, below which a journal that was full takes records again
 RETRY_SECONDS = 0.5  #: after a failure of the disk, before the journal tries by itself whether it works again
-SUSPECT_STARTS = 3  #: unclean ends in a row with the same first entry, after which that batch is suspect
-NAMED_STARTS = 3  #: further unclean ends in a row at the mark of one entry, after which it is named
 
 _SETTINGS = tuple[str, str, str]
 
@@ -319,32 +321,30 @@ class Journal:
 
         Returns at how many starts in a row before this one the entry that is now the first was in flight and the
         process did not end cleanly; 0 after a clean stop or with nothing to do. From SUSPECT_STARTS on, go record
-        by record.
+        by record; beyond them the first has died alone at its mark.
         """
         await self._note_run(self._run.followed_by(first=self._checkpoint + 1, depth=self._depth))
         self._began_run = True
         return self._run.deaths
 
     @property
-    def in_flight(self) -> tuple[int, int] | None:
-        """The entries that were marked last and neither cleared nor passed by the checkpoint."""
-        run = self._run
-        return (run.first, run.last) if run.last is not None and run.last > self._checkpoint else None
+    def in_flight(self) -> int | None:
+        """The entry that was marked last and neither cleared nor passed by the checkpoint."""
+        return self._run.first if self._run.marked and self._run.first > self._checkpoint else None
 
     @property
-    def named(self) -> tuple[int, int] | None:
-        """The entries in flight, if so many starts in a row ended at their mark that they must be the reason."""
-        return self.in_flight if self._run.deaths >= SUSPECT_STARTS + NAMED_STARTS else None
+    def named(self) -> int | None:
+        """The first entry, if so many starts in a row ended at its mark that it must be the reason."""
+        run = self._run
+        return run.first if run.deaths >= SUSPECT_STARTS + NAMED_STARTS and run.first > self._checkpoint else None
 
-    async def mark_in_flight(self, first: int, last: int) -> None:
-        """Note durably, with the checkpoint, that exactly these entries are worked on. An fsync: for suspects."""
-        again = (self._run.first, self._run.last) == (first, last)
-        deaths = self._run.deaths if again else SUSPECT_STARTS
-        await self._note_run(Run(running=True, first=first, last=last, deaths=deaths))
+    async def mark_in_flight(self, entry: int) -> None:
+        """Note durably, with the checkpoint, that nothing but this entry is worked on. An fsync: for suspects."""
+        await self._note_run(self._run.at_mark(entry))
 
     async def clear_in_flight(self) -> None:
         """Nothing that could kill is under way: begin the count of deaths anew."""
-        await self._note_run(Run(running=True, first=self._checkpoint + 1, last=None, deaths=0))
+        await self._note_run(Run(running=True, first=self._checkpoint + 1))
 
     # ------------------------------------------------------------------ closing
 
@@ -359,7 +359,7 @@ class Journal:
     async def _close(self, *, clean: bool) -> None:
         if self._tending is not None:
             self._tending.cancel()
-        run = Run(running=False, first=self._checkpoint + 1, last=None, deaths=0)
+        run = Run(running=False, first=self._checkpoint + 1)
         statements = noting(run) if clean and self._began_run else ()
         goodbye = Write(self._loop.create_future(), statements=statements, flush=True)
         self._writer.submit(goodbye)

@@ -74,12 +74,16 @@ def stored(url: str) -> int:
 async def all_stored(url: str, amount: int, *, seconds: float = 90.0) -> None:
     """Wait until so many calls are in the database; not while none was added for so long."""
     there = 0
-    async with asyncio.timeout(seconds) as patience:
-        while (now_there := await asyncio.to_thread(stored, url)) < amount:
-            if now_there > there:
-                there = now_there
-                patience.reschedule(asyncio.get_running_loop().time() + seconds)
-            await asyncio.sleep(0.1)
+    try:
+        async with asyncio.timeout(seconds) as patience:
+            while (now_there := await asyncio.to_thread(stored, url)) < amount:
+                if now_there > there:
+                    there = now_there
+                    patience.reschedule(asyncio.get_running_loop().time() + seconds)
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        suspended = rows(url, "SELECT reason, count(*) FROM records WHERE state = 'suspended' GROUP BY reason")
+        raise AssertionError(f"{there} of {amount} calls were stored; in suspense: {suspended}") from None
 
 
 def assert_each_once(url: str, amount: int) -> None:

@@ -72,8 +72,8 @@ class JournalMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.done < len(self.model))
     @rule()
     def mark(self) -> None:
-        self.runner.run(self.journal.mark_in_flight(self.done + 1, self.done + 1))
-        assert self.journal.in_flight == (self.done + 1, self.done + 1)
+        self.runner.run(self.journal.mark_in_flight(self.done + 1))
+        assert self.journal.in_flight == self.done + 1
 
     @rule()
     def reopen(self) -> None:

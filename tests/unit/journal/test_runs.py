@@ -32,7 +32,7 @@ async def run_that_dies(directory: Path, work: str = "") -> int:
 
 
 def test_a_run_counts_deaths_at_the_same_first_entry() -> None:
-    fresh = Run(running=False, first=1, last=None, deaths=0)
+    fresh = Run(running=False, first=1)
     first = fresh.followed_by(first=1, depth=5)
     assert (first.running, first.first, first.deaths) == (True, 1, 0)
     second = first.followed_by(first=1, depth=5)
@@ -42,10 +42,15 @@ def test_a_run_counts_deaths_at_the_same_first_entry() -> None:
     assert second.followed_by(first=6, depth=0).deaths == 0, "nothing was in flight"
 
 
-def test_a_mark_is_kept_until_the_entry_is_passed() -> None:
-    marked = Run(running=True, first=7, last=7, deaths=3)
-    assert marked.followed_by(first=7, depth=1).last == 7
-    assert marked.followed_by(first=8, depth=1).last is None
+def test_of_a_suspect_only_deaths_at_its_mark_count() -> None:
+    suspect = Run(running=True, first=7, deaths=SUSPECT_STARTS)
+    assert suspect.followed_by(first=7, depth=1).deaths == SUSPECT_STARTS, "it died before it tried the suspect"
+    tried = suspect.at_mark(7)
+    again = tried.followed_by(first=7, depth=1)
+    assert (again.marked, again.deaths) == (False, SUSPECT_STARTS + 1)
+    assert again.at_mark(7).deaths == SUSPECT_STARTS + 1
+    assert again.at_mark(8).deaths == SUSPECT_STARTS, "another one"
+    assert tried.followed_by(first=8, depth=1).deaths == 1
 
 
 async def test_three_deaths_make_a_batch_suspect_and_three_at_one_mark_name_the_record(tmp_path: Path) -> None:
@@ -55,17 +60,17 @@ async def test_three_deaths_make_a_batch_suspect_and_three_at_one_mark_name_the_
     told = [await run_that_dies(tmp_path) for _ in range(SUSPECT_STARTS + 1)]
     assert told == [0, 1, 2, SUSPECT_STARTS]
     # Record by record: the first is fine, the second kills while it is marked.
-    work = "await journal.mark_in_flight(1, 1); await journal.checkpoint(1); await journal.mark_in_flight(2, 2)"
-    assert await run_that_dies(tmp_path, work) > SUSPECT_STARTS
+    work = "await journal.mark_in_flight(1); await journal.checkpoint(1); await journal.mark_in_flight(2)"
+    assert await run_that_dies(tmp_path, work) == SUSPECT_STARTS
     for _ in range(NAMED_STARTS - 1):
         journal = await Journal.open(tmp_path)
-        assert (journal.in_flight, journal.named) == ((2, 2), None), "somebody else may have ended the process"
+        assert (journal.in_flight, journal.named) == (2, None), "somebody else may have ended the process"
         await journal.close(clean=False)
-        assert await run_that_dies(tmp_path, "await journal.mark_in_flight(2, 2)") > SUSPECT_STARTS
+        assert await run_that_dies(tmp_path, "await journal.mark_in_flight(2)") > SUSPECT_STARTS
 
     journal = await Journal.open(tmp_path)
     assert await journal.begin_run() == SUSPECT_STARTS + NAMED_STARTS
-    assert journal.named == (2, 2)
+    assert journal.named == 2
     assert [entry.seq for entry in await everything(journal)] == [2, 3], "the mark took the checkpoint along"
     await journal.checkpoint(2)
     assert journal.in_flight is None
@@ -86,11 +91,11 @@ async def test_deaths_at_the_marks_of_different_records_name_none(tmp_path: Path
     for _ in range(SUSPECT_STARTS + 1):
         await run_that_dies(tmp_path)
     for number in range(1, records):
-        work = f"await journal.mark_in_flight({number}, {number}); await journal.checkpoint({number}); "
-        work += f"await journal.mark_in_flight({number + 1}, {number + 1})"
-        assert await run_that_dies(tmp_path, work) > SUSPECT_STARTS
+        work = f"await journal.mark_in_flight({number}); await journal.checkpoint({number}); "
+        work += f"await journal.mark_in_flight({number + 1})"
+        assert await run_that_dies(tmp_path, work) == SUSPECT_STARTS + (number > 1)
         journal = await Journal.open(tmp_path)
-        assert (journal.in_flight, journal.named) == ((number + 1, number + 1), None)
+        assert (journal.in_flight, journal.named) == (number + 1, None)
         await journal.close(clean=False)
 
 
@@ -116,7 +121,7 @@ async def test_a_run_that_ended_by_a_failure_counts_as_a_death(tmp_path: Path) -
         await journal.close(clean=False)
     assert told == [0, 1, 2, SUSPECT_STARTS]
     journal = await Journal.open(tmp_path)
-    assert await journal.begin_run() == SUSPECT_STARTS + 1
+    assert await journal.begin_run() == SUSPECT_STARTS
     await journal.checkpoint(1)
     await journal.close(clean=False)
     journal = await Journal.open(tmp_path)
