@@ -11,15 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from cdrhub.errors import IntakeRefused, JournalError, JournalFull, JournalLocked
 from cdrhub.journal import Entry, Journal
 from cdrhub.journal.file import DATABASE_NAME, FREE_PAGES_KEPT
 from cdrhub.journal.jobs import DELETE_RECORDS
-from cdrhub.journal.tail import RECORD_BYTES
-from support.descriptors import no_free_descriptor
-from support.intake import until
 from support.journal import ENOUGH_BYTES, RECEIVED_AT, bodies, everything, lines, record
 
 
@@ -449,104 +445,6 @@ async def test_an_append_over_the_limit_is_no_matter_of_waiting(tmp_path: Path) 
     await journal.close()
 
 
-def damage(directory: Path, last: int, change: str) -> None:
-    """Change the payload of the group that ends with entry `last`, as a bad block would."""
-    with contextlib.closing(sqlite3.connect(directory / DATABASE_NAME)) as connection:
-        connection.execute(f"UPDATE groups SET payload = {change} WHERE last = ?", (last,))
-        connection.commit()
-
-
-CUT = "substr(payload, 1, length(payload) - 1)"
-ONE_BYTE_OF_A_BODY = "CAST(substr(payload, 1, length(payload) - 1) || x'7a' AS BLOB)"
-
-
-@pytest.mark.parametrize("change", [CUT, ONE_BYTE_OF_A_BODY, "x''"])
-async def test_a_damaged_group_is_set_aside_and_reading_goes_on(tmp_path: Path, change: str) -> None:
-    journal = await Journal.open(tmp_path)
-    for group in (("a", "b"), ("c", "d"), ("e",)):
-        await journal.append(lines(*group))
-    await journal.close()
-    damage(tmp_path, 4, change)
-    journal = await Journal.open(tmp_path)
-    with capture_logs() as said:
-        assert [entry.seq for entry in await everything(journal)] == [1, 2, 5]
-    errors = [each for each in said if each["log_level"] == "error"]
-    assert [(each["first"], each["last"], each["file"]) for each in errors] == [(3, 4, str(tmp_path / DATABASE_NAME))]
-    assert journal.stats.damaged == 2
-    await journal.checkpoint(2)
-    assert journal.stats.depth == 1, "the checkpoint passes what nobody can read"
-    assert await bodies(journal) == ["e"]
-    await journal.close()
-    journal = await Journal.open(tmp_path)
-    assert (journal.stats.damaged, journal.stats.depth) == (2, 1)
-    assert await bodies(journal) == ["e"]
-    await journal.checkpoint(5)
-    await journal.close()
-    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as connection:
-        assert connection.execute("SELECT last, count FROM damaged").fetchall() == [(4, 2)]
-        assert connection.execute("SELECT count(*) FROM groups").fetchone() == (0,)
-
-
-async def test_a_journal_of_nothing_but_damage_is_empty_and_takes_records(tmp_path: Path) -> None:
-    journal = await Journal.open(tmp_path)
-    await journal.append(lines("a"))
-    await journal.append(lines("b", "c"))
-    await journal.close()
-    damage(tmp_path, 1, CUT)
-    damage(tmp_path, 3, CUT)
-    journal = await Journal.open(tmp_path)
-    waiting = asyncio.create_task(journal.wait_beyond(0))
-    assert await everything(journal) == []
-    await waiting
-    assert (journal.stats.depth, journal.stats.damaged, journal.stats.bytes) == (0, 3, 0)
-    for reopened in (False, True):
-        if reopened:
-            await journal.close()
-            journal = await Journal.open(tmp_path)
-        waiting = asyncio.create_task(journal.wait_beyond(0))
-        await asyncio.sleep(0.01)
-        assert not waiting.done(), "there is nothing to be read"
-        waiting.cancel()
-    await journal.append(lines("d"))
-    assert [entry.seq for entry in await everything(journal)] == [4], "a number is never used again"
-    await journal.close()
-
-
-async def test_what_cannot_be_set_aside_at_the_moment_is_set_aside_later(tmp_path: Path) -> None:
-    journal = await Journal.open(tmp_path)
-    await journal.append(lines("a"))
-    await journal.append(lines("b"))
-    await journal.close()
-    damage(tmp_path, 1, CUT)
-    journal = await Journal.open(tmp_path)
-    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        reading = asyncio.create_task(everything(journal))
-        await until(lambda: not journal.accepting)
-        other.execute("ROLLBACK")
-    assert [entry.seq for entry in await reading] == [2]
-    assert journal.stats.damaged == 1
-    await journal.close()
-
-
-async def test_behind_what_was_set_aside_there_is_nothing_to_wait_for_that_is_there(tmp_path: Path) -> None:
-    """The first entry is read, and not yet in the database: the checkpoint stands before it."""
-    journal = await Journal.open(tmp_path)
-    await journal.append(lines("a"))
-    await journal.append(lines("b", "c"))
-    await journal.close()
-    damage(tmp_path, 3, CUT)
-    journal = await Journal.open(tmp_path)
-    assert [entry.seq for entry in await everything(journal)] == [1]
-    waiting = asyncio.create_task(journal.wait_beyond(1))
-    await asyncio.sleep(0.01)
-    assert not waiting.done()
-    await journal.append(lines("d"))
-    await waiting
-    assert [entry.seq for entry in await everything(journal, after=1)] == [4]
-    await journal.close()
-
-
 async def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
     journal = await Journal.open(tmp_path / "private")
     await journal.append(lines("a"))
@@ -572,68 +470,3 @@ async def test_nothing_leaks_over_thirty_openings(tmp_path: Path) -> None:
         await journal.close()
     assert threading.active_count() == threads
     assert open_files() == files
-
-
-async def test_a_journal_that_cannot_be_read_is_waited_for_and_takes_records_meanwhile(tmp_path: Path) -> None:
-    """It ended the daemon: the reader opens the file when what is asked for is not in memory any more."""
-    journal = await Journal.open(tmp_path, tail_bytes=0)
-    await journal.append(lines("a"))
-    with no_free_descriptor():
-        reading = asyncio.create_task(journal.read(after=0, limit=10, max_bytes=ENOUGH_BYTES))
-        await until(lambda: not journal.readable)
-        await journal.append(lines("b"))
-        assert not reading.done()
-    assert [entry.record for entry in await reading] == lines("a", "b")
-    assert journal.readable
-    await journal.close()
-
-
-async def test_a_damaged_group_says_as_well_that_the_journal_can_be_read_again(tmp_path: Path) -> None:
-    """The next read is from memory, and the hub said for ever that the journal cannot be read."""
-    journal = await Journal.open(tmp_path, tail_bytes=RECORD_BYTES + 1)
-    await journal.append(lines("a"))
-    await journal.append(lines("b"))
-    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as other, other:
-        other.execute("UPDATE groups SET payload = x'00' WHERE last = 1")
-    with no_free_descriptor():
-        reading = asyncio.create_task(journal.read(after=0, limit=10, max_bytes=ENOUGH_BYTES))
-        await until(lambda: not journal.readable)
-    assert [entry.record for entry in await reading] == lines("b")
-    assert journal.readable
-    await journal.close()
-
-
-async def test_a_file_that_contradicts_itself_is_not_waited_for(tmp_path: Path) -> None:
-    journal = await Journal.open(tmp_path)
-    await journal.append(lines("a"))
-    await journal.close()
-    file = tmp_path / DATABASE_NAME
-    with contextlib.closing(sqlite3.connect(file)) as connection:
-        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'groups'").fetchone()
-        (size,) = connection.execute("PRAGMA page_size").fetchone()
-    journal = await Journal.open(tmp_path)
-    with file.open("r+b") as disk:
-        disk.seek((page - 1) * size)
-        disk.write(b"x" * 100)
-    with pytest.raises(JournalError, match="malformed"):
-        await asyncio.wait_for(journal.read(after=0, limit=10, max_bytes=ENOUGH_BYTES), 20)
-    await journal.close()
-
-
-@pytest.mark.parametrize(
-    ("put_there", "said"),
-    [(b"something else, and long enough to have a header" * 100, "not a database"), (None, "no such table")],
-)
-async def test_a_file_that_is_no_journal_any_more_is_not_waited_for(
-    tmp_path: Path, put_there: bytes | None, said: str
-) -> None:
-    """What is written into a file that was removed is lost with the process, however long that waits."""
-    journal = await Journal.open(tmp_path, tail_bytes=0)
-    await journal.append(lines("a"))
-    for name in ("", "-wal", "-shm"):
-        (tmp_path / f"{DATABASE_NAME}{name}").unlink()
-    if put_there is not None:
-        (tmp_path / DATABASE_NAME).write_bytes(put_there)
-    with pytest.raises(JournalError, match=said):
-        await journal.read(after=0, limit=10, max_bytes=ENOUGH_BYTES)
-    await journal.close()
