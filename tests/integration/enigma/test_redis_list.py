@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
 import orjson
@@ -29,6 +30,7 @@ from cdrhub.sources.transports.redis_list import (
 from support.intake import until
 from support.proxy import Proxy
 from support.redis import RedisServer, running, without
+from support.servers import free_port
 
 KEY = "list"
 PROCESSING = "list:cdrhub:processing"
@@ -406,6 +408,63 @@ async def test_a_key_that_is_no_list_needs_a_person(redis_server: RedisServer, d
         await mine.acquire()
         with pytest.raises(BackOff, match="wrong kind of value"):
             await mine.take(done=0)
+
+
+def hold_up(client: redis.Redis) -> None:
+    """Have a script run until it is killed, so that nothing else does."""
+    client.config_set("lua-time-limit", "1")
+    with contextlib.suppress(redis.ResponseError):  # as it ends when it is killed
+        client.eval("while true do end", 0)
+
+
+@asynccontextmanager
+async def busy() -> AsyncGenerator[RedisServer]:
+    with running() as server, server.client() as client, server.client() as other:
+        holding = asyncio.create_task(asyncio.to_thread(hold_up, other))
+        await until(lambda: refusal(client))
+        try:
+            yield server
+        finally:
+            client.execute_command("SCRIPT", "KILL")  # type: ignore[no-untyped-call]
+            await holding
+
+
+def refusal(client: redis.Redis) -> str:
+    try:
+        client.get("nothing")
+    except redis.ResponseError as error:
+        return str(error)
+    return ""
+
+
+@asynccontextmanager
+async def without_replicas() -> AsyncGenerator[RedisServer]:
+    with running() as server, server.client() as client:
+        client.config_set("min-replicas-to-write", "1")
+        yield server
+
+
+@asynccontextmanager
+async def in_a_cluster_that_is_down() -> AsyncGenerator[RedisServer]:
+    options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+    with running(options=options) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        pytest.param(busy, "BUSY", id="busy"),
+        pytest.param(without_replicas, "NOREPLICAS", id="no-replicas"),
+        pytest.param(in_a_cluster_that_is_down, "slot", id="cluster-down"),
+    ],
+)
+async def test_a_refusal_that_passes_by_itself_is_asked_about_again_soon(
+    trouble: Callable[[], AbstractAsyncContextManager[RedisServer]], said: str
+) -> None:
+    async with trouble() as server, leased(server) as mine:
+        with pytest.raises(NotConnected, match=said):
+            await mine.acquire()
 
 
 async def test_a_password_and_a_unix_socket(tmp_path: Any) -> None:

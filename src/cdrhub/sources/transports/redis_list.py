@@ -33,12 +33,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
+    ClusterDownError,
     MasterDownError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
     WatchError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -57,9 +59,12 @@ REPLY_SHARE: Final = 1 / 6  #: of it in which Redis must answer; both together: 
 REFUSED_SECONDS: Final = 60.0  #: until a Redis that refused us is asked again
 MAX_ERROR: Final = 200  #: characters of what Redis says
 
-# A Redis that became the replica of another one: the link comes back soon, perhaps to the new master.
-_DEMOTED: Final = (ReadOnlyError, MasterDownError)
-_UNBLOCKED: Final = "UNBLOCKED"  #: how its answer begins to who waited for an entry meanwhile
+# What passes by itself: a Redis that became the replica of another one (the link comes back soon, perhaps to the new
+# master), or whose cluster is being mended.
+_PASSES: Final = (ReadOnlyError, MasterDownError, TryAgainError, ClusterDownError)
+#: How an answer begins of one that became a replica, to who waited for an entry meanwhile; of one that runs somebody's
+#: script; and of one whose replicas are away.
+_PASSES_AS_WELL: Final = ("UNBLOCKED ", "BUSY ", "NOREPLICAS ")
 
 #: Every script writes EXPIRE first: a Redis that is over `maxmemory` refuses a script whose first write may take
 #: memory, and would then never be emptied.
@@ -271,10 +276,10 @@ def signalled() -> Iterator[None]:
         yield
     except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
         raise BackOff(REFUSED_SECONDS, f"Redis refuses us: {_said(error)}") from error
-    except (RedisConnectionError, RedisTimeoutError, *_DEMOTED, WatchError) as error:  # the last: while watching
+    except (RedisConnectionError, RedisTimeoutError, *_PASSES, WatchError) as error:  # the last: while watching
         raise NotConnected(f"Redis: {_said(error)}") from error
     except (RedisError, ValueError) as error:
-        if str(error).startswith(_UNBLOCKED):
+        if str(error).startswith(_PASSES_AS_WELL):
             raise NotConnected(f"Redis: {_said(error)}") from error
         raise BackOff(REFUSED_SECONDS, f"Redis: {_said(error)}") from error
     except TimeoutError as error:
