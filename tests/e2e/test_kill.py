@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
+import socket
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from support.commands import cdrhub
 from support.daemon import Daemon
 from support.servers import free_port
 from support.sql import rows
@@ -144,3 +148,27 @@ async def test_killed_five_times(request: pytest.FixtureRequest, tmp_path: Path,
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])
 async def test_killed_fifty_times(request: pytest.FixtureRequest, tmp_path: Path, engine: str) -> None:
     await killed_again_and_again(tmp_path, request.getfixturevalue(f"{engine}_url"), times=50, seed=50)
+
+
+def test_what_was_seen_until_a_kill_is_told_once(tmp_path: Path, sqlite_url: str) -> None:
+    """A minute lies between two notes that the daemon runs; what it saw in that minute is not blind as well."""
+    tcp = free_port()
+    daemon = Daemon(
+        tmp_path / "daemon", database=sqlite_url, sources=f'[sources.pbx]\ntype = "3cx"\nlisten = "127.0.0.1:{tcp}"\n'
+    )
+    daemon.start()
+    try:
+        with socket.create_connection(("127.0.0.1", tcp)):
+            daemon.wait_for("cdrhub_source_links", 1, source="pbx")
+            daemon.drained()
+            daemon.kill()
+        daemon.start()
+        daemon.drained()
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
+    shown = cdrhub("coverage", "--config", daemon.config, "--format", "ndjson", folder=tmp_path)
+    stretches = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert [said["state"] for said in stretches].count("connected") == 1
+    assert [said["detail"] for said in stretches].count("the daemon did not run") == 1
+    assert [(one, after) for one, after in pairwise(stretches) if one["until"] != after["since"]] == []

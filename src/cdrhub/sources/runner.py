@@ -186,6 +186,7 @@ class Runner:
         self._zone = ZoneInfo(config.hours_zone)
         self._ledger = CoverageLedger(without_links="idle" if config.ingest_path is not None else "blind")
         self._silent_since = now()
+        self._alive = _moment(intake.position(ALIVE_KEY))  #: as it is noted
         self._succeeds = successor_of is not None
         self._succeeded = False
         if successor_of is not None:
@@ -275,8 +276,7 @@ class Runner:
             await self._end()
 
     def _begin(self) -> None:
-        began = self._now()
-        alive = _moment(self._intake.position(ALIVE_KEY))
+        began, alive = self._now(), self._alive
         if alive is not None and began - alive >= NOT_RUNNING:
             self._unsaid.put_nowait(Coverage(state="blind", since=alive, until=began, detail="the daemon did not run"))
         self._silent_since = began
@@ -353,11 +353,17 @@ class Runner:
             stretch = await self._unsaid.get()
             while True:
                 try:
-                    await asyncio.shield(self._intake.infer(coverage_inference(stretch)))
+                    await asyncio.shield(self._tell(stretch))
                 except IntakeRefused:
                     await asyncio.sleep(REFUSED_SECONDS)
                 else:
                     break
+
+    async def _tell(self, stretch: Coverage) -> None:
+        """Journal it, and before it that we ran then: a daemon that is killed after it was not gone before it."""
+        if self._alive is None or stretch.since > self._alive:
+            await self._note_alive()
+        await self._intake.infer(coverage_inference(stretch))
 
     async def _look(self) -> None:
         after = self._config.quiet_after
@@ -376,23 +382,26 @@ class Runner:
 
     async def _stay_alive(self) -> None:
         while True:
-            await self._note_alive()
             await asyncio.sleep(ALIVE_SECONDS)
+            await self._note_alive()
 
     async def _note_alive(self) -> None:
+        now = self._now()
         try:
             await self._intake.accept(
-                [], content_type=NOTHING, position=(ALIVE_KEY, self._now().isoformat()), within=REFUSED_SECONDS
+                [], content_type=NOTHING, position=(ALIVE_KEY, now.isoformat()), within=REFUSED_SECONDS
             )
         except IntakeRefused:
             self._intake.count("alive_not_noted")
+        else:
+            self._alive = now
 
     async def _end(self) -> None:
         if not self._succeeded:
             self._say(self._ledger.end(self._now(), "stopped"))
         try:
             while not self._unsaid.empty():
-                await self._intake.infer(coverage_inference(self._unsaid.get_nowait()))
+                await self._tell(self._unsaid.get_nowait())
         except IntakeRefused:
             self._intake.count("coverage_not_kept", self._unsaid.qsize() + 1)
         await self._note_alive()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -273,6 +274,34 @@ async def test_the_end_is_noted_so_that_the_time_before_it_is_not_blind(intake: 
         await until(lambda: intake.links and ALIVE_KEY in intake.positions)
         moment += timedelta(seconds=40)
     assert intake.positions[ALIVE_KEY] == moment.isoformat()
+
+
+async def test_what_changed_before_a_kill_is_before_the_time_without_a_daemon(intake: RecordingIntake) -> None:
+    moment, connect = NOON, asyncio.Event()
+    noted: list[tuple[str, str | None]] = []
+
+    class KilledAtAnyMoment(RecordingIntake):
+        async def infer(self, inference: Mapping[str, Any]) -> None:
+            noted.append((inference["since"], self.positions.get(ALIVE_KEY)))
+            await super().infer(inference)
+
+    async def connected_late(intake: Intake) -> None:
+        await connect.wait()
+        intake.link_up("pbx")
+        await asyncio.Event().wait()
+
+    config = SourceConfig.model_validate({"type": "test"})
+    source, killed = ScriptedSource(connected_late), KilledAtAnyMoment()
+    async with running(Runner(source=source, config=config, intake=killed, now=lambda: moment)):
+        await until(lambda: states(killed) == ["blind"])
+        moment += timedelta(seconds=30)
+        connect.set()
+        await until(lambda: states(killed) == ["blind", "connected"])
+        moment += timedelta(seconds=20)
+    assert [since for since, _ in noted] == [
+        said.isoformat() for said in (NOON, NOON, NOON + timedelta(seconds=30), NOON + timedelta(seconds=30), moment)
+    ]
+    assert all(alive is not None and since <= alive for since, alive in noted), noted
 
 
 @pytest.mark.parametrize(
