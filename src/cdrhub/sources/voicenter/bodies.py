@@ -9,7 +9,7 @@ Formats: https://www.voicenter.com/API/CDR-Notification-System-API, http://xmlrp
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -24,6 +24,8 @@ MAX_CDRS = 1_000  #: CDRs in one array
 MAX_FORM_FIELDS = 1_000
 MAX_WRAPPINGS = 3  #: JSON inside a JSON string inside …
 MAX_XML_DEPTH = 24  #: values inside values; the vendor uses three
+LARGEST_EXACT = 2**63  #: beyond it orjson reads an integer as the nearest float
+LOOKED_INTO = 3  #: objects and arrays inside each other: the rows of a reply of the Call Log, and what is in a row
 
 METHOD = "cdr"
 
@@ -90,12 +92,32 @@ def parse(body: bytes) -> Body:
             return _form(_stripped(body))
 
 
+def exact_json(text: bytes | str) -> Any:
+    """The value of a JSON text, its integers to the last digit: an identity may come as a number of any length. Raises
+    orjson.JSONDecodeError."""
+    value = orjson.loads(text)
+    if _is_rounded(value, within=LOOKED_INTO):
+        try:
+            return json.loads(text)
+        except ValueError:  # of more digits than Python reads
+            return value
+    return value
+
+
+def _is_rounded(value: Any, *, within: int) -> bool:
+    members: Iterable[Any] = value.values() if type(value) is dict else value if type(value) is list else ()
+    return any(
+        abs(member) >= LARGEST_EXACT if type(member) is float else within and _is_rounded(member, within=within - 1)
+        for member in members
+    )
+
+
 def nested_json(text: str) -> Any:
     """The object or array that `text` holds as JSON, or `text` itself (IVR, CustomData and aiData come both ways)."""
     if text[:1] not in "{[" or not text:
         return text
     try:
-        return orjson.loads(text)
+        return exact_json(text)
     except orjson.JSONDecodeError:
         return text
 
@@ -126,7 +148,7 @@ def _json_value(text: bytes) -> tuple[Any, bool]:
     page) is read by the standard library instead, for the call in it is worth more than the law.
     """
     try:
-        return orjson.loads(text), False
+        return exact_json(text), False
     except orjson.JSONDecodeError as strict:
         try:
             readable = text.decode("utf-8", "replace")

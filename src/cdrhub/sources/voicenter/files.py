@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import orjson
 
+from cdrhub.sources.voicenter.bodies import exact_json
+
 CDR_LIST: Final = "cdr_list"
 
 
@@ -59,7 +61,7 @@ def _messages(text: bytes) -> list[bytes]:
 
 def _value(text: bytes) -> dict[str, Any] | list[Any] | None:
     try:
-        value = orjson.loads(text.removeprefix(b"\xef\xbb\xbf"))
+        value = exact_json(text.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError:
         return None
     return value if isinstance(value, (dict, list)) else None

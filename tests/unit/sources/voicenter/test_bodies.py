@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdrhub.errors import DecodeError, Reason
+from cdrhub.model.update import bounded_key
+from cdrhub.sources.voicenter import SYSTEM
 from cdrhub.sources.voicenter.bodies import MAX_CDRS, Format, nested_json, parse, sniff
 from cdrhub.sources.voicenter.simulate import render
 from support.voicenter import CAPTURES, call_of, cdr
@@ -43,6 +45,15 @@ def xml(value: str, *, method: str = "CDR", prolog: str = '<?xml version="1.0"?>
 @pytest.mark.parametrize("written", Format)
 def test_every_format_gives_the_same_call(written: Format) -> None:
     assert call_of(render(FIELDS, written)) == call_of(render(FIELDS, Format.JSON))
+
+
+@pytest.mark.parametrize("digits", [18, 20, 30, 200])
+def test_an_identity_that_is_a_number_is_the_same_to_its_last_digit(digits: int) -> None:
+    said = [("20240610120455" * 15)[: digits - 1] + last for last in "34"]
+    bodies = [render(FIELDS | {"ivruniqueid": "ID"}, Format.JSON).replace(b'"ID"', key.encode()) for key in said]
+    assert [call_of(body).call_key for body in bodies] == [bounded_key(key) for key in said]
+    one_array, _ = SYSTEM.split(b'{"CDR_LIST": [' + b",".join(bodies) + b"]}", final=True)
+    assert [call_of(message).call_key for message in one_array] == [bounded_key(key) for key in said]
 
 
 def test_keys_in_any_case_give_the_same_call() -> None:
