@@ -59,6 +59,16 @@ class Vendor:
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         self.answer = "\r\n".join((*lines, "", "")).encode() + content
 
+    def falls_silent(self, *, seconds: float) -> None:
+        """Answer nothing from now on. For the event loop so many seconds are over when a request has come."""
+        loop = asyncio.get_running_loop()
+        before = loop.time
+
+        async def over(_: Request) -> None:
+            loop.time = lambda: before() + seconds  # type: ignore[method-assign]
+
+        self.silent, self.asked = True, over
+
 
 @asynccontextmanager
 async def vendor() -> AsyncIterator[Vendor]:

@@ -116,8 +116,8 @@ async def test_nobody_knows(body: object, status: int) -> None:
 async def test_no_answer_is_unseen_and_says_nothing_of_the_url() -> None:
     async with vendor() as peer:
         cut = await dialled(peer)
-        peer.silent = True
-        late = await dialled(peer, request_seconds=0.2)
+        peer.falls_silent(seconds=5.0)
+        late = await dialled(peer, request_seconds=5.0)
     assert isinstance(cut, Unseen)
     assert isinstance(late, Unseen)
     assert "hidden" not in cut.detail + late.detail

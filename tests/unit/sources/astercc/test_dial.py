@@ -155,9 +155,9 @@ async def test_nobody_knows(text: str) -> None:
 async def test_no_answer_is_unseen_and_is_not_asked_again() -> None:
     async with vendor() as peer:
         assert isinstance(await dialled(peer), Unseen)
-        peer.silent = True
+        peer.falls_silent(seconds=5.0)
         async with asyncio.timeout(REQUEST_SECONDS / 2):
-            assert isinstance(await dialled(peer, request_seconds=0.2), Unseen)
+            assert isinstance(await dialled(peer, request_seconds=5.0), Unseen)
     assert len(peer.requests) == 2
 
 

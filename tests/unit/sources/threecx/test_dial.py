@@ -326,8 +326,8 @@ async def test_a_pbx_that_hangs_up_may_have_dialled() -> None:
 
 
 async def test_a_pbx_that_says_nothing_may_have_dialled() -> None:
-    async with vendor() as peer, dialler_to(peer.url, api="make_call", request_seconds=0.2) as dialler:
-        peer.silent = True
+    async with vendor() as peer, dialler_to(peer.url, api="make_call", request_seconds=5.0) as dialler:
+        peer.falls_silent(seconds=5.0)
         assert isinstance(await dialler.dial(ORDER), Unseen)
 
 

@@ -135,8 +135,8 @@ async def test_nobody_knows(body: object, status: int) -> None:
 async def test_no_answer_is_unseen_and_is_not_asked_again() -> None:
     async with vendor() as peer:
         assert isinstance(await dialled(peer), Unseen)
-        peer.silent = True
-        assert isinstance(await dialled(peer, request_seconds=0.2), Unseen)
+        peer.falls_silent(seconds=5.0)
+        assert isinstance(await dialled(peer, request_seconds=5.0), Unseen)
     assert len(peer.requests) == 2
 
 
