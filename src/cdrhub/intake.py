@@ -180,6 +180,9 @@ class SourceIntake:
         self.links.pop(link, None)
         self._metrics.links.labels(self._source).set(len(self.links))
 
+    def caught_up(self, detail: str) -> None:
+        """What nobody saw has been read, as the ledger is told by the runner."""
+
     async def listen(self, address: str) -> socket.socket:
         """A listening socket for `host:port`, kept open across a reload."""
         return self._listeners.socket(address)

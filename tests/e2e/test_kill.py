@@ -172,3 +172,44 @@ def test_what_was_seen_until_a_kill_is_told_once(tmp_path: Path, sqlite_url: str
     assert [said["state"] for said in stretches].count("connected") == 1
     assert [said["detail"] for said in stretches].count("the daemon did not run") == 1
     assert [(one, after) for one, after in pairwise(stretches) if one["until"] != after["since"]] == []
+
+
+def test_what_was_rotated_away_while_no_daemon_ran_is_read(tmp_path: Path, sqlite_url: str) -> None:
+    log = tmp_path / "cdr.log"
+    source = f'[sources.pbx]\ntype = "3cx"\nmode = "file"\npath = "{log}"\n'
+    daemon = Daemon(tmp_path / "daemon", database=sqlite_url, sources=source)
+
+    def write(*numbers: int) -> None:
+        with log.open("ab") as file:
+            file.write("".join(LINE.format(n=number) for number in numbers).encode())
+
+    def rotate() -> None:
+        for part in sorted(tmp_path.glob("cdr.log.*"), reverse=True):
+            part.rename(part.with_suffix(f".{int(part.suffix[1:]) + 1}"))
+        log.rename(tmp_path / "cdr.log.1")
+
+    write(1, 2)
+    daemon.start()
+    try:
+        daemon.wait_for("cdrhub_records_acknowledged_total", 2, source="pbx")
+        daemon.kill()
+        write(3)
+        for number in (4, 6, 8):
+            rotate()
+            write(number, number + 1)
+        daemon.start()
+        daemon.wait_for("cdrhub_records_acknowledged_total", 7, source="pbx")
+        write(10)
+        daemon.wait_for("cdrhub_records_acknowledged_total", 8, source="pbx")
+        daemon.drained()
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
+    stored = [int(str(key).partition("/")[0]) for (key,) in rows(sqlite_url, "SELECT call_key FROM calls")]
+    assert sorted(stored) == list(range(1, 11))
+    shown = cdrhub("coverage", "--config", daemon.config, "--format", "ndjson", folder=tmp_path)
+    spans = {(said["state"], said["detail"]): said for said in map(json.loads, shown.stdout.splitlines())}
+    away = spans["blind", "the daemon did not run"]
+    again = spans["backfilled", "read from cdr.log"]
+    assert again["since"] == away["since"]
+    assert again["until"] >= away["until"]

@@ -57,6 +57,7 @@ class RecordingIntake:
         self.counts: Counter[str] = Counter()
         self.links: dict[str, str] = {}
         self.link_log: list[tuple[str, str]] = []  #: ("up" or "down", link)
+        self.caught_up_with: list[str] = []
         self.refusing = False
         self.calls: list[tuple[Call, timedelta]] = []  #: open calls, and how long each has been silent
         self.database_away = False
@@ -148,6 +149,9 @@ class RecordingIntake:
     def link_down(self, link: str, detail: str = "") -> None:  # noqa: ARG002 - the protocol's
         self.links.pop(link, None)
         self.link_log.append(("down", link))
+
+    def caught_up(self, detail: str) -> None:
+        self.caught_up_with.append(detail)
 
     async def listen(self, address: str) -> socket.socket:
         return self.bound(address).dup()

@@ -277,6 +277,10 @@ class Intake(Protocol):
     def link_down(self, link: str, detail: str = "") -> None:
         """That connection is gone; with the last one the source is blind (push sources: idle)."""
 
+    def caught_up(self, detail: str) -> None:
+        """All that the phone system left behind in the time before the link, in which nobody saw it, has been read:
+        the coverage says so."""
+
     async def listen(self, address: str) -> socket.socket:
         """A bound, non-blocking, listening TCP socket for `host:port`, kept open across a reload."""
 

@@ -152,6 +152,10 @@ class _WatchedIntake:
         self._intake.link_down(link, detail)
         self._runner.unlinked(link, detail)
 
+    def caught_up(self, detail: str) -> None:
+        self._intake.caught_up(detail)
+        self._runner.caught_up(detail)
+
     async def listen(self, address: str) -> socket.socket:
         return await self._intake.listen(address)
 
@@ -192,6 +196,8 @@ class Runner:
         if successor_of is not None:
             successor_of._succeeded = True
             self._ledger, self._silent_since = successor_of._ledger, successor_of._silent_since
+        self._gone_since: datetime | None = None  #: since when no daemon ran, until the first link
+        self._unseen: tuple[datetime, datetime] | None = None  #: the blind time before the link
         self._heard_in_session = False
         self._unsaid: asyncio.Queue[Coverage] = asyncio.Queue()
         self._stopping = asyncio.Event()
@@ -253,7 +259,17 @@ class Runner:
         now = self._now()
         if self._ledger.state == "blind" and self._ledger.since is not None:
             self._silent_since += max(now - self._ledger.since, timedelta(0))  # what nobody could hear is no silence
+            self._unseen = (self._gone_since or self._ledger.since, now)
+            self._gone_since = None
         self._say(self._ledger.link_up(link, now, detail))
+
+    def caught_up(self, detail: str) -> None:
+        """What the phone system left behind in the blind time before the link has been read."""
+        if self._unseen is not None:
+            since, until = self._unseen
+            self._unseen = None
+            if until - since >= NOT_RUNNING:
+                self._say([Coverage(state="backfilled", since=since, until=until, detail=detail)])
 
     def unlinked(self, link: str, detail: str) -> None:
         """A link went down."""
@@ -278,6 +294,7 @@ class Runner:
     def _begin(self) -> None:
         began, alive = self._now(), self._alive
         if alive is not None and began - alive >= NOT_RUNNING:
+            self._gone_since = alive
             self._unsaid.put_nowait(Coverage(state="blind", since=alive, until=began, detail="the daemon did not run"))
         self._silent_since = began
         if alive is not None and timedelta(0) < alive - began < SET_BACK:

@@ -50,6 +50,19 @@ async def test_records_that_never_arrived_end_no_stretch(store: Store) -> None:
     ], "the hub was killed at 90"
 
 
+async def test_a_blind_time_that_was_made_good_is_told_beside_it(store: Store) -> None:
+    lasted = [span("connected", 0, None), span("blind", 90, 120), span("blind", 120, None), span("blind", 120, 125)]
+    lasted += [span("connected", 125, None), span("backfilled", 90, 125)]
+    await store.write([covered(one) for one in lasted])
+    assert await told(store) == [
+        ("one", "connected", 0, 90),
+        ("one", "backfilled", 90, 125),
+        ("one", "blind", 90, 120),
+        ("one", "blind", 120, 125),
+        ("one", "connected", 125, None),
+    ]
+
+
 async def test_two_hubs_have_their_own(store: Store) -> None:
     await store.write([covered(span("connected", 0, None)), covered(span("blind", 10, None, hub="two"))])
     assert await told(store) == [("one", "connected", 0, None), ("two", "blind", 10, None)]

@@ -304,6 +304,49 @@ async def test_what_changed_before_a_kill_is_before_the_time_without_a_daemon(in
     assert all(alive is not None and since <= alive for since, alive in noted), noted
 
 
+async def test_a_blind_time_that_was_made_good_is_backfilled(intake: RecordingIntake) -> None:
+    moment, gone = NOON, asyncio.Event()
+    intake.positions[ALIVE_KEY] = (NOON - timedelta(hours=2)).isoformat()
+
+    async def reading(intake: Intake) -> None:
+        nonlocal moment
+        moment += timedelta(minutes=1)
+        intake.link_up("cdr.log")
+        intake.caught_up("read from cdr.log")
+        intake.caught_up("read from cdr.log")
+        await gone.wait()
+        gone.clear()
+        moment += timedelta(minutes=10)
+        intake.link_down("cdr.log")
+
+    config = SourceConfig.model_validate({"type": "test"})
+    async with running(Runner(source=ScriptedSource(reading), config=config, intake=intake, now=lambda: moment)):
+        await until(lambda: any(said["state"] == "backfilled" for said in intake.inferences))
+        gone.set()
+        await until(lambda: states(intake).count("connected") == 2)
+    stretches = [
+        (datetime.fromisoformat(said["since"]), datetime.fromisoformat(said["until"]), said["detail"])
+        for said in intake.inferences
+        if said["state"] == "backfilled"
+    ]
+    again = NOON + timedelta(minutes=11)
+    assert stretches == [
+        (NOON - timedelta(hours=2), NOON + timedelta(minutes=1), "read from cdr.log"),
+        (again, again + timedelta(minutes=1), "read from cdr.log"),
+    ]
+
+
+async def test_what_was_never_blind_is_not_backfilled(intake: RecordingIntake) -> None:
+    async def reading(intake: Intake) -> None:
+        intake.link_up("cdr.log")
+        intake.caught_up("read from cdr.log")
+        await asyncio.Event().wait()
+
+    async with running(runner_of(ScriptedSource(reading), intake)):
+        await until(lambda: intake.caught_up_with)
+    assert all(said["state"] != "backfilled" for said in intake.inferences)
+
+
 @pytest.mark.parametrize(
     ("by", "since"),
     [(timedelta(hours=1), NOON), (timedelta(days=2), NOON - timedelta(days=2))],

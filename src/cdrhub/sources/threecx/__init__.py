@@ -28,8 +28,8 @@ _DELIVERY = {
         acknowledged=True,
         resent=True,
         speaks="at_end",
-        lost="Nothing while the file stays: it is read on from the stored offset; what the PBX rotates away or "
-        "truncates before it was read is lost, and a jump in historyid shows it in the coverage.",
+        lost="Nothing while the file stays, or lies beside as a former part (cdr.log.1, cdr.log-20261122): it is read "
+        "on from the stored offset; what was packed, deleted or emptied before it was read is in the coverage.",
     ),
     "directory": DeliveryContract(
         acknowledged=True,

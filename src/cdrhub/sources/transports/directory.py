@@ -71,6 +71,7 @@ class DirectoryWatch:
         self._waiting: dict[str, tuple[_Seen, float]] = {}  # half-written: last look, and since when it looks so
         self._unreadable: Mapping[str, OSError] = {}  # at the last look
         self._names: set[str] = set()  # at the last look
+        self._knows_some = False  # whether it was this folder that was read before
 
     async def watch(self) -> NoReturn:
         """Watch until cancelled. NotConnected when the folder, or every file in it, cannot be read."""
@@ -87,6 +88,8 @@ class DirectoryWatch:
                     if changed != changed_ns or self._waiting or loop.time() >= next_full:
                         changed_ns, next_full = changed, loop.time() + self._full_scan_seconds
                         await self._read_new(live=live)
+                        if not live and self._knows_some and not self._waiting and not self._unreadable:
+                            self._intake.caught_up(f"read from {self._folder.name}")
                         live = True
                     await asyncio.sleep(self._poll_seconds)
                     changed = (await asyncio.to_thread(self._folder.stat)).st_mtime_ns
@@ -100,7 +103,9 @@ class DirectoryWatch:
         for name in self._waiting.keys() - present.keys():
             del self._waiting[name]
         for name, seen in sorted(present.items()):
-            if self._intake.position(POSITION_PREFIX + name) != seen.encode():
+            remembered = self._intake.position(POSITION_PREFIX + name)
+            self._knows_some = self._knows_some or remembered is not None
+            if remembered != seen.encode():
                 try:
                     await self._read(name, seen, live=live)
                 except FileNotFoundError:  # removed while we looked

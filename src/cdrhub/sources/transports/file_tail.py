@@ -1,30 +1,40 @@
 """Following a growing log file of lines, across restarts, rotation and truncation.
 
-What was read is remembered with the records themselves: file (inode), offset after the last complete line, and a
-digest of the bytes before it, for inode numbers are used again and a truncated file can have grown past the offset
-unseen. A replaced file is read to its end before its successor is begun, also when it was replaced while nobody
-followed it, if it still lies in the same folder. Half a last line waits until it is complete. The file is only read.
+What was read is remembered with the records themselves: file (inode), offset after the last complete line, a digest of
+the bytes before it, for inode numbers are used again and a truncated file can have grown past the offset unseen, and
+when the file was written to last. A replaced file is read to its end before its successor is begun. So it is where it
+was replaced while nobody followed it: it is found in its folder by its inode, or as a copy (`copytruncate`) by those
+bytes. Then come the former parts of the log (rotated.py) that were written to after it, one after the other, then the
+log. Of what is packed or gone the coverage says from when to when it was not seen. Half a last line waits until it is
+complete. The files are only read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import NoReturn
 
 import orjson
+import structlog
 
-from cdrhub.errors import NotConnected
+from cdrhub.errors import IntakeRefused, NotConnected
+from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
+from cdrhub.sources.transports.rotated import parts, siblings
+
+log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.5
 READ_BYTES = 262_144
 FINGERPRINT_BYTES = 256  #: before the offset; a 3CX line has about 300
-MAX_SIBLINGS = 10_000  #: files of the folder that are looked at for one that was renamed
 POSITION_KEY = "file"
 
 
@@ -35,17 +45,30 @@ class Mark:
     inode: int
     offset: int  #: bytes
     fingerprint: str  #: of the FINGERPRINT_BYTES before the offset
+    changed_ns: int = 0  #: when it was written to last, as far as it was read; 0 where an earlier version remembered it
 
     def encode(self) -> str:
         """As it is remembered."""
-        return orjson.dumps({"inode": self.inode, "offset": self.offset, "fingerprint": self.fingerprint}).decode()
+        return orjson.dumps(
+            {
+                "inode": self.inode,
+                "offset": self.offset,
+                "fingerprint": self.fingerprint,
+                "changed_ns": self.changed_ns,
+            }
+        ).decode()
 
     @classmethod
     def decode(cls, text: str | None) -> Mark | None:
         """The mark that was remembered; None if there is none or it is of another form."""
         try:
             said = orjson.loads(text or "null")
-            return cls(inode=int(said["inode"]), offset=int(said["offset"]), fingerprint=str(said["fingerprint"]))
+            return cls(
+                inode=int(said["inode"]),
+                offset=int(said["offset"]),
+                fingerprint=str(said["fingerprint"]),
+                changed_ns=int(said.get("changed_ns", 0)),
+            )
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
             return None
 
@@ -72,7 +95,8 @@ class FollowedFile:
     def mark(self) -> Mark:
         """Where to go on: after the last complete line."""
         offset = self._read_to - self.framer.pending
-        return Mark(inode=self.inode, offset=offset, fingerprint=self._fingerprint(offset))
+        changed_ns = os.fstat(self._descriptor).st_mtime_ns
+        return Mark(inode=self.inode, offset=offset, fingerprint=self._fingerprint(offset), changed_ns=changed_ns)
 
     def fits(self, mark: Mark) -> bool:
         """Whether this file still is the one that was read up to `mark`: not truncated, not written anew."""
@@ -85,6 +109,15 @@ class FollowedFile:
     def _fingerprint(self, offset: int) -> str:
         start = max(0, offset - FINGERPRINT_BYTES)
         return blake2b(os.pread(self._descriptor, offset - start, start), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Packed:
+    """A part of the log that was packed before it was read."""
+
+    name: str
+    since_ns: int  #: when the part before it was written to last
+    until_ns: int  #: when it was
 
 
 class FileTail:
@@ -105,6 +138,7 @@ class FileTail:
         self._intake = intake
         self._poll_seconds = poll_seconds
         self._catching_up = True
+        self._whole = True  #: whether all that was written since the last session has been read, as far as is known
         self._linked = False
 
     async def follow(self) -> NoReturn:
@@ -112,80 +146,144 @@ class FileTail:
         is waited for."""
         try:
             mark = Mark.decode(self._intake.position(POSITION_KEY))
+            self._whole = mark is not None
+            at_its_end = False
             while True:
-                file = await self._begin(mark)
+                file = await self._begin(mark, at_its_end=at_its_end)
                 try:
-                    await self._read_until_replaced(file)
+                    mark, at_its_end = await self._read_until_replaced(file)
                 finally:
                     file.close()
-                mark = None
         except OSError as error:
             raise NotConnected(f"{self._path.name} cannot be read: {error.strerror or error}") from error
         finally:
             self._link(up=False, detail="no longer followed")
 
-    async def _begin(self, mark: Mark | None) -> FollowedFile:
+    async def _begin(self, mark: Mark | None, *, at_its_end: bool) -> FollowedFile:
         """The file to read next, at the right place; waits until there is one."""
+        if mark is not None and not at_its_end:
+            found = await asyncio.to_thread(self._marked, mark)
+            if found is not None:
+                self._link(up=True)
+                return found
+        lost = mark if not at_its_end else None
         while True:
-            file = await asyncio.to_thread(self._open, mark)
+            packed, file = await asyncio.to_thread(self._behind, mark, at_its_end=at_its_end)
             if file is not None:
+                await self._say_unread(lost, packed)
                 self._link(up=True)
                 return file
             self._catching_up = False
             self._link(up=False, detail="the file does not exist")
             await asyncio.sleep(self._poll_seconds)
 
-    def _open(self, mark: Mark | None) -> FollowedFile | None:
-        if mark is not None and (found := self._marked(mark)) is not None:
-            found.seek(mark.offset)
-            return found
-        try:
-            file = FollowedFile(self._path, max_line=self._format.max_line)
-        except FileNotFoundError:
-            return None
-        if mark is not None:
-            self._intake.count("file_not_recognised")
-        return file
+    def _behind(self, mark: Mark | None, *, at_its_end: bool) -> tuple[list[_Packed], FollowedFile | None]:
+        """What was written next after the part of `mark`: another part, or the log itself; and what is packed before
+        that."""
+        packed: list[_Packed] = []
+        if mark is not None and mark.changed_ns:
+            before_ns = mark.changed_ns
+            for part in parts(self._path):
+                if part.changed_ns <= before_ns or (at_its_end and part.inode == mark.inode):
+                    continue
+                if part.packed:
+                    packed.append(_Packed(name=part.path.name, since_ns=before_ns, until_ns=part.changed_ns))
+                    before_ns = part.changed_ns
+                elif (file := self._opened(part.path, inode=part.inode)) is not None:
+                    return packed, file
+        return packed, self._opened(self._path)
 
     def _marked(self, mark: Mark) -> FollowedFile | None:
-        """The file that `mark` is of, under its own name or renamed within its folder."""
-        candidates = [self._path]
+        """The file that `mark` is of, at its place: under its own name, renamed within its folder, or as a copy."""
         try:
-            with os.scandir(self._path.parent) as entries:
-                for _, entry in zip(range(MAX_SIBLINGS), entries, strict=False):
-                    if entry.inode() == mark.inode and entry.name != self._path.name:
-                        candidates.append(Path(entry.path))
+            its = [self._path, *siblings(self._path, inode=mark.inode)]
+            copies = [part.path for part in parts(self._path) if not part.packed and mark.offset]
         except FileNotFoundError:
             return None
-        for path in candidates:
-            try:
-                file = FollowedFile(path, max_line=self._format.max_line)
-            except FileNotFoundError:
+        for path, inode in [*((path, mark.inode) for path in its), *((path, None) for path in copies)]:
+            file = self._opened(path, inode=inode)
+            if file is None:
                 continue
-            if file.inode == mark.inode and file.fits(mark):
+            if file.fits(mark):
+                file.seek(mark.offset)
                 return file
             file.close()
         return None
 
-    async def _read_until_replaced(self, file: FollowedFile) -> None:
+    def _opened(self, path: Path, *, inode: int | None = None) -> FollowedFile | None:
+        """The file of that name, None if there is none, or it is no longer this one."""
+        try:
+            file = FollowedFile(path, max_line=self._format.max_line)
+        except FileNotFoundError:
+            return None
+        if inode is None or file.inode == inode:
+            return file
+        file.close()
+        return None
+
+    async def _read_until_replaced(self, file: FollowedFile) -> tuple[Mark, bool]:
+        """How far it was read, and whether that is its end; it is not where the file was emptied and lies beside as a
+        copy."""
         mark = file.mark()
         replaced = False
+        read_all_ns = reached_end_ns = time.time_ns()
         while True:
-            if not await asyncio.to_thread(file.fits, mark):
+            if await asyncio.to_thread(file.fits, mark):
+                read_all_ns = reached_end_ns
+            else:
                 self._intake.count("file_truncated")
+                if (copy := await asyncio.to_thread(self._marked, mark)) is not None:
+                    copy.close()
+                    return mark, False
+                await self._say_unseen("the file was emptied", since_ns=read_all_ns)
                 rest = file.framer.close()
                 file.seek(0)
                 mark = await asyncio.to_thread(file.mark)
                 await self._hand_over_rest(rest, mark)
             while chunk := await asyncio.to_thread(file.read):
                 mark = await self._hand_over(file, chunk)
+            reached_end_ns = time.time_ns()
             if replaced:
                 rest = file.framer.close()
-                await self._hand_over_rest(rest, await asyncio.to_thread(file.mark))
-                return
+                mark = await asyncio.to_thread(file.mark)
+                await self._hand_over_rest(rest, mark)
+                return mark, True
             replaced = await self._is_replaced(file)
-            self._catching_up = self._catching_up and replaced
+            if self._catching_up and not replaced:
+                self._catching_up = False
+                if self._whole:
+                    self._intake.caught_up(f"read from {self._path.name}")
             await asyncio.sleep(self._poll_seconds)  # whoever rotates may still write to the old file for a moment
+
+    async def _say_unread(self, lost: Mark | None, packed: Sequence[_Packed]) -> None:
+        if lost is not None:
+            self._whole = False
+            self._intake.count("file_not_recognised")
+            if lost.changed_ns and not packed:
+                await self._say_unseen("the file that was read last is gone", since_ns=lost.changed_ns)
+        for part in packed:
+            self._whole = False
+            self._intake.count("file_packed")
+            await self._say_unseen(
+                f"{part.name} was packed before it was read", since_ns=part.since_ns, until_ns=part.until_ns
+            )
+
+    async def _say_unseen(self, why: str, *, since_ns: int, until_ns: int | None = None) -> None:
+        """Write to the coverage, and to the log, from when to when what was written to the log was not read."""
+        since = _moment(since_ns)
+        until = max(since, datetime.now(UTC) if until_ns is None else _moment(until_ns))
+        log.warning(
+            "a part of the log was not read: `cdrhub import` brings it in where it still is",
+            action="log_part_unread",
+            file=str(self._path),
+            why=why,
+            since=since.isoformat(),
+            until=until.isoformat(),
+        )
+        try:
+            await self._intake.infer(coverage_inference(Coverage(state="blind", since=since, until=until, detail=why)))
+        except IntakeRefused:
+            self._intake.count("gap_not_kept")
 
     async def _hand_over(self, file: FollowedFile, chunk: bytes) -> Mark:
         framed = file.framer.feed(chunk)
@@ -224,3 +322,7 @@ class FileTail:
         elif self._linked and not up:
             self._intake.link_down(str(self._path), detail)
         self._linked = up
+
+
+def _moment(ns: int) -> datetime:
+    return datetime.fromtimestamp(ns / 1e9, tz=UTC)

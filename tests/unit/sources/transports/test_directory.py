@@ -212,3 +212,20 @@ async def test_half_a_line_is_looked_at_again_although_the_folder_does_not_chang
     (tmp_path / "cdr-1.log").write_bytes(b"Call 1\nCall 2")
     async with watching(tmp_path, intake, settled=0.05, full_scan=1000.0):
         await until(lambda: intake.bodies == [b"Call 1", b"Call 2"])
+
+
+async def test_what_was_written_while_nobody_watched_is_made_good(tmp_path: Path, intake: RecordingIntake) -> None:
+    (tmp_path / "cdr-1.log").write_bytes(b"Call 1\n")
+    async with watching(tmp_path, intake):
+        await until(lambda: len(intake.bodies) == 1)
+    assert intake.caught_up_with == [], "a folder that is read for the first time"
+    (tmp_path / "cdr-2.log").write_bytes(b"Call 2\n")
+    async with watching(tmp_path, intake):
+        await until(lambda: intake.caught_up_with == [f"read from {tmp_path.name}"])
+        assert len(intake.bodies) == 2
+    (tmp_path / "cdr-3.log").write_bytes(b"Call 3")
+    async with watching(tmp_path, intake):
+        await until(lambda: intake.links)
+        (tmp_path / "cdr-4.log").write_bytes(b"Call 4\n")
+        await until(lambda: len(intake.bodies) == 3)
+    assert len(intake.caught_up_with) == 1, "half a line waits"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -184,6 +186,8 @@ async def test_a_truncated_file_is_read_from_its_beginning(log: Path, intake: Re
         append(log, b"Call 3\n")
         await until(lambda: len(intake.bodies) == 4)
     assert intake.bodies == [b"Call 1", b"Call 2", b"half", b"Call 3"]
+    ((state, detail),) = [(said["state"], said["detail"]) for said in intake.inferences]
+    assert (state, detail) == ("blind", "the file was emptied")
 
 
 async def test_a_file_truncated_and_grown_past_the_offset_is_noticed(log: Path, intake: RecordingIntake) -> None:
@@ -220,7 +224,7 @@ async def test_the_position_moves_only_with_durable_records(log: Path, intake: R
         await until(lambda: intake.bodies == [line])
     before = blake2b((line + b"\n")[-256:], digest_size=16).hexdigest()  # what older versions remembered fits still
     assert Mark.decode(intake.positions[POSITION_KEY]) == Mark(
-        inode=log.stat().st_ino, offset=len(line) + 1, fingerprint=before
+        inode=log.stat().st_ino, offset=len(line) + 1, fingerprint=before, changed_ns=log.stat().st_mtime_ns
     )
 
 
@@ -242,5 +246,175 @@ def test_a_mark_of_another_form_is_none(text: str | None) -> None:
 
 
 def test_a_mark_survives_its_text() -> None:
-    mark = Mark(inode=2**63, offset=2**40, fingerprint="ab")
+    mark = Mark(inode=2**63, offset=2**40, fingerprint="ab", changed_ns=2**60)
     assert Mark.decode(mark.encode()) == mark
+
+
+# -- rotated more than once ---------------------------------------------------------------------------------------
+
+
+def written_at(path: Path, minute: int) -> None:
+    """Let `path` have been written to last in this minute of 2026-03-09, 10 o'clock."""
+    moment = (START + timedelta(minutes=minute)).timestamp()
+    os.utime(path, (moment, moment))
+
+
+async def read_until(log: Path, intake: RecordingIntake, *, minute: int) -> None:
+    """Read what is there and stop."""
+    written_at(log, minute)
+    before = len(intake.bodies)
+    async with following(log, intake):
+        await until(lambda: len(intake.bodies) > before)
+
+
+def rotate(log: Path, *, names: Sequence[str], minute: int, content: bytes) -> None:
+    """As logrotate does with these names, the newest first; then a new log with this content."""
+    folder = log.parent
+    for older, newer in pairwise(reversed(names)):
+        if (folder / newer).exists():
+            (folder / newer).rename(folder / older)
+    log.rename(folder / names[0])
+    append(log, content)
+    written_at(log, minute)
+
+
+NUMBERED = ["cdr.log.1", "cdr.log.2", "cdr.log.3"]
+START = datetime(2026, 3, 9, 10, 0, tzinfo=UTC)
+AS_LOGROTATE_NAMES_THEM = {
+    "numbers": [NUMBERED, NUMBERED],
+    "dates": [["cdr.log-20260309"], ["cdr.log-20260310"]],
+    "before the suffix": [["cdr.1.log", "cdr.2.log"]] * 2,
+    "dates and seconds": [["cdr-20260309-1773050400.log"], ["cdr-20260309-1773050460.log"]],
+}
+
+
+@pytest.mark.parametrize("names", AS_LOGROTATE_NAMES_THEM.values(), ids=AS_LOGROTATE_NAMES_THEM)
+async def test_what_was_rotated_twice_while_nobody_followed_is_read(
+    log: Path, intake: RecordingIntake, names: Sequence[Sequence[str]]
+) -> None:
+    append(log.with_name("cdr.log.9"), b"Call from before the first start\n")
+    append(log.with_name("cdr-240617055949.288831.log"), b"Call that has a file of its own\n")
+    append(log, b"Call 1\n")
+    await read_until(log, intake, minute=0)
+    append(log, b"Call 2\n")
+    written_at(log, 10)
+    written_at(log.with_name("cdr.log.9"), -5)
+    rotate(log, names=names[0], minute=20, content=b"Call 3\nCall 4\n")
+    rotate(log, names=names[1], minute=30, content=b"Call 5\n")
+    async with following(log, intake):
+        await until(lambda: b"Call 5" in intake.bodies)
+        await until(lambda: intake.caught_up_with == ["read from cdr.log"])
+        append(log, b"Call 6\n")
+        await until(lambda: b"Call 6" in intake.bodies)
+    assert intake.bodies == [b"Call %d" % number for number in range(1, 7)]
+    assert intake.accepted[-1].attributes.get("live") is None
+    assert (intake.counts["file_not_recognised"], intake.inferences) == (0, [])
+
+
+async def test_what_was_rotated_twice_while_the_journal_was_full_is_read(log: Path, intake: RecordingIntake) -> None:
+    append(log, b"Call 1\n")
+    async with following(log, intake):
+        await until(lambda: intake.bodies)
+        written_at(log, 0)
+        intake.full = True
+        append(log, b"Call 2\n")
+        await until(lambda: intake.offered == 2)
+        written_at(log, 10)
+        rotate(log, names=NUMBERED, minute=20, content=b"Call 3\n")
+        rotate(log, names=NUMBERED, minute=30, content=b"Call 4\n")
+        intake.full = False
+        await until(lambda: len(intake.bodies) == 4)
+    assert intake.bodies == [b"Call 1", b"Call 2", b"Call 3", b"Call 4"]
+
+
+async def test_a_restart_between_two_parts_goes_on_with_the_second(log: Path, intake: RecordingIntake) -> None:
+    append(log, b"Call 1\n")
+    await read_until(log, intake, minute=0)
+    rotate(log, names=NUMBERED, minute=20, content=b"Call 2\nCall 3\n")
+    rotate(log, names=NUMBERED, minute=30, content=b"Call 4\n")
+    async with following(log, intake):
+        await until(lambda: len(intake.bodies) == 3)
+    async with following(log, intake):
+        await until(lambda: len(intake.bodies) == 4)
+    assert intake.bodies == [b"Call 1", b"Call 2", b"Call 3", b"Call 4"]
+
+
+@pytest.mark.parametrize("away", [True, False], ids=["away", "following"])
+async def test_what_was_copied_and_emptied_is_read_to_its_end_in_the_copy(
+    log: Path, intake: RecordingIntake, away: bool
+) -> None:
+    append(log, b"Call 1\n")
+    intake.positions.clear()
+    async with following(log, intake):
+        await until(lambda: intake.bodies)
+        if not away:
+            intake.full = True
+            append(log, b"Call 2\n")
+            await until(lambda: intake.offered == 2)
+            copy_and_empty(log, b"Call 3\nCa", b"Call 4\n")
+            intake.full = False
+            await until(lambda: b"Call 4" in intake.bodies)
+    if away:
+        append(log, b"Call 2\n")
+        copy_and_empty(log, b"Call 3\nCa", b"Call 4\n")
+        async with following(log, intake):
+            await until(lambda: b"Call 4" in intake.bodies)
+    assert intake.bodies == [b"Call 1", b"Call 2", b"Call 3", b"Ca", b"Call 4"]
+    assert intake.inferences == []
+
+
+def copy_and_empty(log: Path, last: bytes, then: bytes) -> None:
+    """`copytruncate` of logrotate, after which the writer goes on."""
+    append(log, last)
+    log.with_name("cdr.log.1").write_bytes(log.read_bytes())
+    os.truncate(log, 0)
+    append(log, then)
+
+
+async def test_what_was_packed_before_it_was_read_is_told(log: Path, intake: RecordingIntake) -> None:
+    append(log, b"Call 1\n")
+    await read_until(log, intake, minute=0)
+    rotate(log, names=["cdr.log.1"], minute=20, content=b"Call 2\n")
+    rotate(log, names=NUMBERED, minute=30, content=b"Call 3\n")
+    packed = log.with_name("cdr.log.1")
+    packed.rename(log.with_name("cdr.log.1.gz"))
+    async with following(log, intake):
+        await until(lambda: len(intake.bodies) == 2)
+        await polls()
+    assert intake.bodies == [b"Call 1", b"Call 3"]
+    assert intake.counts["file_packed"] == 1
+    assert intake.caught_up_with == []
+    assert [(said["state"], said["since"], said["until"], said["detail"]) for said in intake.inferences] == [
+        (
+            "blind",
+            START.isoformat(),
+            (START + timedelta(minutes=20)).isoformat(),
+            "cdr.log.1.gz was packed before it was read",
+        )
+    ]
+
+
+async def test_that_the_file_which_was_read_last_is_gone_is_told(log: Path, intake: RecordingIntake) -> None:
+    append(log, b"Call 1\n")
+    await read_until(log, intake, minute=0)
+    log.unlink()
+    append(log.with_name("cdr.log.1"), b"Call 2\n")
+    append(log, b"Call 3\n")
+    async with following(log, intake):
+        await until(lambda: len(intake.bodies) == 3)
+        await polls()
+    assert intake.bodies == [b"Call 1", b"Call 2", b"Call 3"]
+    assert intake.counts["file_not_recognised"] == 1
+    assert intake.caught_up_with == []
+    ((state, since, detail),) = [(said["state"], said["since"], said["detail"]) for said in intake.inferences]
+    assert (state, since, detail) == ("blind", START.isoformat(), "the file that was read last is gone")
+
+
+async def test_a_first_start_does_not_read_what_was_put_aside(log: Path, intake: RecordingIntake) -> None:
+    append(log.with_name("cdr.log.1"), b"Call 1\n")
+    append(log, b"Call 2\n")
+    async with following(log, intake):
+        await until(lambda: intake.bodies)
+        await polls()
+    assert intake.bodies == [b"Call 2"]
+    assert intake.caught_up_with == []
