@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from cdrhub.model.derive import whole_seconds
 from cdrhub.model.disposition import Outcome, Role, State
 from cdrhub.sources.freeswitch.calls import caller_side, who_hung_up
 from cdrhub.sources.freeswitch.channel import EventChannel, microseconds, seconds
@@ -139,6 +140,8 @@ def _agent_leg(
         return
     channel = get("CC-Agent-UUID")
     called = offered or seconds(get("CC-Agent-Called-Time"))
+    if called is not None and (answered := seconds(get("CC-Agent-Answered-Time"))) is not None:
+        values["ring_seconds"] = whole_seconds(called, answered)  # attempts a second apart are one leg
     said.leg(
         f"{member}/{agent}",
         attempt_at=called,

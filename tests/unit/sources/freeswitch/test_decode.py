@@ -151,6 +151,18 @@ def test_two_attempts_on_one_agent_are_two_legs() -> None:
     assert call.answered_at == Switch.moment(18)
 
 
+def test_an_agent_who_is_tried_again_and_again_rang_from_the_attempt_that_he_answered() -> None:
+    it = QueueCall()
+    it.start()
+    for tenths in range(20, 100, 2):  # his telephone is busy, and no delay is configured for that
+        it.offering(tenths / 10)
+        it.fail(tenths / 10 + 0.1, "USER_BUSY", called=tenths / 10)
+    it.offering(10.1)
+    it.answer(13, called=10.1)
+    (leg,) = [leg for leg in it.call.legs if leg.role == Role.AGENT]
+    assert (leg.outcome, leg.ring_seconds, it.call.ring_seconds) == (Outcome.ANSWERED, 3, 3)
+
+
 def test_the_callers_document_finds_the_second_attempt_by_its_channel() -> None:
     it = QueueCall()
     it.start()
