@@ -13,23 +13,30 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, and_, bindparam, or_, select, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, and_, bindparam, false, not_, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition, State
 from cdrhub.redial.announced import ANNOUNCED, NOT_ANNOUNCED
 from cdrhub.redial.announcing import is_news
 from cdrhub.store.one_of import OneOf
-from cdrhub.store.tables import IS_OPEN, calls
+from cdrhub.store.tables import IS_OPEN, call_legs, calls
 
 UNDECIDED = timedelta(hours=12)  #: that a call which ended waits for its decision at most: beyond that deciding fails
 _DIGITS = re.compile(r"\D+")
 
+_OF_ITS_AGENT = select(call_legs.c.call_id).where(
+    call_legs.c.call_id == calls.c.id,
+    or_(call_legs.c.agent_id == calls.c.agent_id, call_legs.c.agent_extension == calls.c.agent_extension),
+)
+#: The agent has left a call that goes on without them: every leg of theirs is over.
+_AGENT_LEFT = and_(_OF_ITS_AGENT.exists(), not_(_OF_ITS_AGENT.where(call_legs.c.left_at.is_(None)).exists()))
+
 
 def _query(of_number: ColumnElement[bool]) -> CompoundSelect[Any]:
     of_agent = or_(OneOf(calls.c.agent_id, "agents"), OneOf(calls.c.agent_extension, "agents"))
-    living = select(calls, ANNOUNCED).where(IS_OPEN, or_(of_number, of_agent))
-    ended = select(calls, ANNOUNCED).where(
+    living = select(calls, ANNOUNCED, _AGENT_LEFT.label("agent_left")).where(IS_OPEN, or_(of_number, of_agent))
+    ended = select(calls, ANNOUNCED, false().label("agent_left")).where(
         of_number,
         calls.c.sort_at > bindparam("since"),
         calls.c.state == State.ENDED,
@@ -84,6 +91,10 @@ async def in_call(
     return InCall(
         numbers=frozenset((row["tenant"], key) for row in (*alive, *undecided) for key in number_keys(row)),
         agents=frozenset(
-            (row["source"], agent) for row in alive for agent in (row["agent_id"], row["agent_extension"]) if agent
+            (row["source"], agent)
+            for row in alive
+            if not row["agent_left"]
+            for agent in (row["agent_id"], row["agent_extension"])
+            if agent
         ),
     )

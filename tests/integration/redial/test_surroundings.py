@@ -71,6 +71,22 @@ async def test_an_agent_in_a_call_is_busy(bench: Any, known_as: str) -> None:
     assert rules == ["agent_busy", "first_untried"]
 
 
+@pytest.mark.parametrize("known_as", ["agent_id", "agent_extension"])
+@pytest.mark.parametrize(
+    ("left", "rule"), [([None], "agent_busy"), ([110.0], "first_untried"), ([110.0, None], "agent_busy")]
+)
+async def test_an_agent_who_left_a_call_that_goes_on_is_free(
+    bench: Any, known_as: str, left: list[float | None], rule: str
+) -> None:
+    await bench.case("C-1", FIRST, agent="102")
+    said = {"state": "answered", "direction": "inbound", "started_at": 100.0, "external_number": "+15550001111"}
+    its = {"role": "agent", "outcome": "answered", "offered_at": 100.0, "answered_at": 101.0, known_as: "102"}
+    other = {"role": "transfer", "outcome": "answered", "offered_at": 110.0, "number": "103"}
+    legs = {f"102/{at}": {**its, "left_at": at} for at in left} | {"103": other}
+    await bench.store.write([ledger.item(ledger.message("in1", values=said, legs=legs), received=101)])
+    assert (await bench.orders().dial(tenant="", code="C-1")).rule == rule
+
+
 async def test_a_person_in_a_call_is_in_a_call_of_their_tenant(bench: Any) -> None:
     case_id = await bench.case("C-1", FIRST, SECOND)
     await ringing(bench, SECOND, "900")
