@@ -345,6 +345,8 @@ class Folding:
             late = fold_call(group.key, group.updates)
             row = rows[call.id]
             values = {name: row[name] if row[name] is not None else getattr(late, name) for name in FOLDED_COLUMNS}
+            if values["recording_state"] == "none":  # as empty as the URL that comes late
+                values["recording_state"] = late.recording_state
             completed = Call(
                 call_key=call.call_key,
                 attributes={**late.attributes, **row["attributes"]},

@@ -178,6 +178,17 @@ async def test_late_records_fill_what_is_empty(store_url: str, store: Store, rem
     assert {row["call_id"] for row in await rows(store, records)} == {before["id"]}
 
 
+@pytest.mark.parametrize("known", [None, "https://pbx.example/1.mp3"])
+async def test_a_recording_that_comes_late_is_announced_and_replaces_none(store: Store, known: str | None) -> None:
+    said = {"started_at": 0.0} | ({"recording_url": known} if known else {})
+    await store.write([item(message("k", values=said), received=0.0)])
+    await store.apply_retention(Limits(raw_days=1), now=at(10 * DAY))
+    late = "https://pbx.example/2.mp3"
+    await store.write([item(message("k", "late", values={"recording_url": late}), received=10 * DAY)])
+    call = await call_of(store, "k")
+    assert (call["recording_url"], call["recording_state"], call["flags"]) == (known or late, "announced", ["late"])
+
+
 async def test_a_sealed_call_that_gets_two_late_records(store: Store) -> None:
     await store.write([item(message("k", values={"started_at": 0.0}), received=0.0)])
     await store.apply_retention(Limits(raw_days=1), now=at(10 * DAY))
