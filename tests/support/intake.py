@@ -1,7 +1,7 @@
 """An intake for tests: it implements the whole `Intake` protocol, keeps what it is given, and can misbehave.
 
-`full` holds every `accept` back as a full journal does, `slow_seconds` makes each one late, `refusing` makes it raise.
-Sockets and the HTTP server are real.
+`full` holds every message back as a full journal does, which remembers positions still, `slow_seconds` makes each one
+late, `refusing` makes it raise. Sockets and the HTTP server are real.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class RecordingIntake:
         self.accepted: list[Accepted] = []
         self.groups: list[int] = []  #: size of each group, in order
         self.offered = 0  #: messages given to `accept`, durable or not
-        self.refused = 0  #: of them, since it is `refusing`
+        self.refused = 0  #: groups, since it is `refusing`
         self.positions: dict[str, str] = {}
         self.inferences: list[Mapping[str, Any]] = []
         self.counts: Counter[str] = Counter()
@@ -103,11 +103,12 @@ class RecordingIntake:
         try:
             async with asyncio.timeout(within):
                 await asyncio.sleep(self.slow_seconds)
-                await self._room.wait()
+                if bodies:
+                    await self._room.wait()
         except TimeoutError as error:
             raise IntakeRefused(f"not durable within {within} s") from error
         if self.refusing:
-            self.refused += len(bodies)
+            self.refused += 1
             raise IntakeRefused("refusing")
         for number, body in enumerate(bodies):
             self.accepted.append(

@@ -1,13 +1,14 @@
 """Jumps of historyid: records that were lost between the PBX and the hub.
 
 3CX numbers its records without a gap (observed up to v20 Update 5), so a missing number is a lost record. Records
-come slightly out of order, so a number counts as missing only when it did not come within a grace time. Pure: times
-come in with each record, nothing is read from a clock.
+come slightly out of order, so a number counts as missing only when it did not come within a grace time. What is missing
+within it is remembered with the highest number, for a daemon may be killed meanwhile. Pure: times come in with each
+record, nothing is read from a clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -19,6 +20,7 @@ LARGEST_GAP = 10_000  #: a jump beyond it is another numbering (restore, reinsta
 LATE_WINDOW = 10_000  #: a number this far behind the highest came late or again; further back the count began anew
 MAX_DIGITS = 18
 MAX_OPEN = 1_000  #: missing ranges held at once; beyond it the oldest is told before its grace is over
+MAX_REMEMBERED = 100  #: of them, the newest, over the death of a daemon
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,23 +41,38 @@ class Missing:
 class GapWatch:
     """Watches the numbers of one PBX. Without a remembered highest number the first one is compared to nothing."""
 
-    def __init__(self, last: int | None = None, seen_at: datetime | None = None) -> None:
+    def __init__(
+        self, last: int | None = None, seen_at: datetime | None = None, missing: Iterable[Missing] = ()
+    ) -> None:
         self._highest = last
         self._seen_at = seen_at
-        self._open: list[Missing] = []
+        self._open = list(missing)
+
+    @classmethod
+    def remembered(cls, text: str | None) -> GapWatch:
+        """The watch that goes on from what `memory` gave; a fresh one where that cannot be read."""
+        try:
+            number, moment, *missing = (text or "").split()
+            return cls(int(number), datetime.fromisoformat(moment), [_read(one) for one in missing])
+        except ValueError:
+            return cls()
+
+    def memory(self) -> str:
+        """What is to be remembered over a restart."""
+        seen_at = self._seen_at.isoformat() if self._seen_at is not None else ""
+        return " ".join([str(self._highest), seen_at, *map(_written, self._open[-MAX_REMEMBERED:])])
 
     @property
-    def highest(self) -> int | None:
-        """The number to remember over a restart."""
-        return self._highest
+    def account(self) -> tuple[int | None, Sequence[tuple[int, int]]]:
+        """The highest number and the missing ranges: as long as these are the same there is nothing to remember."""
+        return self._highest, [(missing.first, missing.last) for missing in self._open]
 
-    def highest_with(self, numbers: Iterable[int]) -> int | None:
-        """The number to remember once the records with these came as well."""
-        highest = self._highest
+    def after(self, numbers: Iterable[int], seen_at: datetime) -> GapWatch:
+        """This watch once the records with these numbers came as well."""
+        ahead = GapWatch(self._highest, self._seen_at, self._open)
         for number in numbers:
-            if highest is None or not _is_late(number, highest=highest):
-                highest = number
-        return highest
+            ahead.feed(number, seen_at)
+        return ahead
 
     def feed(self, historyid: int, seen_at: datetime) -> None:
         """A record with this number came."""
@@ -73,13 +90,20 @@ class GapWatch:
         self._highest, self._seen_at = historyid, seen_at
 
     def due(self, now: datetime) -> list[Missing]:
-        """The ranges whose grace is over, oldest first; each is told once."""
+        """The ranges whose grace is over, oldest first; each is told once. So is one from the future: the clock was set
+        back."""
         told: list[Missing] = []
         waiting: list[Missing] = []
         surplus = len(self._open) - MAX_OPEN
         for place, missing in enumerate(self._open):
-            (told if place < surplus or now - missing.until >= GRACE else waiting).append(missing)
+            young = timedelta(0) <= now - missing.until < GRACE
+            (waiting if young and place >= surplus else told).append(missing)
         self._open = waiting
+        return told
+
+    def all(self) -> list[Missing]:
+        """All ranges, also within their grace; each is told once."""
+        told, self._open = self._open, []
         return told
 
     def _fill(self, historyid: int) -> None:
@@ -89,6 +113,18 @@ class GapWatch:
                 parts = [replace(missing, last=historyid - 1), replace(missing, first=historyid + 1)]
                 self._open[place : place + 1] = [part for part in parts if part.first <= part.last]
                 return
+
+
+def _written(missing: Missing) -> str:
+    return f"{missing.first}-{missing.last}/{missing.since.isoformat()}/{missing.until.isoformat()}"
+
+
+def _read(text: str) -> Missing:
+    numbers, since, until = text.split("/")
+    first, last = numbers.split("-")
+    return Missing(
+        first=int(first), last=int(last), since=datetime.fromisoformat(since), until=datetime.fromisoformat(until)
+    )
 
 
 def _is_late(number: int, *, highest: int) -> bool:

@@ -8,6 +8,7 @@ a range that stays away is written to the coverage.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import stat
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from cdrhub.errors import IntakeRefused, NotConnected
 from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.sources.base import Intake
 from cdrhub.sources.threecx.config import ThreeCXConfig
-from cdrhub.sources.threecx.gaps import GRACE, GapWatch, Missing, history_id_reader
+from cdrhub.sources.threecx.gaps import GapWatch, Missing, history_id_reader
 from cdrhub.sources.threecx.layout import PREFIX
 from cdrhub.sources.transports.directory import DirectoryWatch
 from cdrhub.sources.transports.file_tail import POLL_SECONDS, FileTail
@@ -58,15 +59,20 @@ class _Sink:
         """Make lines durable. In mode http IntakeRefused after DURABLE_SECONDS; else it waits for as long as it takes,
         for what was read from a socket cannot be read again. What was not kept has not come."""
         numbers = [number for line in lines if (number := self._history_id_of(line)) is not None]
-        highest, history = self._watch.highest_with(numbers), None
-        if highest != self._watch.highest:
-            history = _memory(highest)
+        ahead = self._watch.after(numbers, datetime.now(UTC))
+        history = (HISTORY_KEY, ahead.memory()) if ahead.account != self._watch.account else None
+        if history is not None and position is not None:
+            # Before the lines: after a crash between the two these are read again, and their numbers are known.
+            await self._accept([], attributes=attributes, position=history)
         await self._accept(lines, attributes=attributes, position=position or history)
         for number in numbers:
             self._watch.feed(number, datetime.now(UTC))
-        if history is not None and (position is not None or highest != self._watch.highest):
+        if history is not None and ahead.account != self._watch.account:
             # What another connection handed over meanwhile may have been kept before, and so be what was overwritten.
-            await self._accept([], attributes=attributes, position=_memory(self._watch.highest))
+            await self._remember()
+
+    async def _remember(self) -> None:
+        await self._accept([], attributes={}, position=(HISTORY_KEY, self._watch.memory()))
 
     async def _accept(
         self, lines: Sequence[bytes], *, attributes: Mapping[str, Any], position: tuple[str, str] | None
@@ -91,8 +97,8 @@ class _Sink:
             await self.tell(self._watch.due(datetime.now(UTC)))
 
     async def tell_all_gaps(self) -> None:
-        """Say also what is still within its grace: the next start knows nothing of it."""
-        await self.tell(self._watch.due(datetime.now(UTC) + GRACE))
+        """Say also what is still within its grace: nobody knows when the next start is."""
+        await self.tell(self._watch.all())
 
     async def tell(self, gaps: Sequence[Missing]) -> None:
         """Write gaps to the coverage."""
@@ -103,26 +109,15 @@ class _Sink:
                 await self._intake.infer(coverage_inference(said))
             except IntakeRefused:
                 self._intake.count("gap_not_kept")
+        if gaps:
+            with contextlib.suppress(IntakeRefused):  # then a start tells them once more, in the same words
+                await self._remember()
 
 
 def _spoken(gap: Missing) -> str:
     if gap.count == 1:
         return f"historyid {gap.first} never arrived (1 record)"
     return f"historyid {gap.first}..{gap.last} never arrived ({gap.count} records)"
-
-
-def _memory(highest: int | None) -> tuple[str, str]:
-    """The position from which the watch goes on after a restart."""
-    return HISTORY_KEY, f"{highest} {datetime.now(UTC).isoformat()}"
-
-
-def _remembered(text: str | None) -> GapWatch:
-    """The watch that goes on where the last one stopped."""
-    try:
-        number, moment = (text or "").split()
-        return GapWatch(int(number), datetime.fromisoformat(moment))
-    except ValueError:
-        return GapWatch()
 
 
 class ThreeCXSource:
@@ -136,7 +131,7 @@ class ThreeCXSource:
     async def session(self, intake: Intake) -> None:
         """Serve, connect, follow or watch, as the mode says (see `Source.session`)."""
         if self._watch is None:
-            self._watch = _remembered(intake.position(HISTORY_KEY))
+            self._watch = GapWatch.remembered(intake.position(HISTORY_KEY))
         sink = _Sink(intake, config=self._config, watch=self._watch)
         reporting = asyncio.create_task(sink.report_gaps(), name=f"{intake.source} gaps")
         try:

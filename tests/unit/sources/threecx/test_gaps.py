@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdrhub.sources.threecx.config import ThreeCXSettings
-from cdrhub.sources.threecx.gaps import GRACE, MAX_OPEN, GapWatch, history_id_reader
+from cdrhub.sources.threecx.gaps import GRACE, MAX_OPEN, MAX_REMEMBERED, GapWatch, history_id_reader
 
 T0 = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 
@@ -62,7 +62,7 @@ def test_the_first_number_is_compared_only_to_a_remembered_one() -> None:
     now = _feed(remembering, [500]) + GRACE
     (missing,) = remembering.due(now)
     assert (missing.first, missing.last, missing.since) == (498, 499, T0 - timedelta(hours=1))
-    assert remembering.highest == 500
+    assert remembering.account == (500, [])
 
 
 def test_more_gaps_than_are_held_are_told_early() -> None:
@@ -82,12 +82,36 @@ def test_in_any_order_exactly_what_never_came_is_missing(order: list[int], lost:
 
 
 @given(st.lists(st.integers(0, 30_000)), st.lists(st.integers(0, 30_000)))
-def test_what_is_to_be_remembered_is_known_before_the_numbers_came(before: list[int], then: list[int]) -> None:
+def test_what_is_remembered_goes_on_as_if_nothing_had_been(before: list[int], then: list[int]) -> None:
     watch = GapWatch()
     _feed(watch, before)
-    expected = watch.highest_with(then)
-    _feed(watch, then)
-    assert watch.highest == expected
+    account = watch.account
+    ahead = watch.after(then, T0)
+    assert watch.account == account
+    again = GapWatch.remembered(watch.memory())
+    for number in then:
+        again.feed(number, T0)
+    assert ahead.account == again.account
+
+
+def test_of_many_gaps_the_newest_are_remembered() -> None:
+    watch = GapWatch()
+    _feed(watch, [2 * n + 1 for n in range(MAX_REMEMBERED + 5)])
+    _, ranges = GapWatch.remembered(watch.memory()).account
+    assert ranges == watch.account[1][-MAX_REMEMBERED:]
+
+
+def test_a_clock_that_is_set_back_hides_no_gap() -> None:
+    watch = GapWatch()
+    _feed(watch, [100, 105])
+    assert _ranges(watch, T0 - timedelta(hours=1)) == [(101, 104)]
+
+
+def test_at_the_end_all_is_told() -> None:
+    watch = GapWatch()
+    _feed(watch, [100, 105])
+    assert [(missing.first, missing.last) for missing in watch.all()] == [(101, 104)]
+    assert watch.all() == []
 
 
 def test_the_historyid_of_a_line() -> None:

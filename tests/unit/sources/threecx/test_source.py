@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -82,6 +83,63 @@ async def test_a_loss_during_a_restart_is_noticed(intake: RecordingIntake) -> No
     async with listening(intake) as client:
         await send(client, intake, 105)
     assert details(intake) == ["historyid 102..104 never arrived (3 records)"]
+
+
+def left_by(killed: RecordingIntake) -> RecordingIntake:
+    """The intake of the start after that one was killed: it knows what was durable then."""
+    after = RecordingIntake()
+    after.positions = dict(killed.positions)
+    return after
+
+
+async def test_a_jump_shortly_before_the_daemon_is_killed_is_told_by_the_next_start(intake: RecordingIntake) -> None:
+    async with listening(intake) as client:
+        await send(client, intake, 100, 103)
+        late = left_by(intake)
+        await send(client, intake, 101)
+        after = left_by(intake)
+    for start, told in ((late, "101..102 never arrived (2 records)"), (after, "102 never arrived (1 record)")):
+        async with listening(start) as client:
+            await send(client, start, 104)
+        assert details(start) == [f"historyid {told}"]
+        start.close()
+    assert details(intake) == ["historyid 102 never arrived (1 record)"]
+    async with listening(intake) as client:
+        await send(client, intake, 104, 105)
+    assert len(intake.inferences) == 1, "what was told is not told again"
+
+
+async def test_a_daemon_that_is_killed_between_two_commits_has_lost_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "cdr.log"
+    config = ThreeCXConfig(type="3cx", mode="file", path=str(log), fields=CONFIG.fields)
+    crash: list[RecordingIntake] = []
+
+    class Killed(RecordingIntake):
+        async def accept(self, bodies: Sequence[bytes], **said: Any) -> None:
+            await super().accept(bodies, **said)
+            crash.append(left_by(self))
+
+    def write(*numbers: int) -> None:
+        with log.open("ab") as file:
+            file.write(b"".join(b"Call %d,c%d,00:00:01\r\n" % (number, number) for number in numbers))
+
+    async def follow(intake: RecordingIntake, *, last: bytes) -> None:
+        session = asyncio.create_task(ThreeCXSource(config, poll_seconds=0.005).session(intake))
+        await until(lambda: any(body.startswith(last) for body in intake.bodies))
+        session.cancel()
+        await asyncio.gather(session, return_exceptions=True)
+
+    write(100, 101)
+    first = Killed()
+    await follow(first, last=b"Call 101")
+    write(102, 103)
+    await follow(first, last=b"Call 103")
+    write(104)
+    starts = list(crash)
+    assert len(starts) > 2
+    for start in starts:
+        await follow(start, last=b"Call 104")
+        assert details(start) == []
 
 
 @asynccontextmanager
