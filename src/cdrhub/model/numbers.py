@@ -18,8 +18,9 @@ CACHED_NUMBERS = 65_536
 MAX_DIGITS = 40  #: what is longer is no telephone number and is not parsed
 MAX_REMEMBERED = 64  #: characters; of what is longer, which a stranger may write, none is kept in memory
 
+_ABROAD = "00"  #: leads abroad in most countries, and is written so in the others too (ITU-T recommendation E.123)
 _EXTENSION_PREFIX = re.compile(r"^ext\.", re.IGNORECASE)
-_TELEPHONE = re.compile(r"^\+?[0-9][0-9 ()./-]*$")
+_TELEPHONE = re.compile(r"^\+?\(?[0-9][0-9 ()./-]*$")
 _DIGITS = re.compile(r"\D+")
 
 
@@ -30,13 +31,15 @@ class NumberPlan:
     `region` is an ISO 3166-1 alpha-2 code or None; `strip_prefixes` are outside-line digits; `extensions` is a
     regular expression that the whole of an inside number matches. `unassigned`: the system checks its numbers itself,
     so one of the region's length that is written with its trunk prefix or country code is taken although libphonenumber
-    knows no such range (Voicenter's own documents are full of them).
+    knows no such range (Voicenter's own documents are full of them). `as_dialled`: it may begin with the digits for an
+    outside line, which are taken off first; else it is a number as people write it, and is read as it stands first.
     """
 
     region: str | None = None
     strip_prefixes: tuple[str, ...] = ()
     extensions: str = r"^\d{2,6}$"
     unassigned: bool = False
+    as_dialled: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,8 +116,12 @@ def national_digits(e164: str) -> str:
 
 def _readings(text: str, plan: NumberPlan) -> list[str]:
     stripped = [text[len(p) :] for p in plan.strip_prefixes if p and text.startswith(p) and len(text) > len(p)]
-    readings = [*stripped, text]
-    return readings + [f"+{_DIGITS.sub('', reading)}" for reading in readings]
+    if not plan.as_dialled and text.startswith(_ABROAD):
+        stripped = []
+    readings = [*stripped, text] if plan.as_dialled else [text, *stripped]
+    digits = [_DIGITS.sub("", reading) for reading in readings]
+    abroad = [each.removeprefix(_ABROAD) for each in digits if each.startswith(_ABROAD)]
+    return readings + [f"+{each}" for each in (*digits, *abroad)]
 
 
 def _possible(text: str, region: str) -> str | None:

@@ -17,7 +17,10 @@ from cdrhub.store.redial_tables import MAX_CODE, MAX_NUMBER
 MAX_NUMBERS = 100  #: of one case
 MAX_METADATA_BYTES = 16 * 1024  #: of a case, as JSON
 NO_CODES = frozenset({".", ".."})  #: a path that ends so is another one (RFC 3986, 5.2.4)
+MAX_DIALLED = 20  #: digits: 15 of E.164, and what leads abroad
 _DIALLABLE = re.compile(r"(?:ext\.)?\+?\d[\d ./-]*", re.IGNORECASE | re.ASCII)
+_BETWEEN = re.compile(r"[;,/|]|\band\b|\bor\b", re.IGNORECASE)
+_GAP = re.compile(r"[ -]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,14 +89,37 @@ def dialled(number: str, *, key: str, e164: str | None) -> str:
 
 def _read(text: str, plan: NumberPlan) -> tuple[str, str | None]:
     """(key, E.164 form) of one number. Raises NumberUnusable."""
+    plan = replace(plan, as_dialled=False)
     spelt = _spelt(text)
     read = read_number(_spelt(text, bracketed_zero="0"), plan)
     if read.e164 is None:
         read = read_number(spelt, plan)
+    if len(text) <= MAX_NUMBER and _are_several(spelt, plan, valid=read.e164 is not None):
+        raise NumberUnusable(f"{text!r} is more than one telephone number: write each by itself")
     key = read.comparable
-    if len(text) > MAX_NUMBER or not _DIALLABLE.fullmatch(spelt) or not key.removeprefix("+").isdigit():
+    digits = key.removeprefix("+")
+    if (
+        len(text) > MAX_NUMBER
+        or not _DIALLABLE.fullmatch(spelt)
+        or not digits.isdigit()
+        or (len(digits) > MAX_DIALLED and read.e164 is None)
+    ):
         raise NumberUnusable(f"{text[:MAX_NUMBER]!r} is no telephone number")
     return key, read.e164
+
+
+def _are_several(text: str, plan: NumberPlan, *, valid: bool) -> bool:
+    """Whether a text, which is `valid` as one number or not, holds more than one: `0803 … / 0805 …`, `0803 …/2`. What
+    stands before a stroke is no number if it is an area code."""
+
+    def is_one(part: str) -> bool:
+        return read_number(part.strip(), plan).e164 is not None
+
+    first, *others = _BETWEEN.split(text)
+    if others and (is_one(first) or sum(map(is_one, others)) > 1):
+        return True
+    gaps = () if valid else _GAP.finditer(text)
+    return any(is_one(text[: gap.start()]) and is_one(text[gap.end() :]) for gap in gaps)
 
 
 def _spelt(text: str, *, bracketed_zero: str = "") -> str:

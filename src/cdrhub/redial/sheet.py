@@ -142,8 +142,8 @@ class Sheet:
             return None
         try:
             (number,) = read_numbers([GivenNumber(number=value)], reading.plan)
-        except NumberUnusable:
-            self.wrong(row.line, place, f"{shown(value)!r} is no telephone number")
+        except NumberUnusable as error:
+            self.wrong(row.line, place, str(error))
             return None
         if number.e164 is None and not re.fullmatch(reading.plan.extensions, number.key):
             country = reading.plan.region

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,10 @@ NIGERIA = NumberPlan(region="NG", strip_prefixes=("9",))
         ("234803900000", None, False, True),
         ("2348039100000", "+2348039100000", False, False),
         ("908039100000", "+2348039100000", False, False),
+        ("(0803) 910 0000", "+2348039100000", False, False),
+        ("00234 803 910 0000", "+2348039100000", False, False),
+        ("9 00 33 1 40 30 00 01", "+33140300001", False, False),
+        ("0044 20794", None, False, True),
         ("+33 1 40 30 00 01", "+33140300001", False, False),
         ("611", None, True, False),
         ("Ext.101", None, True, False),
@@ -52,3 +57,20 @@ def test_two_spellings_of_one_number_are_comparable() -> None:
     assert read_number("08039100000", NIGERIA).comparable == read_number("+234 803 910 0000", NIGERIA).comparable
     assert read_number("0000-000-000", NIGERIA).comparable == "0000000000"
     assert read_number("anonymous", NIGERIA).comparable == "anonymous"
+
+
+@pytest.mark.parametrize(
+    ("raw", "dialled", "written"),
+    [
+        ("0033 1 23 45 67 89", "+4933123456789", "+33123456789"),
+        ("0044 1632 960000", "+49441632960000", None),  # a range that nobody has: not a number of Germany for that
+        ("0 030 1234567", "+49301234567", "+49301234567"),
+        ("030 1234567", "+49301234567", "+49301234567"),
+    ],
+)
+def test_what_leads_abroad_is_an_outside_line_only_where_somebody_dialled_it(
+    raw: str, dialled: str, written: str | None
+) -> None:
+    plan = NumberPlan(region="DE", strip_prefixes=("0",))
+    assert read_number(raw, plan).e164 == dialled
+    assert read_number(raw, replace(plan, as_dialled=False)).e164 == written

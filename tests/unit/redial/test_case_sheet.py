@@ -102,6 +102,11 @@ def test_a_cell_that_looks_like_a_formula_is_data(cell: str) -> None:
         ("code,number_1\nC-1,12-abc-34\n", "line 2, column number_1: '12-abc-34' is no telephone number"),
         ("code,number_1\nC-1,=1+1\n", "line 2, column number_1: '=1+1' is no telephone number"),
         (
+            "code,number_1\nC-1,08039100001 / 08059100002\n",
+            "line 2, column number_1: '08039100001 / 08059100002' is more than one telephone number: write each by "
+            "itself",
+        ),
+        (
             "code,number_1\nC-1,2.34804E+12\n",
             "line 2, column number_1: 2.34804E+12 was cut short by a spreadsheet: make the column text there, and "
             "export it again",

@@ -10,6 +10,7 @@ from phonenumbers import PhoneNumberType
 
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.redial.given import GivenNumber, read_numbers
+from cdrhub.redial.order_errors import NumberUnusable
 
 
 def with_a_bracketed_zero() -> Iterator[tuple[str, str]]:
@@ -42,3 +43,50 @@ def test_a_bracketed_zero_is_dialled_where_it_is_a_part_of_the_number_and_nowher
 )
 def test_a_bracketed_zero(text: str, e164: str | None) -> None:
     assert read_numbers([GivenNumber(number=text)], NumberPlan())[0].e164 == e164
+
+
+@pytest.mark.parametrize(
+    ("text", "region"),
+    [
+        ("0803 910 0001 / 0805 910 0002", "NG"),
+        ("08039100001;08059100002", "NG"),
+        ("08039100001, 08059100002", "NG"),
+        ("08039100001 08059100002", "NG"),
+        ("08039100001 - 08059100002", "NG"),
+        ("+2348039100001 or +2348059100002", None),
+        ("08039100001/2", "NG"),
+        ("030 1234567 / 89", "DE"),
+        ("22 12 34 56 22 12 34 57", "NO"),
+    ],
+)
+def test_several_numbers_are_not_read_as_one(text: str, region: str | None) -> None:
+    with pytest.raises(NumberUnusable, match="more than one telephone number"):
+        read_numbers([GivenNumber(number=text)], NumberPlan(region=region))
+
+
+@pytest.mark.parametrize("text", ["08039100001 / 08059100002", "0803910000108059100002"])
+def test_what_is_longer_than_any_number_is_none(text: str) -> None:
+    with pytest.raises(NumberUnusable, match="is no telephone number"):
+        read_numbers([GivenNumber(number=text)], NumberPlan())
+
+
+@pytest.mark.parametrize(
+    ("text", "region", "e164"),
+    [
+        ("030/123456", "DE", "+4930123456"),
+        ("0211/555 123-0", "DE", "+492115551230"),
+        ("+47 / 22123456", "NO", "+4722123456"),
+        ("0803-910-0001", "NG", "+2348039100001"),
+    ],
+)
+def test_a_stroke_or_a_dash_may_stand_within_a_number(text: str, region: str, e164: str) -> None:
+    assert [read.key for read in read_numbers([GivenNumber(number=text)], NumberPlan(region=region))] == [e164]
+
+
+def test_a_number_from_abroad_is_none_behind_an_outside_line() -> None:
+    """`0` and `033 …` would be the telephone of somebody in Germany."""
+    plan = NumberPlan(region="DE", strip_prefixes=("0",))
+    spellings = ["0033 1 23 45 67 89", "+33 1 23 45 67 89"]
+    assert [read.key for read in read_numbers([GivenNumber(number=text) for text in spellings], plan)] == [
+        "+33123456789"
+    ]
