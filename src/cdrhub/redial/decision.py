@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from cdrhub.model.dialling import Refusal
 from cdrhub.model.disposition import Direction, Disposition
-from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number, PlacedBy
+from cdrhub.redial.model import MAY_HAVE_REACHED, Attempt, AttemptState, Case, CaseState, Number, PlacedBy
 from cdrhub.redial.policy import Objection, Policy, Surroundings, objection
 
 FUTURE_TOLERANCE = timedelta(seconds=60)  #: an end later than its own receipt by more is a wrong clock
@@ -146,6 +146,8 @@ def after_call(
         return Decision(result=Result.NOTHING, rule="decided_before", detail=f"the attempt was {attempt.state}")
     if _went_on(case, attempt):
         return Decision(result=Result.NOTHING, rule="went_on")
+    if case.state_reason in MAY_HAVE_REACHED:  # it was paused, and somebody else dialled all the same
+        return Decision(result=Result.PAUSED, rule="case_paused", reason=case.state_reason)
     age = call.age(around.now)
     if age is None or age > timing.max_age:
         detail = "it did not come live" if age is None else f"{int(age.total_seconds())} s old"

@@ -29,6 +29,9 @@ class CaseState(StrEnum):
     CANCELLED = "cancelled"
 
 
+MAY_HAVE_REACHED = frozenset({"abandoned", "ambiguous", "attempt_unknown", "contradiction"})
+"""Reasons of a pause in which the person was, or may have been, reached: only a person says that more is to ring."""
+
 CLOSED = frozenset({CaseState.CONTACTED, CaseState.EXHAUSTED, CaseState.CANCELLED})
 """States out of which only a new order to dial leads."""
 

@@ -24,7 +24,7 @@ from cdrhub.redial.carrying import REPORT, Carrier, Told
 from cdrhub.redial.changes import Changes
 from cdrhub.redial.decision import Decision, Result, next_number, with_attempt
 from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict, read_numbers
-from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number, PlacedBy
+from cdrhub.redial.model import MAY_HAVE_REACHED, Attempt, AttemptState, Case, CaseState, Number, PlacedBy
 from cdrhub.redial.order_errors import CaseBusy, NoSuchAttempt, NoSuchCase, NumberUnusable, OrderError, RedialOff
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.reports import CALL_BACK, NOT_DIALLED, OUTCOMES, Reported, number_of, what_hinders
@@ -217,7 +217,8 @@ class Orders:
 
     async def announce(self, *, tenant: str, code: str, number: str, agent: str = "", reference: str = "") -> str:
         """A CRM dials by itself and says so; the id of the attempt. Of a case that was reached or is exhausted it opens
-        a new round; one that was stopped stays so.
+        a new round; one that was stopped stays so. The reason of a pause in which the person may have been reached
+        stays with the case: if nobody answers this call either, it is paused again.
 
         Raises NoSuchCase, CaseBusy, NumberUnusable, OrderError where the case was stopped.
         """
@@ -250,7 +251,8 @@ class Orders:
             )
             changes = Changes(now)
             changes.place(case, read, attempt)
-            changes.change(replace(case, state=CaseState.DIALLING, state_reason="", next_action_at=None))
+            reason = case.state_reason if case.state_reason in MAY_HAVE_REACHED else ""
+            changes.change(replace(case, state=CaseState.DIALLING, state_reason=reason, next_action_at=None))
             changes.decide(
                 case,
                 Decision(result=Result.NOTHING, rule="announced"),

@@ -289,3 +289,28 @@ async def test_a_pause_holds_and_its_end_lets_go(bench: Any, scope: tuple[str, s
     bench.pass_time(31)
     await bench.dialling().due()
     assert await bench.claim() == [FIRST]
+
+
+@pytest.mark.parametrize("reason", ["abandoned", "ambiguous", "attempt_unknown", "contradiction"])
+async def test_who_may_have_been_reached_is_dialled_by_no_announcement(bench: Any, reason: str) -> None:
+    """Somebody else dials them; that nobody answers that is no decision of a person to go on."""
+    case_id = await bench.case("C-1", FIRST, SECOND, state="paused", state_reason=reason)
+    await bench.orders().announce(tenant="", code="C-1", number=FIRST)
+    assert (await bench.of_case(case_id))["state"] == "dialling"
+    await bench.call("k1", started_at=115.0, ended_at=140.0, received=141)
+    bench.pass_time(35)
+    await bench.decide()
+    row = await bench.of_case(case_id)
+    assert (row["state"], row["state_reason"]) == ("paused", reason)
+    assert await bench.claim() == []
+    await bench.orders().resume(tenant="", code="C-1")
+    assert await bench.claim() == [SECOND]
+
+
+async def test_a_case_that_was_paused_for_another_reason_goes_on_with_an_announcement(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND, state="paused", state_reason="late")
+    await bench.orders().announce(tenant="", code="C-1", number=FIRST)
+    await bench.call("k1", started_at=115.0, ended_at=140.0, received=141)
+    bench.pass_time(35)
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer"), (SECOND, "decided", None)]
