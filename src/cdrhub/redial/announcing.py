@@ -57,6 +57,7 @@ PUBLIC = (
     "cost",
     "currency",
 )
+_NEWS = frozenset({"disposition", "direction", "external_number", "caller_number", "callee_number", "dialed_number"})
 _NULL = crc32(b"\0")  # which no text is; that of an empty one is 0
 
 
@@ -98,9 +99,10 @@ def announcement(
 
 
 def is_news(columns: Mapping[str, Any]) -> bool:
-    """Whether what became of the call is told for the first time: a recording that comes an hour later is not."""
+    """Whether what became of the call, or of whom it was, is told for the first time: a recording that comes an hour
+    later is not."""
     said = announcement(columns, announced=columns["announced"], goes_on=False)
-    return columns["announced"] is None or (said is not None and "disposition" in said.changed)
+    return columns["announced"] is None or (said is not None and not _NEWS.isdisjoint(said.changed))
 
 
 def _prints(columns: Mapping[str, Any]) -> Sequence[int]:

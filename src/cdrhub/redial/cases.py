@@ -151,6 +151,18 @@ def attempt_of(row: Row[Any]) -> Attempt:
     )
 
 
+async def left_behind(connection: AsyncConnection, ids: Collection[str]) -> list[tuple[str, Attempt]]:
+    """(tenant, attempt) of those of these attempts, whose cases were deleted, that may have become a call which nobody
+    saw: they keep their number until its end, or their deadline."""
+    found = []
+    for part in _parts(sorted(ids)):
+        query = select(attempts).where(
+            attempts.c.id.in_(part), attempts.c.state == AttemptState.SUPERSEDED, attempts.c.call_id.is_(None)
+        )
+        found += [(row.tenant, attempt_of(row)) for row in await connection.execute(query)]
+    return found
+
+
 async def last_results(connection: AsyncConnection, ids: Collection[str]) -> dict[tuple[str, str], dict[str, Any]]:
     """(case id, match_key) → the columns of the last result, of the numbers of these cases that have one."""
     found = {}

@@ -147,7 +147,7 @@ class Changes:
 
     def settle(
         self,
-        case: Case,
+        case: Case | None,
         attempt: Attempt,
         *,
         state: AttemptState,
@@ -156,7 +156,7 @@ class Changes:
         call_id: str | None = None,
     ) -> None:
         """An attempt of the case is over: its unique keys are free for the next one, and its number knows its last
-        result."""
+        result. `case` None: it was deleted."""
         if (placed := self._placed.get(attempt.id)) is not None:
             placed |= {"state": state, "ended_at": at, "live_case": None, "live_agent": None}
             placed["outcome"] = outcome or placed["outcome"]
@@ -165,7 +165,7 @@ class Changes:
             self._settled.append(
                 {"attempt": attempt.id, "new_state": state, "at": at, "result": outcome, "call": call_id}
             )
-        if outcome is not None:
+        if outcome is not None and case is not None:
             self._results.append({"case": case.id, "key": attempt.key, "result": outcome, "at": at})
 
     def decide(

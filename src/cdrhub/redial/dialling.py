@@ -113,7 +113,8 @@ class Dialling:
         locked = await store.locked(connection, set(wanted.values()))
         # Two hubs may have claimed two cases of one number: the second sees the request of the first.
         await store.numbers_locked(connection, {number.key for case in locked.values() for number in case.numbers})
-        known = await self._known(connection, list(locked.values()), now)
+        about = [each for case in locked.values() for each in (case, _as_ordered(case))]
+        known = await self._known(connection, about, now)
         query = select(attempts).where(attempts.c.id.in_(wanted))
         rows = {row.id: row for row in await connection.execute(query)}
         told = Told(now=now)
@@ -126,7 +127,8 @@ class Dialling:
             row = rows[attempt_id]
             # One that the agent dialled by hand meanwhile, or of which a record tells that it rang, is tried.
             number = next((number for number in case.untried() if number.key == attempt.key), None)
-            found = objection(case, number, self._settings.policy, known.around(case)) if number is not None else None
+            around = known.around(_as_ordered(case))
+            found = objection(case, number, self._settings.policy, around) if number is not None else None
             stale = self._since.too_late(row.decided_at, now=now)
             if number is None or found is not None or stale or row.dialler not in room:
                 decision = None
@@ -205,6 +207,7 @@ class Dialling:
                 return False
             if attempt.requested_at is None or now - attempt.requested_at > self._settings.timing.max_age:
                 return False
+            case = _as_ordered(case)
             known = await self._known(connection, [case], now)
         case = with_attempt(case, replace(attempt, state=AttemptState.DECIDED))  # its own request is no objection to it
         number = next((number for number in case.untried() if number.key == attempt.key), None)
@@ -223,20 +226,22 @@ class Dialling:
         connection, now = tx.connection, self._clock()
         case = await self._case_of(tx, attempt_id)
         attempt = _of_case(case, attempt_id)
-        if case is None or attempt is None:
-            return False
         told = Told(now=now)
         mine = update(attempts).where(attempts.c.id == attempt_id)
         match answer:
             case Accepted(vendor_ref=vendor_ref):
                 values: dict[str, Any] = {"vendor_ref": vendor_ref}
-                if attempt.state is AttemptState.REQUESTED:
+                if attempt is not None and attempt.state is AttemptState.REQUESTED:
                     values["state"] = AttemptState.ACCEPTED
                 await connection.execute(mine.values(values))
             case Unseen(detail=detail):
                 await connection.execute(mine.values(detail=detail[:1000]))
             case Refused(refusal=refusal, detail=detail):
-                if attempt.state is not AttemptState.REQUESTED:
+                if case is None or attempt is None or attempt.state is not AttemptState.REQUESTED:
+                    # Of one that nobody wants any more nothing rings; it holds its number no longer.
+                    of_none = mine.where(attempts.c.state == AttemptState.SUPERSEDED, attempts.c.call_id.is_(None))
+                    said = {"state": AttemptState.REFUSED, "refusal": refusal, "detail": detail[:1000]}
+                    await connection.execute(of_none.values(said))
                     return False
                 known = await self._known(connection, [case], now)
                 decision = after_refusal(
@@ -476,6 +481,12 @@ def _as_before(case: Case, decision: Decision, *, key: str) -> bool:
         and decision.number.key == key
         and decision.rule == case.state_reason
     )
+
+
+def _as_ordered(case: Case) -> Case:
+    """A case with the source and the agent of its live attempt, which stay as they are when the case is changed."""
+    attempt = case.live_attempt
+    return case if attempt is None else replace(case, source=attempt.source, agent=attempt.agent)
 
 
 def _of_case(case: Case | None, attempt_id: str) -> Attempt | None:

@@ -23,7 +23,7 @@ from cdrhub.redial.announcing import announcement, is_news
 from cdrhub.redial.carrying import Carrier, Told
 from cdrhub.redial.decision import GOES_ON, Decision, Result, after_call, with_attempt, with_end
 from cdrhub.redial.matching import by_reference, by_window
-from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, PlacedBy
+from cdrhub.redial.model import ASKED, Attempt, AttemptState, Case, CaseState, PlacedBy
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.transaction import transact
@@ -122,18 +122,16 @@ class Engine:
             for row in {row.call_id: row for row in sorted(taken, key=lambda row: row.revision)}.values()
             if row.call_id in found and found[row.call_id]["revision"] == row.revision
         ]
-        work = nothing = Work(now=now)
+        work = Work(now=now)
         # Also while redial is off: who was reached meanwhile is not rung when it is on again.
-        on = self.settings.mode is not Mode.OFF
-        about = [call for call in settled if on or call.reached]
-        if about and await self._any_case(connection):
-            work = await gathered(tx, about, now=now, settings=self.settings, healthy=self._healthy)
+        if settled and await self._any_case(connection):
+            work = await gathered(tx, settled, now=now, settings=self.settings, healthy=self._healthy)
         told = Told(now=now)
         in_order = sorted(settled, key=lambda call: call.ended.over)
         turn = Turn()
         for call in in_order:
             await turn.give_way()
-            self._one(work if on or call.reached else nothing, call, told)
+            self._one(work, call, told)
         await self._hold(connection, work, taken)
         orphans = await self._orphans(connection, taken, found)
         told.changes.done([row.id for row in taken if row.call_id in found and row.call_id not in work.held])
@@ -177,7 +175,15 @@ class Engine:
     def _one(self, work: Work, call: Settled, told: Told) -> None:
         """Decide about one call, unless that has to wait."""
         columns = call.columns
-        attempt, case = self._matched(work, call) if work.cases else (None, None)
+        left = self._left_behind(work, call)
+        if left is not None:
+            told.changes.settle(
+                None, left, state=left.state, outcome=call.ended.disposition, call_id=call.id, at=call.ended.over
+            )
+        attempt, case = self._matched(work, call) if work.cases and left is None else (None, None)
+        off = self.settings.mode is Mode.OFF and not call.reached
+        if off and (attempt is None or attempt.state not in ASKED):
+            attempt, case = None, None  # nothing waits for it
         goes_on = False
         if attempt is not None and case is not None and (until := self._waits_until(work, call, attempt)) is not None:
             work.held[call.id] = attempt.id, until
@@ -189,10 +195,11 @@ class Engine:
                 or work.reported.get(attempt.id) in GOES_ON
                 or (decision.rule in WENT_ON and case.state in (CaseState.WAITING, CaseState.DIALLING))
             )
-        elif work.cases and not call.reached:
+        elif call.reached:
+            if (pending := self._pending_of_number(work, call)) and is_news(columns):
+                self._cancel_elsewhere(work, call, pending, told)
+        elif not off:
             self._contradict(work, call, told)
-        elif work.cases and (pending := self._pending_of_number(work, call)) and is_news(columns):
-            self._cancel_elsewhere(work, call, pending, told)
         said = announcement(columns, announced=columns["announced"], goes_on=goes_on)
         if said is not None:
             told.call(said, columns, case=case, attempt=attempt)
@@ -225,6 +232,17 @@ class Engine:
             if len(own) == 1:
                 return None, own[0]
         return None, None
+
+    def _left_behind(self, work: Work, call: Settled) -> Attempt | None:
+        """The attempt that this call was, if its case was deleted meanwhile."""
+        left = [attempt for tenant, attempt in work.left.values() if tenant == call.tenant]
+        if not left:
+            return None
+        others = [attempt for case_id, attempt in work.attempts.values() if work.cases[case_id].tenant == call.tenant]
+        found = by_reference(call.facts, left) or by_window(
+            call.facts, [*left, *others], late=self.settings.match_start
+        )
+        return found if found in left else None
 
     def _waits_until(self, work: Work, call: Settled, attempt: Attempt) -> datetime | None:
         """Until when a person may still report what became of this attempt, before anything follows from its end."""
@@ -314,9 +332,13 @@ class Engine:
         return attempt
 
     def _pending_of_number(self, work: Work, call: Settled) -> list[Case]:
-        """The cases with this number that are not closed, and were there."""
+        """The cases with this number that are not closed, were there, and were not ordered anew after this call had
+        reached their person."""
         return [
-            case for case in self._of_number(work, call) if not case.closed and _was_there(case, call, now=work.now)
+            case
+            for case in self._of_number(work, call)
+            if not case.closed and _was_there(case, call, now=work.now)
+            if work.decided[call.id].get(case.id) is not Result.CONTACTED
         ]
 
     def _cancel_elsewhere(self, work: Work, call: Settled, pending: Sequence[Case], told: Told) -> None:

@@ -102,6 +102,8 @@ class Work:
     by_number: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
     attempts: dict[str, tuple[str, Attempt]] = field(default_factory=dict)
     """Attempt id → its case's id, the attempt."""
+    left: dict[str, tuple[str, Attempt]] = field(default_factory=dict)
+    """Attempt id → its tenant, an attempt whose case was deleted and whose call nobody saw yet."""
     decided: dict[str, dict[str, Result]] = field(default_factory=lambda: defaultdict(dict))
     """Call id → case id → what an earlier revision of the call decided last."""
     reported: dict[str, Result] = field(default_factory=dict)
@@ -171,13 +173,13 @@ async def _lock_cases(
     connection: AsyncConnection, work: Work, settled: Sequence[Settled], *, settings: Settings
 ) -> None:
     """Lock the cases that these calls concern, and keep them by what they are found by."""
-    linked: set[str] = set()
+    linked: dict[str, str] = {}
     concerned: set[str] = set()
     with_number: list[tuple[str, str, str]] = []
     for row in await _concerned(connection, settled, settings=settings):
         concerned.add(row.case_id)
         if row.id is not None:
-            linked.add(row.id)
+            linked[row.id] = row.case_id
         elif row.match_key is not None:
             with_number.append((row.tenant, row.match_key, row.case_id))
     if not concerned:
@@ -190,6 +192,8 @@ async def _lock_cases(
         for attempt in case.attempts
         if attempt.id in linked
     }
+    left = [attempt_id for attempt_id, case_id in linked.items() if case_id not in work.cases]
+    work.left = {attempt.id: (tenant, attempt) for tenant, attempt in await store.left_behind(connection, left)}
     has = {case.id: {number.key for number in case.numbers} for case in work.cases.values()}
     for tenant, key, case_id in with_number:
         if key in has.get(case_id, ()):

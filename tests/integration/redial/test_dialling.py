@@ -11,7 +11,7 @@ import pytest
 
 from cdrhub.model.dialling import Accepted, Refusal, Refused, Standing, Unseen
 from cdrhub.model.disposition import Disposition
-from cdrhub.redial.given import GivenVerdict
+from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict
 from cdrhub.redial.policy import Mode
 from support import ledger
 
@@ -305,3 +305,25 @@ async def test_retries_are_counted_over_what_was_cancelled_between_them(bench: A
         away = Refused(refusal=Refusal.AGENT, detail="not signed in")
         await bench.dialling().answered(await bench.live_attempt(case_id), away)
     assert (await bench.of_case(case_id))["state_reason"] == "agent_unavailable"
+
+
+async def in_a_call(bench: Any, agent: str) -> None:
+    """The agent talks with somebody else."""
+    said = {"direction": "inbound", "state": "answered", "started_at": 100.0, "agent_id": agent, "caller_number": "601"}
+    await bench.store.write([ledger.item(ledger.message(f"of {agent}", values=said), received=110)])
+
+
+@pytest.mark.parametrize(("busy", "requested"), [("102", []), ("103", [FIRST])])
+async def test_the_rules_are_asked_about_the_agent_that_is_rung(bench: Any, busy: str, requested: list[str]) -> None:
+    """The agent of the attempt, who stays so when the case gets another one."""
+    case_id = await bench.case("C-1", FIRST, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    change = GivenCase(code="C-1", source="lagos", numbers=[GivenNumber(number=FIRST)], agent="103")
+    await bench.orders().keep([change])
+    await in_a_call(bench, busy)
+    claimed = await bench.dialling().claim(room={"crm": 1})
+    assert [one.order.number for one in claimed] == requested
+    assert [one.order.agent for one in claimed] == ["102"] * len(requested)
+    if not claimed:  # what follows is for the agent that the case has now
+        assert [one.order.agent for one in await bench.dialling().claim(room={"crm": 1})] == ["103"]
+        assert await bench.attempts(case_id) == [(FIRST, "cancelled", None), (FIRST, "requested", None)]

@@ -45,11 +45,40 @@ async def test_what_waits_of_a_call_that_is_gone_is_done_with(bench: Any) -> Non
 async def test_mode_off_tells_and_decides_nothing(bench: Any) -> None:
     bench.settings = replace(bench.settings, mode=Mode.OFF)
     case_id = await bench.case("C-1")
-    await bench.accepted(case_id)
     await bench.call("k1")
     await bench.decide()
     assert await bench.told() == ["call.ended"]
     assert await bench.decisions() == []
+    assert await bench.attempts(case_id) == []
+
+
+async def test_an_attempt_ends_with_its_call_also_when_redial_is_off_by_then(bench: Any) -> None:
+    on, bench.settings = bench.settings, replace(bench.settings, mode=Mode.OFF)
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    await bench.accepted(case_id)
+    await bench.call("k1")
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer")]
+    row = await bench.of_case(case_id)
+    assert (row["state"], row["state_reason"]) == ("paused", "redial_off")
+    assert await bench.told() == ["call.ended", "case.paused"]
+    bench.settings = on
+    await bench.orders().resume(tenant="", code="C-1")
+    assert await bench.claim() == [SECOND]
+
+
+async def test_a_superseded_attempt_holds_its_number_no_longer_when_redial_is_on_again(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    assert await bench.claim() == [FIRST]
+    await bench.orders().stop(tenant="", code="C-1")
+    on, bench.settings = bench.settings, replace(bench.settings, mode=Mode.OFF)
+    await bench.call("k1", started_at=111.0, ended_at=120.0, received=121)
+    bench.pass_time(12)
+    await bench.decide()
+    bench.settings = on
+    await bench.orders().dial(tenant="", code="C-1")
+    assert await bench.attempts(case_id) == [(FIRST, "superseded", "no_answer"), (FIRST, "decided", None)]
 
 
 async def test_who_is_reached_while_redial_is_off_is_not_rung_when_it_is_on_again(bench: Any) -> None:

@@ -203,3 +203,88 @@ async def test_an_agent_whose_superseded_call_may_ring_is_busy(bench: Any) -> No
     await bench.decide()
     await bench.dialling().due()
     assert await bench.claim() == [THIRD]
+
+
+async def test_an_order_that_was_refused_after_its_case_was_stopped_holds_nobody(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    (claimed,) = await bench.dialling().claim(room={"crm": 1})
+    await bench.orders().stop(tenant="", code="C-1")
+    refused = Refused(refusal=Refusal.AGENT, detail="away")
+    assert not await bench.dialling().answered(claimed.order.attempt_id, refused)
+    assert (await bench.orders().dial(tenant="", code="C-1")).rule == "first_untried"
+    assert (await bench.attempts(case_id))[0] == (FIRST, "refused", None)
+
+
+async def made_anew(bench: Any) -> tuple[str, str]:
+    """A case whose first number was requested, then stopped, deleted and made anew; the old attempt, the new case."""
+    _, attempt_id = await requested(bench)
+    await bench.orders().stop(tenant="", code="C-1")
+    await bench.orders().forget(tenant="", code="C-1")
+    case_id = await bench.case("C-1", FIRST, SECOND, round=0, created_at=bench.clock.now)
+    assert (await bench.orders().dial(tenant="", code="C-1")).rule == "number_requested"
+    return attempt_id, case_id
+
+
+@pytest.mark.parametrize("by_reference", [True, False])
+async def test_the_call_of_a_case_that_was_deleted_holds_nobody_once_it_ended(bench: Any, by_reference: bool) -> None:
+    attempt_id, case_id = await made_anew(bench)
+    await bench.call(attempt_id if by_reference else "k1", started_at=112.0, ended_at=120.0, received=121)
+    bench.pass_time(16)
+    await bench.decide()
+    await bench.dialling().due()
+    assert await bench.claim() == [SECOND]  # the first one rang for another case a moment ago
+    assert await bench.attempts(case_id) == [(SECOND, "requested", None)]
+
+
+async def test_the_call_of_a_case_that_was_deleted_may_reach_the_person_of_the_new_one(bench: Any) -> None:
+    attempt_id, case_id = await made_anew(bench)
+    await bench.call(attempt_id, disposition="answered", started_at=112.0, ended_at=120.0, received=121)
+    bench.pass_time(16)
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+
+
+async def test_what_the_dialler_says_of_a_case_that_was_deleted_holds_nobody(bench: Any) -> None:
+    attempt_id, _ = await made_anew(bench)
+    refused = Refused(refusal=Refusal.NETWORK, detail="no line")
+    await bench.dialling().answered(attempt_id, refused)
+    bench.pass_time(16)
+    await bench.dialling().due()
+    assert await bench.claim() == [SECOND]  # for which it waited
+
+
+@pytest.mark.parametrize("side", ["caller", "callee"])
+async def test_who_is_in_a_call_whose_direction_nobody_knows_is_in_a_call(bench: Any, side: str) -> None:
+    case_id = await bench.case("C-1", FIRST, round=0)
+    said = {"direction": "unknown", "started_at": 100.0, f"{side}_number": FIRST, f"{side}_e164": FIRST}
+    await bench.store.write([ledger.item(ledger.message("x", values=said | {"state": "answered"}), received=110)])
+    assert (await bench.orders().dial(tenant="", code="C-1")).rule == "number_in_call"
+    over = said | {"state": "ended", "disposition": "answered", "ended_at": 115.0}
+    await bench.store.write([ledger.item(ledger.message("x", "end", values=over, final=True), received=115)])
+    bench.pass_time(6)
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+
+
+async def test_an_answered_call_whose_number_is_told_later_has_reached_them(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND, round=0)
+    said = {"direction": "inbound", "state": "ended", "disposition": "answered", "started_at": 100.0, "ended_at": 109.0}
+    await bench.store.write([ledger.item(ledger.message("in", values=said, final=True), received=110)])
+    await bench.decide()
+    await inbound(bench, "in", final=True)
+    assert (await bench.orders().dial(tenant="", code="C-1")).rule == "number_in_call"
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+
+
+async def test_who_is_ordered_anew_is_not_reached_once_more_by_the_same_call(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND, round=0)
+    await inbound(bench, "in", final=True, state="ended", disposition="answered", ended_at=109.0)
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+    await bench.orders().dial(tenant="", code="C-1")
+    more = ledger.message("in", "more", values={"callee_number": "900"}, final=True)
+    await bench.store.write([ledger.item(more, received=110)])
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state"] == "dialling"
