@@ -7,10 +7,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from cdrhub.redial.model import AttemptState
 from cdrhub.store.redial_tables import attempts, cases
+from cdrhub.store.tables import outbox
 from support.api import ADMIN, NUMBERS, OPERATE, Client
 
 HOSTILE = (
@@ -280,3 +281,13 @@ async def test_the_same_code_in_two_tenants_must_be_told_apart(api: Client) -> N
         assert shown.body["id"] == case["id"]
     dialled = await api.ask("POST", "/cases/C-1/dial?tenant=acme", token=ADMIN)
     assert dialled.body["case"]["id"] == theirs["id"]
+
+
+async def test_whole_numbers_in_metadata_stay_exact(api: Client) -> None:
+    given = {"big": [2**53 + 1, 2**63 - 1, 2**64 - 1, -(2**63)], "part": 0.1}
+    await api.made("C-1", metadata=given)
+    await api.dialled("C-1", body={"agent": "101"})
+    assert (await api.ask("GET", "/cases/C-1")).body["metadata"] == given
+    async with api.peer.store.database.connect() as connection:
+        told = (await connection.scalars(select(outbox.c.snapshot))).all()
+    assert [fact["metadata"] for fact in told] == [given]

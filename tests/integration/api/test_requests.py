@@ -101,6 +101,8 @@ async def test_a_body_may_be_packed_in_two_ways(api: Client) -> None:
         ({"metadata": {"a": "\x00"}}, ["/metadata"]),
         ({"metadata": {"a": [[[[[[[[1]]]]]]]]}}, ["/metadata"]),
         ({"metadata": []}, ["/metadata"]),
+        ({"metadata": {"a": [2**64]}}, ["/metadata"]),
+        ({"metadata": {"a": -(2**63) - 1}}, ["/metadata"]),
         ({"state": "contacted", "a/b~c": 1}, ["/state", "/a~1b~0c"]),
     ],
     ids=lambda value: str(value)[:40],

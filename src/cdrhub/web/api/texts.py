@@ -17,6 +17,7 @@ from cdrhub.store.redial_tables import MAX_CODE, MAX_NUMBER
 from cdrhub.store.tables import MAX_DETAIL, MAX_SOURCE
 
 MAX_METADATA_DEPTH = 8
+EXACT_BELOW = 2.0**63  #: what is read of a whole number that 64 bits do not hold is another one, with its first digits
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -61,6 +62,8 @@ def _storable_moment(moment: datetime) -> datetime:
 def _metadata(given: dict[str, Any]) -> dict[str, Any]:
     if _depth(given) > MAX_METADATA_DEPTH:
         raise ValueError(f"must not be nested deeper than {MAX_METADATA_DEPTH}")
+    if not _is_exact(given):
+        raise ValueError("holds a number of more than 64 bits: write it as a text")
     try:
         written = orjson.dumps(given)
     except TypeError as error:
@@ -70,6 +73,12 @@ def _metadata(given: dict[str, Any]) -> dict[str, Any]:
     if b"\\u0000" in written:  # which PostgreSQL does not store
         raise ValueError("must hold no NUL")
     return given
+
+
+def _is_exact(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return all(map(_is_exact, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or abs(value) < EXACT_BELOW
 
 
 def _depth(value: Any, above: int = 0) -> int:

@@ -54,6 +54,8 @@ def test_what_is_taken(kind: Any, value: Any, expected: Any) -> None:
         (Metadata, {"a": "\ud800"}),
         (Metadata, {"a": "x" * 16_384}),
         (Metadata, {"a": 2**64}),
+        (Metadata, {"a": [{"b": 2.0**63}]}),
+        (Metadata, {"a": -(2.0**63)}),
         (Moment, "2026-01-01T00:00:00"),
         (Moment, "2026"),
         (Moment, "0.5"),
