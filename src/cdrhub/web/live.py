@@ -301,7 +301,8 @@ def read_selection(query: Iterable[tuple[str, str]], *, holder: Holder) -> Selec
             continue
         if name not in wanted:
             raise not_valid(name, f"is unknown: there are {', '.join(_FILTERS)}, last_event_id")
-        if not value or len(value) > MAX_FILTER or len(wanted[name]) >= MAX_FILTERS:
+        some = value or name == "tenant"  # no name: the sources without a tenant
+        if not some or len(value) > MAX_FILTER or len(wanted[name]) >= MAX_FILTERS:
             raise not_valid(name, f"1 to {MAX_FILTER} characters, at most {MAX_FILTERS} times")
         wanted[name].append(value)
     for pattern in wanted["type"]:

@@ -256,7 +256,9 @@ async def test_filters_take_what_is_asked_for_and_the_heartbeat_tells_how_far_it
         ("?type=[a-z]*", 422, "invalid"),
         ("?source=" + "x" * 300, 422, "invalid"),
         ("?" + "&".join("source=x" for _ in range(51)), 422, "invalid"),
+        ("?source=", 422, "invalid"),
         ("?tenant=other", 403, "forbidden"),
+        ("?tenant=", 403, "forbidden"),
     ],
 )
 async def test_what_cannot_be_asked_for_is_a_problem(query: str, status: int, problem: str) -> None:
@@ -283,6 +285,8 @@ async def test_a_token_sees_its_tenant_only_and_nobody_sees_anything_without_one
             assert [(await blocks.told())[0] for _ in range(2)] == ["1", "4"]
         async with served.reader("?tenant=two", last="0", token="2" * 20) as blocks:
             assert (await blocks.told())[0] == "2"
+        async with served.reader("?tenant=", last="0", token="2" * 20) as blocks:
+            assert (await blocks.told())[0] == "3"
         for wrong in (None, "3" * 20):
             async with served.reader(last="0", token=wrong) as blocks:
                 assert blocks.answer.status == 401
