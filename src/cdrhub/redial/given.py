@@ -91,7 +91,10 @@ def _read(text: str, plan: NumberPlan) -> tuple[str, str | None]:
     """(key, E.164 form) of one number. Raises NumberUnusable."""
     plan = replace(plan, as_dialled=False)
     spelt = _spelt(text)
-    read = read_number(_spelt(text, bracketed_zero="0"), plan)
+    with_zero = _spelt(text, bracketed_zero="0")
+    if with_zero.startswith("+0"):
+        raise NumberUnusable(f"{text[:MAX_NUMBER]!r} is no telephone number: no country's code begins with 0")
+    read = read_number(with_zero, plan)
     if read.e164 is None:
         read = read_number(spelt, plan)
     if len(text) <= MAX_NUMBER and _are_several(spelt, plan, valid=read.e164 is not None):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, and_, bindparam, false, not_, or_, select, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, bindparam, false, not_, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition, State
@@ -48,12 +48,21 @@ def _query(of_number: ColumnElement[bool]) -> CompoundSelect[Any]:
     return union_all(living, ended)
 
 
+def _answered(of_number: ColumnElement[bool]) -> Select[Any]:
+    return select(calls).where(
+        of_number,
+        calls.c.sort_at >= bindparam("since"),
+        calls.c.state == State.ENDED,
+        calls.c.disposition == Disposition.ANSWERED,
+        calls.c.attempt_id.is_(None),
+    )
+
+
 _OF_NUMBER = OneOf(calls.c.external_number, "keys")
-_QUERY = _query(_OF_NUMBER)
-_QUERY_WITHOUT_FORM = _query(
-    # Internal calls have no outside number at all.
-    or_(_OF_NUMBER, and_(calls.c.external_number.is_(None), calls.c.direction != Direction.INTERNAL))
-)
+# Internal calls have no outside number at all.
+_WITHOUT_FORM = or_(_OF_NUMBER, and_(calls.c.external_number.is_(None), calls.c.direction != Direction.INTERNAL))
+_QUERY, _QUERY_WITHOUT_FORM = _query(_OF_NUMBER), _query(_WITHOUT_FORM)
+_ANSWERED, _ANSWERED_WITHOUT_FORM = _answered(_OF_NUMBER), _answered(_WITHOUT_FORM)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +94,7 @@ async def in_call(
     """Which of these numbers and agents are in a call. `decided`: ids of the calls that this transaction decides;
     `reported`: of those whose attempts are over, so that one which ended and was never told has waited for a report."""
     # What has no E.164 form is compared here.
-    query = _QUERY if all(key.startswith("+") for key in keys) else _QUERY_WITHOUT_FORM
+    query = _QUERY if _have_form(keys) else _QUERY_WITHOUT_FORM
     asked = {"keys": list(keys), "agents": list(agents), "since": now - UNDECIDED}
     rows = [row._asdict() for row in await connection.execute(query, asked)]
     alive = [row for row in rows if row["state"] != State.ENDED]
@@ -101,3 +110,15 @@ async def in_call(
             if agent
         ),
     )
+
+
+async def answered_since(connection: AsyncConnection, *, tenant: str, keys: Collection[str], since: datetime) -> bool:
+    """Whether somebody answered a call with one of these numbers that began since then and was of no attempt: to a case
+    that was closed by then it meant nothing."""
+    query = _ANSWERED if _have_form(keys) else _ANSWERED_WITHOUT_FORM
+    rows = [row._asdict() for row in await connection.execute(query, {"keys": list(keys), "since": since})]
+    return any(row["tenant"] == tenant and not number_keys(row).isdisjoint(keys) for row in rows)
+
+
+def _have_form(keys: Collection[str]) -> bool:
+    return all(key.startswith("+") for key in keys)

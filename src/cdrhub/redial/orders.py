@@ -24,6 +24,7 @@ from cdrhub.redial.carrying import REPORT, Carrier, Told
 from cdrhub.redial.changes import Changes
 from cdrhub.redial.decision import Decision, Result, next_number, with_attempt
 from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict, read_numbers
+from cdrhub.redial.in_call import answered_since
 from cdrhub.redial.model import MAY_HAVE_REACHED, Attempt, AttemptState, Case, CaseState, Number, PlacedBy
 from cdrhub.redial.order_errors import CaseBusy, NoSuchAttempt, NoSuchCase, NumberUnusable, OrderError, RedialOff
 from cdrhub.redial.policy import Mode
@@ -381,6 +382,11 @@ class Orders:
                     raise OrderError(f"case {case.code!r} has the number of that attempt no longer: put it back first")
                 return Decision(result=Result.SCHEDULED, rule=CALL_BACK, number=number, due_at=at)
             case Reported.WRONG_PARTY | Reported.VOICEMAIL:
+                # Who was the wrong party is on the attempt's number.
+                keys = {one.key for one in case.numbers if result is Reported.VOICEMAIL or one.key != attempt.key}
+                since = attempt.requested_at or now
+                if await answered_since(connection, tenant=case.tenant, keys=keys, since=since):
+                    return Decision(result=Result.NOTHING, rule="answered_elsewhere", detail=result)
                 going = replace(case, state=CaseState.OPEN)
                 known = await self._known(connection, going, now)
                 return next_number(going, policy=self._settings.policy, around=known.around(going))

@@ -191,6 +191,29 @@ async def test_a_report_does_not_dial_who_was_reached_elsewhere(bench: Any) -> N
     assert await bench.claim() == []
 
 
+@pytest.mark.parametrize("result", [Reported.VOICEMAIL, Reported.WRONG_PARTY])
+async def test_a_report_does_not_dial_who_called_back_before_it_came(bench: Any, result: Reported) -> None:
+    """What was answered closed the case, so that the person's own call found nothing to cancel."""
+    attempt_id = await reached(bench)
+    bench.pass_time(300)
+    said = {"direction": "inbound", "caller_number": SECOND, "caller_e164": SECOND, "agent_id": "105"}
+    await bench.call("in1", disposition="answered", started_at=115.0, ended_at=135.0, received=138, **said)
+    await bench.decide()
+    decision = await bench.orders().report(tenant="", attempt_id=attempt_id, result=result)
+    assert (decision.result, decision.rule) == ("nothing", "answered_elsewhere")
+    assert await bench.claim() == []
+
+
+async def test_the_wrong_party_that_calls_back_is_nobody_of_the_case(bench: Any) -> None:
+    attempt_id = await reached(bench)
+    bench.pass_time(300)
+    said = {"direction": "inbound", "caller_number": FIRST, "caller_e164": FIRST, "agent_id": "105"}
+    await bench.call("in1", disposition="answered", started_at=115.0, ended_at=135.0, received=138, **said)
+    await bench.decide()
+    await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.WRONG_PARTY)
+    assert await bench.claim() == [SECOND]
+
+
 async def test_a_number_that_its_case_has_no_longer_is_forbidden_too(bench: Any) -> None:
     _, attempt_id = await requested(bench)
     await bench.orders().keep([given("C-1", SECOND)])

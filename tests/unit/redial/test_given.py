@@ -64,6 +64,13 @@ def test_several_numbers_are_not_read_as_one(text: str, region: str | None) -> N
         read_numbers([GivenNumber(number=text)], NumberPlan(region=region))
 
 
+@pytest.mark.parametrize("text", ["+0803 910 0001", "+00234 803 910 0001", "+(0)803 910 0001"])
+def test_no_country_begins_with_a_zero(text: str) -> None:
+    """Such a number is another one than `0803 …` to the do-not-call list, and to a telephone the same."""
+    with pytest.raises(NumberUnusable, match="begins with 0"):
+        read_numbers([GivenNumber(number=text)], NumberPlan(region="NG"))
+
+
 @pytest.mark.parametrize("text", ["08039100001 / 08059100002", "0803910000108059100002"])
 def test_what_is_longer_than_any_number_is_none(text: str) -> None:
     with pytest.raises(NumberUnusable, match="is no telephone number"):
