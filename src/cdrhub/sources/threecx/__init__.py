@@ -29,8 +29,8 @@ _DELIVERY = {
         resent=True,
         speaks="at_end",
         lost="Nothing while the file stays, or lies beside as a former part (cdr.log.1, cdr.log-20261122): it is read "
-        "on from the stored offset; what was packed, deleted or emptied before it was read, and a jump in historyid, is in "
-        "the coverage.",
+        "on from the stored offset; what was packed, deleted or emptied before it was read is in the coverage, and so "
+        "is a jump in historyid.",
     ),
     "directory": DeliveryContract(
         acknowledged=True,

@@ -17,10 +17,12 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from cdrhub.errors import NotConnected
+from cdrhub.errors import IntakeRefused, NotConnected
 from cdrhub.exhausted import is_exhausted
+from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
 
@@ -130,11 +132,22 @@ class LineConnection:
         if not kept:
             return
         attributes: Mapping[str, Any] = {"peer": self.peer, **marks}
+        read_at = datetime.now(UTC)
         try:
             await self._sink.take(kept, attributes=attributes)
         except BaseException:
-            self._intake.count("not_kept", len(kept))
+            await self._say_not_kept(len(kept), since=read_at)
             raise
+
+    async def _say_not_kept(self, lines: int, *, since: datetime) -> None:
+        """The peer will not send them again, nor what lay behind them."""
+        self._intake.count("not_kept", lines)
+        why = f"lines that were read ({lines}), and what lay behind them, could not be kept"
+        until = max(since, datetime.now(UTC))
+        try:
+            await self._intake.infer(coverage_inference(Coverage(state="blind", since=since, until=until, detail=why)))
+        except IntakeRefused:
+            self._intake.count("gap_not_kept")
 
     def _within_patience(self, lines: Sequence[bytes], *, too_long: bool) -> Sequence[bytes]:
         """`lines` without what a peer that sends no records may not add any more."""

@@ -261,6 +261,8 @@ async def test_a_second_cancellation_ends_a_drain_that_waits(intake: RecordingIn
     await asyncio.wait({session})
     assert session.cancelled()
     assert intake.counts["not_kept"] == 1
+    ((state, detail),) = [(said["state"], said["detail"]) for said in intake.inferences]
+    assert (state, detail) == ("blind", "lines that were read (1), and what lay behind them, could not be kept")
     assert intake.links == {}
     await client.close()
     intake.close()
