@@ -93,8 +93,8 @@ class _Sink:
     async def report_gaps(self) -> None:
         """Say what did not come within its grace, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
             await self.tell(self._watch.due(datetime.now(UTC)))
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def tell_all_gaps(self) -> None:
         """Say also what is still within its grace: nobody knows when the next start is."""
@@ -137,7 +137,8 @@ class ThreeCXSource:
         try:
             await self._carry(intake, sink)
         except asyncio.CancelledError:
-            await sink.tell_all_gaps()
+            if self._config.mode != "http":  # there what was refused comes again, also after a restart
+                await sink.tell_all_gaps()
             raise
         finally:
             reporting.cancel()
