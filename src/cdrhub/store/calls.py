@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID
 
@@ -42,7 +42,8 @@ class Cursor:
     id: str
 
     def __str__(self) -> str:
-        return f"{self.sort_at.isoformat()}/{self.id}"
+        moment = self.sort_at.astimezone(UTC).replace(tzinfo=None).isoformat()
+        return f"{moment}Z/{self.id}"  # no plus sign, which a query takes for a blank
 
     @classmethod
     def parse(cls, text: str) -> Cursor:

@@ -20,7 +20,7 @@ async def _listed(asked: Asked) -> Answer:
         key, found, tenant = query.after.partition(_BETWEEN)
         if not found or "\0" in query.after:
             raise no_page(query.after)
-        after = (key, tenant)
+        after = (key.replace(" ", "+"), tenant)  # a plus sign that was not percent-encoded arrives as a blank
     keys = asked.readings(query.number) if query.number is not None else None
     async with asked.served.store.database.connect() as connection:
         rows = await reading.verdicts(connection, tenant=asked.tenant, keys=keys, after=after, limit=query.limit + 1)
