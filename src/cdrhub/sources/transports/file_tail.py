@@ -139,7 +139,7 @@ class FileTail:
         self._poll_seconds = poll_seconds
         self._catching_up = True
         self._whole = True  #: whether all that was written since the last session has been read, as far as is known
-        self._linked = False
+        self._linked: bool | None = None  #: None until the first look
 
     async def follow(self) -> NoReturn:
         """Follow until cancelled. NotConnected when the file exists and cannot be read; one that does not exist yet
@@ -174,7 +174,7 @@ class FileTail:
                 self._link(up=True)
                 return file
             self._catching_up = False
-            self._link(up=False, detail="the file does not exist")
+            self._absent()
             await asyncio.sleep(self._poll_seconds)
 
     def _behind(self, mark: Mark | None, *, at_its_end: bool) -> tuple[list[_Packed], FollowedFile | None]:
@@ -315,6 +315,12 @@ class FileTail:
     def _attributes(self) -> dict[str, object]:
         where: dict[str, object] = {"path": str(self._path)}
         return where | {"live": False} if self._catching_up else where
+
+    def _absent(self) -> None:
+        """Say once that nothing is there to read, also where nothing was at the start."""
+        if self._linked is not False:
+            self._intake.link_down(str(self._path), "the file does not exist")
+        self._linked = False
 
     def _link(self, *, up: bool, detail: str = "") -> None:
         if up and not self._linked:

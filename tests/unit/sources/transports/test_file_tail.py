@@ -73,6 +73,7 @@ async def test_a_file_that_does_not_exist_yet_is_waited_for(log: Path, intake: R
     async with following(log, intake):
         await polls()
         assert intake.links == {}
+        assert intake.link_log == [("down", str(log))]
         append(log, b"Call 1\n")
         await until(lambda: intake.bodies == [b"Call 1"])
         assert "live" not in intake.accepted[0].attributes
