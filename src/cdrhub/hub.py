@@ -31,7 +31,7 @@ from cdrhub.model.call import Call
 from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.ownership import Ownership, Ownerships
 from cdrhub.phone_systems import PhoneSystemsOfHub
-from cdrhub.pipeline import DATABASE_AWAY, Pipeline
+from cdrhub.pipeline import DATABASE_AWAY, DATABASE_BACK, Pipeline
 from cdrhub.redial.door import Door, open_doors
 from cdrhub.redial.orders import Orders
 from cdrhub.redial.service import Redial
@@ -390,6 +390,8 @@ class Hub:
                 if self._sometimes.now("database_away"):
                     log.warning(DATABASE_AWAY, action="database_away", error=str(error))
                 await asyncio.sleep(PREPARE_RETRY_SECONDS)
+        if self._sometimes.over("database_away"):
+            log.info(DATABASE_BACK, action="database_back")
         await self._look_for_lost()
         self.broadcast.begin()
         self.redial.begin(sighted=lambda: all(self._sources.sees(name) for name in self.config.sources))

@@ -40,6 +40,7 @@ log = structlog.get_logger(__name__)
 DATABASE_AWAY = (
     "the database is away: records wait in the journal; if its address or password is wrong, mend it and restart"
 )
+DATABASE_BACK = "the database is back"
 SETTINGS_REFUSED = "the database does not take a source's decode settings: its records can be replayed with others only"
 READ_BYTES = 8 * 1024 * 1024  #: of record bodies in one read of the journal
 FIRST_RECORDS = 50  #: in the first read after a start, twice as many in each further one: so a daemon that is killed
@@ -319,7 +320,7 @@ class Pipeline:
                 retry = min(retry * 2, LAST_RETRY_SECONDS)
             else:
                 if self._sometimes.over("database_away"):
-                    log.info("the database is back", action="database_back")
+                    log.info(DATABASE_BACK, action="database_back")
                 self._note_database(away=False)
                 self._undecoded.pop(part, None)
                 self._metrics.batch_seconds.observe(time.monotonic() - begun)

@@ -100,6 +100,8 @@ def test_it_starts_while_the_database_is_away(tmp_path: Path) -> None:
             server.start()
             daemon.wait_for("cdrhub_records_stored_total", 1, result="applied")
             assert daemon.stop() == 0
+        log = daemon.log.read_text()
+        assert log.count('"action": "database_away"') == log.count('"action": "database_back"') >= 1
 
 
 def test_it_takes_records_while_the_database_holds_up_its_start(tmp_path: Path) -> None:
