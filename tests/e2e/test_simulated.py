@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -149,3 +150,34 @@ def test_misuse_is_said(arguments: tuple[str, ...], said: str, tmp_path: Path) -
     done = cdrhub(*arguments, folder=tmp_path)
     assert done.returncode == 64
     assert done.stderr.startswith(said)
+
+
+def test_at_a_terminal_it_shows_how_many_calls_ended(daemon: Daemon, tmp_path: Path) -> None:
+    terminal, stderr = os.openpty()
+    url = f"http://127.0.0.1:{daemon.http_port}{PATH}"
+    with subprocess.Popen(
+        [sys.executable, "-m", "cdrhub", "simulate", "voicenter", "--to", url, "--count", "20", *FAST],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        env={"PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": "200"},
+    ) as running:
+        os.close(stderr)
+        shown = b"".join(iter(lambda: read(terminal), b""))
+        said, _ = running.communicate()
+    os.close(terminal)
+    assert running.returncode == 0
+    assert b" of 20 calls: " in said
+    assert b"calls that ended" in shown
+    assert b"/20" in shown
+
+
+def read(terminal: int) -> bytes:
+    """What comes next to a terminal; nothing when nobody has it open any more."""
+    try:
+        return os.read(terminal, 65_536)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b""

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -34,6 +35,7 @@ MAX_RATE = 5_000.0  #: calls a second: more than that no centre with six-digit e
 MAX_SPEED = 100_000.0
 WARMING_CALLS = 10_000  #: at most, that are planned only to have the centre in full swing at the start
 DAY_BEGINS = 8  #: o'clock, UTC, of the simulated day of --day
+SHOW_EVERY_SECONDS = 0.25
 PASSWORD_VARIABLE = "CDRHUB_SIMULATE_PASSWORD"  # noqa: S105 - the name of a variable
 DEFAULT_PASSWORD = "ClueCon"  # noqa: S105 - that of every FreeSWITCH that nobody set up
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -360,11 +362,32 @@ def _played(simulation: Simulation, seconds: float | None, work: Callable[[], Aw
 
         if seconds is not None:
             loop.call_later(seconds, over)
-        await task
+        showing = asyncio.create_task(_show(simulation))
+        try:
+            await task
+        finally:
+            showing.cancel()
+            await asyncio.wait({showing})
 
     with contextlib.suppress(asyncio.CancelledError), simulation.ledger:
         asyncio.run(play())
     return simulation.sent
+
+
+async def _show(simulation: Simulation) -> None:
+    """Show a person at a terminal how many calls were played to their end, until cancelled: in real time the first one
+    takes a while, and the last one some minutes."""
+    if not sys.stderr.isatty():
+        return
+    from rich.console import Console  # noqa: PLC0415 - rich is not for --help
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        shown = bar.add_task("calls that ended (Ctrl-C ends the others at once)", total=simulation.count)
+        while True:
+            bar.update(shown, completed=simulation.sent.calls)
+            await asyncio.sleep(SHOW_EVERY_SECONDS)
 
 
 def _pushes(sent: Sent) -> int:
