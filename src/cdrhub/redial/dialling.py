@@ -15,12 +15,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refused, Standing, Unseen
-from cdrhub.model.disposition import Direction
+from cdrhub.model.disposition import Direction, State
 from cdrhub.redial import cases as store
+from cdrhub.redial.announced import NOT_ANNOUNCED
 from cdrhub.redial.carrying import NO_DIALLER, Carrier, Told
 from cdrhub.redial.decision import Decision, EndedCall, Result, after_call, after_refusal, when_due, with_attempt
 from cdrhub.redial.given import dialled
@@ -33,7 +34,9 @@ from cdrhub.redial.since import Since
 from cdrhub.redial.surroundings import Known, gather
 from cdrhub.redial.transaction import transact
 from cdrhub.store.engine import Database
-from cdrhub.store.redial_tables import attempts, cases
+from cdrhub.store.outbox import SETTLED
+from cdrhub.store.redial_tables import attempts, cases, redial_decisions
+from cdrhub.store.tables import calls, outbox
 from cdrhub.store.transaction import Transaction
 
 AT_ONCE = 100  #: attempts, or cases, in one transaction
@@ -234,6 +237,8 @@ class Dialling:
                 if attempt is not None and attempt.state is AttemptState.REQUESTED:
                     values["state"] = AttemptState.ACCEPTED
                 await connection.execute(mine.values(values))
+                if attempt is not None and attempt.state is AttemptState.REQUESTED and vendor_ref:
+                    await _settle_anew(connection, source=attempt.source, call_key=vendor_ref, now=now)
             case Unseen(detail=detail):
                 await connection.execute(mine.values(detail=detail[:1000]))
             case Refused(refusal=refusal, detail=detail):
@@ -455,6 +460,22 @@ class Dialling:
         if case_id is None:
             return None
         return (await store.locked(tx.connection, [case_id])).get(case_id)
+
+
+async def _settle_anew(connection: AsyncConnection, *, source: str, call_key: str, now: datetime) -> None:
+    """Have a call decided that was told before anybody knew of which attempt it was, if there is one."""
+    decided = select(redial_decisions.c.id).where(redial_decisions.c.call_id == calls.c.id)
+    query = select(calls.c.id, calls.c.revision).where(
+        calls.c.call_key == call_key,
+        calls.c.source == source,
+        calls.c.state == State.ENDED,
+        calls.c.attempt_id.is_(None),
+        ~NOT_ANNOUNCED,
+        ~decided.exists(),
+    )
+    for row in await connection.execute(query):
+        fact = {"call_id": row.id, "source": source, "type": SETTLED, "revision": row.revision, "due_at": now}
+        await connection.execute(insert(outbox).values(fact))
 
 
 def _claimable(room: Mapping[str, int]) -> list[Select[Any]]:

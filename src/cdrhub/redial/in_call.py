@@ -24,7 +24,7 @@ from cdrhub.store.tables import IS_OPEN, call_legs, calls
 
 UNDECIDED = timedelta(hours=12)  #: that a call which ended waits for its decision at most: beyond that deciding fails
 _DIGITS = re.compile(r"\D+")
-_SIDES: Mapping[str, Sequence[str]] = {Direction.OUTBOUND: ("callee",), Direction.UNKNOWN: ("caller", "callee")}
+_SIDES: Mapping[str, Sequence[str]] = {Direction.INBOUND: ("caller",), Direction.OUTBOUND: ("callee",)}
 
 _OF_ITS_AGENT = select(call_legs.c.call_id).where(
     call_legs.c.call_id == calls.c.id,
@@ -36,7 +36,7 @@ _AGENT_LEFT = and_(_OF_ITS_AGENT.exists(), not_(_OF_ITS_AGENT.where(call_legs.c.
 
 def _query(of_number: ColumnElement[bool]) -> CompoundSelect[Any]:
     of_agent = or_(OneOf(calls.c.agent_id, "agents"), OneOf(calls.c.agent_extension, "agents"))
-    concerned = or_(of_number, of_agent, calls.c.direction == Direction.UNKNOWN)
+    concerned = or_(of_number, of_agent, calls.c.direction.not_in([str(direction) for direction in _SIDES]))
     living = select(calls, ANNOUNCED, _AGENT_LEFT.label("agent_left")).where(IS_OPEN, concerned)
     ended = select(calls, ANNOUNCED, false().label("agent_left")).where(
         of_number,
@@ -75,8 +75,8 @@ class InCall:
 
 def number_keys(columns: Mapping[str, Any]) -> frozenset[str]:
     """The keys of the outside number of a row of `calls`: E.164, and the bare digits of one that has no such form. Of a
-    call whose direction nobody knows, either number may be the outside one."""
-    sides = _SIDES.get(columns["direction"], ("caller",))
+    call whose direction nobody knows, or that is taken for an internal one, either number may be the outside one."""
+    sides = _SIDES.get(columns["direction"], ("caller", "callee"))
     raw = [columns[f"{side}_number"] or (columns["dialed_number"] if side == "callee" else None) for side in sides]
     known = {columns["external_number"], *(columns[f"{side}_e164"] for side in sides)}
     return frozenset({*known, *(_DIGITS.sub("", each or "") for each in raw)} - {None, ""})

@@ -64,6 +64,21 @@ async def test_the_record_may_come_before_the_answer(bench: Any) -> None:
     assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer"), (SECOND, "decided", None)]
 
 
+async def test_a_record_that_only_the_answer_tells_whose_it_is_may_come_before_it(bench: Any) -> None:
+    """Of another agent, as far as the phone system's names go."""
+    case_id = await decided(bench, FIRST, SECOND)
+    (claimed,) = await bench.dialling().claim(room={"crm": 1})
+    values = {"started_at": 112.0, "ended_at": 120.0, "agent_id": "SIP/102"}
+    await bench.call("job-7", received=121, **values)
+    bench.pass_time(12)
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "requested", None)]
+    await bench.dialling().answered(claimed.order.attempt_id, Accepted(vendor_ref="job-7"))
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer"), (SECOND, "decided", None)]
+    assert (await bench.told()).count("call.ended") == 1
+
+
 async def test_a_refused_number_leads_to_the_next(bench: Any) -> None:
     case_id = await decided(bench)
     await bench.claim()

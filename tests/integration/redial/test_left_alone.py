@@ -255,9 +255,11 @@ async def test_what_the_dialler_says_of_a_case_that_was_deleted_holds_nobody(ben
 
 
 @pytest.mark.parametrize("side", ["caller", "callee"])
-async def test_who_is_in_a_call_whose_direction_nobody_knows_is_in_a_call(bench: Any, side: str) -> None:
+@pytest.mark.parametrize("direction", ["unknown", "internal"])
+async def test_who_is_in_a_call_of_whatever_direction_is_in_a_call(bench: Any, side: str, direction: str) -> None:
+    """A system may have a word for a call that nobody knows, and say of the call no more than its two numbers."""
     case_id = await bench.case("C-1", FIRST, round=0)
-    said = {"direction": "unknown", "started_at": 100.0, f"{side}_number": FIRST, f"{side}_e164": FIRST}
+    said = {"direction": direction, "started_at": 100.0, f"{side}_number": FIRST, f"{side}_e164": FIRST}
     await bench.store.write([ledger.item(ledger.message("x", values=said | {"state": "answered"}), received=110)])
     assert (await bench.orders().dial(tenant="", code="C-1")).rule == "number_in_call"
     over = said | {"state": "ended", "disposition": "answered", "ended_at": 115.0}
