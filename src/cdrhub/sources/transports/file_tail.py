@@ -112,10 +112,11 @@ class FollowedFile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Packed:
-    """A part of the log that was packed before it was read."""
+class _Unread:
+    """A part of the log that is passed over."""
 
-    name: str
+    what: str  #: what is counted
+    why: str
     since_ns: int  #: when the part before it was written to last
     until_ns: int  #: when it was
 
@@ -168,30 +169,39 @@ class FileTail:
                 return found
         lost = mark if not at_its_end else None
         while True:
-            packed, file = await asyncio.to_thread(self._behind, mark, at_its_end=at_its_end)
+            passed, file = await asyncio.to_thread(self._behind, mark, at_its_end=at_its_end)
             if file is not None:
-                await self._say_unread(lost, packed)
+                await self._say_unread(lost, passed)
                 self._link(up=True)
                 return file
             self._catching_up = False
             self._absent()
             await asyncio.sleep(self._poll_seconds)
 
-    def _behind(self, mark: Mark | None, *, at_its_end: bool) -> tuple[list[_Packed], FollowedFile | None]:
-        """What was written next after the part of `mark`: another part, or the log itself; and what is packed before
-        that."""
-        packed: list[_Packed] = []
+    def _behind(self, mark: Mark | None, *, at_its_end: bool) -> tuple[list[_Unread], FollowedFile | None]:
+        """What was written next after the part of `mark`: another part, or the log itself; and what is passed over
+        before that."""
+        passed: list[_Unread] = []
         if mark is not None and mark.changed_ns:
             before_ns = mark.changed_ns
             for part in parts(self._path):
                 if part.changed_ns <= before_ns or (at_its_end and part.inode == mark.inode):
                     continue
-                if part.packed:
-                    packed.append(_Packed(name=part.path.name, since_ns=before_ns, until_ns=part.changed_ns))
-                    before_ns = part.changed_ns
-                elif (file := self._opened(part.path, inode=part.inode)) is not None:
-                    return packed, file
-        return packed, self._opened(self._path)
+                what, why = "file_packed", "was packed before it was read"
+                if not part.packed:
+                    try:
+                        file = self._opened(part.path, inode=part.inode)
+                    except PermissionError:
+                        what, why = "file_unreadable", "may not be read"
+                    else:
+                        if file is not None:
+                            return passed, file
+                        continue
+                passed.append(
+                    _Unread(what=what, why=f"{part.path.name} {why}", since_ns=before_ns, until_ns=part.changed_ns)
+                )
+                before_ns = part.changed_ns
+        return passed, self._opened(self._path)
 
     def _marked(self, mark: Mark) -> FollowedFile | None:
         """The file that `mark` is of, at its place: under its own name, renamed within its folder, or as a copy."""
@@ -200,6 +210,7 @@ class FileTail:
             copies = [part.path for part in parts(self._path) if not part.packed and mark.offset]
         except FileNotFoundError:
             return None
+        copies = [path for path in copies if os.access(path, os.R_OK, effective_ids=True)]
         for path, inode in [*((path, mark.inode) for path in its), *((path, None) for path in copies)]:
             file = self._opened(path, inode=inode)
             if file is None:
@@ -255,18 +266,16 @@ class FileTail:
                     self._intake.caught_up(f"read from {self._path.name}")
             await asyncio.sleep(self._poll_seconds)  # whoever rotates may still write to the old file for a moment
 
-    async def _say_unread(self, lost: Mark | None, packed: Sequence[_Packed]) -> None:
+    async def _say_unread(self, lost: Mark | None, passed: Sequence[_Unread]) -> None:
         if lost is not None:
             self._whole = False
             self._intake.count("file_not_recognised")
-            if lost.changed_ns and not packed:
+            if lost.changed_ns and not passed:
                 await self._say_unseen("the file that was read last is gone", since_ns=lost.changed_ns)
-        for part in packed:
+        for part in passed:
             self._whole = False
-            self._intake.count("file_packed")
-            await self._say_unseen(
-                f"{part.name} was packed before it was read", since_ns=part.since_ns, until_ns=part.until_ns
-            )
+            self._intake.count(part.what)
+            await self._say_unseen(part.why, since_ns=part.since_ns, until_ns=part.until_ns)
 
     async def _say_unseen(self, why: str, *, since_ns: int, until_ns: int | None = None) -> None:
         """Write to the coverage, and to the log, from when to when what was written to the log was not read."""

@@ -46,7 +46,7 @@ def parts(log: Path) -> list[Part]:
     with os.scandir(log.parent) as entries:
         for entry in islice(entries, MAX_SIBLINGS):
             name = known.fullmatch(entry.name)
-            if name is None or entry.name == log.name or not entry.is_file():
+            if name is None or entry.name == log.name or not os.path.isfile(entry.path):  # noqa: PTH113 - it is text
                 continue
             try:
                 status = entry.stat()

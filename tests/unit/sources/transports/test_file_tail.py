@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -279,6 +280,7 @@ def rotate(log: Path, *, names: Sequence[str], minute: int, content: bytes) -> N
     written_at(log, minute)
 
 
+NOBODY = 65_534
 NUMBERED = ["cdr.log.1", "cdr.log.2", "cdr.log.3"]
 START = datetime(2026, 3, 9, 10, 0, tzinfo=UTC)
 AS_LOGROTATE_NAMES_THEM = {
@@ -393,6 +395,39 @@ async def test_what_was_packed_before_it_was_read_is_told(log: Path, intake: Rec
             "cdr.log.1.gz was packed before it was read",
         )
     ]
+
+
+@contextlib.contextmanager
+def without_rights(path: Path) -> Generator[None]:
+    """Nobody may read `path`, also where the tests run as root."""
+    path.chmod(0)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+async def test_a_part_that_may_not_be_read_holds_up_no_other(intake: RecordingIntake) -> None:
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        log = Path(folder) / "cdr.log"
+        append(log, b"Call 1\n")
+        await read_until(log, intake, minute=0)
+        for minute in (20, 30, 40):
+            rotate(log, names=NUMBERED, minute=minute, content=b"Call in %d\n" % minute)
+        log.with_name("cdr.log.4").symlink_to("cdr.log.4")
+        with without_rights(log.with_name("cdr.log.2")):
+            async with following(log, intake):
+                await until(lambda: len(intake.bodies) == 3)
+    assert intake.bodies == [b"Call 1", b"Call in 30", b"Call in 40"]
+    assert intake.counts["file_unreadable"] == 1
+    ((state, until_then, detail),) = [(said["state"], said["until"], said["detail"]) for said in intake.inferences]
+    assert (state, detail) == ("blind", "cdr.log.2 may not be read")
+    assert until_then == (START + timedelta(minutes=20)).isoformat()
 
 
 async def test_that_the_file_which_was_read_last_is_gone_is_told(log: Path, intake: RecordingIntake) -> None:
