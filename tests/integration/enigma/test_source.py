@@ -21,6 +21,7 @@ from cdrhub.errors import BackOff, NotConnected, SourceSignal
 from cdrhub.sources.enigma import worker
 from cdrhub.sources.enigma.config import EnigmaConfig
 from cdrhub.sources.enigma.source import EnigmaSource
+from cdrhub.sources.enigma.unread import lists_beside
 from cdrhub.sources.runner import Runner
 from support.daemon import Daemon
 from support.enigma import cdr
@@ -413,3 +414,43 @@ async def test_a_probe_takes_nothing(redis_server: RedisServer, dialler: redis.R
     dialler.set(LEASE, "hub-b#12 34", ex=300)
     assert (await source.probe()).endswith("read by hub-b#12")
     assert (dialler.llen(KEY), dialler.llen(PROCESSING)) == (2, 1)
+
+
+async def test_a_list_of_cdrs_that_nobody_reads_is_named(redis_server: RedisServer, dialler: redis.Redis) -> None:
+    intake, other = RecordingIntake(), "enigma:notifications:cdr"
+    dialler.lpush(other, *cdrs(1, 2))
+    dialler.set("enigma:notifications:c2d", "no list")
+    config = configured(redis_server.url)
+    said = f"{other}: 2 waiting, which no hub reads: see `keys`"
+    assert await EnigmaSource(config).probe() == f"{KEY}: 0 waiting, read by nobody; {said}"
+    with capture_logs() as logs:
+        async with at_work(config, intake):
+            await until(lambda: intake.counts["list_not_read"] == 1)
+    assert [(line["list"], line["waiting"]) for line in logs if line["action"] == "list_not_read"] == [(other, 2)]
+    dialler.set(f"{other}:cdrhub:lease", "another#1 session", ex=60)
+    assert await EnigmaSource(config).probe() == f"{KEY}: 0 waiting, read by nobody"
+
+
+@pytest.mark.parametrize(
+    ("keys", "beside"),
+    [
+        (("enigma:notifications:campaigns",), ["enigma:notifications:cdr", "enigma:notifications:c2d"]),
+        (("site:c2d", "site:cdr", "mine"), ["site:campaigns"]),
+        (("mine",), []),
+    ],
+)
+def test_the_lists_beside_are_known_by_their_names(keys: tuple[str, ...], beside: list[str]) -> None:
+    assert lists_beside(keys) == beside
+
+
+async def test_a_user_who_may_see_one_list_reads_it(redis_server: RedisServer, dialler: redis.Redis) -> None:
+    intake = RecordingIntake()
+    dialler.lpush(KEY, *cdrs(1))
+    dialler.acl_setuser("cdrhub", enabled=True, passwords="+secret", keys=[f"{KEY}*"], categories=["+@all"])
+    url = redis_server.url.replace("redis://", "redis://cdrhub:secret@")
+    async with at_work(configured(url), intake) as runner:
+        await until(lambda: intake.bodies == cdrs(1))
+        await asyncio.sleep(0.05)
+        assert runner.problem is None
+    assert intake.counts["list_not_read"] == 0
+    dialler.acl_deluser("cdrhub")

@@ -15,6 +15,7 @@ from cdrhub.errors import BackOff, IntakeRefused
 from cdrhub.sources.base import Intake
 from cdrhub.sources.enigma.config import EnigmaConfig
 from cdrhub.sources.enigma.decode import MAX_BODY_BYTES, QUEUE_CALLS
+from cdrhub.sources.enigma.unread import unread, watch
 from cdrhub.sources.enigma.worker import CONTENT_TYPE, HOLDER_KEY, ListWorker, Sight
 from cdrhub.sources.transports.redis_list import REFUSED_SECONDS, Drained, Lease, connected, look
 
@@ -37,17 +38,17 @@ class EnigmaSource:
         holder = intake.position(HOLDER_KEY) or await self._noted(intake)
         session, sight = secrets.token_hex(SESSION_RANDOM_BYTES), Sight()
         async with connected(self._config.redis.get_secret_value()) as client:
-            await _until_one_ends(
-                [
-                    asyncio.create_task(
-                        self._worker(
-                            drained, intake=intake, client=client, holder=holder, session=session, sight=sight
-                        ).run(),
-                        name=f"{intake.source} {drained.key}",
-                    )
-                    for drained in self._lists()
-                ]
-            )
+            workers = [
+                asyncio.create_task(
+                    self._worker(
+                        drained, intake=intake, client=client, holder=holder, session=session, sight=sight
+                    ).run(),
+                    name=f"{intake.source} {drained.key}",
+                )
+                for drained in self._lists()
+            ]
+            others = watch(client, self._config.keys, intake=intake, seconds=PROBE_SECONDS)
+            await _until_one_ends([*workers, asyncio.create_task(others, name=f"{intake.source} unread lists")])
 
     async def _noted(self, intake: Intake) -> str:
         """The name of a holder that is new, kept before it takes a lease: a daemon that is killed knows its own."""
@@ -86,6 +87,8 @@ class EnigmaSource:
                 said.append(
                     f"{drained.key}: {waiting}, {f'read by {found.holder}' if found.holder else 'read by nobody'}"
                 )
+            unseen = await unread(client, self._config.keys, seconds=PROBE_SECONDS)
+            said += [f"{key}: {entries} waiting, which no hub reads: see `keys`" for key, entries in unseen.items()]
         if not found.scripts:
             if self._config.reliable == "always":
                 raise BackOff(REFUSED_SECONDS, "this Redis runs no scripts, which reliable = 'always' needs")

@@ -182,7 +182,12 @@ class Drained:
     @property
     def lease(self) -> str:
         """The key of the lease."""
-        return f"{self.key}:cdrhub:lease"
+        return lease_of(self.key)
+
+
+def lease_of(key: str) -> str:
+    """The key of the lease beside a list."""
+    return f"{key}:cdrhub:lease"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -314,6 +319,14 @@ async def look(client: Redis, drained: Drained, *, seconds: float) -> Look:
     return Look(
         entries=entries, processing=processing, holder=None if holder is None else holder_of(holder), scripts=scripts
     )
+
+
+async def waits_unread(client: Redis, key: str, *, seconds: float) -> int:
+    """How many entries wait in a list that nobody reads; 0 where somebody does. Otherwise as `look`."""
+    with signalled():
+        async with asyncio.timeout(seconds):
+            read = await _awaited(client.exists(lease_of(key)))
+            return 0 if read else int(await _awaited(client.llen(key)))
 
 
 def holder_of(token: bytes) -> str:
