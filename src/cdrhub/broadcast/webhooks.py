@@ -3,10 +3,11 @@
 One worker per endpoint, with connections of its own: an endpoint that hangs or fails delays nobody else. A lease makes
 one hub at a time the one that delivers. Its cursor says up to where everything was taken, set aside or not wanted; it
 is written now and then, so that after a crash a few events are sent again, with the ids they had. While the endpoint
-fails only its oldest event is sent, by the schedule in `health.py`; the events wait in the log, which costs nothing.
+fails only one event is sent, by the schedule in `health.py`; the events wait in the log, which costs nothing.
 
 An event that the receiver refuses for itself (4xx) gets a row in `deliveries` and holds nothing up. Many of them in a
-row, with no other answer in between, are a failure of the endpoint: nobody changes a URL to lose a day's events.
+row, with no other answer in between, are a failure of the endpoint: nobody changes a URL to lose a day's events. One at
+which the endpoint fails again and again though it takes others is refused as well (`stumbles.py`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from cdrhub.broadcast.health import Answer, EndpointState, Health, Verdict, afte
 from cdrhub.broadcast.log import EventLog
 from cdrhub.broadcast.posting import REQUEST_SECONDS, Poster
 from cdrhub.broadcast.render import event_id, rendered
+from cdrhub.broadcast.stumbles import TRIES, Stumbles
 from cdrhub.errors import StoreUnavailable
 from cdrhub.metrics import Metrics
 from cdrhub.sometimes import Sometimes
@@ -58,10 +60,12 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Flight:
-    """One request under way. `attempt` is that of the endpoint when it left."""
+    """One request under way. `attempt` is that of the endpoint when it left; `early`, that it left before the
+    endpoint's time, to see whether another event is to blame."""
 
     event: Event
     attempt: int
+    early: bool = False
     asked_again: Delivery | None = None
 
 
@@ -97,6 +101,8 @@ class Worker:
         self._flights: dict[asyncio.Task[Answer], _Flight] = {}
         self._read_to = 0
         self._refusals = 0
+        self._stumbles = Stumbles()
+        self._doubtful = False  #: only events in `_stumbles` failed since it took something, by an error of its program
         self._outcomes: list[Delivery] = []
         self._no_more: list[int] = []
         self._saved: tuple[int, Health] = (0, self.health)
@@ -237,6 +243,7 @@ class Worker:
         self.health, self._read_to, self._touched = row.health, row.cursor, now
         self._seen_at = row.updated_at
         self._waiting.clear()
+        self._stumbles.forget()
         self._outcomes.clear()
         self._no_more.clear()
         self._saved = (row.cursor, row.health)
@@ -246,6 +253,7 @@ class Worker:
         now, before = self._clock(), self._seen_at
         if before is not None and now < before:
             self.health = after_set_back(self.health, before - now)
+            self._stumbles.set_back(before - now)
         self._seen_at = now
 
     async def _look_at_orders(self, poster: Poster) -> None:
@@ -268,10 +276,11 @@ class Worker:
     def _try_at_once(self, health: Health) -> None:
         """Somebody wrote that it is healthy."""
         self.health = health
+        self._stumbles.forget()
         log.info("tried at once, as asked for", action="webhook_asked", endpoint=self.endpoint.name)
 
     def _may_ask_again(self) -> bool:
-        """One batch after the other, so that they stay in order; a failing endpoint's probe is its oldest event."""
+        """One batch after the other, so that they stay in order; a failing endpoint is tried with one of the log."""
         if any(flight.asked_again is not None for flight in self._flights.values()) or not self._lease_is_safe():
             return False
         if self.health.state is EndpointState.HEALTHY:
@@ -285,6 +294,8 @@ class Worker:
             event = found.get(one.position)
             if event is None or event not in self.endpoint.selection:
                 self._no_more.append(one.position)
+            elif self._stumbles.waits(event.position, now=self._clock()):
+                busy |= event.lines
             elif busy.isdisjoint(event.lines):
                 self._send(poster, _Flight(event=event, attempt=self.health.attempt, asked_again=one))
                 busy |= event.lines
@@ -314,24 +325,41 @@ class Worker:
 
     def _launch(self, poster: Poster) -> None:
         """Send what need not wait."""
-        if not self._lease_is_safe() or not self.health.may_try(self._clock()):
+        if not self._lease_is_safe():
             return
+        now = self._clock()
+        due = self.health.may_try(now)
         if self.health.state is EndpointState.FAILING:
             if self._waiting and not self._flights:
-                self._send(poster, _Flight(event=self._waiting.popleft(), attempt=self.health.attempt))
+                probe = self._probe()
+                if due or (self._doubtful and probe.position not in self._stumbles):
+                    self._waiting.remove(probe)
+                    self._send(poster, _Flight(event=probe, attempt=self.health.attempt, early=not due))
+            return
+        if not due:
             return
         room = self._pace.at_once - len(self._flights)
         busy: set[str] = set().union(*(flight.event.lines for flight in self._flights.values()))
         held: list[Event] = []
         while room > 0 and self._waiting:
             event = self._waiting.popleft()
-            if busy.isdisjoint(event.lines):
+            if busy.isdisjoint(event.lines) and not self._stumbles.waits(event.position, now=now):
                 self._send(poster, _Flight(event=event, attempt=self.health.attempt))
                 room -= 1
             else:
                 held.append(event)
             busy |= event.lines
         self._waiting.extendleft(reversed(held))
+
+    def _probe(self) -> Event:
+        """What tells whether a failing endpoint is back: its oldest event that need not wait for another one, and at
+        which it did not begin to fail."""
+        busy: set[str] = set()
+        for event in self._waiting:
+            if event.position not in self._stumbles and busy.isdisjoint(event.lines):
+                return event
+            busy |= event.lines
+        return self._waiting[0]
 
     def _send(self, poster: Poster, flight: _Flight) -> None:
         try:
@@ -379,24 +407,31 @@ class Worker:
                 verdict = Verdict.FAILED
         else:
             self._refusals = 0
-        if verdict in (Verdict.FAILED, Verdict.GONE):
+        since_it_failed = flight.attempt == self.health.attempt
+        if verdict is Verdict.FAILED and self._has_stumbled(flight):
+            if self._stumbles.failures(flight.event.position) < TRIES:
+                return False
+            verdict = Verdict.REFUSED
+        elif verdict in (Verdict.FAILED, Verdict.GONE):
             self._has_failed(flight, answer)
             return False
-        if flight.attempt == self.health.attempt:
+        elif since_it_failed:
             self._has_answered(answer)
         if verdict is Verdict.REFUSED or flight.asked_again is not None:
             self._note(flight, answer, verdict)
+        self._stumbles.took(flight.event.position, proof=since_it_failed)
         return True
 
     def _note(self, flight: _Flight, answer: Answer, verdict: Verdict) -> None:
         before = flight.asked_again.attempts if flight.asked_again is not None else 0
+        tries = max(self._stumbles.failures(flight.event.position), 1)
         state = DeliveryState.REFUSED if verdict is Verdict.REFUSED else DeliveryState.DELIVERED
         self._outcomes.append(
             Delivery(
                 endpoint=self.endpoint.name,
                 position=flight.event.position,
                 state=state,
-                attempts=before + 1,
+                attempts=before + tries,
                 last_status=answer.status,
                 last_error=answer.error,
             )
@@ -407,11 +442,18 @@ class Worker:
             log.info("a webhook takes events again", action="webhook_back", endpoint=self.endpoint.name)
         self.health = after_success(self.health, answer)
 
+    def _has_stumbled(self, flight: _Flight) -> bool:
+        """Whether an endpoint that takes others failed at this event once more."""
+        healthy = self.health.state is EndpointState.HEALTHY
+        return healthy and self._stumbles.again(flight.event.position, now=self._clock())
+
     def _has_failed(self, flight: _Flight, answer: Answer) -> None:
-        """Of several requests that failed together one counts."""
-        if flight.attempt != self.health.attempt or self.health.state is EndpointState.DISABLED:
-            return
+        """Of several requests that failed together one counts, and so the endpoint is to blame."""
+        position = flight.event.position
         first = self.health.state is EndpointState.HEALTHY
+        self._doubtful = _program_failed(answer) if first else self._doubtful and position in self._stumbles
+        if flight.attempt != self.health.attempt or flight.early or self.health.state is EndpointState.DISABLED:
+            return
         self.health = after_failure(self.health, answer, now=self._clock())
         if self.health.state is EndpointState.DISABLED:
             log.error(
@@ -421,6 +463,7 @@ class Worker:
                 error=answer.error,
             )
         elif first:
+            self._stumbles.began(position, now=self._clock())
             log.warning("a webhook fails", action="webhook_failing", endpoint=self.endpoint.name, error=answer.error)
 
     # -- remembering ---------------------------------------------------------------------------------------------------
@@ -484,3 +527,8 @@ class Worker:
         self._metrics.webhook_oldest.labels(name).set(max(waited, 0.0))
         for state in EndpointState:
             self._metrics.webhook_state.labels(name, state.value).set(state is self.health.state)
+
+
+def _program_failed(answer: Answer) -> bool:
+    """Whether a receiver is there, has not asked for a pause, and failed."""
+    return answer.status is not None and answer.status >= 500 and answer.retry_after is None
