@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, literal_column, null, select, union_all
+from sqlalchemy import ColumnElement, Select, bindparam, literal_column, null, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Disposition
@@ -48,7 +48,10 @@ _SAID = union_all(
         asked_at=attempts.c.requested_at,
         until=attempts.c.deadline_at,
         ended_at=attempts.c.ended_at,
-    ).where(OneOf(attempts.c.match_key, "keys"), attempts.c.requested_at > bindparam("since")),
+    ).where(
+        OneOf(attempts.c.match_key, "keys"),
+        or_(attempts.c.requested_at > bindparam("since"), attempts.c.deadline_at > bindparam("now")),
+    ),
     _said("ringing", scope=attempts.c.source, name=attempts.c.agent).where(
         attempts.c.state == AttemptState.SUPERSEDED,
         attempts.c.deadline_at > bindparam("now"),
@@ -61,8 +64,9 @@ _SAID = union_all(
     ),
     _said("pause", scope=redial_pauses.c.scope, name=redial_pauses.c.name),
 )
-"""What attempts, of whatever case, say of these numbers since then, and of these agents (`live` is what of theirs
-stands in `attempts.live_agent`); the verdicts on the numbers; all pauses. Each kind is found by an index of its own."""
+"""What attempts, of whatever case, say of these numbers since then, or until a deadline that is to come, and of these
+agents (`live` is what of theirs stands in `attempts.live_agent`); the verdicts on the numbers; all pauses. Each kind is
+found by an index of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

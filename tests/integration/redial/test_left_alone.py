@@ -183,6 +183,14 @@ async def test_a_request_for_another_case_holds_all_numbers_of_the_person(bench:
     assert (await bench.orders().dial(tenant="other", code="C-3")).rule == "first_untried"
 
 
+async def test_a_request_holds_its_number_until_its_deadline_however_far_that_is(bench: Any) -> None:
+    bench.settings = replace(bench.settings, shared_hold=timedelta(0), first_sign=timedelta(days=2))
+    await requested(bench, "C-1", FIRST)
+    await bench.case("C-2", FIRST, agent="103", round=0)
+    bench.pass_time(25 * 3600)
+    assert (await bench.orders().dial(tenant="", code="C-2")).rule == "number_requested"
+
+
 async def test_one_claim_requests_one_person_once(bench: Any) -> None:
     bench.settings = replace(bench.settings, shared_hold=timedelta(0))
     for code, agent in (("C-1", "102"), ("C-2", "103")):
