@@ -37,6 +37,8 @@ _SYNONYMS = {"case_code_str": "code", "case_code": "code", "number": "number_1",
 _COUNTED = re.compile(r"(?P<word>number|label|phone_num)_?(?P<count>[1-9]\d{0,2})")
 _USUAL = (*WORDS, *(f"{word}_{count}" for count in range(1, 7) for word in ("number", "label", "phone_num")))
 
+NO_SOURCE = "there is no source: add a column source, or name one for the whole sheet with --source"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Defaults:
@@ -59,6 +61,8 @@ def read_cases(
     header, found, problems = begun(text)
     sheet = Sheet(header=header, problems=problems)
     columns, unused = _columns(sheet)
+    if "source" not in columns and not defaults.source:
+        sheet.wrong(1, None, NO_SOURCE)
     if problems:
         return SheetRead(given=(), problems=problems, unsure=(), unused=unused)
     cases = list(_cases(found, sheet, columns, sources=sources, defaults=defaults, advance=advance))
@@ -151,8 +155,7 @@ def _source(
     source, place = given.get("source") or default, columns.get("source")
     reading = sources.get(source)
     if not source:
-        said = "there is no source: add a column source, or name one for the whole sheet with --source"
-        sheet.wrong(row.line, place, said)
+        sheet.wrong(row.line, place, NO_SOURCE)
     elif reading is None:
         near = get_close_matches(source, sources, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sources)}"

@@ -204,8 +204,9 @@ def test_without_a_region_a_national_number_is_doubted() -> None:
 
 
 def test_without_a_source_there_is_a_hint() -> None:
-    (said,) = wrong("code,number_1\nC-1,08039100001\n", source="")
-    assert said == "line 2: there is no source: add a column source, or name one for the whole sheet with --source"
+    hint = "there is no source: add a column source, or name one for the whole sheet with --source"
+    assert wrong("code,number_1\nC-1,08039100001\nC-2,hello\n", source="") == [f"line 1: {hint}"]
+    assert wrong("code,number_1,source\nC-1,08039100001,\n", source="") == [f"line 2, column source: {hint}"]
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "code,number_1\n"])
