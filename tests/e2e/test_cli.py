@@ -330,6 +330,10 @@ def test_an_online_check_makes_no_database(folder: Path) -> None:
     blocked = cdrhub("check", "--online", folder=folder)
     assert blocked.returncode == UNAVAILABLE
     assert f"does not exist yet and cannot be made: {folder}/data is not writable" in blocked.stderr
+    assert f"hub.data_dir: {folder}/data is not writable" in blocked.stderr
+    (folder / "config.toml").write_text('[hub]\ndata_dir = "data/of/hub-1"\n[http]\nlisten = "127.0.0.1:0"\n' + SOURCE)
+    below = f"hub.data_dir: {folder}/data/of/hub-1 cannot be made: {folder}/data is not writable"
+    assert below in cdrhub("check", "--online", folder=folder).stderr
 
 
 def test_a_simulated_pbx_says_why_it_sends_nothing(tmp_path: Path) -> None:

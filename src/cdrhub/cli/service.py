@@ -17,12 +17,16 @@ from cdrhub.cli.plain import plain
 from cdrhub.errors import AddressUnavailable, ConfigError, SourceSignal, StoreError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cdrhub.config import Config
 
 MAX_PROPOSED = 20  #: lines of a directory file
 _UTC = ZoneInfo("UTC")
-_db = typer.Typer(help="The database's schema.", no_args_is_help=True)
-_config = typer.Typer(help="The configuration file.", no_args_is_help=True)
+_db = typer.Typer(help="The database's schema.", no_args_is_help=True, epilog="Example: cdrhub db upgrade")
+_config = typer.Typer(
+    help="The configuration file.", no_args_is_help=True, epilog="Example: cdrhub config schema > cdrhub.schema.json"
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -61,9 +65,9 @@ def check(
 ) -> int:
     """Check the configuration: exit 0 if the daemon would start with it, 78 if not.
 
-    Every problem is one line with file, line and key. With --online the database, the ports and the phone systems that
-    can be looked at without taking records are tried too (exit 69 if one cannot be had), and the delivery contract of
-    each source is shown.
+    Every problem is one line with file, line and key. With --online the journal's folder, the database, the ports and
+    the phone systems that can be looked at without taking records are tried too (exit 69 if one cannot be had), and the
+    delivery contract of each source is shown.
     """
     settings = loaded(config)
     from cdrhub.web.tls import server_context  # noqa: PLC0415
@@ -77,7 +81,12 @@ def check(
     if not online:
         return Exit.OK
     _show_contracts(settings)
-    failures = [*_database_failures(settings), *_port_failures(settings), *_source_failures(settings)]
+    failures = [
+        *_journal_failures(settings),
+        *_database_failures(settings),
+        *_port_failures(settings),
+        *_source_failures(settings),
+    ]
     for failure in failures:
         say(failure)
     return Exit.UNAVAILABLE if failures else Exit.OK
@@ -182,13 +191,27 @@ def _show_contracts(config: Config) -> None:
         show(Listing(columns=list(rows[0]), rows=rows, title="Delivery contracts"), form=Format.TABLE, zone=_UTC)
 
 
+def _begun(folder: Path) -> tuple[Path, bool]:
+    """What of the way to `folder` exists already, where a start begins to make folders, and whether it may."""
+    found = next(one for one in (folder, *folder.parents) if os.path.exists(one))  # noqa: PTH110 - raises nothing
+    return found, found.is_dir() and os.access(found, os.W_OK | os.X_OK)
+
+
+def _journal_failures(config: Config) -> list[str]:
+    wanted = config.hub.data_dir.absolute()
+    found, writable = _begun(wanted)
+    if writable:
+        return []
+    cannot = f"{wanted} cannot be made: " if found != wanted else ""
+    return [f"hub.data_dir: {cannot}{found} is not writable"]
+
+
 def _database_failures(config: Config) -> list[str]:
     from cdrhub.store import Store, schema  # noqa: PLC0415
 
     if (file := missing_file(config)) is not None:
-        # What of its way exists already is where the first start begins to make folders.
-        folder = next(parent for parent in file.absolute().parents if parent.exists())
-        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        folder, writable = _begun(file.absolute().parent)
+        if not writable:
             return [f"database: {file} does not exist yet and cannot be made: {folder} is not writable"]
         typer.echo(f"database: {file} does not exist yet; the first start makes it ({folder} is writable)")
         return []

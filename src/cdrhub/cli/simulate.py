@@ -64,7 +64,11 @@ class Calls(StrEnum):
     ALL = "all"
 
 
-_simulate = typer.Typer(help="Simulated phone systems for a hub to work with.", no_args_is_help=True)
+_simulate = typer.Typer(
+    help="Simulated phone systems for a hub to work with.",
+    no_args_is_help=True,
+    epilog="Example: cdrhub simulate 3cx --to 127.0.0.1:5555 --region NG --seconds 10",
+)
 
 Rate = Annotated[float, typer.Option("--rate", min=0.01, max=MAX_RATE, help="Calls a second.")]
 Speed = Annotated[
