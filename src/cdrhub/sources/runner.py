@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import random
 import socket
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -199,7 +200,8 @@ class Runner:
         self._gone_since: datetime | None = None  #: since when no daemon ran, until the first link
         self._unseen: tuple[datetime, datetime] | None = None  #: the blind time before the link
         self._heard_in_session = False
-        self._unsaid: asyncio.Queue[Coverage] = asyncio.Queue()
+        self._unsaid: deque[Coverage] = deque()
+        self._has_more_to_say = asyncio.Event()
         self._stopping = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
         self._problem: str | None = None
@@ -295,7 +297,7 @@ class Runner:
         began, alive = self._now(), self._alive
         if alive is not None and began - alive >= NOT_RUNNING:
             self._gone_since = alive
-            self._unsaid.put_nowait(Coverage(state="blind", since=alive, until=began, detail="the daemon did not run"))
+            self._say([Coverage(state="blind", since=alive, until=began, detail="the daemon did not run")])
         self._silent_since = began
         if alive is not None and timedelta(0) < alive - began < SET_BACK:
             began = alive
@@ -362,19 +364,20 @@ class Runner:
     # -- coverage and silence ----------------------------------------------------------------------------------------
 
     def _say(self, stretches: Sequence[Coverage]) -> None:
-        for stretch in stretches:
-            self._unsaid.put_nowait(stretch)
+        self._unsaid.extend(stretches)
+        self._has_more_to_say.set()
 
     async def _journal_coverage(self) -> None:
         while True:
-            stretch = await self._unsaid.get()
-            while True:
+            self._has_more_to_say.clear()
+            while self._unsaid:
                 try:
-                    await asyncio.shield(self._tell(stretch))
+                    await self._tell(self._unsaid[0])
                 except IntakeRefused:
                     await asyncio.sleep(REFUSED_SECONDS)
                 else:
-                    break
+                    self._unsaid.popleft()
+            await self._has_more_to_say.wait()
 
     async def _tell(self, stretch: Coverage) -> None:
         """Journal it, and before it that we ran then: a daemon that is killed after it was not gone before it."""
@@ -417,10 +420,11 @@ class Runner:
         if not self._succeeded:
             self._say(self._ledger.end(self._now(), "stopped"))
         try:
-            while not self._unsaid.empty():
-                await self._tell(self._unsaid.get_nowait())
+            while self._unsaid:
+                await self._tell(self._unsaid[0])
+                self._unsaid.popleft()
         except IntakeRefused:
-            self._intake.count("coverage_not_kept", self._unsaid.qsize() + 1)
+            self._intake.count("coverage_not_kept", len(self._unsaid))
         await self._note_alive()
 
 

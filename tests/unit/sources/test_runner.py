@@ -488,6 +488,20 @@ async def test_coverage_that_the_journal_refuses_is_said_later(intake: Recording
         await until(lambda: states(intake) == ["blind", "connected"])
 
 
+async def test_coverage_that_the_journal_refused_until_the_stop_is_said_then(intake: RecordingIntake) -> None:
+    async def with_a_disk_that_is_mended(intake_: Intake) -> None:
+        try:
+            await listening(intake_)
+        finally:
+            intake.refusing = False
+
+    intake.refusing = True
+    async with running(runner_of(ScriptedSource(with_a_disk_that_is_mended), intake)):
+        await until(lambda: intake.counts["alive_not_noted"])
+    assert states(intake) == ["blind", "connected", "blind"]
+    assert "coverage_not_kept" not in intake.counts
+
+
 async def test_a_silent_link_is_quiet_until_a_record_comes(intake: RecordingIntake) -> None:
     speak = asyncio.Event()
 
