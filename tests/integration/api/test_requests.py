@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
@@ -152,6 +153,17 @@ async def test_a_query_that_is_not_valid(api: Client, path: str) -> None:
     assert problem_of(refused) == (422, "invalid")
     name = path.partition("?")[2].partition("=")[0]
     assert [place["pointer"] for place in refused.body["errors"]] == [f"?{name}"]
+
+
+@pytest.mark.parametrize(
+    "moment", ["2026-03-01", "2026-03-01T08:00:00", "2026-03-01T08:00:00+01:00", "today", "1772352000"]
+)
+async def test_a_moment_without_an_offset_is_told_how_it_is_written(api: Client, moment: str) -> None:
+    """A plus sign that was not percent-encoded is none."""
+    refused = await api.ask("GET", f"/calls?since={moment}")
+    (place,) = refused.body["errors"]
+    assert place["detail"] == "must be ISO 8601 with an offset: write e.g. 2026-03-01T08:00:00Z; in a URL a + is %2B"
+    assert (await api.ask("GET", f"/calls?since={quote(moment)}")).status == (200 if "+" in moment else 422)
 
 
 async def test_a_refusal_repeats_no_value_of_a_body(api: Client) -> None:

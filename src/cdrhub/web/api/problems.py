@@ -133,7 +133,7 @@ def refusal(error: CdrhubError | RacedError) -> Refused | None:
 def invalid(error: ValidationError, *, query: bool = False) -> Refused:
     """Which places of a request are not valid. The values themselves are not repeated."""
     places = [
-        Place(pointer=_pointer(said["loc"], query=query), detail=said["msg"])
+        Place(pointer=_pointer(said["loc"], query=query), detail=said["msg"].removeprefix("Value error, "))
         for said in error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
     ]
     where = ", ".join(place.pointer or "the body" for place in places[:3])

@@ -19,7 +19,7 @@ from cdrhub.store.tables import MAX_DETAIL, MAX_SOURCE
 MAX_METADATA_DEPTH = 8
 EXACT_BELOW = 2.0**63  #: what is read of a whole number that 64 bits do not hold is another one, with its first digits
 
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_WITH_OFFSET = re.compile(r"\d{4}-\d\d-\d\d[^-+]*([zZ]|[-+]\d\d(:?\d\d)?)", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -47,8 +47,8 @@ def _a_zone(name: str) -> str:
 
 def _a_date(said: Any) -> Any:
     # pydantic reads a number as seconds since 1970, and `2026` would be a quarter of an hour after.
-    if not isinstance(said, str) or not _DATE.match(said):
-        raise ValueError("must be ISO 8601 with an offset: write e.g. 2026-03-01T08:00:00Z")
+    if not isinstance(said, str) or not _WITH_OFFSET.fullmatch(said):
+        raise ValueError("must be ISO 8601 with an offset: write e.g. 2026-03-01T08:00:00Z; in a URL a + is %2B")
     return said
 
 
