@@ -130,7 +130,8 @@ async def one(store: Store, call: str) -> CallRow:
     if not rows:
         raise NotFound(f"there is no call whose id begins with {call!r}")
     if len(rows) > 1:
-        raise UsageError(f"several calls have an id that begins with {call!r}: give more of it, or all")
+        two = " and ".join(sorted(row["id"] for row in rows))
+        raise UsageError(f"several calls have an id that begins with {call!r}, as {two}: give more of it, or all")
     return rows[0]
 
 
