@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import json
 import random
+import re
+import signal
 import socket
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -19,6 +21,7 @@ from support.daemon import Daemon
 from support.servers import free_port
 from support.sql import rows
 
+TAKEN = "cdrhub_records_acknowledged_total"
 PATH = "/ingest/voicenter/0123456789abcdef-secret"
 WORKERS = 8
 LINE = "Call {n},{n:016X}_{n},00:00:10,2026/03/09 10:00:00,2026/03/09 10:00:05,2026/03/09 10:00:15,TerminatedBySrc,"
@@ -213,3 +216,47 @@ def test_what_was_rotated_away_while_no_daemon_ran_is_read(tmp_path: Path, sqlit
     again = spans["backfilled", "read from cdr.log"]
     assert again["since"] == away["since"]
     assert again["until"] >= away["until"]
+
+
+async def test_every_number_of_a_pbx_is_stored_or_told_as_missing(tmp_path: Path, sqlite_url: str) -> None:
+    """A socket has no acknowledgement, so records are lost; which ones is known, and nothing else is said to be."""
+    tcp = free_port()
+    source = f'[sources.pbx]\ntype = "3cx"\nlisten = "127.0.0.1:{tcp}"\nsettle_seconds = 3.0\n'
+    daemon = Daemon(tmp_path / "daemon", database=sqlite_url, sources=source)
+    load = Load()
+    await asyncio.to_thread(daemon.start)
+    sender = asyncio.create_task(lines_for_ever(load, port=tcp))
+
+    async def more(records: int) -> None:
+        seen = await asyncio.to_thread(daemon.metric, TAKEN, source="pbx")
+        await asyncio.to_thread(daemon.wait_for, TAKEN, seen + records, source="pbx")
+
+    try:
+        for seconds in (4.0, 5.0):
+            await more(50)
+            daemon.config.write_text(re.sub(r"(settle_seconds) = .*", rf"\1 = {seconds}", daemon.config.read_text()))
+            daemon.signal(signal.SIGHUP)
+            await more(50)
+            daemon.kill()
+            await asyncio.to_thread(daemon.start)
+            await more(50)
+            assert await asyncio.to_thread(daemon.stop) == 0
+            await asyncio.to_thread(daemon.start)
+        await more(50)
+        load.over = True
+        await sender
+        with socket.create_connection(("127.0.0.1", tcp)) as last:
+            last.sendall(LINE.format(n=load.lines + 1).encode())
+            assert await asyncio.to_thread(daemon.stop) == 0
+    finally:
+        load.over = True
+        await asyncio.gather(sender, return_exceptions=True)
+        daemon.kill()
+
+    stored = {int(str(key).partition("/")[0]) for (key,) in rows(sqlite_url, "SELECT call_key FROM calls")}
+    missing: set[int] = set()
+    for (detail,) in rows(sqlite_url, "SELECT DISTINCT detail FROM coverage WHERE detail LIKE 'historyid %'"):
+        first, last_one = re.findall(r"^historyid (\d+)(?:\.\.(\d+))? ", str(detail))[0]
+        missing |= set(range(int(first), int(last_one or first) + 1))
+    assert stored | missing == set(range(1, load.lines + 2))
+    assert stored & missing == set()
