@@ -106,10 +106,11 @@ class Receiver:
         assert document["id"] == headers["webhook-id"]
         return Received(id=document["id"], type=document["type"], document=document, headers=headers)
 
-    def in_order(self) -> bool:
-        """Whether what was taken is in order, call for call."""
+    def in_order(self, *, once: bool = False) -> bool:
+        """Whether what was taken is in order, call for call; `once`: what came again under its id aside."""
         last: dict[str, int] = {}
-        for one in self.taken:
+        first = {one.id: one for one in reversed(self.taken)}
+        for one in self.taken if not once else (one for one in self.taken if one is first[one.id]):
             if last.get(one.call, -1) > one.number:
                 return False
             last[one.call] = one.number

@@ -41,7 +41,9 @@ _FAILURE: Final = frozenset({"failure", "failed", "rejected", "-1", "0"})
 
 _OF_THE_NUMBER: Final = frozenset({"notfound", "targetnotfound", "invaliddestination"})
 _OF_THE_NETWORK: Final = frozenset({"noroute", "noroutetodestination", "noroutexists", "norouteexists", "routebusy"})
-"""Words of `reason`, without what is no letter. Any other reason is taken as the agent's: his extension comes first."""
+_OF_SOMEBODY: Final = frozenset({"busy", "timeout", "declined", "failed"})
+"""Words of `reason`, without what is no letter. The last ones do not tell whether the person's telephone rang; any other
+reason is taken as the agent's: his extension comes first."""
 
 
 def _an_origin(text: str) -> str:
@@ -239,6 +241,8 @@ def answer_of(answer: HttpAnswer, *, agent: str, who: str) -> Answer:
     reason = shown(said.get("reason") or "")
     detail = f"{who}: {reason or 'Failure'} {shown(said.get('reasontext') or '')}".rstrip()
     word = "".join(letter for letter in reason.casefold() if letter.isalpha())
+    if word in _OF_SOMEBODY:
+        raise AnswerUnseen(detail)
     if word in _OF_THE_NUMBER:
         raise OrderRefused(Refusal.NUMBER, detail)
     raise OrderRefused(Refusal.NETWORK if word in _OF_THE_NETWORK else Refusal.AGENT, detail)

@@ -190,7 +190,6 @@ async def test_what_a_status_means(status: int, refusal: Refusal) -> None:
     ("reason", "refusal"),
     [
         ("NotAvailable", Refusal.AGENT),
-        ("busy", Refusal.AGENT),
         ("A word of tomorrow", Refusal.AGENT),
         ("", Refusal.AGENT),
         ("not_found", Refusal.NUMBER),
@@ -207,6 +206,15 @@ async def test_http_200_alone_is_no_success(finalstatus: object, reason: str, re
     assert isinstance(answer, Refused)
     assert "\n" not in answer.detail
     assert len(answer.detail) < 600
+
+
+@pytest.mark.parametrize("reason", ["busy", "Timeout", "Declined", "failed"])
+async def test_a_reason_that_may_be_the_persons_is_no_refusal(reason: str) -> None:
+    """Dialled again as if only the agent had been away, the person would ring again."""
+    async with pbx(said={"finalstatus": "Failure", "reason": reason}) as peer, dialler_to(peer.url) as dialler:
+        answer = await dialler.dial(ORDER)
+    assert isinstance(answer, Unseen)
+    assert reason in answer.detail
 
 
 @pytest.mark.parametrize(
