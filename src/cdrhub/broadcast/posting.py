@@ -9,6 +9,7 @@ is the answer: of what follows it no more is read than keeps the connection usab
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -118,6 +119,8 @@ def _spoken(error: Exception) -> str:
     """What happened, without the URL: its path or its query may hold a secret."""
     if isinstance(error, ClientConnectorError) and isinstance(error.os_error, PrivateAddress):
         return f"{error.os_error}; {PERMITS}"
+    if type(error) is ClientConnectorError and (number := error.os_error.errno or 0) > 0:
+        return f"{error.host}:{error.port}: {os.strerror(number)}"
     if isinstance(error, OSError | ClientConnectionError):
         return _one_line(str(error)) or type(error).__name__
     return "its answer is no HTTP" if isinstance(error, ClientResponseError) else type(error).__name__

@@ -45,6 +45,14 @@ async def test_a_redirect_is_not_followed() -> None:
     assert inside.asked == []
 
 
+async def test_a_receiver_that_does_not_listen_is_told_in_plain_words() -> None:
+    port = free_port()
+    client = poster(f"http://127.0.0.1:{port}/secret")
+    answer = await client.post(rendered(event()), event_id=event_id(event()))
+    await client.close()
+    assert (answer.status, answer.error) == (None, f"127.0.0.1:{port}: Connection refused")
+
+
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "localhost", "[::1]", "169.254.169.254", "10.0.0.1", "[::ffff:127.0.0.1]", "0x7f000001"]
 )
