@@ -66,7 +66,8 @@ def add(
     until: UntilOption = None,
     timezone: ZoneOption = "UTC",
 ) -> None:
-    """Put numbers on the list; one that is there already gets the new date and the new word of who says so."""
+    """Put numbers on the list; one that is there already gets the new date and the new word of who says so, unless it
+    is listed for longer: take it off first."""
     who, holds = _who(said_by), _until(until, zone(timezone))
     settings = loaded(config)
     read_as = one_source(settings, source)
@@ -77,7 +78,7 @@ def add(
         GivenVerdict(number=number, tenant=tenant, region_of=read_as, source=who, until=holds) for number in numbers
     ]
     with opened(settings) as database:
-        database.run(orders_of(database, settings).forbid(given))
+        _say_stood(database.run(orders_of(database, settings).forbid(given)))
     typer.echo(f"{counted(len(given), 'number')} must not be called{f' until {until}' if until else ''}")
 
 
@@ -169,7 +170,7 @@ def import_numbers(
         return
     with opened(settings, create=True, seconds=SHEET_SECONDS) as database:
         orders = orders_of(database, settings)
-        written(database, verdicts, lambda tx, some: orders.within(tx).forbid(some))
+        _say_stood(sum(written(database, verdicts, lambda tx, some: orders.within(tx).forbid(some))))
     typer.echo(f"{counted(len(verdicts), 'number')} must not be called")
 
 
@@ -184,6 +185,11 @@ def _each(
 
     for row in database.paged(page, limit=limit):
         yield {**row, "number": row["match_key"], "said_by": row["source"]}
+
+
+def _say_stood(numbers: int) -> None:
+    if numbers:
+        say(f"{counted(numbers, 'number')} stood on the list for longer, and stay so: cdrhub do-not-call remove")
 
 
 def _who(given: str | None) -> str:

@@ -393,25 +393,29 @@ class Orders:
 
     # -- do-not-call, pauses -------------------------------------------------------------------------------------------
 
-    async def forbid(self, given: Sequence[GivenVerdict]) -> None:
+    async def forbid(self, given: Sequence[GivenVerdict]) -> int:
         """Put numbers on the do-not-call lists of their tenants: all of them or, with an error, none. A number that is
-        there already gets the new verdict. Raises NumberUnusable."""
+        there already gets the new verdict, unless the one that it has holds for longer: nobody is called sooner by
+        being put on a list. At how many that stood. Raises NumberUnusable."""
 
-        async def work(tx: Transaction) -> None:
+        async def work(tx: Transaction) -> int:
             rows: dict[tuple[str, str], dict[str, Any]] = {}
             for one in given:
                 number = self._number(one.number, region_of=one.region_of)
-                rows[one.tenant, number.key] = self._verdict(
-                    tenant=one.tenant, number=number, source=one.source, until=one.until
-                )
+                row = self._verdict(tenant=one.tenant, number=number, source=one.source, until=one.until)
+                before = rows.get((one.tenant, number.key))
+                if before is None or not _holds_longer(before["until"], row["until"]):
+                    rows[one.tenant, number.key] = row
             by_tenant: dict[str, list[dict[str, Any]]] = defaultdict(list)
             for (tenant, _), row in sorted(rows.items()):
                 by_tenant[tenant].append(row)
+            stood = 0
             for tenant, its in by_tenant.items():
                 for part in _parts(its):
-                    await _forbid(tx.connection, tenant=tenant, rows=part)
+                    stood += await _forbid(tx.connection, tenant=tenant, rows=part)
+            return stood
 
-        await self._write(work)
+        return await self._write(work)
 
     async def permit(self, *, tenant: str, number: str, region_of: str) -> bool:
         """Take a number off the tenant's do-not-call list; whether it was there. Raises NumberUnusable."""
@@ -495,11 +499,23 @@ class Orders:
         await told.write(tx)
 
 
-async def _forbid(connection: AsyncConnection, *, tenant: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Put rows on a tenant's list, in the place of those that are there."""
-    mine = do_not_call.c.match_key.in_([row["match_key"] for row in rows]) & (do_not_call.c.tenant == tenant)
-    await connection.execute(delete(do_not_call).where(mine))
-    await connection.execute(insert(do_not_call), list(rows))
+async def _forbid(connection: AsyncConnection, *, tenant: str, rows: Sequence[dict[str, Any]]) -> int:
+    """Put rows on a tenant's list, in the place of those that are there and do not hold for longer; how many do."""
+    given = {row["match_key"]: row for row in rows}
+    mine = do_not_call.c.match_key.in_(given) & (do_not_call.c.tenant == tenant)
+    listed = await connection.execute(
+        select(do_not_call.c.match_key, do_not_call.c.until).where(mine).with_for_update()
+    )
+    stand = {row.match_key for row in listed if _holds_longer(row.until, given[row.match_key]["until"])}
+    await connection.execute(delete(do_not_call).where(mine, do_not_call.c.match_key.not_in(stand)))
+    if new := [row for key, row in given.items() if key not in stand]:
+        await connection.execute(insert(do_not_call), new)
+    return len(stand)
+
+
+def _holds_longer(until: datetime | None, than: datetime | None) -> bool:
+    """Whether one verdict ends later than another; None: never."""
+    return than is not None and (until is None or until > than)
 
 
 def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -75,17 +76,19 @@ async def test_parts_of_one_transaction_are_kept_together_or_not(bench: Any) -> 
         await case_of(bench, "C-1")
 
 
-async def test_the_last_word_on_a_number_stands(bench: Any) -> None:
+async def test_the_longest_verdict_on_a_number_stands_of_equal_ones_the_last(bench: Any) -> None:
     until = bench.clock.now + timedelta(days=15)
     many = [GivenVerdict(number=f"0803{count:07d}", region_of="lagos", source="registry") for count in range(700)]
-    await bench.orders().forbid([*many, GivenVerdict(number=FIRST, source="registry")])
-    await bench.orders().forbid(
-        [
-            GivenVerdict(number=FIRST, source="ade"),
-            GivenVerdict(number="0803 910 0001", source="bola", until=until),
-            GivenVerdict(number=FIRST, tenant="other", source="registry"),
-        ]
-    )
+    sooner = GivenVerdict(number=FIRST, source="registry", until=until - timedelta(days=1))
+    assert await bench.orders().forbid([*many, sooner]) == 0
+    given = [
+        GivenVerdict(number="0803 910 0001", source="bola", until=until),
+        sooner,
+        GivenVerdict(number=FIRST, tenant="other", source="ade"),
+    ]
+    assert await bench.orders().forbid(given) == 0
+    anew = [sooner, replace(given[2], source="registry"), replace(given[2], until=until)]
+    assert await bench.orders().forbid(anew) == 1
     async with bench.store.database.connect() as connection:
         rows = (await connection.execute(select(do_not_call).where(do_not_call.c.match_key == FIRST))).all()
         listed = await reading.verdicts(connection, tenant="", limit=1_000)

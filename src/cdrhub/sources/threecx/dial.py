@@ -42,7 +42,7 @@ _FAILURE: Final = frozenset({"failure", "failed", "rejected", "-1", "0"})
 _OF_THE_NUMBER: Final = frozenset({"notfound", "targetnotfound", "invaliddestination"})
 _OF_THE_NETWORK: Final = frozenset({"noroute", "noroutetodestination", "noroutexists", "norouteexists", "routebusy"})
 _OF_SOMEBODY: Final = frozenset({"busy", "timeout", "declined", "failed"})
-"""Words of `reason`, without what is no letter. The last ones do not tell whether the person's telephone rang; any other
+"""Words of `reason`, without what is no letter. The last ones do not tell whether the person's phone rang. Any other
 reason is taken as the agent's: his extension comes first."""
 
 
