@@ -348,6 +348,9 @@ def test_a_do_not_call_list_belongs_to_the_tenant_of_its_source(cdrhub: Inside, 
     ]
     assert rows(cdrhub("do-not-call", "list", "--tenant", "other", "--format", "json")) == []
     assert len(rows(cdrhub("do-not-call", "list", "--number", "0803 9100011", "--format", "json"))) == 1
+    done = cdrhub("do-not-call", "add", "08039100011", "--source", "lagos", "--until", "2099-01-01")
+    assert done.stderr.endswith("1 number stood on the list for longer, and stay so: cdrhub do-not-call remove\n")
+    assert rows(cdrhub("do-not-call", "list", "--format", "json")) == listed
     cdrhub("do-not-call", "remove", "+2348039100011", "--source", "haifa", code=DIFFERENT)
     assert cdrhub("do-not-call", "remove", "08039100011", "--source", "lagos").stdout == (
         "08039100011: may be called again\n"
