@@ -102,3 +102,20 @@ def _line(names: Sequence[str], fields: Mapping[str, str]) -> str:
 
 
 LINE_20 = line_20()
+
+
+#: Lines of one call: through a queue, its agent's own, and that of a colleague who let it ring.
+QUEUE_LINE = line_27(
+    to_no="Ext.611", to_dn="611", dial_no="611", from_type="Line", to_type="Queue", final_type="Extension",
+    final_number="Ext.101", final_dn="101", reason_changed="ReplacedDst", reason_terminated="TerminatedBySrc",
+    duration="00:01:25", time_answered="2026/03/02 08:00:00", time_end="2026/03/02 08:01:25",
+)  # fmt: skip
+AGENT_LINE = line_27(
+    to_no="Ext.101", to_dn="101", dial_no="101", from_type="Line", to_type="Extension",
+    time_start="2026/03/02 08:00:20", time_answered="2026/03/02 08:00:25", time_end="2026/03/02 08:01:25",
+    duration="00:01:00", reason_terminated="TerminatedBySrc",
+)  # fmt: skip
+COLLEAGUE_LINE = line_27(
+    to_no="Ext.102", to_dn="102", dial_no="102", from_type="Line", to_type="Extension", duration="", time_answered="",
+    time_start="2026/03/02 08:00:02", time_end="2026/03/02 08:00:17", reason_terminated="timeout",
+)  # fmt: skip

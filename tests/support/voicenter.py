@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from support.records import raw_record
 CAPTURES = Path(__file__).parents[1] / "captures" / "voicenter"
 RECEIVED = datetime(2026, 1, 1, tzinfo=UTC)
 PATH = "/ingest/voicenter/a-secret-of-many-letters"
+START = datetime(2020, 7, 21, 12, 13, 30, tzinfo=UTC)  #: of what `cdr` makes
 
 
 def record_of(body: bytes, *, content_type: str = "application/json", **attributes: Any) -> RawRecord:
@@ -41,6 +42,23 @@ def cdr(kind: str = "Incoming Call", status: str = "ANSWER", **fields: Any) -> b
     """A CDR in JSON with an id and a time; None takes a field out."""
     said = {"ivruniqueid": "id-1", "time": 1595333610, "type": kind, "status": status} | fields
     return orjson.dumps({key: value for key, value in said.items() if value is not None})
+
+
+def leg1(status: str = "ANSWER", **fields: Any) -> bytes:
+    """The CDR of the agent's leg of a Click2Call."""
+    said = {"caller": "0722776772", "target": "SIP1", "targetextension": "SIP1", "dialtime": 4, "duration": 30}
+    return cdr("Click2Call leg1", status, **(said | fields))
+
+
+def leg2(status: str = "ANSWER", **fields: Any) -> bytes:
+    """The CDR of the customer's."""
+    said = {"caller": "0722776772", "target": "0541112222", "callerextension": "SIP1", "time": 1595333614}
+    return cdr("Click2Call leg2", status, **(said | {"dialtime": 10, "duration": 20} | fields))
+
+
+def after(seconds: int) -> datetime:
+    """So long after what `cdr` makes has started."""
+    return START + timedelta(seconds=seconds)
 
 
 def call_of(*parts: bytes, **settings: Any) -> Call:
