@@ -95,6 +95,10 @@ class Bench:
         async with self.store.database.connect() as connection:
             return await deliveries.endpoint(connection, name)
 
+    async def has_come_to(self, position: int) -> bool:
+        """Whether the cursor of the webhook `crm` stands there."""
+        return (await self.endpoint()).cursor == position
+
     async def deliveries(self, name: str = "crm") -> list[Delivery]:
         """What is remembered of single events."""
         async with self.store.database.connect() as connection:

@@ -452,7 +452,8 @@ class Worker:
         position = flight.event.position
         first = self.health.state is EndpointState.HEALTHY
         self._doubtful = _program_failed(answer) if first else self._doubtful and position in self._stumbles
-        if flight.attempt != self.health.attempt or flight.early or self.health.state is EndpointState.DISABLED:
+        too_early = flight.early and answer.verdict is not Verdict.GONE and answer.retry_after is None
+        if flight.attempt != self.health.attempt or too_early or self.health.state is EndpointState.DISABLED:
             return
         self.health = after_failure(self.health, answer, now=self._clock())
         if self.health.state is EndpointState.DISABLED:

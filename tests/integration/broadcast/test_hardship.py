@@ -145,14 +145,14 @@ async def test_a_hub_that_lost_its_lease_and_does_not_know_moves_no_cursor(bench
     await bench.known()
     async with receiving() as receiver, bench.hub(crm(receiver), pace=replace(PACE, lease_seconds=60.0)):
         await bench.tell((1, 1))
-        await until(lambda: has_come_to(bench, 1))
+        await until(lambda: bench.has_come_to(1))
         async with bench.store.database.connect(writing=True) as connection:
             await give_to_other(connection, seconds=60)
         await bench.tell((1, 2))
         await until(lambda: len(receiver.taken) >= 2)
         await asyncio.sleep(5 * PACE.save_seconds)
-        assert await has_come_to(bench, 1)
-    assert await has_come_to(bench, 1)
+        assert await bench.has_come_to(1)
+    assert await bench.has_come_to(1)
 
 
 async def test_a_hub_whose_lease_was_another_ones_meanwhile_goes_on_from_where_that_one_came_to(bench: Bench) -> None:
@@ -209,7 +209,7 @@ async def test_a_webhook_is_left_to_the_hub_that_holds_its_lease_until_that_one_
     with capture_logs() as logs:
         async with receiving() as receiver, bench.hub(crm(receiver), pace=brief):
             await bench.tell((1, 1))
-            await until(lambda: has_come_to(bench, 1))
+            await until(lambda: bench.has_come_to(1))
             async with bench.store.database.connect(writing=True) as connection:
                 await give_to_other(connection, seconds=60)
             await until(lambda: any(line["action"] == "lease_lost" for line in logs))
@@ -236,8 +236,3 @@ async def is_held_by(bench: Bench, holder: str) -> bool:
     async with bench.store.database.connect() as connection:
         its = lease_rows.c.name == "webhook/crm"
         return bool(await connection.scalar(select(lease_rows.c.holder).where(its)) == holder)
-
-
-async def has_come_to(bench: Bench, position: int) -> bool:
-    """Whether the webhook's cursor stands there."""
-    return (await bench.endpoint()).cursor == position

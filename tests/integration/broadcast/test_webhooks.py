@@ -17,7 +17,6 @@ from cdrhub.broadcast.deliveries import DeliveryState
 from cdrhub.broadcast.events import Selection
 from cdrhub.broadcast.health import SCHEDULE, EndpointState, Verdict
 from cdrhub.broadcast.service import Broadcast
-from cdrhub.broadcast.stumbles import TRIES
 from cdrhub.broadcast.webhooks import REFUSALS_IN_A_ROW, TOUCHED_EVERY
 from cdrhub.metrics import Metrics
 from support.broadcast import NOON, OTHER_SECRET, SECRET, Received, Receiver, call_id, receiving
@@ -240,81 +239,6 @@ async def test_a_single_refused_event_holds_nothing_up_and_can_be_sent_again(ben
         assert [(row.state, row.attempts) for row in await bench.deliveries()] == [(DeliveryState.DELIVERED, 2)]
 
 
-def program_that_stumbles(one: Received) -> int:
-    """Over the first fact of call 1, each time."""
-    return 500 if (one.call, one.number) == (call_id(1), 1) else 204
-
-
-async def stumbled(bench: Bench, receiver: Receiver, metrics: Metrics, *, at: int) -> None:
-    """Let time pass until the event is due again; another one is taken meanwhile."""
-    wait = SCHEDULE[at].total_seconds()
-    bench.pass_time(wait - 1)
-    asked = len(receiver.asked)
-    await bench.tell((2, 10 + at))
-    await until(lambda: any(one.number == 10 + at for one in receiver.taken))
-    assert all(one.call != call_id(1) for one in receiver.asked[asked:]), "not before its time, nor what waits for it"
-    bench.pass_time(1)
-    await until(lambda: failures(metrics) == at + 1)
-
-
-def failures(metrics: Metrics) -> float:
-    """How many requests failed."""
-    return (
-        metrics.registry.get_sample_value("cdrhub_webhook_requests_total", {"webhook": "crm", "answer": "failed"}) or 0
-    )
-
-
-async def test_an_event_at_which_it_fails_while_it_takes_others_holds_up_its_call_and_is_refused(bench: Bench) -> None:
-    await bench.known()
-    metrics = Metrics()
-    async with receiving(answer=program_that_stumbles) as receiver, bench.hub(crm(receiver), metrics=metrics) as hub:
-        await bench.tell((1, 1), (1, 2), (2, 3))
-        await until(lambda: failures(metrics) == 1)
-        for at in range(1, TRIES):
-            await stumbled(bench, receiver, metrics, at=at)
-        await until(lambda: has_state(bench, 1, DeliveryState.REFUSED))
-        await until(lambda: receiver.taken[-1].call == call_id(1))
-        assert (receiver.taken[-1].number, failures(metrics), hub.problems) == (2, TRIES, [])
-        assert [(row.attempts, row.last_status) for row in await bench.deliveries()] == [(TRIES, 500)]
-        receiver.answer = lambda _received: 204
-        await deliveries.ask_refused(bench.store.database, "crm", [], now=bench.clock.now)
-        await until(lambda: receiver.taken[-1].number == 1)
-
-
-async def test_an_event_that_was_asked_for_again_and_at_which_it_fails_is_refused(bench: Bench) -> None:
-    await bench.known()
-    metrics = Metrics()
-    async with receiving() as receiver, bench.hub(crm(receiver), metrics=metrics) as hub:
-        await bench.tell((1, 1), (2, 2))
-        await until(lambda: has_come_to(bench, 2))
-        receiver.answer = program_that_stumbles
-        await deliveries.ask_again(bench.store.database, "crm", await hub.events.after(0, limit=2), now=bench.clock.now)
-        await until(lambda: failures(metrics) == 1)
-        for at in range(1, TRIES):
-            await stumbled(bench, receiver, metrics, at=at)
-        await until(lambda: has_state(bench, 1, DeliveryState.REFUSED))
-        assert await has_state(bench, 2, DeliveryState.DELIVERED)
-
-
-async def test_where_it_takes_nothing_else_the_endpoint_is_to_blame(bench: Bench) -> None:
-    """Also at the event with which that began: it is not refused."""
-    await bench.known()
-    metrics = Metrics()
-    async with receiving(answer=lambda _received: 500) as receiver, bench.hub(crm(receiver), metrics=metrics):
-        await bench.tell((1, 1))
-        await until(lambda: failures(metrics) == 1)
-        for at in range(1, TRIES + 1):
-            bench.pass_time(SCHEDULE[at].total_seconds())
-            await until(lambda at=at: failures(metrics) == at + 1)  # type: ignore[misc]
-        health = (await bench.endpoint()).health
-        assert (health.state, await bench.deliveries()) == (EndpointState.FAILING, [])
-
-
-async def has_state(bench: Bench, position: int, state: DeliveryState) -> bool:
-    """Whether this is what is remembered of an event."""
-    return (position, state) in [(row.position, row.state) for row in await bench.deliveries()]
-
-
 async def remembered(bench: Bench, *, anything: bool = True) -> bool:
     """Whether anything of single events is remembered, or nothing."""
     return bool(await bench.deliveries()) is anything
@@ -342,7 +266,7 @@ async def test_how_many_refusals_in_a_row_make_it_fail(bench: Bench, refusals: i
     async with receiving(answer=lambda _received: 404) as receiver:
         async with bench.hub(crm(receiver)) as hub:
             await bench.tell(*facts(calls=refusals, each=1))
-            await until(lambda: hub.problems != [] if fails else has_come_to(bench, refusals))
+            await until(lambda: hub.problems != [] if fails else bench.has_come_to(refusals))
         assert (await bench.endpoint()).health.state is (EndpointState.FAILING if fails else EndpointState.HEALTHY)
     assert len(receiver.asked) == refusals
 
@@ -356,7 +280,7 @@ async def test_an_idle_one_is_known_to_be_delivered_to_still(bench: Bench) -> No
     await bench.known()
     async with receiving() as receiver, bench.hub(crm(receiver)) as hub:
         await bench.tell((1, 1))
-        await until(lambda: has_come_to(bench, 1))
+        await until(lambda: bench.has_come_to(1))
         bench.clock.now += TOUCHED_EVERY + timedelta(seconds=1)
         await until(touched)
         assert hub.problems == []
@@ -444,14 +368,9 @@ async def test_what_is_asked_for_again_and_hangs_moves_no_cursor_back(bench: Ben
         await deliveries.ask_again(bench.store.database, "crm", again, now=bench.clock.now)
         await until(lambda: len(receiver.asked) == 3)
         await bench.tell((3, 3))
-        await until(lambda: has_come_to(bench, 3))
+        await until(lambda: bench.has_come_to(3))
         assert hub.problems == [], "it was given up before"
         receiver.held[1].set()
-
-
-async def has_come_to(bench: Bench, position: int) -> bool:
-    """Whether the webhook's cursor stands there."""
-    return (await bench.endpoint()).cursor == position
 
 
 async def test_one_that_hangs_and_one_that_fails_delay_no_other(bench: Bench) -> None:
