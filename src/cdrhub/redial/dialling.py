@@ -41,7 +41,7 @@ from cdrhub.store.transaction import Transaction
 
 AT_ONCE = 100  #: attempts, or cases, in one transaction
 ASK_AGAIN = timedelta(seconds=60)  #: until a call that is live is asked about again
-HANG_UP_WITHIN = timedelta(seconds=60)  #: after which a superseded call is left alone: somebody may be talking
+HANG_UP_WITHIN = timedelta(seconds=60)  #: of its request: later a superseded call is left alone, for somebody may talk
 DROPPED = "the dialler is asked to drop its call"  #: `attempts.detail` of a superseded one, once
 _ASKED = (AttemptState.REQUESTED, AttemptState.ACCEPTED)
 
@@ -428,10 +428,11 @@ class Dialling:
         (their request has not been answered)."""
         if not self._settings.hangup_superseded:
             return ()
+        now = self._clock()
         query = select(attempts.c.id, attempts.c.vendor_ref, attempts.c.dialler).where(
             attempts.c.state == AttemptState.SUPERSEDED,
-            attempts.c.deadline_at > self._clock(),
-            attempts.c.ended_at > self._clock() - HANG_UP_WITHIN,
+            attempts.c.deadline_at > now,
+            attempts.c.requested_at > now - HANG_UP_WITHIN,
             attempts.c.detail != DROPPED,
         )
         async with self._database.connect() as connection:

@@ -246,14 +246,15 @@ async def test_the_vendors_word_after_the_record_decides_nothing(bench: Any, sta
 
 
 async def test_a_superseded_call_is_dropped_soon_or_not_at_all(bench: Any) -> None:
-    """After a while somebody may be talking."""
+    """A minute after it was asked for somebody may be talking, whenever it is superseded."""
     bench.settings = replace(bench.settings, hangup_superseded=True)
     case_id = await decided(bench)
     await bench.claim()
     attempt_id = await bench.live_attempt(case_id)
     await bench.dialling().answered(attempt_id, Accepted())
+    bench.pass_time(30)
     await bench.orders().stop(tenant="", code="C-1")
-    bench.pass_time(60)
+    bench.pass_time(30)
     assert await bench.dialling().unwanted(under_way=()) == ()
     bench.pass_time(-1)
     assert [one.attempt_id for one in await bench.dialling().unwanted(under_way=())] == [attempt_id]
