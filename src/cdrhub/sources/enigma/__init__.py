@@ -26,7 +26,7 @@ class Enigma:
     """The system `enigma`."""
 
     name: Final = "enigma"
-    decoder_revision: Final = 2
+    decoder_revision: Final = 3
     config_model: type[SourceConfig] = EnigmaConfig
 
     def delivery(self, config: SourceConfig) -> DeliveryContract:

@@ -48,7 +48,7 @@ from cdrhub.sources.threecx.words import (
     ending_of,
 )
 
-REVISION = 4
+REVISION = 5
 """Rises when the decoder gives another call for the same line."""
 
 AT_ONCE = timedelta(seconds=1)  #: no person picks up as fast as this; queues and IVRs do
