@@ -134,7 +134,7 @@ class Pipeline:
         self._read_to = 0
         self._written_to = 0
         self._progress = asyncio.Event()
-        #: Set once the first record went by, or what it waits for is not its fault.
+        #: Of a run with `suspect`: set once the first record went by, or what it waits for is not its fault.
         self.tried = asyncio.Event()
 
     async def run(self, *, suspect: bool = False) -> None:

@@ -38,6 +38,8 @@ WAL_PAGES = 2_000  #: pages after which the log is copied into the database, 8 M
 WAL_KEEP_BYTES = 16 * 1024 * 1024  #: the log is cut to this when it was longer
 FREE_PAGES_KEPT = 4_096  #: 16 MB of free pages are for the next burst; what is beyond goes back to the disk
 VACUUM_PAGES = 512  #: given back at one deletion, 2 MB
+SUSPECT_STARTS = 3  #: unclean ends in a row with the same first entry, after which that batch is suspect
+NAMED_STARTS = 3  #: further unclean ends in a row at the mark of one entry, after which it is named
 
 _FORMAT = 2
 _SCHEMA = """
@@ -70,8 +72,6 @@ REMEMBER_POSITION = (
 )
 FORGET_POSITION = "DELETE FROM positions WHERE source = ? AND key = ?"
 REMEMBER_SETTINGS = "INSERT INTO settings VALUES (?, ?, ?, ?) ON CONFLICT (revision) DO NOTHING"
-SUSPECT_STARTS = 3  #: unclean ends in a row with the same first entry, after which that batch is suspect
-NAMED_STARTS = 3  #: further unclean ends in a row at the mark of one entry, after which it is named
 NOTE_RUN = "UPDATE progress SET running = ?, in_flight_first = ?, in_flight_last = ?, deaths = ?"
 PROBE = "UPDATE progress SET running = running"  #: changes nothing, but is written: whether the disk works again
 
