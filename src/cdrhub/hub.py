@@ -193,8 +193,12 @@ class Hub:
         """Let the record at whose mark the last start ended go by before others come: the less time that takes, the
         less will it be accused of what somebody else did (journal, poison)."""
         tried = asyncio.create_task(self._pipeline.tried.wait())
-        await asyncio.wait({tried, *self._tasks}, timeout=SUSPECT_PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        tried.cancel()
+        try:
+            await asyncio.wait(
+                {tried, *self._tasks}, timeout=SUSPECT_PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            tried.cancel()
 
     def say_started(self) -> None:
         """Say in the log that everything works: for the one who serves HTTP, when that listens."""
