@@ -20,6 +20,7 @@ from cdrhub.model.disposition import (
     DISPOSITION_RANK,
     OUR_PEOPLE,
     OUTCOME_DISPOSITION,
+    PICKED_UP,
     Direction,
     Disposition,
     Outcome,
@@ -32,7 +33,6 @@ DAY_SECONDS = 86_400
 HALF_MICROSECONDS = 500_000
 
 _FAR = datetime.max.replace(tzinfo=UTC)
-_PICKED_UP = frozenset({Outcome.ANSWERED, Outcome.NOT_BRIDGED})
 _TALKERS = OUR_PEOPLE | {Role.CUSTOMER}
 _AGENT_COLUMNS = ("agent_id", "agent_name", "agent_extension", "team")
 
@@ -126,8 +126,8 @@ def _from_legs(
 
     since = _joined_at(first, ours_answered) if first is not None else None
     if first is not None:
-        _fill(values, "answered_at", since)
-    _fill(values, "connected_at", connected)
+        values.setdefault("answered_at", since)
+    values.setdefault("connected_at", connected)
     if "ringing_at" not in values:
         values["ringing_at"] = min((leg.offered_at for leg in decisive if leg.offered_at), default=None)
     _agent(values, ours, ours_answered, outbound=direction == Direction.OUTBOUND or bool(customers))
@@ -176,6 +176,7 @@ def _not_bridged(leg: Leg) -> Leg:
 
 
 def _answered(legs: Sequence[Leg]) -> list[Leg]:
+    """The answered ones, in the order of their answers; those whose moment is not known come last."""
     answered = [leg for leg in legs if leg.outcome == Outcome.ANSWERED]
     if len(answered) > 1:
         answered.sort(key=lambda leg: (leg.answered_at or _FAR, leg.seq))
@@ -194,23 +195,22 @@ def _summed(seconds: Sequence[int]) -> int | None:
     return min(sum(seconds), MAX_SECONDS) if seconds else None
 
 
-def _fill(values: dict[str, Any], name: str, value: Any) -> None:
-    if name not in values:
-        values[name] = value
-
-
 def _agent(values: dict[str, Any], ours: Sequence[Leg], answered: Sequence[Leg], *, outbound: bool) -> None:
+    """The agent of the call, unless a record names one: the first of `ours` who answered; of an outbound call that
+    nobody answered, the first who was rung."""
     get = values.get
     if get("agent_id") is not None or get("agent_name") is not None or get("agent_extension") is not None:
         return
     who = answered[0] if answered else (ours[0] if ours and outbound else None)
     if who is not None:
         for name in _AGENT_COLUMNS:
-            _fill(values, name, getattr(who, name))
+            values.setdefault(name, getattr(who, name))
 
 
 def _queue(values: dict[str, Any], queues: Sequence[Leg], first: Leg | None, *, since: datetime | None) -> None:
-    _fill(values, "queued_at", queues[0].offered_at)
+    """The queue that the call was answered from, else its last one, and the wait there: until the answer (`since`), or
+    until the caller left. `first` is the leg that answered first, None if nobody did."""
+    values.setdefault("queued_at", queues[0].offered_at)
     taken = [leg for leg in queues if leg.outcome == Outcome.ANSWERED]
     its = taken[0] if first is not None and taken else queues[-1]
     if values.get("queue") is None and values.get("queue_id") is None:
@@ -222,6 +222,7 @@ def _queue(values: dict[str, Any], queues: Sequence[Leg], first: Leg | None, *, 
 
 
 def _ring(values: dict[str, Any], decisive: Sequence[Leg], first: Leg | None, *, queued: bool) -> None:
+    """How long it rang for whoever answered first; all its ringing where nobody did, but not known of a queue."""
     if "ring_seconds" in values:
         return
     if first is not None:
@@ -252,7 +253,10 @@ def _talk(answered: Sequence[Leg], *, since: datetime | None, until: datetime | 
 def _disposition(
     values: dict[str, Any], legs: Sequence[Leg], customers: Sequence[Leg], ours: Sequence[Leg], *, joined: bool
 ) -> None:
-    """answered > voicemail > abandoned > the rest by the decisive record."""
+    """How the call ended, by its legs: answered, else voicemail, else abandoned, else what its decisive legs say.
+
+    What a record states stays, unless the legs tell something of a higher rank (DISPOSITION_RANK).
+    """
     stated = values.get("disposition")
     queues = [leg for leg in legs if leg.role == Role.QUEUE]
     if joined:
@@ -263,7 +267,7 @@ def _disposition(
         return  # not derivable, as nobody saw the caller leave the last queue: an agent may have answered
     elif stated == Disposition.UNKNOWN and queues and all(leg.outcome == Outcome.UNKNOWN for leg in queues):
         return  # the word that tells how the queue was left is not known: it may mean that an agent answered
-    elif queues or any(c.outcome in _PICKED_UP for c in customers):
+    elif queues or any(c.outcome in PICKED_UP for c in customers):
         from_legs = Disposition.ABANDONED
     elif customers and ours and all(c.outcome == Outcome.UNKNOWN and c.offered_at is None for c in customers):
         from_legs = Disposition.NOT_DIALLED
@@ -280,13 +284,15 @@ def _disposition(
 
 
 def _seen_to_end(leg: Leg) -> bool:
+    """Whether any record tells how, or when, the caller left this queue."""
     return leg.outcome != Outcome.UNKNOWN or leg.left_at is not None
 
 
 def _open_state(
     values: dict[str, Any], queues: Sequence[Leg], ours: Sequence[Leg], customers: Sequence[Leg], *, joined: bool
 ) -> None:
-    rung = [*ours, *(leg for leg in customers if leg.outcome not in _PICKED_UP)]
+    """How far a call has come that has not ended, by its legs."""
+    rung = [*ours, *(leg for leg in customers if leg.outcome not in PICKED_UP)]
     if joined:
         values["state"] = State.ANSWERED
     elif any(leg.left_at is None for leg in rung):

@@ -125,6 +125,9 @@ ROLE_RANK = dict.fromkeys(Role, 1) | {Role.OTHER: 0, Role.TRANSFER: 2}
 #: Legs that are people of ours; the customer is a person too, but not one of ours.
 OUR_PEOPLE = frozenset({Role.AGENT, Role.TRANSFER, Role.CONFERENCE})
 
+#: Outcomes of a leg that was picked up, whether or not anybody was there on the other side.
+PICKED_UP = frozenset({Outcome.ANSWERED, Outcome.NOT_BRIDGED})
+
 #: What an unanswered person's leg says of the call when nothing else does.
 OUTCOME_DISPOSITION = {
     Outcome.ANSWERED: Disposition.ANSWERED,

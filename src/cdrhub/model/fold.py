@@ -27,6 +27,7 @@ from cdrhub.model.disposition import (
     ENDED_BY_RANK,
     OUR_PEOPLE,
     OUTCOME_RANK,
+    PICKED_UP,
     ROLE_RANK,
     STATE_RANK,
     Disposition,
@@ -58,7 +59,6 @@ _NEVER_IN_CONFLICT = _EARLIEST | _LATEST | frozenset(_RANKED)
 
 _FAR = datetime.max.replace(tzinfo=UTC)
 _MACHINES = frozenset({Role.QUEUE, Role.IVR, Role.VOICEMAIL})
-_PICKED_UP = frozenset({Outcome.ANSWERED, Outcome.NOT_BRIDGED, Outcome.UNKNOWN})
 
 _Said = tuple[CallUpdate, LegUpdate]
 _Contradictions = dict[str, set[str]]
@@ -306,9 +306,7 @@ def _attempts(said: list[_Said]) -> list[list[_Said]]:
                 nameless.append(item)
             else:
                 _named_attempt(attempts, item).append(item)
-    if not attempts:
-        return [said]
-    if len(attempts) == 1:
+    if len(attempts) <= 1:
         return [said]
     for item in nameless:
         _nameless_attempt(attempts, item).append(item)
@@ -385,7 +383,7 @@ def _leg(leg_key: str, seq: int, values: dict[str, Any], *, ended: bool) -> Leg:
     outcome = values.pop("outcome", Outcome.UNKNOWN)
     get = values.get
     left = get("left_at")
-    if not ended and left is None and outcome not in _PICKED_UP:
+    if not ended and left is None and outcome not in PICKED_UP:
         outcome = Outcome.UNKNOWN  # it still rings: "not answered so far" is no outcome
     if role not in _MACHINES:
         offered, answered = get("offered_at"), get("answered_at")

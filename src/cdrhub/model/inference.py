@@ -28,10 +28,9 @@ from cdrhub.model.record import RawRecord
 from cdrhub.model.update import Authority, CallUpdate, LegUpdate
 
 CoverageState = Literal["connected", "idle", "quiet", "blind", "backfilled"]
-_TIMES = frozenset({"started_at", "queued_at", "ringing_at", "connected_at", "answered_at", "ended_at"}) | {
-    "offered_at",
-    "left_at",
-}
+_TIMES = frozenset(
+    {"started_at", "queued_at", "ringing_at", "connected_at", "answered_at", "ended_at", "offered_at", "left_at"}
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +45,7 @@ class Coverage:
 
 
 def coverage_inference(coverage: Coverage) -> dict[str, Any]:
-    """The inference that says so. Where the clock was set back meanwhile, it ends where it begins."""
+    """The inference that states this stretch. Where the clock was set back meanwhile, it ends where it begins."""
     until = max(coverage.until, coverage.since) if coverage.until else None
     return {
         "infers": "coverage",
@@ -59,7 +58,8 @@ def coverage_inference(coverage: Coverage) -> dict[str, Any]:
 
 
 def agent_inference(state: AgentState, *, after: datetime | None = None) -> dict[str, Any]:
-    """The inference that says so; `after` (aware) is the last thing that is known to have been before it."""
+    """The inference that states this state. `after` (aware) is the moment of the last thing known to have happened
+    before it, which tells the same state at another time apart where `state.at` is not known."""
     return {
         "infers": "agent",
         "kind": state.kind.value,
@@ -121,4 +121,5 @@ def decode_inference(record: RawRecord) -> CallUpdate | AgentState | Coverage:
 
 
 def _values(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns as a fold takes them: times are read, everything else stays as it is."""
     return {name: datetime.fromisoformat(value) if name in _TIMES and value else value for name, value in said.items()}

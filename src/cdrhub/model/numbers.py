@@ -21,7 +21,7 @@ MAX_REMEMBERED = 64  #: characters; of what is longer, which a stranger may writ
 _ABROAD = "00"  #: leads abroad in most countries, and is written so in the others too (ITU-T recommendation E.123)
 _EXTENSION_PREFIX = re.compile(r"^ext\.", re.IGNORECASE)
 _TELEPHONE = re.compile(r"^\+?\(?[0-9][0-9 ()./-]*$")
-_DIGITS = re.compile(r"\D+")
+_NO_DIGITS = re.compile(r"\D+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ class Number:
     @property
     def comparable(self) -> str:
         """What two spellings of one number have in common: E.164, else the digits, else the text."""
-        return self.e164 or _DIGITS.sub("", self.raw) or self.raw
+        return self.e164 or _NO_DIGITS.sub("", self.raw) or self.raw
 
 
 def load_numbering_plans() -> None:
@@ -111,25 +111,29 @@ def party(values: dict[str, Any], flags: set[str], side: str, raw: str | None, p
 def national_digits(e164: str) -> str:
     """The digits with which a valid number is dialled in its own country."""
     number = phonenumbers.parse(e164)
-    return _DIGITS.sub("", phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL))
+    return _NO_DIGITS.sub("", phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL))
 
 
 def _readings(text: str, plan: NumberPlan) -> list[str]:
+    """What a text may mean, the likeliest first: with and without the digits for an outside line, then the same as
+    international numbers."""
     stripped = [text[len(p) :] for p in plan.strip_prefixes if p and text.startswith(p) and len(text) > len(p)]
     if not plan.as_dialled and text.startswith(_ABROAD):
         stripped = []
     readings = [*stripped, text] if plan.as_dialled else [text, *stripped]
-    digits = [_DIGITS.sub("", reading) for reading in readings]
+    digits = [_NO_DIGITS.sub("", reading) for reading in readings]
     abroad = [each.removeprefix(_ABROAD) for each in digits if each.startswith(_ABROAD)]
     return readings + [f"+{each}" for each in (*digits, *abroad)]
 
 
 def _possible(text: str, region: str) -> str | None:
+    """The E.164 form of a number of `region` that has a possible length and is written with the trunk prefix or the
+    country code, though it need not be in use (`NumberPlan.unassigned`)."""
     try:
         number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         return None
-    digits = _DIGITS.sub("", text)
+    digits = _NO_DIGITS.sub("", text)
     trunk = phonenumbers.ndd_prefix_for_region(region, True) or "+"
     if number.country_code != phonenumbers.country_code_for_region(region):
         return None
@@ -139,6 +143,7 @@ def _possible(text: str, region: str) -> str | None:
 
 
 def _valid(text: str, region: str | None) -> str | None:
+    """The E.164 form of a number that lies in a range in use; None for any other text."""
     try:
         number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:

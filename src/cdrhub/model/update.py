@@ -32,7 +32,7 @@ _FOUR_DECIMALS = Decimal("0.0001")
 MIN_TIME = datetime(1970, 1, 2, tzinfo=UTC)  #: in every zone after the zero of a clock, which says that none was set
 MAX_TIME = datetime(2100, 1, 1, tzinfo=UTC)
 
-LENGTHS = {"recording_url": MAX_URL}
+LENGTHS = {"recording_url": MAX_URL}  #: characters of text columns that may hold more than MAX_TEXT
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -117,8 +117,8 @@ class Ignored:
 Decoded = CallUpdate | AgentState | Ignored
 
 
-def storable(values: Mapping[str, Any], flags: set[str], *, lengths: Mapping[str, int] = LENGTHS) -> dict[str, Any]:
-    """`values` as every engine can store them; adds to `flags` what had to be changed.
+def storable(values: Mapping[str, Any], flags: set[str]) -> dict[str, Any]:
+    """`values`, columns by name, as every engine can store them; adds to `flags` what had to be changed.
 
     Empty text is dropped: in every vendor's format it means "not said". Text is stripped.
     """
@@ -130,7 +130,7 @@ def storable(values: Mapping[str, Any], flags: set[str], *, lengths: Mapping[str
             if not text:
                 continue
             if len(text) > MAX_TEXT or not (text.isascii() and text.isprintable()):
-                text = clean_text(text, flags, limit=lengths.get(name, MAX_TEXT))
+                text = clean_text(text, flags, limit=LENGTHS.get(name, MAX_TEXT))
             out[name] = text
         elif value is None:
             out[name] = value
