@@ -26,7 +26,7 @@ from cdrhub.store.agent_states import (
 )
 from cdrhub.store.batch import Item, Reread
 from cdrhub.store.engine import RefusedError
-from cdrhub.store.replay import Difference, relabel, unchanged, what_became
+from cdrhub.store.replay import Difference, applied, relabel, unchanged, what_became
 from cdrhub.store.rows import APPLIED, SUSPENDED
 from cdrhub.store.store import Store
 from cdrhub.store.tables import agent_states, records
@@ -53,17 +53,11 @@ async def replay_states(
     """
     last = 0
     chosen = [
-        records.c.state == APPLIED,
         records.c.call_id.is_(None),
         records.c.content_type != INFERENCE,
         or_(records.c.body.is_not(None), records.c.repaired_body.is_not(None)),
+        *applied(since=since, until=until, source=source),
     ]
-    if since is not None:
-        chosen.append(records.c.received_at >= since)
-    if until is not None:
-        chosen.append(records.c.received_at < until)
-    if source is not None:
-        chosen.append(records.c.source == source)
     while True:
         query = select(records.c.id).where(records.c.id > last, *chosen).order_by(records.c.id).limit(RECORDS_AT_ONCE)
         async with store.database.connect() as connection:

@@ -174,7 +174,7 @@ async def records_of(store: Store, call_id: str) -> list[RecordRow]:
     """The records of a call in the order of their receipt."""
     query = select(records).where(records.c.call_id == call_id).order_by(records.c.received_at, records.c.id)
     async with store.database.connect() as connection:
-        return [RecordRow(**_by_name(row)) for row in await connection.execute(query)]
+        return [RecordRow.of(row) for row in await connection.execute(query)]
 
 
 async def unnamed(store: Store) -> list[tuple[str, str, int]]:

@@ -64,7 +64,9 @@ class _Unconnected(Exception):
 class Database:
     """One database and its two pools."""
 
-    def __init__(self, url: URL, *, connections: int = CONNECTIONS, seconds: float = STATEMENT_SECONDS) -> None:
+    def __init__(self, url: URL, *, connections: int, seconds: float) -> None:
+        """`connections` are those of each pool; `seconds` is how long a statement, or a transaction that writes, may
+        take."""
         self.url = url
         self.kind = _ENGINES[url.get_backend_name()]
         self.lanes = 1 if self.kind == "sqlite" else connections
@@ -99,7 +101,7 @@ class Database:
 
     async def _close(self, engine: AsyncEngine) -> None:
         self._renewals[engine].begin()
-        await _at_most(CLOSE_SECONDS, engine.dispose())
+        await _farewell(engine.dispose())
         self._renewals[engine].begin()  # for what was made meanwhile
 
     @asynccontextmanager
@@ -142,7 +144,7 @@ class Database:
         except BaseException as error:
             await self._to_its_end(self._abandon(connection, error))
             raise
-        await self._to_its_end(_at_most(CLOSE_SECONDS, connection.close()))
+        await self._to_its_end(_farewell(connection.close()))
 
     async def _to_its_end(self, ending: Coroutine[Any, Any, None]) -> None:
         """Wait for `ending`, which goes on also if the present task is cancelled."""
@@ -158,10 +160,10 @@ class Database:
                 async with asyncio.timeout(self._seconds):
                     await connection.rollback()
             except Exception as failed:  # noqa: BLE001  (the first error is the one that counts)
-                await _at_most(CLOSE_SECONDS, connection.invalidate(failed))
+                await _farewell(connection.invalidate(failed))
         else:
-            await _at_most(CLOSE_SECONDS, connection.invalidate(error))
-        await _at_most(CLOSE_SECONDS, connection.close())
+            await _farewell(connection.invalidate(error))
+        await _farewell(connection.close())
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in a write transaction and commit it; once more where that may help.
@@ -200,7 +202,7 @@ class Database:
         self._renewals[self._writer].begin()
         if self.kind == "sqlite":
             self._renewals[self._reader].begin()
-            await _at_most(CLOSE_SECONDS, self._reader.dispose())
+            await _farewell(self._reader.dispose())
 
     async def _write_once(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         before = _cancellations()
@@ -254,7 +256,7 @@ async def _unopened(connection: AsyncConnection, starting: asyncio.Future[Any]) 
     """Close a connection that nobody waits for any more, when it is made: half-made, its socket would leak."""
     await _given_up(starting)
     if starting.done() and not starting.cancelled() and starting.exception() is None:
-        await _at_most(CLOSE_SECONDS, connection.close())
+        await _farewell(connection.close())
 
 
 async def _given_up(task: asyncio.Future[Any]) -> None:
@@ -264,17 +266,18 @@ async def _given_up(task: asyncio.Future[Any]) -> None:
         task.cancel()  # does nothing to one that is done
 
 
-async def _at_most(seconds: float, closing: Awaitable[None]) -> None:
-    """Close something. A farewell that a silent server holds up is given up: the connection is of no use any more."""
+async def _farewell(closing: Awaitable[None]) -> None:
+    """Close a connection. A farewell that a silent server holds up is given up after CLOSE_SECONDS: the connection is
+    of no use any more."""
     task = asyncio.ensure_future(closing)
-    done, _ = await asyncio.wait({task}, timeout=seconds)
+    done, _ = await asyncio.wait({task}, timeout=CLOSE_SECONDS)
     if done:
         task.result()
     else:
         await _given_up(task)
 
 
-def open_database(url: str, *, connections: int = CONNECTIONS, seconds: float = STATEMENT_SECONDS) -> Database:
+def open_database(url: str, *, connections: int, seconds: float) -> Database:
     """The database of a URL as people write it: `sqlite:///path`, `postgresql://…`, `mariadb://…`. Connects to nothing.
 
     Raises StoreError for any other.

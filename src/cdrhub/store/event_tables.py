@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, Integer, PrimaryKeyConstraint, Table
 
 from cdrhub.model.update import MAX_TEXT
-from cdrhub.store.tables import MARIADB, MAX_DETAIL, MAX_SOURCE, MAX_WORD, METADATA
+from cdrhub.store.tables import MARIADB_OPTIONS, MAX_DETAIL, MAX_SOURCE, MAX_WORD, METADATA
 from cdrhub.store.types import CallId, Json, UtcDateTime, digest, text
 
 DISABLED = "disabled"  #: `webhook_endpoints.state`: nothing is sent until a person says so
@@ -16,7 +16,7 @@ announcements = Table(
     Column("call_id", CallId(), nullable=False),
     Column("announced", Json(), nullable=False),  # redial.announcing.Announcement
     PrimaryKeyConstraint("call_id"),
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )
 
 leases = Table(
@@ -27,7 +27,7 @@ leases = Table(
     Column("fence", BigInteger(), nullable=False),  # rises with every change of holder
     Column("until", UtcDateTime(), nullable=False),  # by the database's clock
     PrimaryKeyConstraint("name"),
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )
 
 webhook_endpoints = Table(
@@ -43,7 +43,7 @@ webhook_endpoints = Table(
     Column("last_error", text(MAX_DETAIL), nullable=True),
     Column("updated_at", UtcDateTime(), nullable=False),
     PrimaryKeyConstraint("name"),
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )
 
 deliveries = Table(
@@ -58,7 +58,7 @@ deliveries = Table(
     Column("last_error", text(MAX_DETAIL), nullable=True),
     Column("updated_at", UtcDateTime(), nullable=False),
     PrimaryKeyConstraint("endpoint", "position"),
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )
 
 request_keys = Table(
@@ -71,5 +71,5 @@ request_keys = Table(
     Column("answer", Json(), nullable=True),
     Column("at", UtcDateTime(), nullable=False),
     PrimaryKeyConstraint("idempotency_key", "tenant"),
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )

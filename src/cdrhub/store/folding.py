@@ -60,9 +60,9 @@ class Group:
         return max(item.settle_seconds for item in self.items)
 
     @property
-    def opens(self) -> bool:
-        """Whether one of the records opens the call."""
-        return any(update.opens for update in self.updates)
+    def is_open(self) -> bool:
+        """Whether the call is known to exist, or one of these records opens it."""
+        return self.remembered is not None or any(update.opens for update in self.updates)
 
     @property
     def body_bytes(self) -> int:
@@ -270,14 +270,11 @@ class Folding:
             await turn.give_way()
             call = known[group.key]
             outcome.updated += 1
-            before: Remembered | Earlier | None = group.remembered
-            if call.id in earlier:
-                before = earlier[call.id]
-                if before is None:
-                    sealed.append((group, call))
-                    outcome.remember[group.key] = None
-                    continue
-            assert before is not None  # noqa: S101  (what is not remembered was read)
+            before = earlier.get(call.id, group.remembered)
+            if before is None:  # it was read anew, and bodies of its records are gone
+                sealed.append((group, call))
+                outcome.remember[group.key] = None
+                continue
             updates = (*before.updates, *group.updates)
             folded = fold_call(group.key, updates)
             rows.append(_updated_row(group, call, folded, now=now))
@@ -387,7 +384,7 @@ def _distinct(updates: Iterable[CallUpdate]) -> tuple[CallUpdate, ...]:
 def _updated_row(group: Group, known: KnownCall, call: Call, *, now: datetime, sort_at: datetime | None = None) -> Row:
     first, last = group.received
     first, last = min(first, known.first_received_at), max(last, known.last_received_at)
-    row = call_row(
+    return call_row(
         call,
         call_id=known.id,
         item=group.items[0],
@@ -395,8 +392,8 @@ def _updated_row(group: Group, known: KnownCall, call: Call, *, now: datetime, s
         revision=known.revision + 1,
         received=(first, last),
         now=now,
+        sort_at=sort_at,
     )
-    return row if sort_at is None else (*row[:5], sort_at, *row[6:])
 
 
 def _facts(group: Group, known: KnownCall, call: Call, *, now: datetime) -> list[Row]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from sqlalchemy import Boolean, Column, Identity, Index, Integer, PrimaryKeyConstraint, Table, UniqueConstraint
 
 from cdrhub.model.update import MAX_KEY, MAX_TEXT
-from cdrhub.store.tables import MARIADB, MAX_DETAIL, MAX_SOURCE, MAX_WORD, METADATA
+from cdrhub.store.tables import MARIADB_OPTIONS, MAX_DETAIL, MAX_SOURCE, MAX_WORD, METADATA
 from cdrhub.store.types import CallId, Json, UtcDateTime, serial, text
 
 MAX_CODE = 128  #: characters of a case's code, of a number's label, of an integrator's reference
@@ -40,7 +40,7 @@ cases = Table(
     UniqueConstraint("code", "tenant"),
     Index(None, "next_action_at"),
     Index(None, "state", "id"),
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )
 
 case_numbers = Table(
@@ -57,7 +57,7 @@ case_numbers = Table(
     Column("last_attempt_at", UtcDateTime(), nullable=True),
     PrimaryKeyConstraint("case_id", "position"),
     Index(None, "match_key"),
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )
 
 attempts = Table(
@@ -78,7 +78,7 @@ attempts = Table(
     Column("vendor_ref", text(MAX_KEY), nullable=False),
     Column("state", text(MAX_WORD), nullable=False),  # redial.model.AttemptState
     Column("outcome", text(MAX_WORD), nullable=True),  # a disposition
-    Column("refusal", text(MAX_WORD), nullable=True),  # redial.model.Refusal
+    Column("refusal", text(MAX_WORD), nullable=True),  # model.dialling.Refusal
     Column("detail", text(MAX_DETAIL), nullable=False),
     Column("decided_at", UtcDateTime(), nullable=False),
     Column("requested_at", UtcDateTime(), nullable=True),
@@ -95,7 +95,7 @@ attempts = Table(
     Index(None, "vendor_ref"),
     Index(None, "call_id"),
     Index(None, "state", "deadline_at"),
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )
 
 redial_decisions = Table(
@@ -117,7 +117,7 @@ redial_decisions = Table(
     PrimaryKeyConstraint("id"),
     UniqueConstraint("call_id", "case_id", "call_revision"),
     Index(None, "case_id", "id"),
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )
 
 do_not_call = Table(
@@ -130,7 +130,7 @@ do_not_call = Table(
     Column("checked_at", UtcDateTime(), nullable=False),
     Column("until", UtcDateTime(), nullable=True),  # null: for ever
     PrimaryKeyConstraint("match_key", "tenant"),
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )
 
 redial_pauses = Table(
@@ -142,5 +142,5 @@ redial_pauses = Table(
     Column("actor", text(MAX_TEXT), nullable=False),
     Column("why", text(MAX_DETAIL), nullable=False),
     PrimaryKeyConstraint("scope", "name"),
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )

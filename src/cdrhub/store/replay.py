@@ -58,10 +58,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """What replaying changed of one call: each field's old and new value. `what` is changed, created, withdrawn,
-    suspended (one of its records is not understood any more) or failed (it stays as it is, for what is said of its
-    records). `event` is the type of the event that tells of it, None
-    where nobody is told."""
+    """What replaying changed of one call, or of one state of an agent (then without key and id): each field's old and
+    new value.
+
+    `what` is changed, created, withdrawn, suspended (one of its records is not understood any more) or failed (it
+    stays as it is; the fields name its records and say why). `event` is the type of the event that tells of it, None
+    where nobody is told.
+    """
 
     what: str
     source: str
@@ -151,13 +154,7 @@ async def replay(
 
     Without `dry_run` what is yielded is committed. Raises StoreUnavailable; running it again goes on where it stopped.
     """
-    chosen = [records.c.state == APPLIED, records.c.call_id.is_not(None)]
-    if since is not None:
-        chosen.append(records.c.received_at >= since)
-    if until is not None:
-        chosen.append(records.c.received_at < until)
-    if source is not None:
-        chosen.append(records.c.source == source)
+    chosen = [records.c.call_id.is_not(None), *applied(since=since, until=until, source=source)]
     total = await _count(store, chosen) if progress is not None else 0
     done = 0
     told: set[tuple[str, CallKey]] = set()
@@ -172,6 +169,18 @@ async def replay(
         done += len(call_ids)
         if progress is not None:
             progress(done, max(total, done))
+
+
+def applied(*, since: datetime | None, until: datetime | None, source: str | None) -> list[ColumnElement[bool]]:
+    """Conditions of records that are applied, received in [since, until) from `source`; None demands nothing."""
+    found = [records.c.state == APPLIED]
+    if since is not None:
+        found.append(records.c.received_at >= since)
+    if until is not None:
+        found.append(records.c.received_at < until)
+    if source is not None:
+        found.append(records.c.source == source)
+    return found
 
 
 async def _count(store: Store, chosen: Sequence[ColumnElement[bool]]) -> int:

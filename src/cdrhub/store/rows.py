@@ -17,6 +17,7 @@ import orjson
 
 from cdrhub.model.agent import AgentState
 from cdrhub.model.call import Call, Leg
+from cdrhub.model.inference import Coverage
 from cdrhub.store.batch import Item
 from cdrhub.store.tables import MAX_DETAIL
 from cdrhub.store.types import hour_of
@@ -47,7 +48,8 @@ UPDATED_COLUMNS = (
     "flags",
     *FOLDED_COLUMNS,
 )
-CALL_COLUMNS = ("source", "call_key", "id", "system", "tenant", *UPDATED_COLUMNS)
+KEPT_COLUMNS = ("source", "call_key", "id", "system", "tenant")
+CALL_COLUMNS = (*KEPT_COLUMNS, *UPDATED_COLUMNS)
 ID_POSITION = CALL_COLUMNS.index("id")
 
 _LEG_FIELDS = tuple(f.name for f in fields(Leg))
@@ -97,15 +99,17 @@ def call_row(
     revision: int,
     received: tuple[datetime, datetime],
     now: datetime,
+    sort_at: datetime | None = None,
 ) -> Row:
-    """The row of `calls`; `item` is any record of the call, `received` its first and last receipt."""
+    """The row of `calls`; `item` is any record of the call, `received` its first and last receipt. `sort_at` is given
+    for a row that keeps its place in lists, whatever the call says now."""
     return (
         item.owner,
         call.call_key,
         call_id,
         item.system,
         item.tenant,
-        call.sort_at or received[0],
+        sort_at or call.sort_at or received[0],
         record_count,
         revision,
         received[0],
@@ -147,6 +151,11 @@ def record_row(
         item.decoder_revision,
         record.config_revision,
     )
+
+
+def coverage_row(source: str, span: Coverage) -> Row:
+    """The row of `coverage`."""
+    return (span.hub, source, span.since, span.until, span.state, storable_detail(span.detail))
 
 
 def storable_detail(detail: str) -> str:

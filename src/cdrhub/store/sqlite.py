@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from cdrhub.store import sqlite_driver, sqlite_rows
 from cdrhub.store.portable import PortableTransaction
-from cdrhub.store.rows import UPDATED_COLUMNS, Row
+from cdrhub.store.rows import ID_POSITION, KEPT_COLUMNS, UPDATED_COLUMNS, Row
 from cdrhub.store.tables import calls
 from cdrhub.store.transaction import KNOWN_CALL_COLUMNS, CallKey, KnownCall, by_source, known_call
 from cdrhub.store.trouble import NO_SUCH_VALUE, Trouble, driver_error, unique_violation
@@ -58,7 +58,7 @@ class SQLiteTransaction(PortableTransaction):
     async def update_calls(self, rows: Sequence[Row]) -> None:
         if not rows:
             return
-        reordered = [(*row[5:], row[2]) for row in rows]
+        reordered = [(*row[len(KEPT_COLUMNS) :], row[ID_POSITION]) for row in rows]
         parameters = sqlite_rows.parameters(calls, UPDATE_COLUMNS, reordered) if self.reads_json else None
         if parameters is None:
             await self.connection.exec_driver_sql(_UPDATE, self.converted(calls, UPDATE_COLUMNS, reordered))

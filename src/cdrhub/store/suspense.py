@@ -10,25 +10,32 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.errors import DecodeError, NotFound, Reason, StoreError, UsageError
 from cdrhub.model.agent import AgentState
 from cdrhub.model.inference import Coverage
 from cdrhub.model.record import RawRecord
-from cdrhub.model.update import CallUpdate
+from cdrhub.model.update import MAX_TEXT, CallUpdate
 from cdrhub.store.agent_states import add_states
 from cdrhub.store.batch import Item, Reread
 from cdrhub.store.engine import RefusedError
-from cdrhub.store.folding import Folded, FoldError
-from cdrhub.store.rows import APPLIED, COVERAGE_COLUMNS, DISCARDED, IGNORED, SUSPENDED, storable_detail
+from cdrhub.store.folding import Folded, FoldError, Group
+from cdrhub.store.rows import (
+    APPLIED,
+    COVERAGE_COLUMNS,
+    DISCARDED,
+    IGNORED,
+    SUSPENDED,
+    coverage_row,
+    storable_detail,
+)
 from cdrhub.store.store import Store
 from cdrhub.store.tables import coverage, record_audit, records
-from cdrhub.store.transaction import StoredRecord, Transaction
-from cdrhub.store.write import coverage_row
+from cdrhub.store.transaction import CallKey, StoredRecord, Transaction
 
 LISTED = 100  #: records listed at once, unless asked for more
 AT_ONCE = 500  #: records replayed in one transaction, or discarded with one statement
@@ -53,6 +60,11 @@ class RecordRow:
     call_id: str | None
     decoder_revision: int
     config_revision: str
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Self:
+        """That of a row with all columns of `records`."""
+        return cls(**row._mapping)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +110,7 @@ async def listed(
     if received_since is not None:
         query = query.where(records.c.received_at >= received_since)
     async with store.database.connect() as connection:
-        return [_record_row(row) for row in await connection.execute(query.order_by(records.c.id).limit(limit))]
+        return [RecordRow.of(row) for row in await connection.execute(query.order_by(records.c.id).limit(limit))]
 
 
 async def shown(store: Store, record_id: int) -> tuple[RecordRow, list[Act]]:
@@ -110,7 +122,7 @@ async def shown(store: Store, record_id: int) -> tuple[RecordRow, list[Act]]:
         audit = await connection.execute(
             select(record_audit).where(record_audit.c.record_id == record_id).order_by(record_audit.c.id)
         )
-        return _record_row(row), [
+        return RecordRow.of(row), [
             Act(at=a.at, actor=a.actor, action=a.action, why=a.why, before=a.before, after=a.after) for a in audit
         ]
 
@@ -216,12 +228,12 @@ async def _replay_in(
     return done, outcome
 
 
-def _call_id(item: Item, groups: Mapping[Any, Any]) -> str | None:
+def _call_id(item: Item, groups: Mapping[CallKey, Group]) -> str | None:
+    """The id of the call that a record belongs to; None if it belongs to none, or to one that nothing opens yet."""
     if not isinstance(item.outcome, CallUpdate):
         return None
     group = groups[item.owner, item.outcome.call_key]
-    opens = group.remembered is not None or any(update.opens for update in group.updates)
-    return str(group.call_id) if opens else None
+    return group.call_id if group.is_open else None
 
 
 async def _set(
@@ -283,7 +295,7 @@ async def _note(
             {
                 "record_id": row.id,
                 "at": now,
-                "actor": actor[:255],
+                "actor": actor[:MAX_TEXT],
                 "action": action,
                 "why": None if why is None else storable_detail(why),
                 "before": {"state": SUSPENDED},
@@ -292,7 +304,3 @@ async def _note(
             for row in rows
         ],
     )
-
-
-def _record_row(row: Any) -> RecordRow:
-    return RecordRow(**{name: getattr(row, name) for name in RecordRow.__dataclass_fields__})

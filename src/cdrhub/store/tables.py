@@ -35,7 +35,19 @@ from sqlalchemy.types import TypeEngine
 from cdrhub.model.call import Call, Leg
 from cdrhub.model.record import DIGEST_BYTES
 from cdrhub.model.update import LENGTHS, MAX_KEY, MAX_TEXT
-from cdrhub.store.types import HOUR_CHARACTERS, CallId, Cost, Json, UtcDateTime, body, digest, serial, text
+from cdrhub.store.types import (
+    HOUR_CHARACTERS,
+    MARIADB_CHARSET,
+    MARIADB_COLLATION,
+    CallId,
+    Cost,
+    Json,
+    UtcDateTime,
+    body,
+    digest,
+    serial,
+    text,
+)
 
 MAX_WORD = 32  #: characters of a word of ours: state, direction, role, type of a fact
 MAX_SOURCE = 64  #: characters of a source's, a system's, a tenant's name
@@ -50,10 +62,10 @@ METADATA = MetaData(
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     }
 )
-MARIADB: dict[str, Any] = {
+MARIADB_OPTIONS: dict[str, Any] = {
     "mariadb_engine": "InnoDB",
-    "mariadb_charset": "utf8mb4",
-    "mariadb_collate": "utf8mb4_nopad_bin",
+    "mariadb_charset": MARIADB_CHARSET,
+    "mariadb_collate": MARIADB_COLLATION,
     "mariadb_row_format": "DYNAMIC",
 }
 
@@ -111,7 +123,7 @@ calls = Table(
     UniqueConstraint("call_key", "source"),
     Index(None, "sort_at", "id"),
     Index(None, "external_number", "sort_at"),
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )
 
 # Where the outside party is not found by `external_number`: the own side of a call, and both where there is none.
@@ -139,7 +151,7 @@ call_legs = Table(
     PrimaryKeyConstraint("call_id", "leg_key"),
     Index(None, "role", "hour"),
     sqlite_with_rowid=False,
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )
 
 records = Table(
@@ -163,7 +175,7 @@ records = Table(
     PrimaryKeyConstraint("id"),
     UniqueConstraint("digest", "source"),
     Index(None, "call_id"),
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )
 Index(
     "ix_records_suspended",
@@ -182,7 +194,7 @@ unopened = Table(
     Column("digest", digest(DIGEST_BYTES), nullable=False),
     Column("since", UtcDateTime(), nullable=False),
     PrimaryKeyConstraint("call_key", "source", "digest", "record_source"),
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )
 
 record_audit = Table(
@@ -198,7 +210,7 @@ record_audit = Table(
     Column("after", Json(), nullable=True),
     PrimaryKeyConstraint("id"),
     Index(None, "record_id"),
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )
 
 agent_states = Table(
@@ -222,7 +234,7 @@ agent_states = Table(
     UniqueConstraint("digest", "source"),
     Index(None, "at", "id"),
     Index(None, "agent_id", "at"),
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )
 
 coverage = Table(
@@ -237,7 +249,7 @@ coverage = Table(
     Column("detail", text(MAX_DETAIL), nullable=False),
     PrimaryKeyConstraint("id"),
     Index(None, "since"),
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )
 
 config_revisions = Table(
@@ -249,7 +261,7 @@ config_revisions = Table(
     Column("settings", Json(), nullable=False),
     Column("first_seen_at", UtcDateTime(), nullable=False),
     PrimaryKeyConstraint("revision"),
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )
 
 outbox = Table(
@@ -267,7 +279,7 @@ outbox = Table(
     PrimaryKeyConstraint("id"),
     UniqueConstraint("position"),
     sqlite_autoincrement=True,  # rows are purged, and an id must never come again
-    **MARIADB,
+    **MARIADB_OPTIONS,
 )
 Index(
     "ix_outbox_settled",

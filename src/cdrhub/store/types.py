@@ -17,7 +17,7 @@ from sqlalchemy import BigInteger, DateTime, Dialect, Integer, LargeBinary, Nume
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-MARIADB = frozenset({"mysql", "mariadb"})
+MARIADB_DIALECTS = frozenset({"mysql", "mariadb"})
 MARIADB_CHARSET = "utf8mb4"
 MARIADB_COLLATION = "utf8mb4_nopad_bin"
 """Binary and without padding: `A` is not `a`, `7` is not `7 `."""
@@ -91,7 +91,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if dialect.name == "postgresql":
             return dialect.type_descriptor(postgresql.TIMESTAMP(timezone=True))
-        if dialect.name in MARIADB:
+        if dialect.name in MARIADB_DIALECTS:
             return dialect.type_descriptor(mysql.DATETIME(fsp=6))
         return dialect.type_descriptor(String(SQLITE_TIME_CHARACTERS))
 
@@ -102,14 +102,14 @@ class UtcDateTime(TypeDecorator[datetime]):
             raise TypeError("a time without a zone cannot be stored")
         if dialect.name == "postgresql":
             return value
-        return mariadb_time(value) if dialect.name in MARIADB else sqlite_time(value)
+        return mariadb_time(value) if dialect.name in MARIADB_DIALECTS else sqlite_time(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
         if dialect.name == "postgresql":
             return value.astimezone(UTC)  # type: ignore[no-any-return]
-        if dialect.name in MARIADB:
+        if dialect.name in MARIADB_DIALECTS:
             return value.replace(tzinfo=UTC)  # type: ignore[no-any-return]
         return datetime.fromisoformat(value)
 
@@ -123,7 +123,7 @@ class Json(TypeDecorator[Any]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if dialect.name == "postgresql":
             return dialect.type_descriptor(postgresql.JSONB(none_as_null=True))
-        if dialect.name in MARIADB:
+        if dialect.name in MARIADB_DIALECTS:
             return dialect.type_descriptor(mysql.LONGTEXT(charset=MARIADB_CHARSET, collation=MARIADB_COLLATION))
         return dialect.type_descriptor(Text())
 
@@ -171,6 +171,6 @@ class CallId(TypeDecorator[str]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if dialect.name == "postgresql":
             return dialect.type_descriptor(postgresql.UUID(as_uuid=False))
-        if dialect.name in MARIADB:
+        if dialect.name in MARIADB_DIALECTS:
             return dialect.type_descriptor(mysql.CHAR(UUID_CHARACTERS, charset="ascii", collation="ascii_bin"))
         return dialect.type_descriptor(String(UUID_CHARACTERS))

@@ -29,7 +29,15 @@ from cdrhub.store.agent_states import add_states
 from cdrhub.store.batch import Item, Written
 from cdrhub.store.engine import Database, RacedError, RefusedError
 from cdrhub.store.folding import Folded, FoldError, Folding, Group, record_key
-from cdrhub.store.rows import COVERAGE_COLUMNS, FACT_COLUMNS, SUSPENDED, Row, record_row, storable_detail
+from cdrhub.store.rows import (
+    COVERAGE_COLUMNS,
+    FACT_COLUMNS,
+    SUSPENDED,
+    Row,
+    coverage_row,
+    record_row,
+    storable_detail,
+)
 from cdrhub.store.source_facts import coverage_facts, suspense_facts
 from cdrhub.store.tables import MAX_CONTENT_TYPE, coverage, outbox
 from cdrhub.store.tally import counted, counted_ignored, merged
@@ -141,8 +149,7 @@ def _record_rows(
         outcome = item.outcome
         if type(outcome) is CallUpdate:
             group = groups[item.owner, outcome.call_key]
-            known = group.remembered is not None or outcome.opens or group.opens
-            rows.append(record_row(item, group.call_id if known else None))
+            rows.append(record_row(item, group.call_id if group.is_open else None))
         elif isinstance(outcome, DecodeError):
             rows.append(record_row(item, None, state=SUSPENDED, reason=outcome.reason.value, detail=outcome.detail))
         elif isinstance(outcome, AgentState):
@@ -152,11 +159,6 @@ def _record_rows(
             spans.append((record_key(item), coverage_row(item.record.source, outcome)))
     rows.sort()
     return rows, spans
-
-
-def coverage_row(source: str, span: Coverage) -> Row:
-    """The row of `coverage`."""
-    return (span.hub, source, span.since, span.until, span.state, storable_detail(span.detail))
 
 
 def _suspended(item: Item, detail: str) -> Item:
