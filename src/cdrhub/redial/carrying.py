@@ -182,15 +182,12 @@ class Carrier:
             return self._follow_attempt(case, told)
         if round_ is not None:
             case = replace(case, round=round_)
-        said: dict[str, Any] = {"rule": decision.rule, "detail": decision.detail, "reason": decision.reason}
+        reason = decision.reason
         if hindrance:
             decision = replace(decision, result=Result.PAUSED, reason=hindrance)
         if decision.result is not Result.NEXT:
             case = self._drop_pending(case, told)
         placed: Attempt | None = None
-        if decision.number is not None and decision.goes_on:
-            said["number"] = decision.number.key
-            said["due_at"] = (decision.due_at or told.now).astimezone(UTC).isoformat()
         if decision.result is Result.NEXT and decision.number is not None:
             next_reference = reference or (attempt.reference if attempt is not None else "")
             placed = self._place(case, decision.number, told, reference=next_reference)
@@ -205,12 +202,8 @@ class Carrier:
         told.changes.change(
             case, next_key=decision.number.key if decision.goes_on and decision.number is not None else ""
         )
-        about = placed or attempt
-        key = f"{case.id}/{about.id if about is not None else call[0] if call is not None else ''}/{decision.result}"
         call_id = call[0] if call is not None else None
-        if decision.reason in _FAILED:
-            told.case("redial.failed", case, key=f"{key}/failed", call_id=call_id, attempt=about, said=said)
-        told.case(_EVENTS[decision.result], case, key=key, call_id=call_id, attempt=about, said=said)
+        _tell(case, decision, told, reason=reason, call_id=call_id, about=placed or attempt)
         return case
 
     def _place(self, case: Case, number: Number, told: Told, *, reference: str) -> Attempt:
@@ -253,6 +246,21 @@ class Carrier:
         case = replace(case, state=CaseState.OPEN, state_reason="", next_action_at=None)
         told.changes.change(case)
         return case
+
+
+def _tell(
+    case: Case, decision: Decision, told: Told, *, reason: str, call_id: str | None, about: Attempt | None
+) -> None:
+    """The facts of a decision that was carried out. `reason` is that of the rule, also where a hindrance paused the
+    case instead; `about` is the attempt that was placed, else the one that led to the decision."""
+    said: dict[str, Any] = {"rule": decision.rule, "detail": decision.detail, "reason": reason}
+    if decision.number is not None and decision.goes_on:
+        said["number"] = decision.number.key
+        said["due_at"] = (decision.due_at or told.now).astimezone(UTC).isoformat()
+    key = f"{case.id}/{about.id if about is not None else call_id or ''}/{decision.result}"
+    if decision.reason in _FAILED:
+        told.case("redial.failed", case, key=f"{key}/failed", call_id=call_id, attempt=about, said=said)
+    told.case(_EVENTS[decision.result], case, key=key, call_id=call_id, attempt=about, said=said)
 
 
 def _case_fields(case: Case | None, attempt: Attempt | None, *, destination: str | None) -> dict[str, Any]:

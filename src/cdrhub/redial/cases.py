@@ -7,7 +7,7 @@ All functions work on the connection of a transaction that somebody else began. 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from cdrhub.model.dialling import Refusal
 from cdrhub.model.disposition import Disposition
 from cdrhub.model.update import bounded_key
+from cdrhub.parts import in_parts
 from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number, PlacedBy
 from cdrhub.store.one_of import OneOf
 from cdrhub.store.padded import padded
@@ -64,8 +65,7 @@ def live_agent(source: str, agent: str) -> str | None:
 async def locked(connection: AsyncConnection, ids: Collection[str]) -> dict[str, Case]:
     """The cases of these ids, locked until the transaction ends, with their numbers and attempts."""
     found: dict[str, Case] = {}
-    ordered = sorted(ids)
-    for part in _parts(ordered):
+    for part in in_parts(sorted(ids), AT_ONCE):
         rows = (await connection.execute(_LOCKED_CASES, {"ids": part})).all()
         found |= await _with_parts(connection, rows)
     return found
@@ -74,7 +74,7 @@ async def locked(connection: AsyncConnection, ids: Collection[str]) -> dict[str,
 async def lock(connection: AsyncConnection, ids: Collection[str]) -> set[str]:
     """Lock the cases of these ids until the transaction ends; those that are there."""
     there: set[str] = set()
-    for part in _parts(sorted(ids)):
+    for part in in_parts(sorted(ids), AT_ONCE):
         query = select(cases.c.id).where(cases.c.id.in_(part)).order_by(cases.c.id).with_for_update()
         there.update((await connection.execute(query)).scalars())
     return there
@@ -83,7 +83,7 @@ async def lock(connection: AsyncConnection, ids: Collection[str]) -> set[str]:
 async def read(connection: AsyncConnection, ids: Collection[str]) -> dict[str, Case]:
     """The cases of these ids as they are, without a lock."""
     found: dict[str, Case] = {}
-    for part in _parts(sorted(ids)):
+    for part in in_parts(sorted(ids), AT_ONCE):
         rows = (await connection.execute(_CASES, {"ids": part})).all()
         found |= await _with_parts(connection, rows)
     return found
@@ -155,7 +155,7 @@ async def left_behind(connection: AsyncConnection, ids: Collection[str]) -> list
     """(tenant, attempt) of those of these attempts, whose cases were deleted, that may have become a call which nobody
     saw: they keep their number until its end, or their deadline."""
     found = []
-    for part in _parts(sorted(ids)):
+    for part in in_parts(sorted(ids), AT_ONCE):
         query = select(attempts).where(
             attempts.c.id.in_(part), attempts.c.state == AttemptState.SUPERSEDED, attempts.c.call_id.is_(None)
         )
@@ -166,7 +166,7 @@ async def left_behind(connection: AsyncConnection, ids: Collection[str]) -> list
 async def last_results(connection: AsyncConnection, ids: Collection[str]) -> dict[tuple[str, str], dict[str, Any]]:
     """(case id, match_key) → the columns of the last result, of the numbers of these cases that have one."""
     found = {}
-    for part in _parts(sorted(ids)):
+    for part in in_parts(sorted(ids), AT_ONCE):
         query = select(case_numbers).where(
             case_numbers.c.case_id.in_(part), case_numbers.c.last_attempt_at.is_not(None)
         )
@@ -179,7 +179,7 @@ async def last_results(connection: AsyncConnection, ids: Collection[str]) -> dic
 async def numbers_locked(connection: AsyncConnection, keys: Collection[str]) -> None:
     """Lock these numbers, in whatever case they are, until the transaction ends: whoever asks next what was requested
     on them waits for this transaction."""
-    for part in _parts(sorted(keys)):
+    for part in in_parts(sorted(keys), AT_ONCE):
         query = (
             select(case_numbers.c.position)
             .where(case_numbers.c.match_key.in_(part))
@@ -193,8 +193,3 @@ async def forget(connection: AsyncConnection, case_id: str) -> None:
     """Delete a case with its numbers; attempts and decisions stay, for they are what happened."""
     await connection.execute(delete(case_numbers).where(case_numbers.c.case_id == case_id))
     await connection.execute(delete(cases).where(cases.c.id == case_id))
-
-
-def _parts(keys: Sequence[str]) -> Iterable[Sequence[str]]:
-    for begin in range(0, len(keys), AT_ONCE):
-        yield keys[begin : begin + AT_ONCE]

@@ -114,38 +114,38 @@ def after_call(
     `case` is as it stands with the attempt still in the state it had; what follows from its end is worked out here.
     """
     if reported:
-        return Decision(result=Result.NOTHING, rule="reported")
+        return _nothing("reported")
     if call.reached:
         if before is Result.CONTACTED:
-            return Decision(result=Result.NOTHING, rule="decided_before", detail=str(before))
+            return _nothing("decided_before", detail=str(before))
         if case.state is CaseState.CONTACTED:
-            return Decision(result=Result.NOTHING, rule="case_closed", detail=f"the case is {case.state}")
+            return _nothing("case_closed", detail=f"the case is {case.state}")
         return Decision(result=Result.CONTACTED, rule="reached")
     if before is not None:
         if before is Result.CONTACTED and attempt.round == case.round:
             return Decision(
                 result=Result.PAUSED, rule="contradiction", reason="contradiction", detail="it was told as reached"
             )
-        return Decision(result=Result.NOTHING, rule="decided_before", detail=str(before))
+        return _nothing("decided_before", detail=str(before))
     if case.closed:
-        return Decision(result=Result.NOTHING, rule="case_closed", detail=f"the case is {case.state}")
+        return _nothing("case_closed", detail=f"the case is {case.state}")
     if attempt.state is AttemptState.REFUSED and call.disposition is Disposition.NOT_DIALLED:
-        return Decision(result=Result.NOTHING, rule="refused_before", detail="the dialler told it before its record")
+        return _nothing("refused_before", detail="the dialler told it before its record")
     case = with_end(case, attempt, outcome=call.disposition, at=call.over)
     if another:
-        return Decision(result=Result.NOTHING, rule="decided_before", detail="by another call of the attempt")
+        return _nothing("decided_before", detail="by another call of the attempt")
     if case.state is CaseState.PAUSED:
-        return Decision(result=Result.NOTHING, rule="case_paused", detail=case.state_reason)
+        return _nothing("case_paused", detail=case.state_reason)
     if attempt.state is AttemptState.SUPERSEDED:
-        return Decision(result=Result.NOTHING, rule="superseded")
+        return _nothing("superseded")
     if attempt.round != case.round:
-        return Decision(result=Result.NOTHING, rule="earlier_round", detail=f"round {attempt.round} of {case.round}")
+        return _nothing("earlier_round", detail=f"round {attempt.round} of {case.round}")
     if case.live_attempt is not None:
         return _attempt_live(case)
     if attempt.state is AttemptState.UNKNOWN or (attempt.state is AttemptState.ENDED and attempt.outcome is not None):
-        return Decision(result=Result.NOTHING, rule="decided_before", detail=f"the attempt was {attempt.state}")
+        return _nothing("decided_before", detail=f"the attempt was {attempt.state}")
     if _went_on(case, attempt):
-        return Decision(result=Result.NOTHING, rule="went_on")
+        return _nothing("went_on")
     if case.state_reason in MAY_HAVE_REACHED:  # it was paused, and somebody else dialled all the same
         return Decision(result=Result.PAUSED, rule="case_paused", reason=case.state_reason)
     age = call.age(around.now)
@@ -172,7 +172,7 @@ def after_refusal(
     """The dialler said no, and its answer was read: only then may anything be asked again."""
     case = with_attempt(case, replace(attempt, state=AttemptState.REFUSED, refusal=refusal, ended_at=around.now))
     if case.closed or case.state is CaseState.PAUSED:
-        return Decision(result=Result.NOTHING, rule="case_closed" if case.closed else "case_paused", detail=detail)
+        return _nothing("case_closed" if case.closed else "case_paused", detail=detail)
     match refusal:
         case Refusal.AGENT:
             return _agent_failed(case, attempt, policy=policy, timing=timing, around=around)
@@ -232,7 +232,7 @@ def when_due(case: Case, key: str, *, policy: Policy, around: Surroundings) -> D
     """
     if case.live_attempt is not None:
         return _attempt_live(case)
-    number = next((number for number in case.untried() if number.key == key), None)
+    number = case.untried_number(key)
     found = objection(case, number, policy, around) if number is not None else None
     if number is not None and found is None:
         return Decision(result=Result.NEXT, rule="due", number=number)
@@ -256,6 +256,11 @@ def with_attempt(case: Case, changed: Attempt) -> Case:
     return replace(case, attempts=(*others[:at], changed, *others[at:]))
 
 
+def _nothing(rule: str, *, detail: str = "") -> Decision:
+    """Nothing follows, and the rule that says so."""
+    return Decision(result=Result.NOTHING, rule=rule, detail=detail)
+
+
 def _went_on(case: Case, attempt: Attempt) -> bool:
     """Whether another attempt of the round followed, and was made."""
     place = next(place for place, one in enumerate(case.attempts) if one.id == attempt.id)
@@ -267,7 +272,7 @@ def _went_on(case: Case, attempt: Attempt) -> bool:
 
 def _attempt_live(case: Case) -> Decision:
     state = case.live_attempt.state if case.live_attempt is not None else ""
-    return Decision(result=Result.NOTHING, rule="attempt_live", detail=f"another attempt is {state}")
+    return _nothing("attempt_live", detail=f"another attempt is {state}")
 
 
 def _agent_failed(case: Case, attempt: Attempt, *, policy: Policy, timing: Timing, around: Surroundings) -> Decision:
@@ -299,7 +304,7 @@ def _again(
     """The same number once more, later: what failed was not its doing, and it never leads to the next one."""
     if failures > most:
         return Decision(result=Result.PAUSED, rule=rule, reason=reason, detail=f"{failures} times in a row")
-    number = next((number for number in case.numbers if number.key == attempt.key), None)
+    number = case.number(attempt.key)
     if number is None:  # taken out of the case meanwhile
         return next_number(case, policy=policy, around=around)
     return Decision(

@@ -36,7 +36,7 @@ from cdrhub.redial.transaction import transact
 from cdrhub.store.engine import Database
 from cdrhub.store.outbox import SETTLED
 from cdrhub.store.redial_tables import attempts, cases, redial_decisions
-from cdrhub.store.tables import calls, outbox
+from cdrhub.store.tables import MAX_DETAIL, calls, outbox
 from cdrhub.store.transaction import Transaction
 
 AT_ONCE = 100  #: attempts, or cases, in one transaction
@@ -124,12 +124,12 @@ class Dialling:
         claimed = []
         for attempt_id, case_id in wanted.items():
             case = locked.get(case_id)
-            attempt = _of_case(case, attempt_id)
+            attempt = case.attempt(attempt_id) if case is not None else None
             if case is None or attempt is None or attempt.state is not AttemptState.DECIDED:
                 continue
             row = rows[attempt_id]
             # One that the agent dialled by hand meanwhile, or of which a record tells that it rang, is tried.
-            number = next((number for number in case.untried() if number.key == attempt.key), None)
+            number = case.untried_number(attempt.key)
             around = known.around(_as_ordered(case))
             found = objection(case, number, self._settings.policy, around) if number is not None else None
             stale = self._since.too_late(row.decided_at, now=now)
@@ -205,7 +205,7 @@ class Dialling:
         async with self._database.connect() as connection:
             case_ids = await connection.scalars(select(attempts.c.case_id).where(attempts.c.id == attempt_id))
             case = next(iter((await store.read(connection, case_ids.all())).values()), None)
-            attempt = _of_case(case, attempt_id)
+            attempt = case.attempt(attempt_id) if case is not None else None
             if case is None or attempt is None or attempt.state is not AttemptState.REQUESTED:
                 return False
             if attempt.requested_at is None or now - attempt.requested_at > self._settings.timing.max_age:
@@ -213,7 +213,7 @@ class Dialling:
             case = _as_ordered(case)
             known = await self._known(connection, [case], now)
         case = with_attempt(case, replace(attempt, state=AttemptState.DECIDED))  # its own request is no objection to it
-        number = next((number for number in case.untried() if number.key == attempt.key), None)
+        number = case.untried_number(attempt.key)
         return number is not None and objection(case, number, self._settings.policy, known.around(case)) is None
 
     # -- the answer ----------------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ class Dialling:
     async def _answered(self, tx: Transaction, *, attempt_id: str, answer: Answer) -> bool:
         connection, now = tx.connection, self._clock()
         case = await self._case_of(tx, attempt_id)
-        attempt = _of_case(case, attempt_id)
+        attempt = case.attempt(attempt_id) if case is not None else None
         told = Told(now=now)
         mine = update(attempts).where(attempts.c.id == attempt_id)
         match answer:
@@ -240,12 +240,12 @@ class Dialling:
                 if attempt is not None and attempt.state is AttemptState.REQUESTED and vendor_ref:
                     await _settle_anew(connection, source=attempt.source, call_key=vendor_ref, now=now)
             case Unseen(detail=detail):
-                await connection.execute(mine.values(detail=detail[:1000]))
+                await connection.execute(mine.values(detail=detail[:MAX_DETAIL]))
             case Refused(refusal=refusal, detail=detail):
                 if case is None or attempt is None or attempt.state is not AttemptState.REQUESTED:
                     # Of one that nobody wants any more nothing rings; it holds its number no longer.
                     of_none = mine.where(attempts.c.state == AttemptState.SUPERSEDED, attempts.c.call_id.is_(None))
-                    said = {"state": AttemptState.REFUSED, "refusal": refusal, "detail": detail[:1000]}
+                    said = {"state": AttemptState.REFUSED, "refusal": refusal, "detail": detail[:MAX_DETAIL]}
                     await connection.execute(of_none.values(said))
                     return False
                 known = await self._known(connection, [case], now)
@@ -259,14 +259,14 @@ class Dialling:
                     around=known.around(case),
                 )
                 told.changes.settle(case, attempt, state=AttemptState.REFUSED, at=now)
-                await connection.execute(mine.values(refusal=refusal, detail=detail[:1000]))
+                await connection.execute(mine.values(refusal=refusal, detail=detail[:MAX_DETAIL]))
                 refused = replace(attempt, state=AttemptState.REFUSED, refusal=refusal, ended_at=now)
                 self._carrier.carry_out(
                     with_attempt(case, refused),
                     decision,
                     told,
                     cause="refusal",
-                    inputs={"refusal": refusal, "detail": detail[:1000]},
+                    inputs={"refusal": refusal, "detail": detail[:MAX_DETAIL]},
                     attempt=refused,
                 )
                 await told.write(tx)
@@ -299,7 +299,7 @@ class Dialling:
     async def _stands(self, tx: Transaction, *, attempt_id: str, standing: Standing) -> bool:
         connection, now = tx.connection, self._clock()
         case = await self._case_of(tx, attempt_id)
-        attempt = _of_case(case, attempt_id)
+        attempt = case.attempt(attempt_id) if case is not None else None
         if case is None or attempt is None or attempt.state not in _ASKED:
             return False
         seen = await in_call(connection, keys=[attempt.key], now=now)
@@ -385,7 +385,7 @@ class Dialling:
         told = Told(now=now)
         for attempt_id, case_id in wanted.items():
             case = locked.get(case_id)
-            attempt = _of_case(case, attempt_id)
+            attempt = case.attempt(attempt_id) if case is not None else None
             if case is not None and attempt is not None and attempt.state is AttemptState.DECIDED:
                 self._drop(case, attempt, known, told)
         await told.write(tx)
@@ -509,9 +509,3 @@ def _as_ordered(case: Case) -> Case:
     """A case with the source and the agent of its live attempt, which stay as they are when the case is changed."""
     attempt = case.live_attempt
     return case if attempt is None else replace(case, source=attempt.source, agent=attempt.agent)
-
-
-def _of_case(case: Case | None, attempt_id: str) -> Attempt | None:
-    if case is None:
-        return None
-    return next((attempt for attempt in case.attempts if attempt.id == attempt_id), None)

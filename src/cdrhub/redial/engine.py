@@ -299,9 +299,18 @@ class Engine:
             said = attempt.outcome if attempt.id in work.reported else None
             outcome = said or call.ended.disposition
             case = with_end(case, replace(attempt, call_id=call.id), outcome=outcome, at=over)
-            attempt = next(one for one in case.attempts if one.id == attempt.id)
+            attempt = case.attempt(attempt.id) or attempt
             told.changes.settle(case, attempt, state=attempt.state, outcome=outcome, call_id=call.id, at=over)
             work.attempts[attempt.id] = (case.id, attempt)
+        self._carry_out(work, call, case, decision, told, attempt=attempt)
+        if work.known is not None:
+            work.known.took(work.cases[case.id])
+        return decision, attempt
+
+    def _carry_out(
+        self, work: Work, call: Settled, case: Case, decision: Decision, told: Told, *, attempt: Attempt | None = None
+    ) -> None:
+        """Carry out what a call led to; `work` then knows the case as it stands. `attempt` is what the call was."""
         work.cases[case.id] = self.carrier.carry_out(
             case,
             decision,
@@ -311,9 +320,6 @@ class Engine:
             attempt=attempt,
             inputs=_inputs(call),
         )
-        if work.known is not None:
-            work.known.took(work.cases[case.id])
-        return decision, attempt
 
     def _own_call(self, call: Settled, case: Case, told: Told, *, at: datetime) -> Attempt:
         """Write down an agent's own call as an attempt of the case's present round."""
@@ -352,15 +358,7 @@ class Engine:
             else:
                 codes = ", ".join(sorted(other.code for other in pending))
                 decision = Decision(result=Result.PAUSED, rule="shared_number", reason="ambiguous", detail=codes)
-            work.cases[case.id] = self.carrier.carry_out(
-                case,
-                decision,
-                told,
-                cause="call",
-                call=(call.id, call.columns["revision"]),
-                attempt=None,
-                inputs=_inputs(call),
-            )
+            self._carry_out(work, call, case, decision, told)
 
     def _contradict(self, work: Work, call: Settled, told: Told) -> None:
         """A call of no attempt had reached a person, and now it did not: the case that it made contacted waits for a
@@ -374,15 +372,7 @@ class Engine:
             decision = Decision(
                 result=Result.PAUSED, rule="contradiction", reason="contradiction", detail="it was told as reached"
             )
-            work.cases[case.id] = self.carrier.carry_out(
-                case,
-                decision,
-                told,
-                cause="call",
-                call=(call.id, call.columns["revision"]),
-                attempt=None,
-                inputs=_inputs(call),
-            )
+            self._carry_out(work, call, case, decision, told)
 
 
 def _was_there(case: Case, call: Settled, *, now: datetime) -> bool:

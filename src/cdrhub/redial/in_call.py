@@ -23,7 +23,7 @@ from cdrhub.store.one_of import OneOf
 from cdrhub.store.tables import IS_OPEN, call_legs, calls
 
 UNDECIDED = timedelta(hours=12)  #: that a call which ended waits for its decision at most: beyond that deciding fails
-_DIGITS = re.compile(r"\D+")
+_NO_DIGITS = re.compile(r"\D+")
 _SIDES: Mapping[str, Sequence[str]] = {Direction.INBOUND: ("caller",), Direction.OUTBOUND: ("callee",)}
 
 _OF_ITS_AGENT = select(call_legs.c.call_id).where(
@@ -79,7 +79,7 @@ def number_keys(columns: Mapping[str, Any]) -> frozenset[str]:
     sides = _SIDES.get(columns["direction"], ("caller", "callee"))
     raw = [columns[f"{side}_number"] or (columns["dialed_number"] if side == "callee" else None) for side in sides]
     known = {columns["external_number"], *(columns[f"{side}_e164"] for side in sides)}
-    return frozenset({*known, *(_DIGITS.sub("", each or "") for each in raw)} - {None, ""})
+    return frozenset({*known, *(_NO_DIGITS.sub("", each or "") for each in raw)} - {None, ""})
 
 
 async def in_call(

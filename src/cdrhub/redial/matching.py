@@ -22,7 +22,7 @@ EARLY = timedelta(seconds=30)  #: a call may seem to start before its request: t
 LATE = timedelta(seconds=180)  #: `match_start_seconds` by default
 VENDOR_REF_LATE = timedelta(days=1)  #: a vendor's own numbers begin again: what it called an order holds so long
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_UUID_IN_TEXT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _OVER = frozenset({AttemptState.CANCELLED, AttemptState.REFUSED, AttemptState.DECIDED})
 """States in which nothing was asked for that could have become a call."""
 
@@ -40,13 +40,18 @@ class CallFacts:
     reached: bool = False  #: a person on the customer's side answered
 
 
+def uuids_in(text: str) -> list[str]:
+    """Every UUID that stands in a text, as it is written there: our references may be part of a longer field."""
+    return _UUID_IN_TEXT.findall(text)
+
+
 def by_reference(call: CallFacts, attempts: Iterable[Attempt]) -> Attempt | None:
     """The attempt whose id, or whose vendor's own id, the call carries. A call that came in is no attempt, whatever it
     carries: a transfer, or a call back, may keep the variables of the call before it."""
     if call.direction is Direction.INBOUND:
         return None
     said = {text.lower() for text in call.references if text}
-    said |= {found.lower() for text in call.references for found in _UUID.findall(text)}
+    said |= {found.lower() for text in call.references for found in uuids_in(text)}
     return next((attempt for attempt in attempts if _names(call, said, attempt)), None)
 
 

@@ -159,6 +159,18 @@ class Case:
         """The one attempt that is live, if one is."""
         return next((attempt for attempt in self.attempts if attempt.live), None)
 
+    def attempt(self, attempt_id: str) -> Attempt | None:
+        """The attempt of that id."""
+        return next((attempt for attempt in self.attempts if attempt.id == attempt_id), None)
+
+    def number(self, key: str) -> Number | None:
+        """The number of that key (`Number.key`)."""
+        return next((number for number in self.numbers if number.key == key), None)
+
+    def untried_number(self, key: str) -> Number | None:
+        """The number of that key, if the present round has not tried it."""
+        return next((number for number in self.untried() if number.key == key), None)
+
     def of_round(self) -> list[Attempt]:
         """The attempts of the present round, oldest first."""
         return [attempt for attempt in self.attempts if attempt.round == self.round]

@@ -7,7 +7,7 @@ why and what to do; nothing is half done.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Disposition
 from cdrhub.model.numbers import NumberPlan
+from cdrhub.parts import in_parts
 from cdrhub.redial import cases as store
 from cdrhub.redial.carrying import REPORT, Carrier, Told
 from cdrhub.redial.changes import Changes
@@ -30,7 +31,7 @@ from cdrhub.redial.order_errors import CaseBusy, NoSuchAttempt, NoSuchCase, Numb
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.reports import CALL_BACK, NOT_DIALLED, OUTCOMES, Reported, number_of, what_hinders
 from cdrhub.redial.settings import Settings
-from cdrhub.redial.surroundings import gather
+from cdrhub.redial.surroundings import Known, gather
 from cdrhub.redial.transaction import transact
 from cdrhub.store.engine import Database
 from cdrhub.store.outbox import SETTLED
@@ -109,7 +110,7 @@ class Orders:
             by_tenant[one.tenant][one.code] = (one, read_numbers(one.numbers, self._plan(one.source)))
         made = changed = 0
         for tenant, of_codes in sorted(by_tenant.items()):
-            for codes in _parts(list(of_codes)):
+            for codes in in_parts(list(of_codes), AT_ONCE):
                 query = select(cases.c.code, cases.c.id).where(cases.c.code.in_(codes), cases.c.tenant == tenant)
                 found = (await tx.connection.execute(query)).all()
                 # Locked in the order of their ids, as everybody locks cases; one may be gone meanwhile.
@@ -323,7 +324,7 @@ class Orders:
             query = select(attempts.c.case_id).where(attempts.c.id == attempt_id, attempts.c.tenant == tenant)
             case_id = await connection.scalar(query)
             case = (await store.locked(connection, [case_id])).get(case_id) if case_id is not None else None
-            attempt = next((one for one in case.attempts if one.id == attempt_id), None) if case is not None else None
+            attempt = case.attempt(attempt_id) if case is not None else None
             if case is None or attempt is None:
                 raise NoSuchAttempt(f"there is no attempt {attempt_id!r}")
             hinders = what_hinders(case, attempt, result)
@@ -367,7 +368,7 @@ class Orders:
         self, tx: Transaction, case: Case, attempt: Attempt, result: Reported, *, at: datetime | None, now: datetime
     ) -> Decision:
         connection = tx.connection
-        number = next((number for number in case.numbers if number.key == attempt.key), None)
+        number = case.number(attempt.key)
         match result:
             case Reported.CONTACTED | Reported.REFUSED:
                 return Decision(result=Result.CONTACTED, rule="reported", detail=result)
@@ -411,7 +412,7 @@ class Orders:
                 by_tenant[tenant].append(row)
             stood = 0
             for tenant, its in by_tenant.items():
-                for part in _parts(its):
+                for part in in_parts(its, AT_ONCE):
                     stood += await _forbid(tx.connection, tenant=tenant, rows=part)
             return stood
 
@@ -469,18 +470,16 @@ class Orders:
 
     # -- in common -----------------------------------------------------------------------------------------------------
 
-    async def _id_of(self, connection: AsyncConnection, tenant: str, code: str, *, lock: bool) -> str | None:
-        query = select(cases.c.id).where(cases.c.code == code, cases.c.tenant == tenant)
-        found: str | None = await connection.scalar(query.with_for_update() if lock else query)
-        return found
-
     async def _locked(self, tx: Transaction, tenant: str, code: str) -> Case:
-        case_id = await self._id_of(tx.connection, tenant, code, lock=True)
+        """The case of that code, locked until the transaction ends. Raises NoSuchCase."""
+        query = select(cases.c.id).where(cases.c.code == code, cases.c.tenant == tenant).with_for_update()
+        case_id = await tx.connection.scalar(query)
         if case_id is None:
             raise NoSuchCase(f"there is no case {code!r}")
         return (await store.locked(tx.connection, [case_id]))[case_id]
 
-    async def _known(self, connection: AsyncConnection, case: Case, now: datetime) -> Any:
+    async def _known(self, connection: AsyncConnection, case: Case, now: datetime) -> Known:
+        """What the rules must know of this case."""
         return await gather(connection, [case], now=now, shared_hold=self._settings.shared_hold, healthy=self._healthy)
 
     async def _decided(
@@ -516,8 +515,3 @@ async def _forbid(connection: AsyncConnection, *, tenant: str, rows: Sequence[di
 def _holds_longer(until: datetime | None, than: datetime | None) -> bool:
     """Whether one verdict ends later than another; None: never."""
     return than is not None and (until is None or until > than)
-
-
-def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for begin in range(0, len(items), AT_ONCE):
-        yield items[begin : begin + AT_ONCE]

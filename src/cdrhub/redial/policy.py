@@ -75,7 +75,6 @@ class Surroundings:
     """What the rules must know beside the case: gathered by the engine in the transaction that decides."""
 
     now: datetime
-    mode: Mode = Mode.ON
     requests: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
     """Number key → moments of requests on it within the last HARD_STOP_PERIOD, in every case of the tenant."""
     do_not_call: Mapping[str, datetime | None] = field(default_factory=dict)

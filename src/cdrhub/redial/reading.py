@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from cdrhub.parts import in_parts
 from cdrhub.redial.model import LIVE
 from cdrhub.redial.order_errors import AmbiguousCode, NoSuchAttempt, NoSuchCase
 from cdrhub.store.redial_tables import (
@@ -48,11 +49,11 @@ class CaseFilter:
 
 async def listed(
     connection: AsyncConnection, chosen: CaseFilter, *, before: str | None = None, limit: int = PAGE
-) -> list[dict[str, Any]]:
+) -> list[RowOf]:
     """Cases that `chosen` describes, the newest first, those made before the case of the id `before`; each with its
     `numbers`."""
     query = cases_query(chosen, before=before, limit=limit)
-    return await _with_numbers(connection, [dict(row._mapping) for row in await connection.execute(query)])
+    return await _with_numbers(connection, await _rows(connection, query))
 
 
 def cases_query(chosen: CaseFilter, *, before: str | None, limit: int) -> Select[Any]:
@@ -78,12 +79,12 @@ def cases_query(chosen: CaseFilter, *, before: str | None, limit: int) -> Select
     return select(cases).where(*demands).order_by(c.id.desc()).limit(limit)
 
 
-async def case_of(connection: AsyncConnection, *, code: str, tenant: str | None) -> dict[str, Any]:
+async def case_of(connection: AsyncConnection, *, code: str, tenant: str | None) -> RowOf:
     """The case of that code with its `numbers`. Raises NoSuchCase, AmbiguousCode where several tenants have one."""
     query = select(cases).where(cases.c.code == code).order_by(cases.c.id).limit(2)
     if tenant is not None:
         query = query.where(cases.c.tenant == tenant)
-    rows = [dict(row._mapping) for row in await connection.execute(query)]
+    rows = await _rows(connection, query)
     if not rows:
         raise NoSuchCase(f"there is no case {code!r}")
     if len(rows) > 1:
@@ -91,10 +92,10 @@ async def case_of(connection: AsyncConnection, *, code: str, tenant: str | None)
     return (await _with_numbers(connection, rows))[0]
 
 
-async def attempts_of(connection: AsyncConnection, case_id: str, *, limit: int = MAX_ATTEMPTS) -> list[RowOf]:
-    """The newest attempts of a case, oldest first."""
-    query = select(attempts).where(attempts.c.case_id == case_id).order_by(attempts.c.id.desc()).limit(limit)
-    return [dict(row._mapping) for row in await connection.execute(query)][::-1]
+async def attempts_of(connection: AsyncConnection, case_id: str) -> list[RowOf]:
+    """The newest attempts of a case, MAX_ATTEMPTS at most, oldest first."""
+    query = select(attempts).where(attempts.c.case_id == case_id).order_by(attempts.c.id.desc()).limit(MAX_ATTEMPTS)
+    return (await _rows(connection, query))[::-1]
 
 
 async def attempt(connection: AsyncConnection, attempt_id: str, *, tenant: str | None) -> RowOf:
@@ -112,30 +113,25 @@ async def attempt(connection: AsyncConnection, attempt_id: str, *, tenant: str |
     return dict(row._mapping)
 
 
-async def decisions_of(connection: AsyncConnection, case_id: str, *, after: int = 0, limit: int = PAGE) -> list[RowOf]:
+async def decisions_of(connection: AsyncConnection, case_id: str, *, after: int, limit: int) -> list[RowOf]:
     """The decisions about a case in the order in which they were taken, those after the decision of that id; each with
-    the `number` of its attempt."""
-    query = (
-        select(redial_decisions, attempts.c.number, attempts.c.detail.label("answer"))
-        .outerjoin(attempts, attempts.c.id == redial_decisions.c.attempt_id)
-        .where(redial_decisions.c.case_id == case_id, redial_decisions.c.id > after)
-        .order_by(redial_decisions.c.id)
-        .limit(limit)
-    )
-    return [dict(row._mapping) for row in await connection.execute(query)]
+    the `number` of its attempt, and the dialler's `answer` to that, if it was worth a word."""
+    query = _decisions(case_id).where(redial_decisions.c.id > after).order_by(redial_decisions.c.id)
+    return await _rows(connection, query.limit(limit))
 
 
 async def last_decisions_of(connection: AsyncConnection, case_id: str, *, limit: int = PAGE) -> list[RowOf]:
-    """The newest decisions about a case, the oldest of them first; each with the `number` of its attempt
-    and the dialler's `answer` to it, if it was worth a word."""
-    query = (
+    """The newest decisions about a case, the oldest of them first; each as `decisions_of` has it."""
+    query = _decisions(case_id).order_by(redial_decisions.c.id.desc())
+    return (await _rows(connection, query.limit(limit)))[::-1]
+
+
+def _decisions(case_id: str) -> Select[Any]:
+    return (
         select(redial_decisions, attempts.c.number, attempts.c.detail.label("answer"))
         .outerjoin(attempts, attempts.c.id == redial_decisions.c.attempt_id)
         .where(redial_decisions.c.case_id == case_id)
-        .order_by(redial_decisions.c.id.desc())
-        .limit(limit)
     )
-    return [dict(row._mapping) for row in await connection.execute(query)][::-1]
 
 
 async def tally(connection: AsyncConnection) -> list[RowOf]:
@@ -145,7 +141,7 @@ async def tally(connection: AsyncConnection) -> list[RowOf]:
         .group_by(cases.c.state, cases.c.state_reason)
         .order_by(cases.c.state, cases.c.state_reason)
     )
-    return [dict(row._mapping) for row in await connection.execute(query)]
+    return await _rows(connection, query)
 
 
 async def live_attempts(connection: AsyncConnection) -> list[RowOf]:
@@ -157,7 +153,7 @@ async def live_attempts(connection: AsyncConnection) -> list[RowOf]:
         .group_by(a.dialler, a.state)
         .order_by(a.dialler, a.state)
     )
-    return [dict(row._mapping) for row in await connection.execute(query)]
+    return await _rows(connection, query)
 
 
 async def verdicts(
@@ -180,20 +176,24 @@ async def verdicts(
         key, of = after
         query = query.where(d.match_key >= key, or_(d.match_key > key, and_(d.match_key == key, d.tenant > of)))
     query = query.order_by(d.match_key, d.tenant).limit(limit)
-    return [dict(row._mapping) for row in await connection.execute(query)]
+    return await _rows(connection, query)
 
 
 async def pauses(connection: AsyncConnection) -> list[RowOf]:
     """What is paused, and since when, by whom and why."""
     query = select(redial_pauses).order_by(redial_pauses.c.scope, redial_pauses.c.name)
+    return await _rows(connection, query)
+
+
+async def _rows(connection: AsyncConnection, query: Select[Any]) -> list[RowOf]:
     return [dict(row._mapping) for row in await connection.execute(query)]
 
 
-async def _with_numbers(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+async def _with_numbers(connection: AsyncConnection, rows: Sequence[RowOf]) -> list[RowOf]:
     numbers: dict[str, list[RowOf]] = defaultdict(list)
-    for begin in range(0, len(rows), CASES_AT_ONCE):
-        ids = [row["id"] for row in rows[begin : begin + CASES_AT_ONCE]]
+    for some in in_parts(rows, CASES_AT_ONCE):
+        ids = [row["id"] for row in some]
         query = select(case_numbers).where(case_numbers.c.case_id.in_(ids)).order_by(case_numbers.c.position)
-        for number in await connection.execute(query):
-            numbers[number.case_id].append(dict(number._mapping))
+        for number in await _rows(connection, query):
+            numbers[number["case_id"]].append(number)
     return [{**row, "numbers": numbers[row["id"]]} for row in rows]

@@ -17,7 +17,6 @@ from cdrhub.redial import cases as store
 from cdrhub.redial.announced import announced
 from cdrhub.redial.announcing import WITHDRAWN, Announcement, announcement
 from cdrhub.redial.carrying import Told
-from cdrhub.redial.model import Attempt, Case
 from cdrhub.store.replay import Altered
 from cdrhub.store.transaction import Transaction
 
@@ -51,11 +50,6 @@ async def _write(tx: Transaction, news: Sequence[tuple[Mapping[str, Any], Announ
     told = Told(now=now)
     for columns, said in news:
         case = cases.get(columns["case_id"])
-        told.call(said, columns, case=case, attempt=_attempt(case, columns["attempt_id"]))
+        attempt = case.attempt(columns["attempt_id"]) if case is not None else None
+        told.call(said, columns, case=case, attempt=attempt)
     await told.write(tx)
-
-
-def _attempt(case: Case | None, attempt_id: str | None) -> Attempt | None:
-    if case is None:
-        return None
-    return next((attempt for attempt in case.attempts if attempt.id == attempt_id), None)

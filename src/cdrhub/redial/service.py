@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -84,8 +84,8 @@ class Redial:
         settings: Settings,
         doors: Mapping[str, Door],
         depth: Callable[[], int],
+        oldest: Callable[[], datetime | None],
         told: Callable[[], None],
-        oldest: Callable[[], datetime | None] = lambda: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`depth` says how many records wait in the journal, `oldest` when the first of them was received; `told` is
@@ -336,7 +336,8 @@ class Redial:
             if one.attempt_id not in self._requests and asked[one.dialler] < ASK_AT_ONCE:
                 asked[one.dialler] += 1
                 overdue.append(one)
-        for standing, one in zip(await self._ask(overdue), overdue, strict=True):
+        standings = await asyncio.gather(*(self._standing(one) for one in overdue))
+        for standing, one in zip(standings, overdue, strict=True):
             if await self._dialling.standing(one.attempt_id, standing):
                 self._decided.set()
         if overdue:
@@ -413,9 +414,6 @@ class Redial:
                 log.error("a dialler refuses for its configuration", action="dialler_configuration", dialler=dialler)
         elif isinstance(answer, Accepted):
             self._misconfigured.pop(dialler, None)
-
-    async def _ask(self, overdue: Sequence[Overdue]) -> list[Standing]:
-        return await asyncio.gather(*(self._standing(one) for one in overdue))
 
     async def _standing(self, one: Overdue) -> Standing:
         door = self._doors.get(one.dialler)

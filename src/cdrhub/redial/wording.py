@@ -101,12 +101,12 @@ def in_words(decision: Mapping[str, Any], *, zone: tzinfo = UTC) -> str:
     return f"{_happened(decision, inputs, zone)}: {followed}"
 
 
-def decision_in_words(decision: Decision, *, hindrance: str = "", zone: tzinfo = UTC) -> str:
-    """What a decision that was just taken leads to; times in `zone`. `hindrance` is why its case is paused though
+def decision_in_words(decision: Decision, *, hindrance: str = "") -> str:
+    """What a decision that was just taken leads to; times in UTC. `hindrance` is why its case is paused though
     something should be dialled."""
     number = decision.number.key if decision.number is not None else None
     inputs = {"next_number": number, "due_at": decision.due_at, "hindrance": hindrance}
-    return _what_and_why(decision.result, decision.rule, decision.detail, inputs, zone)
+    return _what_and_why(decision.result, decision.rule, decision.detail, inputs, UTC)
 
 
 def _what_and_why(result: str, rule: str, detail: str, inputs: Mapping[str, Any], zone: tzinfo) -> str:

@@ -4,7 +4,6 @@ must know. Read with a fixed number of queries, however many calls there are.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from cdrhub.redial import cases as store
 from cdrhub.redial.carrying import REPORT
 from cdrhub.redial.decision import EndedCall, Result
 from cdrhub.redial.in_call import number_keys
-from cdrhub.redial.matching import EARLY, CallFacts
+from cdrhub.redial.matching import EARLY, CallFacts, uuids_in
 from cdrhub.redial.model import CLOSED, Attempt, Case
 from cdrhub.redial.policy import Surroundings
 from cdrhub.redial.settings import Settings
@@ -33,7 +32,6 @@ from cdrhub.store.tables import records
 from cdrhub.store.transaction import Transaction
 
 _TIME_IN_DOUBT = frozenset({"clock_suspect", "time_ambiguous"})
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def _attempts_where(condition: ColumnElement[bool]) -> Select[Any]:
@@ -133,7 +131,7 @@ def settled_call(columns: Mapping[str, Any], *, clock_suspect: bool) -> Settled:
             started_at=columns["started_at"],
             keys=number_keys(columns),
             agents=frozenset({columns["agent_id"], columns["agent_extension"]} - {None, ""}),
-            references=[*references, *_UUID.findall(text)],
+            references=[*references, *uuids_in(text)],
             reached=columns["disposition"] == Disposition.ANSWERED,
         ),
         ended=EndedCall(
@@ -212,7 +210,7 @@ async def _concerned(
     said = {text for call in settled for text in call.facts.references if text}
     starts = [call.facts.started_at for call in settled if call.facts.started_at is not None]
     asked = {
-        "ids": sorted({found.lower() for text in said for found in _UUID.findall(text)}),
+        "ids": sorted({found.lower() for text in said for found in uuids_in(text)}),
         "said": sorted(said),
         "calls": [call.id for call in settled],
         "keys": sorted({key for call in settled for key in call.facts.keys}),

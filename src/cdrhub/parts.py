@@ -1,0 +1,14 @@
+"""A long sequence in parts, as a database or a progress bar takes them (`itertools.batched` of later Pythons)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def in_parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """`items` in their order, `size` at a time; the last part may be shorter, and no items are no part."""
+    for begin in range(0, len(items), size):
+        yield items[begin : begin + size]
