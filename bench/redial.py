@@ -21,7 +21,7 @@ import psycopg
 
 from bench import load
 from bench.machine import cpu_seconds
-from cdrhub.redial.cases import new_id
+from cdrhub.redial.case_rows import new_id
 from cdrhub.redial.engine import Engine
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.settings import Settings

@@ -29,7 +29,7 @@ from sqlalchemy import select
 from cdrhub.model.dialling import Accepted, Answer, Refusal, Refused, Standing, Unseen
 from cdrhub.model.disposition import Disposition
 from cdrhub.model.numbers import NumberPlan
-from cdrhub.redial.cases import attempt_of
+from cdrhub.redial.case_rows import attempt_of
 from cdrhub.redial.dialling import Claimed, Dialling
 from cdrhub.redial.engine import Engine
 from cdrhub.redial.given import GivenCase, GivenNumber

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from cdrhub.broadcast.events import Event
 from cdrhub.broadcast.health import EndpointState, Health
 from cdrhub.errors import NotFound
+from cdrhub.parts import in_parts
 from cdrhub.store.engine import Database
 from cdrhub.store.event_tables import deliveries, webhook_endpoints
 from cdrhub.store.rows import storable_detail
@@ -130,8 +131,7 @@ async def save_endpoint(
 
 async def save_deliveries(connection: AsyncConnection, rows: Sequence[Delivery], *, now: datetime) -> None:
     """Write what became of single events, whether they had a row or not."""
-    for begin in range(0, len(rows), ROWS_AT_ONCE):
-        some = rows[begin : begin + ROWS_AT_ONCE]
+    for some in in_parts(rows, ROWS_AT_ONCE):
         its = deliveries.c.position.in_([row.position for row in some])
         await connection.execute(delete(deliveries).where(deliveries.c.endpoint == some[0].endpoint, its))
         await connection.execute(

@@ -28,6 +28,7 @@ from cdrhub.cli.options import (
 )
 from cdrhub.cli.output import Format, Listing, counted, refuse_csv, show, show_document, show_row
 from cdrhub.errors import NotFound, UsageError
+from cdrhub.parts import in_parts
 
 if TYPE_CHECKING:
     from cdrhub.broadcast.deliveries import Delivery, EndpointRow
@@ -336,9 +337,9 @@ async def _singles(database: Opened, name: str, *, limit: int) -> list[dict[str,
     async with database.store.database.connect() as connection:
         singles = await listed(connection, name, limit=limit)
     events: dict[int, Event] = {}
-    for begin in range(0, len(singles), AT_ONCE):
-        some = [single.position for single in singles[begin : begin + AT_ONCE]]
-        events |= {event.position: event for event in await _log(database).at(some)}
+    for some in in_parts(singles, AT_ONCE):
+        found = await _log(database).at([single.position for single in some])
+        events |= {event.position: event for event in found}
     rows = []
     for single in singles:
         event = events.get(single.position)

@@ -16,6 +16,7 @@ from cdrhub.cli.failure import say
 from cdrhub.cli.output import counted
 from cdrhub.cli.plain import plain
 from cdrhub.errors import CdrhubError, UsageError
+from cdrhub.parts import in_parts
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -73,10 +74,11 @@ def written(
         writing = stage(progress, "writing", len(given))
 
         async def work(tx: Transaction) -> list[Done]:
-            done = []
-            for begin in range(0, len(given), PAGE):
-                done.append(await write(tx, given[begin : begin + PAGE]))
-                writing.reached(min(begin + PAGE, len(given)))
+            done, reached = [], 0
+            for some in in_parts(given, PAGE):
+                done.append(await write(tx, some))
+                reached += len(some)
+                writing.reached(reached)
             return done
 
         return database.run(transact(database.store.database, work))

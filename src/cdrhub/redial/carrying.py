@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from cdrhub.redial import cases as store
+from cdrhub.redial import case_rows
 from cdrhub.redial.announcing import WITHDRAWN, Announcement
 from cdrhub.redial.changes import Changes
 from cdrhub.redial.decision import Decision, Result, with_attempt
@@ -208,7 +208,7 @@ class Carrier:
 
     def _place(self, case: Case, number: Number, told: Told, *, reference: str) -> Attempt:
         attempt = Attempt(
-            id=store.new_attempt_id(case),
+            id=case_rows.new_attempt_id(case),
             round=case.round,
             key=number.key,
             state=AttemptState.DECIDED,

@@ -17,7 +17,7 @@ from sqlalchemy import bindparam, delete, func, insert, null, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Disposition
-from cdrhub.redial.cases import live_agent
+from cdrhub.redial.case_rows import live_agent
 from cdrhub.redial.decision import Decision
 from cdrhub.redial.model import Attempt, AttemptState, Case, Number
 from cdrhub.store.event_tables import announcements
@@ -199,7 +199,7 @@ class Changes:
 
     async def write(self, connection: AsyncConnection) -> None:
         """Write all of it."""
-        # Numbers are locked in this order by who claims their attempts (`cases.numbers_locked`).
+        # Numbers are locked in this order by who claims their attempts (`case_rows.numbers_locked`).
         self._results.sort(key=lambda row: (row["key"], row["case"]))
         await _OVER.execute(
             connection,

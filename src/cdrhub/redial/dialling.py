@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refused, Standing, Unseen
 from cdrhub.model.disposition import Direction, State
-from cdrhub.redial import cases as store
+from cdrhub.redial import case_rows
 from cdrhub.redial.announced import NOT_ANNOUNCED
 from cdrhub.redial.carrying import NO_DIALLER, Carrier, Told
 from cdrhub.redial.decision import Decision, EndedCall, Result, after_call, after_refusal, when_due, with_attempt
@@ -113,9 +113,9 @@ class Dialling:
             wanted |= {row.id: row.case_id for row in await connection.execute(query)}
         if not wanted:
             return ()
-        locked = await store.locked(connection, set(wanted.values()))
+        locked = await case_rows.locked(connection, set(wanted.values()))
         # Two hubs may have claimed two cases of one number: the second sees the request of the first.
-        await store.numbers_locked(connection, {number.key for case in locked.values() for number in case.numbers})
+        await case_rows.numbers_locked(connection, {number.key for case in locked.values() for number in case.numbers})
         about = [each for case in locked.values() for each in (case, _as_ordered(case))]
         known = await self._known(connection, about, now)
         query = select(attempts).where(attempts.c.id.in_(wanted))
@@ -204,7 +204,7 @@ class Dialling:
         now = self._clock()
         async with self._database.connect() as connection:
             case_ids = await connection.scalars(select(attempts.c.case_id).where(attempts.c.id == attempt_id))
-            case = next(iter((await store.read(connection, case_ids.all())).values()), None)
+            case = next(iter((await case_rows.read(connection, case_ids.all())).values()), None)
             attempt = case.attempt(attempt_id) if case is not None else None
             if case is None or attempt is None or attempt.state is not AttemptState.REQUESTED:
                 return False
@@ -380,7 +380,7 @@ class Dialling:
         """Attempts that were decided in the mode `on` do not leave in another one: their cases pause, and say so."""
         connection, now = tx.connection, self._clock()
         wanted = {row.id: row.case_id for row in await connection.execute(_decided().limit(AT_ONCE))}
-        locked = await store.locked(connection, set(wanted.values()))
+        locked = await case_rows.locked(connection, set(wanted.values()))
         known = await self._known(connection, list(locked.values()), now)
         told = Told(now=now)
         for attempt_id, case_id in wanted.items():
@@ -402,7 +402,7 @@ class Dialling:
         waiting = {row.id: row.next_key for row in await connection.execute(query)}
         if not waiting:
             return 0
-        locked = await store.locked(connection, waiting)
+        locked = await case_rows.locked(connection, waiting)
         known = await self._known(connection, list(locked.values()), now)
         told = Told(now=now)
         for case in locked.values():
@@ -460,7 +460,7 @@ class Dialling:
         case_id = await tx.connection.scalar(query)
         if case_id is None:
             return None
-        return (await store.locked(tx.connection, [case_id])).get(case_id)
+        return (await case_rows.locked(tx.connection, [case_id])).get(case_id)
 
 
 async def _settle_anew(connection: AsyncConnection, *, source: str, call_key: str, now: datetime) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import Integer, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition
-from cdrhub.redial import cases as store
+from cdrhub.redial import case_rows
 from cdrhub.redial.announced import ANNOUNCED
 from cdrhub.redial.announcing import announcement, is_news
 from cdrhub.redial.carrying import Carrier, Told
@@ -325,7 +325,7 @@ class Engine:
         """Write down an agent's own call as an attempt of the case's present round."""
         number = next(number for number in case.numbers if number.key in call.facts.keys)
         attempt = Attempt(
-            id=store.new_attempt_id(case),
+            id=case_rows.new_attempt_id(case),
             round=case.round,
             key=number.key,
             state=AttemptState.ENDED,

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from cdrhub.model.disposition import Disposition
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.parts import in_parts
-from cdrhub.redial import cases as store
+from cdrhub.redial import case_rows
 from cdrhub.redial.carrying import REPORT, Carrier, Told
 from cdrhub.redial.changes import Changes
 from cdrhub.redial.decision import Decision, Result, next_number, with_attempt
@@ -114,7 +114,7 @@ class Orders:
                 query = select(cases.c.code, cases.c.id).where(cases.c.code.in_(codes), cases.c.tenant == tenant)
                 found = (await tx.connection.execute(query)).all()
                 # Locked in the order of their ids, as everybody locks cases; one may be gone meanwhile.
-                there = await store.lock(tx.connection, [row.id for row in found])
+                there = await case_rows.lock(tx.connection, [row.id for row in found])
                 known = {row.code: row.id for row in found if row.id in there}
                 await self._keep_some(tx.connection, [of_codes[code] for code in codes], known)
                 made += len(codes) - len(known)
@@ -128,7 +128,7 @@ class Orders:
         known: Mapping[str, str],
     ) -> None:
         now = self._clock()
-        last = await store.last_results(connection, known.values())
+        last = await case_rows.last_results(connection, known.values())
         new, old, numbers = [], [], []
         for one, its in given:
             values = {
@@ -143,7 +143,7 @@ class Orders:
             if case_id is not None:
                 old.append({"case": case_id, **values})
             else:
-                case_id = store.new_id()
+                case_id = case_rows.new_id()
                 new.append(
                     {"id": case_id, "tenant": one.tenant, "code": one.code, "created_at": now, **_FRESH, **values}
                 )
@@ -156,7 +156,7 @@ class Orders:
                     "e164": number.e164,
                     "label": number.label,
                     "do_not_call": number.do_not_call,
-                    **last.get((case_id, number.key), store.NO_RESULT),
+                    **last.get((case_id, number.key), case_rows.NO_RESULT),
                 }
                 for number in its
             ]
@@ -181,7 +181,7 @@ class Orders:
             case = await self._locked(tx, tenant, code)
             if case.live_attempt is not None:
                 raise CaseBusy(f"case {code!r} is being dialled: stop it first")
-            await store.forget(tx.connection, case.id)
+            await case_rows.forget(tx.connection, case.id)
 
         await self._write(work)
 
@@ -235,12 +235,12 @@ class Orders:
             read = self._number(number, region_of=case.source)
             round_ = case.round + 1 if case.closed else max(case.round, 1)
             case = replace(case, agent=agent or case.agent, round=round_)
-            agent_key = store.live_agent(case.source, case.agent)
+            agent_key = case_rows.live_agent(case.source, case.agent)
             holder = select(attempts.c.id).where(attempts.c.live_agent == agent_key)
             if agent_key is not None and (await connection.execute(holder)).first() is not None:
                 raise CaseBusy(f"agent {case.agent!r} has a live attempt of another case")
             attempt = Attempt(
-                id=store.new_attempt_id(case),
+                id=case_rows.new_attempt_id(case),
                 round=case.round,
                 key=read.key,
                 state=AttemptState.ACCEPTED,
@@ -323,7 +323,7 @@ class Orders:
             connection, now = tx.connection, self._clock()
             query = select(attempts.c.case_id).where(attempts.c.id == attempt_id, attempts.c.tenant == tenant)
             case_id = await connection.scalar(query)
-            case = (await store.locked(connection, [case_id])).get(case_id) if case_id is not None else None
+            case = (await case_rows.locked(connection, [case_id])).get(case_id) if case_id is not None else None
             attempt = case.attempt(attempt_id) if case is not None else None
             if case is None or attempt is None:
                 raise NoSuchAttempt(f"there is no attempt {attempt_id!r}")
@@ -476,7 +476,7 @@ class Orders:
         case_id = await tx.connection.scalar(query)
         if case_id is None:
             raise NoSuchCase(f"there is no case {code!r}")
-        return (await store.locked(tx.connection, [case_id]))[case_id]
+        return (await case_rows.locked(tx.connection, [case_id]))[case_id]
 
     async def _known(self, connection: AsyncConnection, case: Case, now: datetime) -> Known:
         """What the rules must know of this case."""

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cdrhub.redial import cases as store
+from cdrhub.redial import case_rows
 from cdrhub.redial.model import Attempt, Case, Number
 from cdrhub.redial.policy import Objection, objection
 from cdrhub.redial.settings import Settings
@@ -34,7 +34,7 @@ async def outlook(
     connection: AsyncConnection, case_id: str, *, settings: Settings, now: datetime
 ) -> tuple[Case, Sequence[Outlook]]:
     """The case of that id, and its numbers in their order. A closed case is looked at as if it were ordered anew."""
-    case = (await store.read(connection, [case_id]))[case_id]
+    case = (await case_rows.read(connection, [case_id]))[case_id]
     known = await gather(connection, [case], now=now, shared_hold=settings.shared_hold, healthy=lambda _source: True)
     around = known.around(case)
     found = []

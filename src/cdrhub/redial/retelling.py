@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from cdrhub.model.disposition import State
-from cdrhub.redial import cases as store
+from cdrhub.redial import case_rows
 from cdrhub.redial.announced import announced
 from cdrhub.redial.announcing import WITHDRAWN, Announcement, announcement
 from cdrhub.redial.carrying import Told
@@ -46,7 +46,7 @@ def _said(one: Altered) -> Announcement | None:
 
 
 async def _write(tx: Transaction, news: Sequence[tuple[Mapping[str, Any], Announcement]], *, now: datetime) -> None:
-    cases = await store.read(tx.connection, {columns["case_id"] for columns, _ in news} - {None})
+    cases = await case_rows.read(tx.connection, {columns["case_id"] for columns, _ in news} - {None})
     told = Told(now=now)
     for columns, said in news:
         case = cases.get(columns["case_id"])

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, literal_column, null, o
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Disposition
-from cdrhub.redial.cases import live_agent
+from cdrhub.redial.case_rows import live_agent
 from cdrhub.redial.in_call import InCall, in_call
 from cdrhub.redial.model import AttemptState, Case, may_ring
 from cdrhub.redial.policy import HARD_STOP_PERIOD, Surroundings

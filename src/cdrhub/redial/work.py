@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Row, Select, bindparam, literal_column, nu
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition
-from cdrhub.redial import cases as store
+from cdrhub.redial import case_rows
 from cdrhub.redial.carrying import REPORT
 from cdrhub.redial.decision import EndedCall, Result
 from cdrhub.redial.in_call import number_keys
@@ -182,7 +182,7 @@ async def _lock_cases(
             with_number.append((row.tenant, row.match_key, row.case_id))
     if not concerned:
         return
-    work.cases = await store.locked(connection, concerned)
+    work.cases = await case_rows.locked(connection, concerned)
     # As they stand under the locks: what was seen before them may have changed since.
     work.attempts = {
         attempt.id: (case.id, attempt)
@@ -191,7 +191,7 @@ async def _lock_cases(
         if attempt.id in linked
     }
     left = [attempt_id for attempt_id, case_id in linked.items() if case_id not in work.cases]
-    work.left = {attempt.id: (tenant, attempt) for tenant, attempt in await store.left_behind(connection, left)}
+    work.left = {attempt.id: (tenant, attempt) for tenant, attempt in await case_rows.left_behind(connection, left)}
     has = {case.id: {number.key for number in case.numbers} for case in work.cases.values()}
     for tenant, key, case_id in with_number:
         if key in has.get(case_id, ()):

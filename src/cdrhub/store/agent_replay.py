@@ -86,7 +86,7 @@ async def _written(store: Store, ids: Sequence[int], *, reread: Reread, dry_run:
 
 async def _some(ids: Sequence[int], tx: Transaction, *, reread: Reread, dry_run: bool) -> list[Difference]:
     await tx.any_unopened()
-    stored = await tx.records_by_id(ids, lock=True)
+    stored = await tx.locked_records(ids)
     read = [
         (one, reread(one.record))
         for one in stored

@@ -27,6 +27,7 @@ from cdrhub.errors import DecodeError, Reason, StoreError
 from cdrhub.model.call import Call
 from cdrhub.model.disposition import State
 from cdrhub.model.update import CallUpdate, Ignored
+from cdrhub.parts import in_parts
 from cdrhub.store.batch import Item, Outcome, Reread
 from cdrhub.store.engine import RacedError, RefusedError
 from cdrhub.store.folding import FoldError, fold_call, new_call_id
@@ -441,9 +442,9 @@ class _Plan:
         old = {call_id: turn.old for call_id, turn in self.turns.items() if turn.state == State.ENDED}
         ids = [call_id for call_id, row in old.items() if row is not None]
         waiting: dict[int, str] = {}
-        for begin in range(0, len(ids), CALLS_AT_ONCE):
+        for some in in_parts(ids, CALLS_AT_ONCE):
             query = select(outbox.c.id, outbox.c.call_id, outbox.c.revision).where(
-                outbox.c.type == SETTLED, outbox.c.call_id.in_(ids[begin : begin + CALLS_AT_ONCE])
+                outbox.c.type == SETTLED, outbox.c.call_id.in_(some)
             )
             for fact_id, call_id, revision in await tx.connection.execute(query):
                 row = old[call_id]

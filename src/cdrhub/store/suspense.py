@@ -20,6 +20,7 @@ from cdrhub.model.agent import AgentState
 from cdrhub.model.inference import Coverage
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import MAX_TEXT, CallUpdate
+from cdrhub.parts import in_parts
 from cdrhub.store.agent_states import add_states
 from cdrhub.store.batch import Item, Reread
 from cdrhub.store.engine import RefusedError
@@ -147,8 +148,7 @@ async def discard(store: Store, record_ids: Sequence[int], *, actor: str, why: s
     if not why.strip():
         raise UsageError("say why the record is discarded")
     async with store.database.connect(writing=True) as connection:
-        for begin in range(0, len(record_ids), AT_ONCE):
-            some = record_ids[begin : begin + AT_ONCE]
+        for some in in_parts(record_ids, AT_ONCE):
             await _in_suspense(connection, some)
             await connection.execute(update(records).where(records.c.id.in_(some)).values(state=DISCARDED))
             await _note(store, connection, some, actor=actor, action="discarded", why=why)
@@ -169,11 +169,12 @@ async def replay(
     `progress` is called with the number done after each transaction.
     """
     total = Replayed()
-    for begin in range(0, len(record_ids), AT_ONCE):
-        some = record_ids[begin : begin + AT_ONCE]
+    done = 0
+    for some in in_parts(record_ids, AT_ONCE):
         await _replay(store, some, total, reread=reread, actor=actor, why=why)
+        done += len(some)
         if progress is not None:
-            progress(begin + len(some))
+            progress(done)
     return total
 
 
@@ -211,7 +212,7 @@ async def _replay_in(
 ) -> tuple[Replayed, Folded]:
     now = store.clock()
     waiting = await tx.any_unopened()
-    stored = [r for r in await tx.records_by_id(record_ids, lock=True) if r.state == SUSPENDED and r.record is not None]
+    stored = [r for r in await tx.locked_records(record_ids) if r.state == SUSPENDED and r.record is not None]
     done = Replayed(skipped=len(record_ids) - len(stored))
     items = [(record, reread(record.record)) for record in stored if record.record is not None]
     groups = store.folding.grouped(item for _, item in items)

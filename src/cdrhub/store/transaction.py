@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Table, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.record import RawRecord
+from cdrhub.parts import in_parts
 from cdrhub.store.rows import APPLIED, Row
 from cdrhub.store.tables import call_legs, calls, records, unopened
 
@@ -113,15 +114,17 @@ def stored_record(row: Any) -> StoredRecord:
     )
 
 
-def by_source(keys: Iterable[tuple[str, Any]], *, at_once: int = KEYS_PER_STATEMENT) -> Iterator[tuple[str, list[Any]]]:
+def by_source(
+    keys: Iterable[tuple[str, Any]], *, at_once: int = KEYS_PER_STATEMENT
+) -> Iterator[tuple[str, Sequence[Any]]]:
     """`keys` as (source, some of its keys), in their order; every engine finds `key IN (…) AND source = …` by the
     unique index, and MariaDB would not find `(source, key) IN (…)`."""
     grouped: dict[str, list[Any]] = defaultdict(list)
     for source, key in keys:
         grouped[source].append(key)
     for source, its in grouped.items():
-        for begin in range(0, len(its), at_once):
-            yield source, its[begin : begin + at_once]
+        for some in in_parts(its, at_once):
+            yield source, some
 
 
 class Transaction(ABC):
@@ -187,11 +190,7 @@ class Transaction(ABC):
     async def records_of(self, call_ids: Sequence[str]) -> list[StoredRecord]:
         """The applied records of these calls."""
         return await self._records(
-            *(
-                records.c.call_id.in_(call_ids[begin : begin + KEYS_PER_STATEMENT])
-                for begin in range(0, len(call_ids), KEYS_PER_STATEMENT)
-            ),
-            state=APPLIED,
+            *(records.c.call_id.in_(some) for some in in_parts(call_ids, KEYS_PER_STATEMENT)), state=APPLIED
         )
 
     async def records_by_key(self, keys: Iterable[RecordKey]) -> list[StoredRecord]:
@@ -203,15 +202,9 @@ class Transaction(ABC):
             )
         )
 
-    async def records_by_id(self, ids: Sequence[int], *, lock: bool = False) -> list[StoredRecord]:
-        """The records of these numbers, whatever their state, in their order."""
-        return await self._records(
-            *(
-                records.c.id.in_(ids[begin : begin + KEYS_PER_STATEMENT])
-                for begin in range(0, len(ids), KEYS_PER_STATEMENT)
-            ),
-            lock=lock,
-        )
+    async def locked_records(self, ids: Sequence[int]) -> list[StoredRecord]:
+        """The records of these numbers, whatever their state, in their order, locked until the transaction ends."""
+        return await self._records(*(records.c.id.in_(some) for some in in_parts(ids, KEYS_PER_STATEMENT)), lock=True)
 
     async def _records(
         self, *conditions: ColumnElement[bool], state: str | None = None, lock: bool = False
@@ -243,7 +236,5 @@ class Transaction(ABC):
 
     async def delete_legs(self, call_ids: Sequence[str]) -> None:
         """Remove the legs of these calls, to be written anew."""
-        for begin in range(0, len(call_ids), KEYS_PER_STATEMENT):
-            await self.connection.execute(
-                delete(call_legs).where(call_legs.c.call_id.in_(call_ids[begin : begin + KEYS_PER_STATEMENT]))
-            )
+        for some in in_parts(call_ids, KEYS_PER_STATEMENT):
+            await self.connection.execute(delete(call_legs).where(call_legs.c.call_id.in_(some)))

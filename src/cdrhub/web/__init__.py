@@ -1,1 +1,1 @@
-"""The HTTP server: ingest paths, health, metrics."""
+"""The HTTP server: ingest paths, health, metrics, the API and the live feed."""

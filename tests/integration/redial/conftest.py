@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from cdrhub.model.numbers import NumberPlan
-from cdrhub.redial import cases as case_rows
+from cdrhub.redial import case_rows
 from cdrhub.redial.dialling import Dialling
 from cdrhub.redial.engine import Done, Engine
 from cdrhub.redial.model import AttemptState, CaseState

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cdrhub.model.disposition import Disposition
-from cdrhub.redial import cases as case_rows
+from cdrhub.redial import case_rows
 from cdrhub.redial.changes import Changes
 from cdrhub.redial.model import AttemptState
 from support.locks import waits_for_a_lock

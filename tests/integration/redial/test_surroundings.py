@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from cdrhub.model.dialling import Refusal, Refused
-from cdrhub.redial import cases as store
+from cdrhub.redial import case_rows
 from cdrhub.redial.policy import Surroundings
 from cdrhub.redial.surroundings import gather
 from cdrhub.store.redial_tables import attempts, do_not_call
@@ -24,7 +24,7 @@ async def around(bench: Any, case_id: str) -> Surroundings:
     """What is known of one case, beside another of another tenant with the same numbers."""
     other = await bench.case("C-9", FIRST, SECOND, tenant="other", agent="900")
     async with bench.store.database.connect() as connection:
-        read = await store.read(connection, [case_id, other])
+        read = await case_rows.read(connection, [case_id, other])
         known = await gather(
             connection,
             list(read.values()),

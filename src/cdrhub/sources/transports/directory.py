@@ -21,6 +21,7 @@ from typing import NoReturn
 import structlog
 
 from cdrhub.errors import IntakeRefused, NotConnected
+from cdrhub.parts import in_parts
 from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
 
@@ -120,9 +121,7 @@ class DirectoryWatch:
         self._names |= there
 
     async def _forget(self, gone: Collection[str]) -> None:
-        names = sorted(gone)
-        for begin in range(0, len(names), FORGOTTEN_AT_ONCE):
-            some = names[begin : begin + FORGOTTEN_AT_ONCE]
+        for some in in_parts(sorted(gone), FORGOTTEN_AT_ONCE):
             try:
                 await self._intake.forget([POSITION_PREFIX + name for name in some])
             except IntakeRefused:  # they are forgotten at a later look

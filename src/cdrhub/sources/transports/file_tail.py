@@ -49,14 +49,7 @@ class Mark:
 
     def encode(self) -> str:
         """As it is remembered."""
-        return orjson.dumps(
-            {
-                "inode": self.inode,
-                "offset": self.offset,
-                "fingerprint": self.fingerprint,
-                "changed_ns": self.changed_ns,
-            }
-        ).decode()
+        return orjson.dumps(self).decode()
 
     @classmethod
     def decode(cls, text: str | None) -> Mark | None:
