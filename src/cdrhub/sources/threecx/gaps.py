@@ -8,12 +8,14 @@ record, nothing is read from a clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
+from cdrhub.sources.threecx.callid import milliseconds
 from cdrhub.sources.threecx.config import ThreeCXSettings
-from cdrhub.sources.threecx.layout import PREFIX
+from cdrhub.sources.threecx.layout import PREFIX, STANDARD_27
 
 GRACE = timedelta(seconds=60)  #: records were seen up to 38 s out of order
 LARGEST_GAP = 10_000  #: a jump beyond it is another numbering (restore, reinstall), not so many lost records
@@ -132,16 +134,39 @@ def _is_late(number: int, *, highest: int) -> bool:
     return 0 <= highest - number <= min(LATE_WINDOW, highest // 2)
 
 
-def history_id_reader(settings: ThreeCXSettings) -> Callable[[bytes], int | None]:
-    """A quick function from a line to its historyid; None where its layout has none, or it is no such line."""
-    columns = {len(names): names.index("historyid") for names in settings.layouts() if "historyid" in names}
+class HistoryIdOf(Protocol):
+    """The historyid of a line, None where it cannot be told; `cut`: the end of the line is missing."""
 
-    def history_id_of(line: bytes) -> int | None:
-        fields = line.split(b",")
+    def __call__(self, line: bytes, *, cut: bool) -> int | None: ...
+
+
+def history_id_reader(settings: ThreeCXSettings) -> HistoryIdOf:
+    """A quick function from a line to its historyid; None where its layout has none, or it is no such line.
+
+    A line of another number of fields (a name holds a comma, the PBX has other fields now) waits in suspense: it has
+    come, so its number is read where it stands beside a callid as in the layout or in the default order.
+    """
+    layouts = [names for names in settings.layouts() if "historyid" in names]
+    columns = {len(names): names.index("historyid") for names in layouts}
+    orders = (*layouts, STANDARD_27) if layouts else ()
+    pairs = [(names.index("historyid"), names.index("callid")) for names in orders if "callid" in names]
+
+    def history_id_of(line: bytes, *, cut: bool) -> int | None:
+        fields = line.removeprefix(PREFIX).split(b",")
         column = columns.get(len(fields))
-        if column is None:
-            return None
-        text = fields[column].removeprefix(PREFIX).strip()
-        return int(text) if text.isdigit() and len(text) <= MAX_DIGITS else None
+        if column is not None:
+            return _number(fields[column])
+        there = () if cut else [pair for pair in pairs if max(pair) < len(fields)]
+        beside = (_number(fields[number]) for number, callid in there if _is_callid(fields[callid]))
+        return next((number for number in beside if number is not None), None)
 
     return history_id_of
+
+
+def _number(field: bytes) -> int | None:
+    text = field.strip()
+    return int(text) if text.isdigit() and len(text) <= MAX_DIGITS else None
+
+
+def _is_callid(field: bytes) -> bool:
+    return milliseconds(field.strip().decode("latin-1")) is not None

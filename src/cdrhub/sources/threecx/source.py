@@ -18,14 +18,14 @@ from typing import Any
 
 from cdrhub.errors import IntakeRefused, NotConnected
 from cdrhub.model.inference import Coverage, coverage_inference
-from cdrhub.sources.base import Intake
+from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.threecx.config import ThreeCXConfig
 from cdrhub.sources.threecx.gaps import GapWatch, Missing, history_id_reader
 from cdrhub.sources.threecx.layout import PREFIX
 from cdrhub.sources.transports.directory import DirectoryWatch
 from cdrhub.sources.transports.file_tail import POLL_SECONDS, FileTail
 from cdrhub.sources.transports.http_push import DURABLE_SECONDS, LinePush
-from cdrhub.sources.transports.lines import LineFormat
+from cdrhub.sources.transports.lines import UNTERMINATED, LineFormat
 from cdrhub.sources.transports.mounted import MountedSource
 from cdrhub.sources.transports.request_body import allow_list
 from cdrhub.sources.transports.tcp_lines import connect_lines, serve_lines
@@ -58,7 +58,8 @@ class _Sink:
     ) -> None:
         """Make lines durable. In mode http IntakeRefused after DURABLE_SECONDS; else it waits for as long as it takes,
         for what was read from a socket cannot be read again. What was not kept has not come."""
-        numbers = [number for line in lines if (number := self._history_id_of(line)) is not None]
+        cut = bool(attributes.get(TOO_LONG) or attributes.get(UNTERMINATED))
+        numbers = [number for line in lines if (number := self._history_id_of(line, cut=cut)) is not None]
         ahead = self._watch.after(numbers, datetime.now(UTC))
         history = (HISTORY_KEY, ahead.memory()) if ahead.account != self._watch.account else None
         if history is not None and position is not None:

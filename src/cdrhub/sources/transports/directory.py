@@ -23,7 +23,7 @@ import structlog
 from cdrhub.errors import IntakeRefused, NotConnected
 from cdrhub.parts import in_parts
 from cdrhub.sources.base import TOO_LONG, Intake
-from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
+from cdrhub.sources.transports.lines import UNTERMINATED, LineFormat, LineFramer, LineSink
 
 log = structlog.get_logger(__name__)
 
@@ -186,7 +186,7 @@ class DirectoryWatch:
             self._intake.count("unterminated")
         await self._sink.take(
             [rest] if rest else [],
-            attributes={**attributes, "unterminated": True} if rest else attributes,
+            attributes={**attributes, UNTERMINATED: True} if rest else attributes,
             position=its_mark,
         )
 

@@ -27,7 +27,7 @@ import structlog
 from cdrhub.errors import IntakeRefused, NotConnected
 from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.sources.base import TOO_LONG, Intake
-from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
+from cdrhub.sources.transports.lines import UNTERMINATED, LineFormat, LineFramer, LineSink
 from cdrhub.sources.transports.rotated import parts, siblings
 
 log = structlog.get_logger(__name__)
@@ -302,7 +302,7 @@ class FileTail:
         if rest:
             self._intake.count("unterminated")
             await self._sink.take(
-                [rest], attributes={**self._attributes(), "unterminated": True}, position=(POSITION_KEY, mark.encode())
+                [rest], attributes={**self._attributes(), UNTERMINATED: True}, position=(POSITION_KEY, mark.encode())
             )
 
     async def _is_replaced(self, file: FollowedFile) -> bool:

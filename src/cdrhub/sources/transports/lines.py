@@ -17,6 +17,9 @@ from typing import Any, Protocol
 DEFAULT_MAX_LINE = 65_536  #: bytes of one line, without its end
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
+UNTERMINATED = "unterminated"
+"""Record attribute, true for what came after the last newline of a stream that has ended: it may be half a line."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LineFormat:

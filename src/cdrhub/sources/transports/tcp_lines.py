@@ -24,7 +24,7 @@ from cdrhub.errors import IntakeRefused, NotConnected
 from cdrhub.exhausted import is_exhausted
 from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.sources.base import TOO_LONG, Intake
-from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
+from cdrhub.sources.transports.lines import UNTERMINATED, LineFormat, LineFramer, LineSink
 
 READ_BYTES = 262_144  #: of one read, and so of one group that becomes durable together
 DRAIN_BYTES = 8_388_608  #: read from one connection after stop was asked, more than a kernel buffers
@@ -97,7 +97,7 @@ class LineConnection:
             why = await self._read()
             if rest := self._framer.close():
                 self._intake.count("unterminated")
-                await self._hand_over([rest], unterminated=True)
+                await self._hand_over([rest], **{UNTERMINATED: True})
         finally:
             self._socket.close()
             self._link(up=False, detail=why)

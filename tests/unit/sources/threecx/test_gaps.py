@@ -116,11 +116,34 @@ def test_at_the_end_all_is_told() -> None:
 
 def test_the_historyid_of_a_line() -> None:
     standard = history_id_reader(ThreeCXSettings())
-    assert standard(b"Call 23193" + b"," * 19) == 23193
-    assert standard(b"23193" + b"," * 26) == 23193
-    assert standard(b"Call 23193" + b"," * 18) is None
-    assert standard(b"Call x" + b"," * 19) is None
-    assert standard(b"Call " + b"9" * 30 + b"," * 19) is None
+    assert standard(b"Call 23193" + b"," * 19, cut=False) == 23193
+    assert standard(b"23193" + b"," * 26, cut=True) == 23193
+    assert standard(b"Call 23193" + b"," * 18, cut=False) is None
+    assert standard(b"Call x" + b"," * 19, cut=False) is None
+    assert standard(b"Call " + b"9" * 30 + b"," * 19, cut=False) is None
     own = history_id_reader(ThreeCXSettings(fields=("time-start", "historyid")))
-    assert own(b"Call 2026/03/02 08:00:00,88781") == 88781
-    assert history_id_reader(ThreeCXSettings(fields=("time-start", "dial-no")))(b"Call a,7") is None
+    assert own(b"Call 2026/03/02 08:00:00,88781", cut=False) == 88781
+    assert history_id_reader(ThreeCXSettings(fields=("time-start", "dial-no")))(b"Call a,7", cut=False) is None
+
+
+IDS = b"23193,00000172FF10D141_4445"
+
+
+@pytest.mark.parametrize(
+    ("fields", "line", "number"),
+    [
+        (None, b"Call " + IDS + b"," * 26, 23193),  # a comma in a name
+        (None, b"Call " + IDS + b"," * 7, 23193),  # the set of fields was changed on the PBX
+        (None, b"Call 23193,another" + b"," * 26, None),
+        (None, b"Call " + IDS[6:] + b",23193" + b"," * 25, None),
+        (("dial-no", "callid", "historyid", "to-dispname"), b"Call 7," + IDS[6:] + b",88781,Doe, Ada", 88781),
+        (("dial-no", "callid", "historyid", "to-dispname"), b"Call " + IDS + b"," * 18, 23193),
+        (("dial-no", "callid", "to-dispname"), b"Call " + IDS + b"," * 18, None),
+    ],
+)
+def test_the_historyid_of_a_line_of_another_number_of_fields_stands_with_the_callid(
+    fields: tuple[str, ...] | None, line: bytes, number: int | None
+) -> None:
+    history_id_of = history_id_reader(ThreeCXSettings(fields=fields))
+    assert history_id_of(line, cut=False) == number
+    assert history_id_of(line, cut=True) is None  # the rest of it is lost

@@ -67,6 +67,21 @@ async def test_a_jump_is_written_to_the_coverage(intake: RecordingIntake) -> Non
     assert intake.counts["missing_records"] == 9
 
 
+async def test_a_line_that_is_in_suspense_has_come_and_half_a_line_has_not(intake: RecordingIntake) -> None:
+    async with listening(intake) as client:
+        await send(client, intake, 23)
+        await client.send(b"Call 24,00000172FF10D141_4445,00:00:01,Doe, Ada\r\n")
+        await until(lambda: len(intake.bodies) == 2)
+        await send(client, intake, 25)
+        await client.send(b"Call 26,00000172FF10D141_4446")
+        await client.close()
+        await until(lambda: len(intake.bodies) == 4)
+        again = await Client.connect(intake.port(LISTEN))
+        await send(again, intake, 27)
+        await again.close()
+    assert details(intake) == ["historyid 26 never arrived (1 record)"]
+
+
 async def test_the_first_number_ever_is_compared_to_nothing(intake: RecordingIntake) -> None:
     async with listening(intake) as client:
         await send(client, intake, 5000, 5001)
