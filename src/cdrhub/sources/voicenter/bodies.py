@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -34,7 +35,8 @@ _BLANKS = b" \t\r\n\0"
 _REPLACED = "\ufffd"
 
 #: Entities stay unresolved, nothing is loaded, libxml2's own limits on depth, text and expansion stay on.
-_PARSER = etree.XMLParser(
+_parser = partial(
+    etree.XMLParser,
     resolve_entities=False,
     load_dtd=False,
     dtd_validation=False,
@@ -45,6 +47,8 @@ _PARSER = etree.XMLParser(
     remove_pis=True,
     recover=False,
 )
+_PARSER = _parser()
+_AS_UTF_8 = _parser(encoding="utf-8")  #: whatever the document says of itself
 
 
 class Format(StrEnum):
@@ -85,7 +89,7 @@ def parse(body: bytes) -> Body:
     """What `body` holds. Raises DecodeError: UNPARSABLE, TOO_LONG (too many objects) or FORBIDDEN (a DOCTYPE)."""
     match sniff(body):
         case Format.XMLRPC:
-            return Body(format=Format.XMLRPC, items=(_xmlrpc(_stripped(body)),))
+            return _xmlrpc(_stripped(body))
         case Format.JSON:
             return _json(_stripped(body))
         case Format.FORM:
@@ -174,11 +178,11 @@ def _form(text: bytes) -> Body:
     )
 
 
-def _xmlrpc(text: bytes) -> Cdr:
+def _xmlrpc(text: bytes) -> Body:
     if text[:9].upper() == b"<!DOCTYPE":
         raise DecodeError(Reason.FORBIDDEN, "a document type (DOCTYPE) is refused")
     try:
-        root = etree.fromstring(text.rstrip(_BLANKS), _PARSER)
+        root, repaired = _root(text.rstrip(_BLANKS))
     except (etree.XMLSyntaxError, ValueError) as error:
         if b"<!DOCTYPE" in text[:1024].upper():
             raise DecodeError(Reason.FORBIDDEN, "a document type (DOCTYPE) is refused") from error
@@ -195,7 +199,19 @@ def _xmlrpc(text: bytes) -> Cdr:
         element = None if element is None else _child(element, name)
     if element is None:
         raise DecodeError(Reason.UNPARSABLE, "XML-RPC without a struct")
-    return _struct(element, depth=0)
+    return Body(format=Format.XMLRPC, items=(_struct(element, depth=0),), repaired=repaired)
+
+
+def _root(text: bytes) -> tuple[etree._Element, bool]:
+    """The root of a document, and whether it could be read only by replacing bytes that are not UTF-8: those of an old
+    code page of which the document says nothing. Raises etree.XMLSyntaxError."""
+    try:
+        return etree.fromstring(text, _PARSER), False
+    except etree.XMLSyntaxError:
+        readable = text.decode("utf-8", "replace")
+        if _REPLACED not in readable:
+            raise
+        return etree.fromstring(readable.encode(), _AS_UTF_8), True
 
 
 def _name(element: etree._Element) -> str:

@@ -171,6 +171,19 @@ def test_bytes_of_another_code_page_are_repaired_and_flagged() -> None:
     assert "text_repaired" in call_of(b"ivruniqueid=a&queuename=%EE%EB%E9").flags
 
 
+@pytest.mark.parametrize(
+    ("prolog", "name", "repaired"),
+    [
+        ("", "\ufffd\ufffd\ufffd", True),
+        ('<?xml version="1.0" encoding="UTF-8"?>', "\ufffd\ufffd\ufffd", True),
+        ('<?xml version="1.0" encoding="windows-1255"?>', "\u05de\u05db\u05d9", False),
+    ],
+)
+def test_xml_of_another_code_page_is_repaired_unless_it_names_the_page(prolog: str, name: str, repaired: bool) -> None:
+    body = parse(xml("NAME", prolog=prolog).replace(b"NAME", b"\xee\xeb\xe9"))
+    assert (body.items, body.repaired) == (({"ivruniqueid": name},), repaired)
+
+
 def test_a_transcript_of_megabytes() -> None:
     call = call_of(cdr(aiData={"transcript": "word " * 600_000, "insights": {"score": 1}}))
     assert call.attributes["aiData"]["insights"] == {"score": 1}
