@@ -26,7 +26,7 @@ from cdrhub.config.model import (
     HttpConfig,
     HubConfig,
 )
-from cdrhub.config.problems import humanised, nearest, value_at
+from cdrhub.config.problems import booleans_for_numbers, humanised, nearest, value_at
 from cdrhub.config.redial import MAX_DIALLERS, RedialConfig
 from cdrhub.config.references import Resolver
 from cdrhub.config.table import MAX_NAME, NAME_PATTERN, Table
@@ -251,11 +251,16 @@ class _Reading:
     def _validated(
         self, model: type[Model], table: dict[str, Any], shown: Mapping[str, Any], prefix: KeyPath
     ) -> Model | None:
+        booleans = [*booleans_for_numbers(model, table)]
+        for path in booleans:
+            self._report((*prefix, *path), "must be a number, not true or false")
         try:
-            return model.model_validate(table)
+            checked = model.model_validate(table)
+            return None if booleans else checked
         except ValidationError as error:
             for path, message in humanised(error, model, shown):
-                if not any((*prefix, *path)[: len(missing)] == missing for missing in self._unresolved):
+                known = any((*prefix, *path)[: len(missing)] == missing for missing in self._unresolved)
+                if not known and path not in booleans:
                     self._report((*prefix, *path), message)
             return None
 

@@ -144,6 +144,14 @@ class Token(Table):
     )
     tenant: str = Field("", max_length=64, description="Limits the token to what belongs to one tenant.")
 
+    @field_validator("token")
+    @classmethod
+    def _can_be_sent(cls, token: SecretStr) -> SecretStr:
+        text = token.get_secret_value()
+        if text != text.strip() or not text.isprintable():
+            raise ValueError("begins or ends with a blank, or holds a control character: no request can carry it")
+        return token
+
 
 class HttpConfig(Table):
     """`[http]`: the server for pushed records, health, metrics and the API."""

@@ -73,6 +73,18 @@ def humanised(
             yield path, message
 
 
+def booleans_for_numbers(model: type[BaseModel], table: Mapping[str, Any]) -> Iterator[KeyPath]:
+    """The way to each `true` or `false` that stands where `model` has a number: pydantic reads them as 1 and 0."""
+    for key, value in table.items():
+        field = model.model_fields.get(key)
+        types = () if field is None else (field.annotation, *get_args(field.annotation))
+        if isinstance(value, bool):
+            if bool not in types and not {int, float}.isdisjoint(types):
+                yield (key,)
+        elif isinstance(value, Mapping) and (inner := _model_at(model, (key,))) is not None:
+            yield from ((key, *path) for path in booleans_for_numbers(inner, value))
+
+
 def _problem(detail: ErrorDetails, model: type[BaseModel], table: Mapping[str, Any]) -> tuple[KeyPath, str]:
     path = _inside(detail["loc"], table)
     kind, context = detail["type"], detail.get("ctx", {})

@@ -56,6 +56,14 @@ def test_a_source_has_the_model_of_its_system() -> None:
         ("[hub]\nshutdown_seconds = 0", "2: hub.shutdown_seconds: must be 1 or more"),
         ('[hub]\nshutdown_seconds = "soon"', "2: hub.shutdown_seconds: must be a number"),
         ("[database]\nbatch_records = 1.5", "2: database.batch_records: must be a whole number"),
+        ("[retention]\nraw_days = true", "2: retention.raw_days: must be a number, not true or false"),
+        ("[hub]\nshutdown_seconds = false", "2: hub.shutdown_seconds: must be a number, not true or false"),
+        (LAGOS + "settle_seconds = false", "4: sources.lagos.settle_seconds: must be a number, not true or false"),
+        ("[redial]\nnumber_cap = true", "2: redial.number_cap: must be a number, not true or false"),
+        (
+            '[redial.case_lookup]\nurl = "https://crm.example/{code}"\ntimeout_seconds = true',
+            "3: redial.case_lookup.timeout_seconds: must be a number, not true or false",
+        ),
         (
             '[hub]\nlog_level = "warn"',
             "2: hub.log_level: 'warn' is not one of debug, info, warning, error; did you mean 'warning'?",
@@ -240,6 +248,8 @@ PUSHED = '[sources.v]\ntype = "voicenter"\npath = "/ingest/v/{}"\n'
         (TOKEN + TOKEN.replace("bi", "crm"), "6: http.tokens[1].token: another entry has the same token"),
         (TOKEN + TOKEN.replace(SECRET, SECRET + "x"), "5: http.tokens[1].name: another token is called 'bi' too"),
         (TOKEN.replace(SECRET, SECRET[1:]), "3: http.tokens[0].token: must have 16 characters or more"),
+        (TOKEN.replace(SECRET, SECRET + "\\n"), "3: http.tokens[0].token: begins or ends with a blank, or holds a"),
+        (TOKEN.replace(SECRET, " " * 16), "3: http.tokens[0].token: begins or ends with a blank, or holds a control"),
         (PUSHED.format(SECRET) + PUSHED.format(SECRET).replace("sources.v", "sources.w"), "6: sources.w.path: the"),
         (LAGOS + LAGOS.replace("lagos", "ibadan"), "6: sources.ibadan.listen: the source 'lagos' listens"),
         (LAGOS + LAGOS.replace("lagos", "b").replace("127.0.0.1", "0.0.0.0"), "6: sources.b.listen: the source"),
