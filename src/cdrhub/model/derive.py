@@ -57,6 +57,8 @@ def derive(
     """The call of these merged values and legs. Changes `values`, `attributes` and `flags` in place."""
     direction = values.get("direction") or Direction.UNKNOWN
     ended = values.get("state") == State.ENDED
+    if not ended:  # one side has gone, and the call goes on
+        values.pop("ended_at", None)
     started, stopped = values.get("started_at"), values.get("ended_at")
     if legs:
         legs = _from_legs(values, legs, direction=direction, ended_at=stopped, ended=ended)

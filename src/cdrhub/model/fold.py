@@ -282,7 +282,7 @@ def _place(item: tuple[str, Mapping[str, Any]]) -> tuple[datetime, bool]:
 
 
 def _attempts(said: list[_Said]) -> list[list[_Said]]:
-    """The attempts behind one leg key: by their times, then by their names.
+    """The attempts behind one leg key: by their names, else by their times.
 
     An update that has neither belongs to the last attempt that had begun when it was answered, else to the first. One
     that has a name only belongs to the attempt of that name, else to the last nameless one that had begun when it was
@@ -292,13 +292,18 @@ def _attempts(said: list[_Said]) -> list[list[_Said]]:
         (item for item in said if item[1].attempt_at is not None), key=lambda item: item[1].attempt_at or _FAR
     )
     attempts: list[list[_Said]] = []
+    named: dict[str, list[_Said]] = {}
     last = None
     for item in timed:
-        at = item[1].attempt_at or _FAR
-        if last is None or at - last > ATTEMPT_TOLERANCE:
-            attempts.append([])
-        attempts[-1].append(item)
-        last = at
+        at, name = item[1].attempt_at or _FAR, item[1].attempt_id
+        attempt = named.get(name) if name is not None else None
+        if attempt is None:
+            if last is None or at - last > ATTEMPT_TOLERANCE:
+                attempts.append([])
+            attempt, last = attempts[-1], at
+        if name is not None:
+            named[name] = attempt
+        attempt.append(item)
     nameless: list[_Said] = []
     for item in said:
         if item[1].attempt_at is None:

@@ -12,7 +12,7 @@ from support.updates import at, leg, update
 
 
 def test_starts_take_the_earliest_time_and_ends_the_latest() -> None:
-    call = fold([update(started_at=at(5), ended_at=at(9)), update(started_at=at(2), ended_at=at(7))])
+    call = fold([update(state=State.ENDED, started_at=at(5), ended_at=at(9)), update(started_at=at(2), ended_at=at(7))])
     assert (call.started_at, call.ended_at) == (at(2), at(9))
     assert not call.flags
 
@@ -38,7 +38,7 @@ def test_an_identity_is_set_once_and_a_contradiction_of_one_kind_is_kept() -> No
 
 def test_a_higher_authority_decides_whatever_the_order() -> None:
     provisional = update(seconds=1, authority=Authority.PROVISIONAL, callee_number="1", ended_at=at(99))
-    decisive = update(seconds=2, authority=Authority.DECISIVE, callee_number="2", ended_at=at(5))
+    decisive = update(seconds=2, authority=Authority.DECISIVE, callee_number="2", state=State.ENDED, ended_at=at(5))
     call = fold([provisional, decisive])
     assert (call.callee_number, call.ended_at) == ("2", at(5))
 

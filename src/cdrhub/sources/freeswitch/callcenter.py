@@ -12,7 +12,7 @@ from datetime import datetime
 
 from cdrhub.model.derive import whole_seconds
 from cdrhub.model.disposition import Outcome, Role, State
-from cdrhub.sources.freeswitch.calls import caller_side, who_hung_up
+from cdrhub.sources.freeswitch.calls import caller_side, extension_of, who_hung_up
 from cdrhub.sources.freeswitch.channel import EventChannel, microseconds, seconds
 from cdrhub.sources.freeswitch.draft import Draft
 from cdrhub.sources.freeswitch.headers import Headers
@@ -65,7 +65,9 @@ def _queue_event(action: str, headers: Headers, member: str, said: Draft) -> Non
     caller_side(channel, said, dialled=dialled)
     joined = seconds(get("variable_cc_queue_joined_epoch"))
     if action != "member-queue-end":
-        entered = joined or _whole(microseconds(get("Event-Date-Timestamp")))
+        now = _whole(microseconds(get("Event-Date-Timestamp")))
+        # Older switches tell the entry first and then set the variable, which until then is that of an earlier queue.
+        entered = max((at for at in (joined, now) if at is not None), default=None)
         said.leg(member, role=Role.QUEUE, queue=get("CC-Queue"), offered_at=entered)
         return
     gone, reason = channel.gone, get("CC-Cancel-Reason")
@@ -123,7 +125,7 @@ def _agent_event(action: str, headers: Headers, member: str, said: Draft) -> Non
             headers,
             member,
             said,
-            agent_extension=get("variable_dialed_user") or get("Caller-Destination-Number"),
+            agent_extension=extension_of(EventChannel(headers)),
             answered_at=seconds(get("CC-Agent-Answered-Time")),
             left_at=seconds(get("CC-Bridge-Terminated-Time")),
             outcome=Outcome.ANSWERED if bridged else Outcome.NOT_BRIDGED,

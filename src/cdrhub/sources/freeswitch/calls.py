@@ -2,13 +2,15 @@
 
 A call is the channel of its caller; every other channel is a leg of it. `CHANNEL_*` events and CDR documents name
 the caller's channel in `cc_member_session_uuid` (an agent of a queue), else `originating_leg_uuid` or `originator`,
-else the call's uuid. A channel that the switch placed by itself is a click to call: its first channel is the call,
-and the customer's channel decides whether the call came first to the agent or to the customer.
+else the call's uuid. Who waits in a queue is a call, whoever placed the channel. A channel that the switch placed by
+itself is a click to call: its first channel is the call, and the customer's channel decides whether the call came first
+to the agent or to the customer.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
 from cdrhub.model.numbers import NumberPlan
@@ -19,17 +21,20 @@ from cdrhub.sources.freeswitch.words import DISPOSITION_BY_OUTCOME, QUEUE_BY_CAN
 
 #: The leg of a click to call that is the customer's, whichever channel turns out to be it.
 CUSTOMER = "customer"
+#: `cc_agent_type` of an agent who waits on the line, call after call; `callback`, of one who is rung, is the other one.
+STANDBY = "uuid-standby"
 
 
 def call_of(channel: Channel) -> str | None:
-    """The uuid of the call that a channel belongs to; None where it names no channel at all."""
-    return (
-        channel.variable("cc_member_session_uuid")
-        or channel.variable("originating_leg_uuid")
-        or channel.variable("originator")
-        or channel.call_uuid
-        or channel.uuid
-    )
+    """The uuid of the call that a channel belongs to; None where it names no channel at all.
+
+    `call_uuid` names whoever was joined to this channel last, so after an attended transfer, a pick-up or `uuid_bridge`
+    another call's.
+    """
+    if channel.variable("cc_side") == "member":
+        return channel.uuid
+    parent = channel.variable("cc_member_session_uuid") or _parent(channel)
+    return parent or (channel.call_uuid if channel.outbound else None) or channel.uuid
 
 
 def of_interest(channel: Channel) -> bool:
@@ -41,19 +46,20 @@ def of_interest(channel: Channel) -> bool:
 
 def draft(channel: Channel, call_key: str, source: str, plan: NumberPlan, *, document: bool) -> Draft:
     """What a channel says, in an event called `source` or in a CDR `document`."""
-    if channel.variable("cc_side") == "agent" or (
-        channel.variable("cc_member_session_uuid") and channel.variable("cc_agent")
+    side = channel.variable("cc_side")
+    if side == "agent" or (
+        side is None and channel.variable("cc_member_session_uuid") and channel.variable("cc_agent")
     ):
-        said = Draft(call_key, f"{source}:agent", plan)
+        said = Draft(call_key, f"{source}:agent:{channel.uuid}", plan)
         _queue_agent(channel, said)
-    elif _parent(channel) is None and channel.uuid == call_key:
+    elif channel.uuid == call_key:
         said = Draft(call_key, f"{source}:caller", plan)
         caller_side(channel, said, dialled=channel.dialled)
         said.final = document
         if channel.gone is not None:
             _caller_gone(channel, said)
     else:
-        said = Draft(call_key, f"{source}:leg", plan)
+        said = Draft(call_key, f"{source}:leg:{channel.uuid}", plan)
         _dialled_leg(channel, said)
     return said
 
@@ -144,7 +150,11 @@ def _customer(channel: Channel, said: Draft, *, number: str | None, shown: str |
             by = EndedBy.AGENT if channel.bridged else EndedBy.SYSTEM
         elif word == "send_cancel":
             by = EndedBy.SYSTEM
-        said.put(state=State.ENDED, ended_at=gone, cause=channel.cause, ended_by=by)
+        said.put(ended_at=gone)
+        if (
+            answered is not None or _parent(channel) is None
+        ):  # else another gateway may be tried for the agent who waits
+            said.put(state=State.ENDED, cause=channel.cause, ended_by=by)
     elif answered is not None:
         outcome = Outcome.ANSWERED
     said.leg(
@@ -205,12 +215,26 @@ def _dialled_leg(channel: Channel, said: Draft) -> None:
 
 
 def _queue_agent(channel: Channel, said: Draft) -> None:
-    """An agent's channel that a queue placed. Whether he got the caller is for the queue to say, or for the end."""
+    """An agent's channel that a queue placed. Whether he got the caller is for the queue to say, or for the end; one of
+    his telephones that did not answer says less than the one that did."""
     member, agent = channel.variable("cc_member_uuid"), channel.variable("cc_agent")
     if member is None or agent is None:
         return
+    who: dict[str, Any] = {
+        "role": Role.AGENT,
+        "parent_leg": member,
+        "queue": channel.variable("cc_queue"),
+        "agent_id": agent,
+        "agent_extension": extension_of(channel),
+    }
+    said.leg(member, role=Role.QUEUE, queue=who["queue"])
+    if (channel.variable("cc_agent_type") or "").lower() == STANDBY:
+        said.leg(f"{member}/{agent}", **who)  # its times and its cause are those of a whole shift
+        return
     gone, answered = channel.gone, channel.answered
     outcome = None
+    if answered is None:
+        said.authority = Authority.PROVISIONAL
     if gone is not None:
         bridged = channel.variable("cc_agent_bridged")
         if answered is None:
@@ -221,16 +245,11 @@ def _queue_agent(channel: Channel, said: Draft) -> None:
             outcome = Outcome.NOT_BRIDGED
         elif bridged == "true" or channel.bridged:
             outcome = Outcome.ANSWERED
-    said.leg(member, role=Role.QUEUE, queue=channel.variable("cc_queue"))
     said.leg(
         f"{member}/{agent}",
         attempt_at=channel.created,
         attempt_id=channel.uuid,
-        role=Role.AGENT,
-        parent_leg=member,
-        queue=channel.variable("cc_queue"),
-        agent_id=agent,
-        agent_extension=channel.variable("dialed_user") or channel.destination,
+        **who,
         offered_at=_whole(channel.created),
         answered_at=_whole(answered),
         left_at=_whole(gone),
@@ -240,6 +259,15 @@ def _queue_agent(channel: Channel, said: Draft) -> None:
     )
     if channel.uuid is not None:
         said.attributes["agent_channels"] = {channel.uuid: agent}
+
+
+def extension_of(channel: Channel) -> str | None:
+    """The extension of an agent's channel: the user who was dialled, or who called in and waits (STANDBY)."""
+    if (user := channel.variable("dialed_user")) is not None:
+        return user
+    if channel.outbound:
+        return channel.destination
+    return channel.variable("user_name") or channel.variable("sip_from_user")
 
 
 def _caller_gone(channel: Channel, said: Draft) -> None:
@@ -282,7 +310,8 @@ def _voicemail(channel: Channel, said: Draft) -> None:
     """The mailbox that took the call: mod_voicemail's, or FusionPBX's, which is a Lua script with variables of its
     own."""
     picked_up = seconds(channel.variable("voicemail_answer_epoch"))
-    if channel.variable("last_app") == "voicemail" or picked_up is not None:
+    listened = "check" in (channel.variable("last_arg") or "").split()[:2]  # to the messages, and left none
+    if (channel.variable("last_app") == "voicemail" and not listened) or picked_up is not None:
         left = channel.variable("voicemail_message_len") or channel.variable("voicemail_message_seconds")
         outcome = Outcome.LEFT if left else Outcome.ANSWERED
         said.leg("voicemail", role=Role.VOICEMAIL, answered_at=picked_up, outcome=outcome)
@@ -379,6 +408,8 @@ def _click_to_call_gone(channel: Channel, said: Draft) -> None:
         outcome=Outcome.ANSWERED if joined is not None else said.unanswered(cause or channel.cause),
         cause=cause if cause != "NONE" else None,
     )
+    if joined is None and cause not in ("", "NONE"):
+        said.put(cause=cause)
     said.party("callee", number)
     word = channel.variable("sip_hangup_disposition")
     if joined is not None and word in ("recv_bye", "send_bye"):

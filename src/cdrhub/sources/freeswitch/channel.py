@@ -79,7 +79,7 @@ class Channel(Protocol):
     @property
     def parent_destination(self) -> str | None: ...
     def destination_of(self, uuid: str) -> str | None:
-        """The number of another channel that this one was joined to."""
+        """The number of another channel that this one was joined to: dialled, or where it called in itself its own."""
 
 
 class EventChannel:
@@ -146,14 +146,19 @@ class EventChannel:
 
     @property
     def parent_originated(self) -> bool:
-        return self._get("Other-Leg-Direction") == "outbound"
+        # The customer of an agent's own call is outbound as well; his profile stems from the agent's incoming channel.
+        placed = "originate" in (self._get("Other-Leg-Source") or "")
+        return placed and self._get("Other-Leg-Direction") == "outbound"
 
     @property
     def parent_destination(self) -> str | None:
         return self._get("Other-Leg-Destination-Number")
 
     def destination_of(self, uuid: str) -> str | None:
-        return self._get("Other-Leg-Destination-Number") if self._get("Other-Leg-Unique-ID") == uuid else None
+        if self._get("Other-Leg-Unique-ID") != uuid:
+            return None
+        called_in = self._get("Other-Leg-Direction") == "inbound"
+        return self._get("Other-Leg-Caller-ID-Number" if called_in else "Other-Leg-Destination-Number")
 
 
 class DocumentChannel:

@@ -1,0 +1,243 @@
+"""Whose channel it is: transfers, pick-ups, an agent's several telephones, agents on standby, a second gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from cdrhub.model.call import Call
+from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
+from cdrhub.model.fold import fold
+from cdrhub.model.update import Ignored
+from support.freeswitch import Switch, decoded, updated
+from support.queue_call import AGENT_CHANNEL, MEMBER, SESSION, QueueCall, agents
+
+ORIGINATED = "src/switch_ivr_originate.c"  #: Caller-Source of what `originate` placed; of an incoming call's, mod_sofia
+TARGET = "8eabbf21-5eaa-4aa3-ae9b-524fa7ff2f48"
+CALLER, CUSTOMER = "277d7207-fed1-49ec-971a-fc4f5a9dde97", "d58bc764-8de9-4e82-b40e-a66da9bc61fd"
+
+
+def times(created: float, answered: float | None, gone: float | None, cause: str) -> dict[str, str]:
+    said = {
+        "Caller-Channel-Created-Time": Switch.micro(created),
+        "Caller-Channel-Answered-Time": "0" if answered is None else Switch.micro(answered),
+        "Caller-Channel-Bridged-Time": "0" if answered is None or gone is None else Switch.micro(answered),
+    }
+    if gone is not None:
+        said |= {"Caller-Channel-Hangup-Time": Switch.micro(gone), "Hangup-Cause": cause}
+    return said
+
+
+def of_agent(
+    it: QueueCall,
+    name: str,
+    uuid: str,
+    user: str,
+    *,
+    created: float,
+    answered: float | None = None,
+    gone: float | None = None,
+    cause: str = "",
+    more: Mapping[str, str] | None = None,
+) -> None:
+    """Append an event of a channel that the queue placed to alice."""
+    said = times(created, answered, gone, cause) | {
+        "Unique-ID": uuid,
+        "Call-Direction": "outbound",
+        "variable_cc_side": "agent",
+        "variable_cc_member_uuid": MEMBER,
+        "variable_cc_member_session_uuid": it.session,
+        "variable_cc_agent": "alice@default",
+        "variable_cc_agent_type": "callback",
+        "variable_dialed_user": user,
+        "variable_cc_agent_bridged": "true",
+    }
+    at = next(time for time in (gone, answered, created) if time is not None)
+    it.bodies.append(it.switch.event(name, said | dict(more or {}), at=at))
+
+
+def talked(it: QueueCall, *, answered: float, until: float) -> None:
+    it.answer(answered, called=2)
+    it.agent_end(until, called=2, answered=answered)
+
+
+@pytest.mark.parametrize("more", [{}, {"Call-Direction": "outbound", "variable_originating_leg_uuid": CALLER}])
+def test_a_caller_in_a_queue_is_the_call_whoever_is_joined_to_the_channel_or_placed_it(more: dict[str, str]) -> None:
+    """An attended transfer, a pick-up and uuid_bridge make the other channel's uuid the Channel-Call-UUID; an agent who
+    called somebody may transfer him into a queue."""
+    it = QueueCall()
+    said = it.channel(gone=100, cause="NORMAL_CLEARING", by="recv_bye")
+    body = it.switch.event("CHANNEL_HANGUP_COMPLETE", said | {"Channel-Call-UUID": TARGET} | more, at=100)
+    assert updated(body).call_key == SESSION
+
+
+def test_a_call_outside_queues_keeps_its_own_end_after_an_attended_transfer() -> None:
+    it = QueueCall()
+    said = it.channel(gone=100, cause="NORMAL_CLEARING", by="recv_bye") | {"Channel-Call-UUID": TARGET}
+    del said["variable_cc_side"]
+    update = updated(it.switch.event("CHANNEL_HANGUP_COMPLETE", said, at=100), calls="all")
+    assert (update.call_key, update.values["state"]) == (SESSION, State.ENDED)
+
+
+def test_an_agent_who_is_rung_on_two_telephones_is_one_leg_of_the_one_that_answered() -> None:
+    it = QueueCall()
+    it.start()
+    it.offering(2)
+    for uuid, user in (("desk", "1002"), (AGENT_CHANNEL, "1001")):
+        of_agent(it, "CHANNEL_CREATE", uuid, user, created=2.02)
+    of_agent(it, "CHANNEL_ANSWER", AGENT_CHANNEL, "1001", created=2.02, answered=5)
+    of_agent(it, "CHANNEL_HANGUP_COMPLETE", "desk", "1002", created=2.02, gone=5, cause="LOSE_RACE")
+    talked(it, answered=5, until=60)
+    of_agent(
+        it,
+        "CHANNEL_HANGUP_COMPLETE",
+        AGENT_CHANNEL,
+        "1001",
+        created=2.02,
+        answered=5,
+        gone=60,
+        cause="NORMAL_CLEARING",
+    )
+    it.hangup(60)
+    assert agents(it.call) == [("alice@default", Outcome.ANSWERED, "NORMAL_CLEARING")]
+    assert (it.call.agent_extension, it.call.flags, it.call.talk_seconds) == ("1001", (), 55)
+
+
+def test_a_second_telephone_that_is_rung_after_the_first_is_the_same_offer() -> None:
+    it = QueueCall()
+    it.start()
+    it.offering(2)
+    of_agent(it, "CHANNEL_HANGUP_COMPLETE", "desk", "1002", created=2.02, gone=22, cause="NO_ANSWER")
+    talked(it, answered=25, until=60)
+    of_agent(
+        it,
+        "CHANNEL_HANGUP_COMPLETE",
+        AGENT_CHANNEL,
+        "1001",
+        created=22.1,
+        answered=25,
+        gone=60,
+        cause="NORMAL_CLEARING",
+    )
+    it.hangup(60)
+    assert agents(it.call) == [("alice@default", Outcome.ANSWERED, "NORMAL_CLEARING")]
+    assert (it.call.agent_extension, it.call.ring_seconds, it.call.talk_seconds) == ("1001", 23, 35)
+
+
+def test_the_hours_of_an_agent_on_standby_are_not_those_of_the_last_caller() -> None:
+    """Such an agent called in, and the switch joins callers to this one channel until he leaves."""
+    standby = {
+        "Call-Direction": "inbound",
+        "Caller-Destination-Number": "*45",
+        "variable_user_name": "1001",
+        "variable_dialed_user": "",
+        "variable_cc_agent_type": "uuid-standby",
+        "variable_hold_accum_seconds": "900",
+    }
+    it = QueueCall()
+    it.start()
+    it.offering(2)
+    started = it.member() | it._agent(2, called=2, agent="alice@default", channel=AGENT_CHANNEL) | standby
+    it.bodies.append(it.switch.callcenter("bridge-agent-start", started, at=2))
+    it.bodies.append(
+        it.switch.callcenter("bridge-agent-end", started | {"CC-Bridge-Terminated-Time": Switch.second(60)}, at=60)
+    )
+    it.hangup(60)
+    of_agent(
+        it,
+        "CHANNEL_HANGUP_COMPLETE",
+        AGENT_CHANNEL,
+        "",
+        created=-7200,
+        answered=-7199,
+        gone=7200,
+        cause="NORMAL_CLEARING",
+        more=standby,
+    )
+    assert agents(it.call) == [("alice@default", Outcome.ANSWERED, None)]
+    assert (it.call.agent_extension, it.call.talk_seconds, it.call.hold_seconds) == ("1001", 58, None)
+    assert (it.call.answered_at, it.call.wait_seconds) == (Switch.moment(2), 2)
+
+
+def test_a_second_queue_is_entered_when_its_event_says_so() -> None:
+    """Older switches send the event first and set cc_queue_joined_epoch then."""
+    it = QueueCall()
+    it.start()
+    it.cancel(30, "TIMEOUT", alive=True)
+    second = it.member("2") | it.channel() | {"variable_cc_queue_joined_epoch": Switch.second(0)}
+    it.bodies.append(it.switch.callcenter("member-queue-start", second, at=40))
+    assert [leg.offered_at for leg in it.call.legs] == [Switch.moment(0), Switch.moment(40)]
+
+
+def test_an_agents_own_call_that_is_transferred_is_none_that_the_switch_placed() -> None:
+    """Its customer's channel is outbound, and asks for the colleague's."""
+    colleague = times(30, 33, 60, "NORMAL_CLEARING") | {
+        "Unique-ID": TARGET,
+        "Call-Direction": "outbound",
+        "Caller-Source": "mod_sofia",
+        "Other-Leg-Direction": "outbound",
+        "Other-Leg-Source": "mod_sofia",
+        "Other-Leg-Destination-Number": "1002",
+        "variable_originating_leg_uuid": CUSTOMER,
+        "variable_dialed_user": "1002",
+    }
+    assert decoded(Switch().event("CHANNEL_HANGUP_COMPLETE", colleague, at=60)) == Ignored(why="not_queue_call")
+
+
+def by_gateways(*, tried: int) -> Call:
+    """A click to call, agent first; the first gateway fails at once, the second one reaches the customer."""
+    switch = Switch()
+    agent = {
+        "Unique-ID": CALLER,
+        "Call-Direction": "outbound",
+        "Caller-Destination-Number": "1001",
+        "variable_dialed_user": "1001",
+    }
+
+    def customer(uuid: str) -> dict[str, str]:
+        return {
+            "Unique-ID": uuid,
+            "Call-Direction": "outbound",
+            "Channel-Call-UUID": CALLER,
+            "variable_originating_leg_uuid": CALLER,
+            "variable_sip_gateway_name": "carrier",
+            "variable_sip_to_user": "+33140300009",
+            "Other-Leg-Direction": "outbound",
+            "Other-Leg-Source": ORIGINATED,
+            "Other-Leg-Destination-Number": "+33140300009",
+        }
+
+    legs = f"ARRAY::first;Out;+33140300009|:{CUSTOMER};Out;+33140300009"
+    left = {
+        "variable_originated_legs": legs,
+        "variable_originate_causes": f"ARRAY::first;GATEWAY_DOWN|:{CUSTOMER};NONE",
+    }
+    events = [
+        ("CHANNEL_ANSWER", agent | times(0, 3, None, "")),
+        ("CHANNEL_HANGUP_COMPLETE", customer("first") | times(3, None, 5, "GATEWAY_DOWN")),
+        ("CHANNEL_CREATE", customer(CUSTOMER) | times(5.1, None, None, "")),
+        ("CHANNEL_HANGUP_COMPLETE", customer(CUSTOMER) | times(5.1, 12, 60, "NORMAL_CLEARING")),
+        ("CHANNEL_HANGUP_COMPLETE", agent | times(0, 3, 60.1, "NORMAL_CLEARING") | left),
+    ]
+    return fold([updated(switch.event(*event, at=at)) for at, event in enumerate(events[:tried])])
+
+
+def test_a_customer_whom_the_second_gateway_rings_is_not_lost_by_the_first_ones_failure() -> None:
+    call = by_gateways(tried=3)
+    assert (call.state, call.disposition, call.ended_at) == (State.RINGING, None, None)
+    call = by_gateways(tried=5)
+    assert (call.disposition, call.cause, call.flags) == (Disposition.ANSWERED, "NORMAL_CLEARING", ())
+    assert (call.ended_at, call.talk_seconds) == (Switch.moment(60), 48)
+    assert [leg.outcome for leg in call.legs if leg.role == Role.CUSTOMER] == [Outcome.FAILED, Outcome.ANSWERED]
+
+
+def test_whoever_listens_to_a_mailbox_left_no_message() -> None:
+    it = QueueCall()
+    said = it.channel(gone=30, cause="NORMAL_CLEARING", by="recv_bye") | {
+        "variable_last_app": "voicemail",
+        "variable_last_arg": "check default example.org 1001",
+    }
+    del said["variable_cc_side"]
+    call = fold([updated(it.switch.event("CHANNEL_HANGUP_COMPLETE", said, at=30), calls="all")])
+    assert (call.disposition, call.direction, call.ended_by) == (Disposition.IVR, Direction.INBOUND, EndedBy.CALLER)
