@@ -238,7 +238,9 @@ class _Event:
         if self.source in ("CALLER", "AGENT") and self.event != "hangup":
             self.values["started_at"] = self.at
         if self.source == "AGENT":
-            channel = self.field("uniqueid") or self.agent
+            # Of a call between agents CALLEE tells of the calling one, too, and knows his number alone.
+            internal = self.values["direction"] == Direction.INTERNAL
+            channel = (self.agent if internal else "") or self.field("uniqueid") or self.agent
             self._own_leg(f"agent:{channel}" if channel else "agent", agent=True)
         if self.values["direction"] == Direction.INBOUND:
             self._queue_leg()

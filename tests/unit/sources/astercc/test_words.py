@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from cdrhub.errors import DecodeError, Reason
-from cdrhub.model.disposition import Direction, EndedBy, Outcome, State
+from cdrhub.model.disposition import Direction, EndedBy, Outcome, Role, State
+from cdrhub.model.fold import fold
 from cdrhub.model.record import digest_of
 from cdrhub.model.update import Authority, CallUpdate, Ignored
 from support.astercc import decoded, event, updated
@@ -135,6 +136,8 @@ def test_a_call_between_agents_is_told_by_whom_it_is_to_and_has_no_queue() -> No
     calling = updated(event("AGENT", "ringing", 0, calltype="inner", calleridnum="6101"))
     assert (calling.values["caller_number"], calling.opens) == ("6101", True)
     assert list(legs(calling)) == ["agent:7001"]
+    both = [updated(event("AGENT", "answer", 0, calltype="inner", uniqueid="1.1")), called]
+    assert [leg.agent_id for leg in fold(both).legs if leg.role == Role.AGENT] == ["7001"]
 
 
 def test_what_is_known_of_a_call() -> None:
