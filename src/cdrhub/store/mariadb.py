@@ -18,6 +18,9 @@ from cdrhub.store.trouble import IDLE_SECONDS, NO_SUCH_VALUE, Trouble, driver_er
 from cdrhub.store.types import UtcDateTime, mariadb_time
 
 CONNECT_SECONDS = 10.0  #: from the first packet to the last of the handshake
+#: Whatever the server's is. The driver writes bytes with backslashes also where the server takes them for themselves
+#: (NO_BACKSLASH_ESCAPES): a quote in a body would end its literal. A mode that is not strict cuts values in silence.
+SQL_MODE = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
 
 # Error numbers: https://mariadb.com/kb/en/mariadb-error-code-reference/
 DUPLICATE_KEY = 1062
@@ -101,7 +104,7 @@ def engine(url: URL, *, writer: bool, connections: int, seconds: float) -> Async
         pool_timeout=seconds / 2,
         pool_pre_ping=not writer,
         pool_recycle=3600,
-        connect_args={"async_creator_fn": _connect, **waiting},
+        connect_args={"async_creator_fn": _connect, "sql_mode": f"'{SQL_MODE}'", **waiting},
         hide_parameters=True,
     )
 

@@ -98,6 +98,27 @@ async def test_what_sqlite_would_swallow(request: pytest.FixtureRequest, url: st
     await store.close()
 
 
+@pytest.mark.parametrize("mode", ["NO_BACKSLASH_ESCAPES", "", "ORACLE"])
+async def test_whatever_mariadb_is_told_of_its_language(
+    mariadb_server: MariaDBServer, mariadb_url: str, mode: str
+) -> None:
+    """The driver escapes with backslashes, of which not every `sql_mode` knows: a body ended its own quotes, and what
+    followed was SQL. Without a strict one a value that is too long is cut in silence."""
+    mariadb_server.execute(f"SET GLOBAL sql_mode = '{mode}'")
+    try:
+        store = Store.open(mariadb_url)
+        await store.prepare()
+        bodies = [b"it's", rb"back\\slash", b"', NULL, 'x'); DROP TABLE calls; -- ", bytes(range(256))]
+        items = [item(ended(f"k{n}", n)) for n in range(len(bodies))]
+        batch = [replace(one, record=replace(one.record, body=b)) for one, b in zip(items, bodies, strict=True)]
+        written = await store.write([*batch, updated(item(ended("long", 99)), values={"cause": "x" * 256})])
+        assert (written.calls_created, written.suspended) == (len(bodies), 1)
+        assert {row["body"] for row in await rows(store, records) if row["state"] == "applied"} == set(bodies)
+        await store.close()
+    finally:
+        mariadb_server.execute("SET GLOBAL sql_mode = DEFAULT")
+
+
 async def test_a_unique_key_of_somebody_else(database_url: str) -> None:
     """An index that an administrator added is violated however often the batch is written."""
     store = Store.open(database_url)
