@@ -19,7 +19,7 @@ from cdrhub.errors import SchemaOutdated, StoreUnavailable
 from cdrhub.store import event_tables, redial_tables  # noqa: F401 - they add their tables to METADATA
 from cdrhub.store.engine import Database
 from cdrhub.store.tables import METADATA
-from cdrhub.store.views import create_views, drop_views
+from cdrhub.store.views import VIEWS, create_views, drop_views
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -50,9 +50,15 @@ def revision_of(connection: Connection) -> str | None:
 
 
 async def prepare(database: Database) -> None:
-    """Make the schema where there is none. Raises SchemaOutdated for an older or newer one, StoreUnavailable."""
-    if await checked(database) is None:
+    """Make the schema where there is none, and its views where MariaDB committed all but these. Raises SchemaOutdated
+    for an older or newer one, StoreUnavailable."""
+    if await checked(database) is None or not await _has_views(database):
         await upgrade(database)
+
+
+async def _has_views(database: Database) -> bool:
+    async with database.connect() as connection:
+        return set(VIEWS) <= set(await connection.run_sync(lambda c: inspect(c).get_view_names()))
 
 
 async def checked(database: Database) -> str | None:
@@ -71,8 +77,10 @@ async def checked(database: Database) -> str | None:
 
 
 async def _refuse_foreign_tables(database: Database, connection: AsyncConnection) -> None:
-    others = await connection.run_sync(lambda c: set(inspect(c).get_table_names()) & set(METADATA.tables))
-    if others:
+    there = await connection.run_sync(lambda c: set(inspect(c).get_table_names()))
+    if database.kind == "mariadb" and _STANDING.name in there:
+        return  # ours: MariaDB commits each step of an upgrade, and the first one ended before it was done
+    if others := there & set(METADATA.tables):
         raise SchemaOutdated(
             f"{database.explain_url()}: it has tables of the same names that cdrhub did not make: "
             f"{', '.join(sorted(others))}"

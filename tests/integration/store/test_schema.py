@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,43 @@ async def test_an_upgrade_that_ended_between_its_steps_goes_on(mariadb_url: str)
     assert await look(store, lambda c: c.exec_driver_sql("SELECT announced FROM announcements").scalars().all()) == [
         '{"end": "call.ended"}'
     ]
+    await store.close()
+
+
+@pytest.mark.parametrize("standing", ["DELETE FROM alembic_version", "UPDATE alembic_version SET version_num = '0001'"])
+async def test_a_first_start_that_ended_between_any_two_steps_goes_on(mariadb_url: str, standing: str) -> None:
+    """What it had made was called somebody else's, or was in the way of `db upgrade`, for ever."""
+    store = Store.open(mariadb_url)
+    await store.prepare()
+    whole = await look(store, reflected)
+    for statement in (
+        standing,
+        "DROP TABLE cases",
+        "ALTER TABLE outbox DROP INDEX uq_outbox_position, DROP INDEX ix_outbox_unnumbered",
+        "ALTER TABLE outbox DROP COLUMN position",
+        "DROP VIEW v_coverage",
+    ):
+        await change(store, partial(AsyncConnection.exec_driver_sql, statement=statement))
+    await (store.prepare() if standing.startswith("DELETE") else store.upgrade())
+    assert {name: sorted_columns(table) for name, table in (await look(store, reflected)).items()} == {
+        name: sorted_columns(table) for name, table in whole.items()
+    }
+    assert await look(store, lambda c: sorted(inspect(c).get_view_names())) == sorted(VIEWS)
+    await store.close()
+
+
+def sorted_columns(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A table as `reflected`, whose columns may have been added in another order."""
+    return {**table, "columns": sorted(table["columns"])}
+
+
+async def test_views_that_are_missing_are_made_at_the_start(database_url: str) -> None:
+    """On MariaDB an upgrade may have ended right before them."""
+    store = Store.open(database_url)
+    await store.prepare()
+    await change(store, lambda c: c.execute(text("DROP VIEW v_calls")))
+    await store.prepare()
+    assert await look(store, lambda c: sorted(inspect(c).get_view_names())) == sorted(VIEWS)
     await store.close()
 
 

@@ -21,7 +21,7 @@ MARIADB: dict[str, Any] = {
 
 
 def upgrade() -> None:
-    """Make all tables."""
+    """Make all tables. MariaDB commits each step: it may have ended in the middle."""
     op.create_table(
         "call_legs",
         sa.Column("call_id", types.CallId(), nullable=False),
@@ -45,6 +45,7 @@ def upgrade() -> None:
         sa.Column("hold_seconds", sa.Integer(), nullable=True),
         sa.Column("cause", types.text(255), nullable=True),
         sa.PrimaryKeyConstraint("call_id", "leg_key"),
+        if_not_exists=True,
         **MARIADB,
         sqlite_with_rowid=False,
     )
@@ -110,6 +111,7 @@ def upgrade() -> None:
         sa.Column("replaced_by", types.CallId(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("call_key", "source", name=op.f("uq_calls_call_key_source")),
+        if_not_exists=True,
         **MARIADB,
     )
     op.create_index(
@@ -117,11 +119,18 @@ def upgrade() -> None:
         "calls",
         ["state", "last_received_at"],
         unique=False,
+        if_not_exists=True,
         postgresql_where=sa.text("state IN ('queued', 'ringing', 'answered')"),
         sqlite_where=sa.text("state IN ('queued', 'ringing', 'answered')"),
     )
-    op.create_index(op.f("ix_calls_external_number_sort_at"), "calls", ["external_number", "sort_at"], unique=False)
-    op.create_index(op.f("ix_calls_sort_at_id"), "calls", ["sort_at", "id"], unique=False)
+    op.create_index(
+        op.f("ix_calls_external_number_sort_at"),
+        "calls",
+        ["external_number", "sort_at"],
+        unique=False,
+        if_not_exists=True,
+    )
+    op.create_index(op.f("ix_calls_sort_at_id"), "calls", ["sort_at", "id"], unique=False, if_not_exists=True)
     op.create_table(
         "config_revisions",
         sa.Column("revision", types.text(64), nullable=False),
@@ -130,6 +139,7 @@ def upgrade() -> None:
         sa.Column("settings", types.Json(), nullable=False),
         sa.Column("first_seen_at", types.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("revision"),
+        if_not_exists=True,
         **MARIADB,
     )
     op.create_table(
@@ -142,9 +152,10 @@ def upgrade() -> None:
         sa.Column("state", types.text(32), nullable=False),
         sa.Column("detail", types.text(1000), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        if_not_exists=True,
         **MARIADB,
     )
-    op.create_index(op.f("ix_coverage_since"), "coverage", ["since"], unique=False)
+    op.create_index(op.f("ix_coverage_since"), "coverage", ["since"], unique=False, if_not_exists=True)
     op.create_table(
         "outbox",
         sa.Column("id", types.serial(), sa.Identity(), nullable=False),
@@ -155,6 +166,7 @@ def upgrade() -> None:
         sa.Column("due_at", types.UtcDateTime(), nullable=False),
         sa.Column("snapshot", types.Json(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
+        if_not_exists=True,
         **MARIADB,
         sqlite_autoincrement=True,
     )
@@ -169,9 +181,10 @@ def upgrade() -> None:
         sa.Column("before", types.Json(), nullable=True),
         sa.Column("after", types.Json(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
+        if_not_exists=True,
         **MARIADB,
     )
-    op.create_index(op.f("ix_record_audit_record_id"), "record_audit", ["record_id"], unique=False)
+    op.create_index(op.f("ix_record_audit_record_id"), "record_audit", ["record_id"], unique=False, if_not_exists=True)
     op.create_table(
         "records",
         sa.Column("id", types.serial(), sa.Identity(), nullable=False),
@@ -191,14 +204,16 @@ def upgrade() -> None:
         sa.Column("config_revision", types.text(64), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("digest", "source", name=op.f("uq_records_digest_source")),
+        if_not_exists=True,
         **MARIADB,
     )
-    op.create_index(op.f("ix_records_call_id"), "records", ["call_id"], unique=False)
+    op.create_index(op.f("ix_records_call_id"), "records", ["call_id"], unique=False, if_not_exists=True)
     op.create_index(
         "ix_records_suspended",
         "records",
         ["state", "id"],
         unique=False,
+        if_not_exists=True,
         postgresql_where=sa.text("state = 'suspended'"),
         sqlite_where=sa.text("state = 'suspended'"),
     )
@@ -210,6 +225,7 @@ def upgrade() -> None:
         sa.Column("digest", types.digest(16), nullable=False),
         sa.Column("since", types.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("call_key", "source", "digest", "record_source"),
+        if_not_exists=True,
         **MARIADB,
     )
     # ### end Alembic commands ###

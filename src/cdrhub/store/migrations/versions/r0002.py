@@ -21,7 +21,7 @@ MARIADB: dict[str, Any] = {
 
 
 def upgrade() -> None:
-    """Make the table `agent_states`."""
+    """Make the table `agent_states`. MariaDB commits each step: it may have ended in the middle."""
     op.create_table(
         "agent_states",
         sa.Column("id", types.serial(), sa.Identity(), nullable=False),
@@ -40,7 +40,10 @@ def upgrade() -> None:
         sa.Column("digest", types.digest(16), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("digest", "source", name=op.f("uq_agent_states_digest_source")),
+        if_not_exists=True,
         **MARIADB,
     )
-    op.create_index(op.f("ix_agent_states_agent_id_at"), "agent_states", ["agent_id", "at"], unique=False)
-    op.create_index(op.f("ix_agent_states_at_id"), "agent_states", ["at", "id"], unique=False)
+    op.create_index(
+        op.f("ix_agent_states_agent_id_at"), "agent_states", ["agent_id", "at"], unique=False, if_not_exists=True
+    )
+    op.create_index(op.f("ix_agent_states_at_id"), "agent_states", ["at", "id"], unique=False, if_not_exists=True)

@@ -21,7 +21,10 @@ MARIADB: dict[str, Any] = {
 
 
 def upgrade() -> None:
-    """Make the tables of redial and of the broadcast; facts get a position, and may be of a case alone."""
+    """Make the tables of redial and of the broadcast; facts get a position, and may be of a case alone.
+
+    MariaDB commits each step: it may have ended in the middle.
+    """
     op.create_table(
         "attempts",
         sa.Column("id", types.CallId(), nullable=False),
@@ -51,13 +54,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("live_agent", name=op.f("uq_attempts_live_agent")),
         sa.UniqueConstraint("live_case", name=op.f("uq_attempts_live_case")),
+        if_not_exists=True,
         **MARIADB,
     )
-    op.create_index(op.f("ix_attempts_call_id"), "attempts", ["call_id"], unique=False)
-    op.create_index(op.f("ix_attempts_case_id_id"), "attempts", ["case_id", "id"], unique=False)
-    op.create_index(op.f("ix_attempts_match_key_requested_at"), "attempts", ["match_key", "requested_at"], unique=False)
-    op.create_index(op.f("ix_attempts_state_deadline_at"), "attempts", ["state", "deadline_at"], unique=False)
-    op.create_index(op.f("ix_attempts_vendor_ref"), "attempts", ["vendor_ref"], unique=False)
+    op.create_index(op.f("ix_attempts_call_id"), "attempts", ["call_id"], unique=False, if_not_exists=True)
+    op.create_index(op.f("ix_attempts_case_id_id"), "attempts", ["case_id", "id"], unique=False, if_not_exists=True)
+    op.create_index(
+        op.f("ix_attempts_match_key_requested_at"),
+        "attempts",
+        ["match_key", "requested_at"],
+        unique=False,
+        if_not_exists=True,
+    )
+    op.create_index(
+        op.f("ix_attempts_state_deadline_at"), "attempts", ["state", "deadline_at"], unique=False, if_not_exists=True
+    )
+    op.create_index(op.f("ix_attempts_vendor_ref"), "attempts", ["vendor_ref"], unique=False, if_not_exists=True)
     op.create_table(
         "case_numbers",
         sa.Column("case_id", types.CallId(), nullable=False),
@@ -70,9 +82,10 @@ def upgrade() -> None:
         sa.Column("last_disposition", types.text(32), nullable=True),
         sa.Column("last_attempt_at", types.UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("case_id", "position"),
+        if_not_exists=True,
         **MARIADB,
     )
-    op.create_index(op.f("ix_case_numbers_match_key"), "case_numbers", ["match_key"], unique=False)
+    op.create_index(op.f("ix_case_numbers_match_key"), "case_numbers", ["match_key"], unique=False, if_not_exists=True)
     op.create_table(
         "cases",
         sa.Column("id", types.CallId(), nullable=False),
@@ -93,10 +106,11 @@ def upgrade() -> None:
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("code", "tenant", name=op.f("uq_cases_code_tenant")),
+        if_not_exists=True,
         **MARIADB,
     )
-    op.create_index(op.f("ix_cases_next_action_at"), "cases", ["next_action_at"], unique=False)
-    op.create_index(op.f("ix_cases_state_id"), "cases", ["state", "id"], unique=False)
+    op.create_index(op.f("ix_cases_next_action_at"), "cases", ["next_action_at"], unique=False, if_not_exists=True)
+    op.create_index(op.f("ix_cases_state_id"), "cases", ["state", "id"], unique=False, if_not_exists=True)
     op.create_table(
         "deliveries",
         sa.Column("endpoint", types.text(64), nullable=False),
@@ -108,6 +122,7 @@ def upgrade() -> None:
         sa.Column("last_error", types.text(1000), nullable=True),
         sa.Column("updated_at", types.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("endpoint", "position"),
+        if_not_exists=True,
         **MARIADB,
     )
     op.create_table(
@@ -119,6 +134,7 @@ def upgrade() -> None:
         sa.Column("checked_at", types.UtcDateTime(), nullable=False),
         sa.Column("until", types.UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("match_key", "tenant"),
+        if_not_exists=True,
         **MARIADB,
     )
     op.create_table(
@@ -128,6 +144,7 @@ def upgrade() -> None:
         sa.Column("fence", sa.BigInteger(), nullable=False),
         sa.Column("until", types.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
+        if_not_exists=True,
         **MARIADB,
     )
     op.create_table(
@@ -149,9 +166,12 @@ def upgrade() -> None:
         sa.UniqueConstraint(
             "call_id", "case_id", "call_revision", name=op.f("uq_redial_decisions_call_id_case_id_call_revision")
         ),
+        if_not_exists=True,
         **MARIADB,
     )
-    op.create_index(op.f("ix_redial_decisions_case_id_id"), "redial_decisions", ["case_id", "id"], unique=False)
+    op.create_index(
+        op.f("ix_redial_decisions_case_id_id"), "redial_decisions", ["case_id", "id"], unique=False, if_not_exists=True
+    )
     op.create_table(
         "redial_pauses",
         sa.Column("scope", types.text(32), nullable=False),
@@ -160,6 +180,7 @@ def upgrade() -> None:
         sa.Column("actor", types.text(255), nullable=False),
         sa.Column("why", types.text(1000), nullable=False),
         sa.PrimaryKeyConstraint("scope", "name"),
+        if_not_exists=True,
         **MARIADB,
     )
     op.create_table(
@@ -171,6 +192,7 @@ def upgrade() -> None:
         sa.Column("answer", types.Json(), nullable=True),
         sa.Column("at", types.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("idempotency_key", "tenant"),
+        if_not_exists=True,
         **MARIADB,
     )
     op.create_table(
@@ -185,19 +207,27 @@ def upgrade() -> None:
         sa.Column("last_error", types.text(1000), nullable=True),
         sa.Column("updated_at", types.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
+        if_not_exists=True,
         **MARIADB,
     )
+    look = sa.inspect(op.get_bind())
+    there = {column["name"] for column in look.get_columns("outbox")}
+    unique = {constraint["name"] for constraint in look.get_unique_constraints("outbox")}
     # SQLite cannot change a column: the table is made anew there, with its rows.
     with op.batch_alter_table("outbox", table_kwargs={"sqlite_autoincrement": True}) as outbox:
-        outbox.add_column(sa.Column("case_id", types.CallId(), nullable=True))
-        outbox.add_column(sa.Column("position", sa.BigInteger(), nullable=True))
+        if "case_id" not in there:
+            outbox.add_column(sa.Column("case_id", types.CallId(), nullable=True))
+        if "position" not in there:
+            outbox.add_column(sa.Column("position", sa.BigInteger(), nullable=True))
         outbox.alter_column("call_id", existing_type=types.CallId(), nullable=True)
-        outbox.create_unique_constraint(op.f("uq_outbox_position"), ["position"])
+        if "uq_outbox_position" not in unique:
+            outbox.create_unique_constraint(op.f("uq_outbox_position"), ["position"])
     op.create_index(
         "ix_outbox_settled",
         "outbox",
         ["type", "due_at"],
         unique=False,
+        if_not_exists=True,
         postgresql_where=sa.text("type = 'call.settled'"),
         sqlite_where=sa.text("type = 'call.settled'"),
     )
@@ -206,6 +236,7 @@ def upgrade() -> None:
         "outbox",
         ["position", "type"],
         unique=False,
+        if_not_exists=True,
         postgresql_where=sa.text("position IS NULL AND type != 'call.settled'"),
         sqlite_where=sa.text("position IS NULL AND type != 'call.settled'"),
     )
