@@ -99,6 +99,9 @@ class Hub:
         self._prepared = False
         self._began = datetime.now(UTC)
         self._landmark: Landmark | None = None  #: as the journal has it
+        self._landmark_before: Landmark | None = None  #: as of the last batch
+        self._doubted: Landmark | None = None  #: the last one before a connection was made anew
+        self._made = 0  #: connections, by the last batch
         self._ownerships = Ownerships(journal)
         self._changing = asyncio.Lock()
         self._sometimes = Sometimes()
@@ -349,6 +352,9 @@ class Hub:
 
     def _wrote(self, written: Written) -> None:
         """A batch was committed. Whoever has nothing to take of it is left asleep: a look is a transaction."""
+        if (made := self._store.database.made) != self._made:
+            self._made, self._doubted = made, self._doubted or self._landmark_before
+        self._landmark_before = self._pipeline.landmark
         if written.settled:
             self.redial.wake()
         if written.public:
@@ -402,36 +408,49 @@ class Hub:
         await self._pipeline.run(suspect=suspect)
 
     async def _look_for_lost(self) -> None:
-        """Say aloud, and in the coverage, if the database lacks what this hub brought into it (landmark)."""
-        mark, since = Landmark.noted(self._journal), None
+        """What a restored or exchanged database lacks; waits while it is away."""
+        mark = Landmark.noted(self._journal)
         while mark is not None:
             try:
-                since = await mark.lost_since(self._store)
-                break
+                await self._say_if_lost(mark, until=self._began)
             except StoreUnavailable:
                 await asyncio.sleep(PREPARE_RETRY_SECONDS)
-        if mark is None or since is None:
+                continue
+            except IntakeRefused:
+                pass  # the next start says it again
             return
-        log.error(
-            "the database lacks records that were in it: was it restored from an older backup, or is it another one?",
-            action="database_older",
-            since=since.isoformat(),
-            until=mark.received_at.isoformat(),
-        )
+
+    async def _look_at_doubted(self) -> None:
+        """What a fail-over to a standby that lacked the last commits lost, or a restore below the running hub."""
+        if self._doubted is not None:
+            with contextlib.suppress(IntakeRefused, StoreUnavailable):  # the next look says it
+                await self._say_if_lost(self._doubted, until=datetime.now(UTC))
+                self._doubted = None
+
+    async def _say_if_lost(self, mark: Landmark, *, until: datetime) -> None:
+        """Say aloud, and in the coverage, if the database lacks what this hub brought into it (landmark). Raises
+        StoreUnavailable, IntakeRefused."""
+        since = await mark.lost_since(self._store)
+        if since is None:
+            return
+        if self._sometimes.now("database_older"):
+            log.error(
+                "the database lacks records that were in it: was it restored, did it fail over, or is it another one?",
+                action="database_older",
+                since=since.isoformat(),
+                until=mark.received_at.isoformat(),
+            )
         lost = Coverage(
             state="blind",
             since=since,
-            until=max(since, self._began),
-            detail="the database lacks what was received: it was restored from an older backup, or is another one",
+            until=max(since, until),
+            detail="the database lacks what was received: it was restored, failed over, or is another one",
             hub=self.config.hub.name,
         )
-        try:
-            for name in self.config.sources:
-                await self._remember_settings(name, self.config)
-                record = inferred(coverage_inference(lost), source=name, revision=self.config.revision(name))
-                await self._journal.append([record], reserved=True)
-        except IntakeRefused:
-            return  # the next start says it again
+        for name in self.config.sources:
+            await self._remember_settings(name, self.config)
+            record = inferred(coverage_inference(lost), source=name, revision=self.config.revision(name))
+            await self._journal.append([record], reserved=True)
         await forget(self._journal)
 
     async def _note_landmark(self) -> None:
@@ -468,6 +487,7 @@ class Hub:
         while True:
             await asyncio.sleep(WATCH_EVERY_SECONDS)
             self._clocks.look()
+            await self._look_at_doubted()
             if sometimes.now("landmark"):
                 await self._note_landmark()
 

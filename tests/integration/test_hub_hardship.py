@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -113,6 +114,37 @@ async def test_what_is_done_beside_the_records_waits_for_a_database_that_is_away
                 waits = {"retention_waits", "sweep_waits"}
                 await until(lambda: waits <= {line["action"] for line in logs}, "both wait")
             server.start()
+
+
+async def test_what_a_fail_over_lost_below_a_running_hub_is_told(tmp_path: Path, postgres_url: str) -> None:
+    """The standby lacked the last commits, and at the next start a later record was there."""
+    port = free_port()
+    line = "Call {n},{n:016X}_{n},00:00:10,2026/03/09 10:00:00,2026/03/09 10:00:05,2026/03/09 10:00:15,TerminatedBySrc,"
+    line += "0266904995,Ext.114,10000,114,114,,,,,,,,Chain: 0266904995;Ext.114;\r\n"
+    lines = "SELECT received_at FROM records WHERE content_type = 'text/csv' ORDER BY id"
+    gaps = "SELECT since, until FROM coverage WHERE detail LIKE 'the database lacks%'"
+    async with working(configured(tmp_path, listening(port), database=postgres_url)):
+        with (
+            psycopg.connect(postgres_url, autocommit=True) as other,
+            socket.create_connection(("127.0.0.1", port)) as pbx,
+        ):
+
+            async def stored(number: int) -> list[Any]:
+                pbx.sendall(line.format(n=number).encode())
+                await until(lambda: len(other.execute(lines).fetchall()) == number, "it is stored")
+                return other.execute(lines).fetchall()
+
+            await stored(1)
+            (kept,), (lost,) = await stored(2)
+            hubs = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            other.execute(f"SELECT pg_terminate_backend(pid) FROM ({hubs}) AS hubs")
+            other.execute("DELETE FROM records WHERE received_at = %s", (lost,))
+            with capture_logs() as logs:
+                pbx.sendall(line.format(n=3).encode())
+                await until(lambda: bool(other.execute(gaps).fetchall()), "it is told")
+            ((since, end),) = other.execute(gaps).fetchall()
+    assert [line["action"] for line in logs].count("database_older") == 1
+    assert kept <= since < lost < end
 
 
 async def test_a_suspect_is_tried_before_the_sources_are_at_work(tmp_path: Path, postgres_url: str) -> None:

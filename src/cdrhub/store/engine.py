@@ -81,6 +81,11 @@ class Database:
     def __repr__(self) -> str:
         return f"Database({self.explain_url()!r})"
 
+    @property
+    def made(self) -> int:
+        """Connections for writing that were made so far. Each further one may lead to another server: a standby."""
+        return self._renewals[self._writer].made
+
     def explain_url(self) -> str:
         """The URL without the password."""
         return self.url.render_as_string(hide_password=True)

@@ -21,6 +21,7 @@ class Renewal:
     it is asked for, one in use when it is given back."""
 
     def __init__(self, engine: AsyncEngine) -> None:
+        self.made = 0  #: connections so far
         self._round = 0
         event.listen(engine.sync_engine, "connect", self._made)
         event.listen(engine.sync_engine, "checkout", self._asked_for)
@@ -31,6 +32,7 @@ class Renewal:
         self._round += 1
 
     def _made(self, _connection: Any, entry: ConnectionPoolEntry) -> None:
+        self.made += 1
         entry.info[_ROUND] = self._round
 
     def _asked_for(self, _connection: Any, entry: ConnectionPoolEntry, _proxy: Any) -> None:

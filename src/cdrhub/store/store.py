@@ -146,16 +146,17 @@ class Store:
             return {row.revision: (row.source, row.system, orjson.dumps(row.settings).decode()) for row in rows}
 
     async def has_record(self, source: str, digest: bytes) -> bool:
-        """Whether a record of this content came from this source. Raises StoreUnavailable."""
+        """Whether a record of this content came from this source, to those who write: a reader may still be connected
+        to the server that was failed over from. Raises StoreUnavailable."""
         its = select(records.c.id).where(records.c.source == source, records.c.digest == digest)
-        async with self._database.connect() as connection:
+        async with self._database.connect(writing=True) as connection:
             return await connection.scalar(its) is not None
 
     async def newest_record(self, *, before: datetime) -> datetime | None:
         """When the record was received that was stored last of those received before; None if there is none. Raises
         StoreUnavailable."""
         newest = select(records.c.received_at).where(records.c.received_at < before).order_by(records.c.id.desc())
-        async with self._database.connect() as connection:
+        async with self._database.connect(writing=True) as connection:
             moment: datetime | None = await connection.scalar(newest.limit(1))
             return moment
 
