@@ -110,6 +110,7 @@ def test_it_takes_records_while_the_database_holds_up_its_start(tmp_path: Path) 
         server.execute('CREATE DATABASE "hub"')
         daemon = Daemon(tmp_path, database=server.url("hub"), sources=source(port))
         with started(daemon):
+            daemon.wait_for("cdrhub_database_up", 1)
             assert daemon.stop() == 0
         with psycopg.connect(server.url("hub")) as other:
             other.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")

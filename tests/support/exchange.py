@@ -165,6 +165,6 @@ async def states(store: Store) -> Counter[tuple[str, str]]:
 async def over(store: Store, *, how_many: int) -> None:
     """Wait until none of the cases goes on by itself."""
     going = {CaseState.OPEN, CaseState.DIALLING, CaseState.WAITING}
-    async with asyncio.timeout(20 + SECONDS_PER_CASE * how_many):
+    async with asyncio.timeout(120 + SECONDS_PER_CASE * how_many):
         while any(state in going for state, _ in await states(store)):  # noqa: ASYNC110 - another process works
             await asyncio.sleep(0.2)
