@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from cdrhub.errors import CdrhubError, DecodeError, Reason
+from cdrhub.errors import CdrhubError, ConfigError, DecodeError, Reason
 from cdrhub.exhausted import is_exhausted
 from cdrhub.model.inference import decode_inference
 from cdrhub.model.numbers import load_numbering_plans
@@ -62,6 +62,11 @@ class Decoders:
         """Know these settings."""
         self._revisions.setdefault(revision.revision, revision)
 
+    def learn_all(self, kept: Mapping[str, tuple[str, str, str]]) -> None:
+        """Know all settings that the journal or the database keeps: (source, system, JSON) by their revision."""
+        for revision, (source, system_name, settings) in kept.items():
+            self.learn(Revision(revision=revision, source=source, system=system_name, settings=settings))
+
     def knows(self, revision: str) -> bool:
         """Whether records of this revision can be decoded."""
         return revision in self._revisions
@@ -97,7 +102,7 @@ class Decoders:
         except (UnknownRevision, MemoryError):
             raise
         except Exception as error:
-            if isinstance(error, OSError) and is_exhausted(error):
+            if is_exhausted(error):
                 raise DecodingWaits(error.strerror) from error
             log.exception("decoder failed", action="decoder_bug", source=record.source, digest=record.digest.hex())
             return DecodeError(Reason.DECODER_BUG, f"{type(error).__name__}: {error}"[:MAX_DETAIL])
@@ -106,7 +111,10 @@ class Decoders:
         known = self._revisions.get(revision)
         if known is None:
             raise UnknownRevision(revision)
-        owner = system(known.system)
+        try:
+            owner = system(known.system)
+        except ConfigError as error:
+            raise DecodeError(Reason.BAD_VALUE, f"install the package that reads it: {error}"[:MAX_DETAIL]) from error
         decoder = owner.decoder(owner.config_model.settings_model.model_validate_json(known.settings))
         self._decoders[revision] = decoder
         return decoder

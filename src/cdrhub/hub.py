@@ -157,8 +157,7 @@ class Hub:
                 connections=config.database.connections,
             )
             on_failure.push_async_callback(store.close)
-            for revision, (source, system_name, settings) in journal.settings().items():
-                decoders.learn(Revision(revision=revision, source=source, system=system_name, settings=settings))
+            decoders.learn_all(journal.settings())
             hub = cls(
                 config,
                 journal=journal,
@@ -376,8 +375,7 @@ class Hub:
 
     async def _prepare(self) -> None:
         await self._store.prepare()
-        for revision, (source, system_name, settings) in (await self._store.revisions()).items():
-            self._decoders.learn(Revision(revision=revision, source=source, system=system_name, settings=settings))
+        self._decoders.learn_all(await self._store.revisions())
         self._prepared = True
         self.metrics.database_up.set(1)
 

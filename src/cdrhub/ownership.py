@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from cdrhub.config import Config
 from cdrhub.journal import Journal
+from cdrhub.model.record import RawRecord
 from cdrhub.sources.registry import names, system
+from cdrhub.store.batch import Item, Outcome
 
 KEY = "filed_under"
 
@@ -27,6 +29,19 @@ class Ownership:
     settle_seconds: float
     decoder_revision: int
 
+    def item(self, record: RawRecord, outcome: Outcome, *, configured: bool = True) -> Item:
+        """The record as the store writes it. For `configured` see Item."""
+        return Item(
+            record=record,
+            outcome=outcome,
+            owner=self.owner,
+            system=self.system,
+            tenant=self.tenant,
+            settle_seconds=self.settle_seconds,
+            decoder_revision=self.decoder_revision,
+            configured=configured,
+        )
+
 
 class Ownerships:
     """What the records of each source are filed under, as the journal keeps it."""
@@ -38,7 +53,7 @@ class Ownerships:
 
     async def keep(self, config: Config) -> None:
         """Keep what records of these sources are filed under, before any comes. Raises IntakeRefused."""
-        kept = {**self._kept, **{name: _written(_by(config, name)) for name in config.sources}}
+        kept = {**self._kept, **{name: _written(ownership(config, name)) for name in config.sources}}
         if kept != self._kept:
             await self._journal.append([], position=("", KEY, json.dumps(kept)))
             self._kept = kept
@@ -48,7 +63,7 @@ class Ownerships:
         had it; under the source's own name where nothing was kept. `system_name` is the system by whose settings they
         are read, empty where those are lost."""
         if source in config.sources:
-            return _by(config, source)
+            return ownership(config, source)
         owner, owners_system, tenant, settle_seconds = self._kept.get(source, (source, system_name, "", 0.0))
         there = config.sources.get(str(owner))
         return Ownership(
@@ -56,11 +71,17 @@ class Ownerships:
             system=there.type if there is not None else str(owners_system),
             tenant=there.tenant if there is not None else str(tenant),
             settle_seconds=float(settle_seconds),
-            decoder_revision=system(system_name).decoder_revision if system_name in names() else 0,
+            decoder_revision=decoder_revision(system_name),
         )
 
 
-def _by(config: Config, source: str) -> Ownership:
+def decoder_revision(system_name: str) -> int:
+    """Which revision of its decoder a system is at; 0 for one that is not installed, or not known ("")."""
+    return system(system_name).decoder_revision if system_name in names() else 0
+
+
+def ownership(config: Config, source: str) -> Ownership:
+    """What the records of a source of this configuration are filed under."""
     table = config.sources[source]
     owner = config.owner(source)
     return Ownership(

@@ -20,7 +20,7 @@ from typing import Protocol
 
 import structlog
 
-from cdrhub.decoders import Decoders, DecodingWaits, Revision, UnknownRevision
+from cdrhub.decoders import Decoders, DecodingWaits, UnknownRevision
 from cdrhub.errors import DecodeError, Reason, StoreUnavailable
 from cdrhub.journal import Entry, Journal
 from cdrhub.landmark import Landmark
@@ -219,15 +219,7 @@ class Pipeline:
             outcome = await self._decoded(record)
         self._observe(record, outcome)
         its = self._owners.get(record.source) or self._own(record)
-        return Item(
-            record=record,
-            outcome=outcome,
-            owner=its.owner,
-            system=its.system,
-            tenant=its.tenant,
-            settle_seconds=its.settle_seconds,
-            decoder_revision=its.decoder_revision,
-        )
+        return its.item(record, outcome)
 
     async def _decoded(self, record: RawRecord) -> Outcome:
         """What the record says; waits while the machine lacks what its decoder needs."""
@@ -385,8 +377,7 @@ class Pipeline:
         retry = FIRST_RETRY_SECONDS
         while True:
             try:
-                for revision, (source, system, settings) in (await self._store.revisions()).items():
-                    self._decoders.learn(Revision(revision=revision, source=source, system=system, settings=settings))
+                self._decoders.learn_all(await self._store.revisions())
             except StoreUnavailable:
                 await asyncio.sleep(retry)
                 retry = min(retry * 2, LAST_RETRY_SECONDS)

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cdrhub.decoders import Decoders, Revision
-from cdrhub.sources.registry import system
-from cdrhub.store.batch import Item, Outcome
+from cdrhub.ownership import Ownership, decoder_revision, ownership
 
 if TYPE_CHECKING:
     from cdrhub.config import Config
     from cdrhub.model.record import RawRecord
     from cdrhub.store import Store
+    from cdrhub.store.batch import Item, Outcome
 
 
 class Reader:
@@ -35,8 +35,7 @@ class Reader:
 
     def learn(self, revisions: Mapping[str, tuple[str, str, str]]) -> None:
         """Know what the database knows: settings (source, system, JSON) by their revision."""
-        for revision, (source, system_name, settings) in revisions.items():
-            self._decoders.learn(Revision(revision=revision, source=source, system=system_name, settings=settings))
+        self._decoders.learn_all(revisions)
 
     def decode(self, record: RawRecord) -> Outcome:
         """What a record says under its own settings. Where those are lost, that is a DecodeError to be suspended."""
@@ -46,29 +45,20 @@ class Reader:
 
     def item(self, record: RawRecord) -> Item:
         """The record, read with the settings under which it came."""
-        source = self._config.sources.get(record.source)
-        if source is None:
-            known = self._decoders.revisions().get(record.config_revision)
-            system_name = known.system if known is not None else ""
-            return Item(
-                record=record,
-                outcome=self.decode(record),
-                owner=record.source,
-                system=system_name,
-                tenant="",
-                settle_seconds=0.0,
-                decoder_revision=system(system_name).decoder_revision if system_name else 0,
-                configured=False,
-            )
-        owner = self._config.owner(record.source)
-        return Item(
-            record=record,
-            outcome=self.decode(record),
-            owner=owner,
-            system=self._config.sources[owner].type,
-            tenant=self._config.sources[owner].tenant,
-            settle_seconds=source.settle_seconds,
-            decoder_revision=system(source.type).decoder_revision,
+        configured = record.source in self._config.sources
+        its = ownership(self._config, record.source) if configured else self._of_none(record)
+        return its.item(record, self.decode(record), configured=configured)
+
+    def _of_none(self, record: RawRecord) -> Ownership:
+        """Of a source that is not in this configuration: its records are filed under its own name."""
+        known = self._decoders.revisions().get(record.config_revision)
+        system_name = known.system if known is not None else ""
+        return Ownership(
+            owner=record.source,
+            system=system_name,
+            tenant="",
+            settle_seconds=0.0,
+            decoder_revision=decoder_revision(system_name),
         )
 
     def current(self, record: RawRecord) -> Item:
