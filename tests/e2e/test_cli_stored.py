@@ -143,6 +143,31 @@ def test_a_record_is_repaired_in_an_editor_and_becomes_a_call(imported: Path, in
     assert shown["repaired_body"] == repaired.decode()
 
 
+def test_what_was_written_in_an_editor_and_is_refused_is_kept(imported: Path, inside: Inside) -> None:
+    meanwhile = f"{sys.executable} -m cdrhub suspense edit 3 --from-file theirs --as ben"
+    (imported / "theirs").write_text("by Ben")
+    (imported / "editor").write_text(f"{meanwhile} && printf 'by Ada' > $1")
+    done = cdrhub("suspense", "edit", "3", folder=imported, environ={"EDITOR": "sh editor", "TMPDIR": str(imported)})
+    kept, refused = done.stderr.splitlines()
+    assert (done.returncode, refused) == (
+        USAGE,
+        "cdrhub: record 3 was repaired meanwhile: look at it with `cdrhub suspense show 3`, then edit it again",
+    )
+    assert kept.startswith(f"cdrhub: what you wrote is kept in {imported}/")
+    (file,) = imported.glob("cdrhub-record-3-*")
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("by Ada", 0o600)
+    shown = json.loads(inside("suspense", "show", "3", "--format", "json", folder=imported).stdout)
+    assert shown["repaired_body"] == "by Ben"
+
+
+def test_an_editor_that_is_written_wrongly_is_named(imported: Path) -> None:
+    done = cdrhub("suspense", "edit", "3", folder=imported, environ={"EDITOR": 'vi "-n'})
+    assert (done.returncode, done.stderr) == (
+        USAGE,
+        "cdrhub: the editor 'vi \"-n' cannot be started: No closing quotation\n",
+    )
+
+
 def test_a_record_is_discarded_with_a_reason(imported: Path, inside: Inside, rows: Rows) -> None:
     (broken,) = rows("suspense", "list", "--reason", "wrong_field_count", folder=imported)
     assert rows("suspense", "list", "--reason", "too_long", folder=imported) == []

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cdrhub.cli.database import opened
+from cdrhub.cli.failure import say
 from cdrhub.cli.options import (
     MAX_LIMIT,
     ActorOption,
@@ -28,7 +29,7 @@ from cdrhub.cli.options import (
 )
 from cdrhub.cli.output import Format, Listing, counted, record_row, refuse_csv, show, show_document, show_row
 from cdrhub.cli.plain import plain
-from cdrhub.errors import Reason, UsageError
+from cdrhub.errors import CdrhubError, Reason, UsageError
 
 if TYPE_CHECKING:
     from cdrhub.store import Store
@@ -140,7 +141,12 @@ def edit(
         if after == before:
             typer.echo(f"record {number} is unchanged")
             return
-        database.run(suspense.edit(database.store, number, after, actor=who, why=why))
+        try:
+            database.run(suspense.edit(database.store, number, after, actor=who, why=why, seen=record))
+        except CdrhubError:
+            if from_file is None:
+                say(f"what you wrote is kept in {_kept(after, number)}; give it again with --from-file")
+            raise
     typer.echo(f"record {number} is repaired; try it with: cdrhub suspense replay {number}")
 
 
@@ -224,12 +230,20 @@ def discard(
 
 
 def _given(file: Path) -> bytes:
-    content = sys.stdin.buffer.read(MAX_REPAIRED + 1) if str(file) == "-" else file.read_bytes()
+    with sys.stdin.buffer if str(file) == "-" else file.open("rb") as stream:
+        content = stream.read(MAX_REPAIRED + 1)
     if not content.strip():
         raise UsageError(f"--from-file: {file} is empty; to put a record aside use `cdrhub suspense discard`")
     if len(content) > MAX_REPAIRED:
         raise UsageError(f"--from-file: {file} has more than {MAX_REPAIRED} bytes")
     return content
+
+
+def _kept(written: bytes, number: int) -> str:
+    """The file in which what somebody wrote is left, readable by its owner only."""
+    with tempfile.NamedTemporaryFile(prefix=f"cdrhub-record-{number}-", suffix=".txt", delete=False) as file:
+        file.write(written)
+    return file.name
 
 
 def _edited(before: bytes, number: int) -> bytes:
@@ -242,8 +256,9 @@ def _edited(before: bytes, number: int) -> bytes:
         file.write_bytes(before)
         try:
             done = subprocess.run([*shlex.split(editor), str(file)], check=False)  # noqa: S603 - the user's own editor
-        except OSError as error:
-            raise UsageError(f"the editor {editor!r} cannot be started: {error.strerror}") from error
+        except (OSError, ValueError) as error:  # ValueError: of a quotation that is not closed
+            why = error.strerror if isinstance(error, OSError) else error
+            raise UsageError(f"the editor {editor!r} cannot be started: {why}") from error
         if done.returncode != 0:
             raise UsageError(f"the editor ended with {done.returncode}: the record is unchanged")
         after = file.read_bytes()

@@ -135,10 +135,20 @@ async def in_suspense(store: Store, record_id: int) -> RecordRow:
     return record
 
 
-async def edit(store: Store, record_id: int, body: bytes, *, actor: str, why: str | None = None) -> None:
-    """Keep a repaired body beside the one that came. Raises NotFound, UsageError if it is not in suspense."""
+async def edit(
+    store: Store, record_id: int, body: bytes, *, actor: str, why: str | None = None, seen: RecordRow | None = None
+) -> None:
+    """Keep a repaired body beside the one that came. Raises NotFound, UsageError if it is not in suspense, or was
+    repaired by somebody else since it was `seen`."""
     async with store.database.connect(writing=True) as connection:
         await _in_suspense(connection, [record_id])
+        if seen is not None:
+            present = await connection.scalar(select(records.c.repaired_body).where(records.c.id == record_id))
+            if present != seen.repaired_body:
+                raise UsageError(
+                    f"record {record_id} was repaired meanwhile: look at it with `cdrhub suspense show {record_id}`, "
+                    "then edit it again"
+                )
         await connection.execute(update(records).where(records.c.id == record_id).values(repaired_body=body))
         await _note(store, connection, [record_id], actor=actor, action="edited", why=why)
 

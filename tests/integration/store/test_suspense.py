@@ -159,6 +159,18 @@ async def test_discarding_needs_a_reason_and_is_final(store: Store) -> None:
     assert (await store.write([item(b"x")])).duplicates == 1
 
 
+async def test_a_repair_does_not_take_the_place_of_one_that_its_author_has_not_seen(store: Store) -> None:
+    await store.write([item(b"x")])
+    (seen,) = await suspended(store)
+    await edit(store, seen.id, b"by Ben", actor="ben", seen=seen)
+    with pytest.raises(UsageError, match=f"record {seen.id} was repaired meanwhile: look at it with"):
+        await edit(store, seen.id, b"by Ada", actor="ada", seen=seen)
+    after, audit = await shown(store, seen.id)
+    assert (after.repaired_body, [act.actor for act in audit]) == (b"by Ben", ["ben"])
+    await edit(store, seen.id, b"by Ada", actor="ada", seen=after)
+    assert (await shown(store, seen.id))[0].repaired_body == b"by Ada"
+
+
 async def test_discarding_several_is_all_or_nothing(store: Store) -> None:
     await store.write([item(b"x")])
     (one,) = await suspended(store)
