@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from gzip import BadGzipFile, GzipFile
 from io import BufferedIOBase, BufferedReader
@@ -23,11 +22,11 @@ import typer
 from cdrhub.cli.database import Opened, opened
 from cdrhub.cli.options import ConfigFile, loaded
 from cdrhub.cli.output import counted
-from cdrhub.cli.plain import plain
+from cdrhub.cli.progress import stage, stages
 from cdrhub.errors import CdrhubError, DecodeError, UsageError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress
 
     from cdrhub.cli.reading import Reader
     from cdrhub.config import Config
@@ -99,18 +98,19 @@ def _import(
 ) -> tuple[Written, Sequence[str]]:
     """What was written, and which files are damaged."""
     from cdrhub.store.batch import Written  # noqa: PLC0415 - not for --help
+    from cdrhub.store.tally import merged  # noqa: PLC0415
 
     recorder = Recorder(database.reader, config=config, source=source)
     database.run(database.reader.remember(database.store))
     total, damage = Written(), []
-    with _progress(files) as progress:
+    with stages(of_bytes=True) as progress:
         for file in files:
             reading = _Reading(file, recorder=recorder, progress=progress)
             items = reading.items()
             if not force:
                 items = recognised(items, name=str(file), source=source)
             for batch in batches(items, batch_records=config.database.batch_records):
-                total = added(total, database.run(database.store.write(batch)))
+                total = merged([total, database.run(database.store.write(batch))])
             if reading.damage is not None:
                 damage.append(reading.damage)
     return total, damage
@@ -144,22 +144,6 @@ class Recorder:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Shown:
-    """One file's line of the progress bar."""
-
-    progress: Progress
-    task: TaskID
-
-    def advance(self, amount: int) -> None:
-        """So many bytes more were read."""
-        self.progress.advance(self.task, amount)
-
-    def reached(self, position: int) -> None:
-        """So many bytes of the file were read, compressed as they are."""
-        self.progress.update(self.task, completed=position)
-
-
 class _Reading:
     """One reading of a file, or of standard input."""
 
@@ -172,12 +156,12 @@ class _Reading:
     def items(self) -> Iterator[Item]:
         """The decoded records; of a damaged file those before the damage."""
         if str(self._file) == "-":
-            shown = _shown(self._progress, "-", None)
+            shown = stage(self._progress, "-", None)
             with open(sys.stdin.fileno(), "rb", closefd=False) as stream:
                 yield from self._items_of(stream, "-", shown.advance)
             return
         with self._file.open("rb") as stream:
-            shown = _shown(self._progress, self._file.name, self._file.stat().st_size)
+            shown = stage(self._progress, self._file.name, self._file.stat().st_size)
             yield from self._items_of(stream, self._file.name, lambda _: shown.reached(stream.tell()))
 
     def _items_of(self, stream: BufferedReader, name: str, advance: Callable[[int], None]) -> Iterator[Item]:
@@ -256,33 +240,8 @@ def messages(stream: Readable, system: System, *, name: str, advance: Callable[[
     yield from found
 
 
-def added(one: Written, other: Written) -> Written:
-    """The sums of two writes; without the counts by source."""
-    names = [field.name for field in fields(one) if field.name != "by_source"]
-    return type(one)(**{name: getattr(one, name) + getattr(other, name) for name in names})
-
-
 def _content_type(body: bytes) -> str:
     opening = body.lstrip()[:1]
     if opening in {b"{", b"["}:
         return "application/json"
     return "text/xml" if opening == b"<" else "text/plain"
-
-
-def _progress(files: Sequence[Path]) -> Progress:
-    from rich.console import Console  # noqa: PLC0415 - rich is not for --help
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty() or not files,
-        transient=True,
-    )
-
-
-def _shown(progress: Progress, name: str, size: int | None) -> _Shown:
-    return _Shown(progress=progress, task=progress.add_task(plain(name), total=size))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +28,7 @@ from cdrhub.cli.options import (
     zone,
 )
 from cdrhub.cli.output import Format, Listing, show, unread
+from cdrhub.cli.progress import stage, stages
 from cdrhub.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def replay(
     found: Counter[str] = Counter()
     events: Counter[str] = Counter()
     shown = partial(_show, form=form, zone=local)
-    with opened(settings) as database, _progress() as progress:
+    with opened(settings) as database, stages() as bar:
         if not dry_run:
             database.run(database.reader.remember(database.store))
         reread = database.reader.current if with_config is WithConfig.CURRENT else database.reader.item
@@ -98,7 +99,7 @@ def replay(
             source=source,
             dry_run=dry_run,
             announce=retell if announce else None,
-            progress=progress,
+            progress=stage(bar, "calls", None).reached if sys.stderr.isatty() else None,  # which costs a count of all
         )
         states = replay_states(
             database.store, reread=reread, since=when.since, until=when.until, source=source, dry_run=dry_run
@@ -149,19 +150,3 @@ def _rows(differences: Iterable[Difference], found: Counter[str], events: Counte
                 "before": before,
                 "after": after,
             }
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    """Where to say how many calls are done, of how many; None where nobody watches."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console  # noqa: PLC0415 - rich is not for --help
-    from rich.progress import MofNCompleteColumn, Progress  # noqa: PLC0415
-
-    with Progress(
-        *Progress.get_default_columns(), MofNCompleteColumn(), console=Console(stderr=True), transient=True
-    ) as bar:
-        task = bar.add_task("calls", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,11 +1,9 @@
-"""What the commands that import a CSV file share: how it is read and written as a whole, and the progress bar."""
+"""What the commands that import a CSV file share: how it is read and written as a whole."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -14,13 +12,11 @@ import typer
 from cdrhub.cli.database import PAGE
 from cdrhub.cli.failure import say
 from cdrhub.cli.output import counted
-from cdrhub.cli.plain import plain
+from cdrhub.cli.progress import stage, stages
 from cdrhub.errors import CdrhubError, UsageError
 from cdrhub.parts import in_parts
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from cdrhub.cli.database import Opened
     from cdrhub.redial.sheet import Problem, SheetRead
     from cdrhub.store.transaction import Transaction
@@ -93,41 +89,6 @@ def _bytes_of(file: Path) -> bytes:
     if len(raw) > MAX_FILE_BYTES:
         raise UsageError(f"{file}: more than {MAX_FILE_BYTES // 1024**2} MiB: split it")
     return raw
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stage:
-    """One part of a long work on the progress bar."""
-
-    progress: Progress
-    task: TaskID
-
-    def reached(self, count: int) -> None:
-        """So much of it is done."""
-        self.progress.update(self.task, completed=count)
-
-
-@contextmanager
-def stages() -> Iterator[Progress]:
-    """A progress bar on a terminal, else nothing."""
-    from rich.console import Console  # noqa: PLC0415 - rich is not for --help
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-        transient=True,
-    ) as progress:
-        yield progress
-
-
-def stage(progress: Progress, name: str, total: int) -> Stage:
-    """Begin one part of the work."""
-    return Stage(progress=progress, task=progress.add_task(plain(name), total=total))
 
 
 def _refuse(file: Path, problems: Sequence[Problem], *, noun: str) -> None:

@@ -7,9 +7,8 @@ import io
 import pytest
 
 from cdrhub.cli import importing
-from cdrhub.cli.importing import added, messages
+from cdrhub.cli.importing import messages
 from cdrhub.sources.registry import system
-from cdrhub.store.batch import Written
 
 
 class Dribble(io.BytesIO):
@@ -41,13 +40,6 @@ def test_every_way_of_reading_gives_the_same_messages(name: str, content: bytes,
         found = list(messages(Dribble(content, step), system(name), name="x", advance=read.append))
         assert found == expected
         assert sum(read) == len(content)
-
-
-def test_sums_of_writes() -> None:
-    one = Written(records=2, new=1, duplicates=1, by_source={"lagos": {"records": 2}})
-    assert added(one, Written(records=3, new=3, calls_created=2)) == Written(
-        records=5, new=4, duplicates=1, calls_created=2
-    )
 
 
 def test_the_type_of_a_message_is_told_by_its_first_character() -> None:

@@ -16,6 +16,7 @@ from cdrhub.cli.failure import Exit, say, spoken
 from cdrhub.cli.options import MAX_LIMIT, ConfigFile, SourceOption, loaded
 from cdrhub.cli.output import counted, spoken_value, tell
 from cdrhub.cli.plain import plain
+from cdrhub.cli.progress import stage, stages
 from cdrhub.cli.redialling import (
     AgentOption,
     CampaignOption,
@@ -26,7 +27,6 @@ from cdrhub.cli.redialling import (
     each_case,
     orders_of,
 )
-from cdrhub.cli.sheets import stage, stages
 from cdrhub.errors import CdrhubError, UsageError
 from cdrhub.redial.model import CLOSED, CaseState
 
