@@ -274,7 +274,9 @@ class Runner:
                 self._say([Coverage(state="backfilled", since=since, until=until, detail=detail)])
 
     def unlinked(self, link: str, detail: str) -> None:
-        """A link went down."""
+        """A link went down, or one that was looked for is not there."""
+        if link not in self._ledger.links:
+            self._problem = f"{link}: {detail}"
         if self._sometimes.now("disconnected"):
             self._log.info("a link of the phone system went down", action="disconnected", link=link, detail=detail)
         self._say(self._ledger.link_down(link, self._now(), detail))

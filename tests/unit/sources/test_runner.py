@@ -205,6 +205,23 @@ async def test_the_problem_is_over_when_the_link_is_up(intake: RecordingIntake) 
         assert runner.problem is None
 
 
+async def test_what_was_looked_for_and_is_not_there_is_a_problem_until_it_is(intake: RecordingIntake) -> None:
+    written = asyncio.Event()
+
+    async def waiting(intake: Intake) -> None:
+        intake.link_down("cdr.log", "the file does not exist")
+        await written.wait()
+        await listening(intake)
+
+    runner = runner_of(ScriptedSource(waiting), intake)
+    async with running(runner):
+        await until(lambda: runner.problem == "cdr.log: the file does not exist")
+        written.set()
+        await until(lambda: intake.links)
+        assert runner.problem is None
+    assert runner.problem is None, "what was there and went down is none"
+
+
 async def test_stop_interrupts_a_back_off_and_is_idempotent(intake: RecordingIntake) -> None:
     runner = runner_of(ScriptedSource(raising(BackOff(300, "later"))), intake)
     work = asyncio.create_task(runner.run())
