@@ -467,6 +467,23 @@ async def test_a_refusal_that_passes_by_itself_is_asked_about_again_soon(
             await mine.acquire()
 
 
+@pytest.mark.parametrize(
+    "answer", ["MOVED 8001 10.0.0.9:7001", "CROSSSLOT Keys in request don't hash to the same slot"]
+)
+async def test_a_node_of_a_cluster_is_called_so(answer: str) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while commands := (await reader.read(4096)).count(b"*"):
+            writer.write(f"-{answer}\r\n".encode() * commands)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with connected(f"redis://127.0.0.1:{port}/0") as client:
+            with pytest.raises(BackOff, match="a node of a cluster") as refused:
+                await look(client, Drained(key=KEY, side="left", longest=1), seconds=5)
+    assert answer.partition(" ")[2] in str(refused.value)
+
+
 async def test_a_password_and_a_unix_socket(tmp_path: Any) -> None:
     with running(password="p@ss:w/rd") as server, server.client() as client:
         client.rpush(KEY, b"entry")

@@ -31,8 +31,10 @@ from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
+    ClusterCrossSlotError,
     ClusterDownError,
     MasterDownError,
     NoPermissionError,
@@ -281,6 +283,9 @@ def signalled() -> Iterator[None]:
         yield
     except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
         raise BackOff(REFUSED_SECONDS, f"Redis refuses us: {_said(error)}") from error
+    except (AskError, ClusterCrossSlotError) as error:  # MOVED is an ASK to redis-py, and its words are a number only
+        said = f"this Redis is a node of a cluster, which keeps a list and the keys beside it apart: {_said(error)}"
+        raise BackOff(REFUSED_SECONDS, said) from error
     except (RedisConnectionError, RedisTimeoutError, *_PASSES, WatchError) as error:  # the last: while watching
         raise NotConnected(f"Redis: {_said(error)}") from error
     except (RedisError, ValueError) as error:
