@@ -33,6 +33,7 @@ OPENING = (b"{", b"<")  #: how a document begins
 
 _DECLARATION = re.compile(rb"<\?xml[^>]{0,200}\?>\s*")
 _CALLFLOW = b'"callflow"'
+_NOT_IN_XML = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")  #: a caller's name has it, and the switch leaves it there
 _OPENING = re.compile(rb"\s*<([^<>/][^<>]*)>(.*)", re.DOTALL)
 
 
@@ -81,10 +82,8 @@ def of_xml(body: bytes) -> DocumentChannel:
     try:
         root = _root(body)
     except DecodeError:
-        rest = _taken_by_lines(body, found)
-        if rest is None:
-            raise
-        root = _root(rest)
+        readable = _NOT_IN_XML.sub(b"", body.decode("utf-8", "replace").encode())
+        root = _root(_taken_by_lines(readable, found) or readable)
     if root.getroottree().docinfo.internalDTD is not None:
         raise DecodeError(Reason.FORBIDDEN, "an XML document type is not accepted")
     variables = root.find("variables")

@@ -4,6 +4,7 @@ that stands there twice, extensions without a telephone. Each is cut from a publ
 
 from __future__ import annotations
 
+import re
 import sys
 from types import FrameType
 
@@ -100,6 +101,15 @@ def test_values_that_lost_their_encoding_harm_no_document() -> None:
     document = IVR.replace("2021-01-07%2009%3A42%3A20", "2021-01-07 09:42:20").replace("%40", "@").replace("%3A", ":")
     damaged = document.replace("    <hangup_cause>", DECODED + "    <hangup_cause>")
     assert call_of(damaged) == call_of(named("req_uuid"))
+
+
+@pytest.mark.parametrize("lines", [True, False])
+def test_what_a_caller_wrote_into_his_name_keeps_no_document_from_being_read(lines: bool) -> None:
+    document = IVR.replace("nolocal:req_uuid", "req_uuid")
+    whole = document if lines else document.replace("\n", "")
+    name = re.compile(rb"(?<=<caller_id_name>)[^<]*")
+    call = fold([updated(name.sub(b"Ren\xe9\x01 \x1b[2J", whole.encode()), calls="all")])
+    assert (call.caller_name, call.caller_number) == ("Ren\ufffd [2J", "10086")
 
 
 @pytest.mark.parametrize(
