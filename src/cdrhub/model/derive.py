@@ -60,6 +60,8 @@ def derive(
     if not ended:  # one side has gone, and the call goes on
         values.pop("ended_at", None)
     started, stopped = values.get("started_at"), values.get("ended_at")
+    if stopped is not None:
+        legs = tuple(_until(leg, stopped) for leg in legs)
     if legs:
         legs = _from_legs(values, legs, direction=direction, ended_at=stopped, ended=ended)
     if flags and values.get("talk_seconds") is not None:
@@ -155,16 +157,29 @@ def _from_legs(
     return tuple(map(_not_bridged, legs)) if _nobody_answered(values.get("disposition")) else legs
 
 
+def _sooner(left: datetime | None, until: datetime | None) -> datetime | None:
+    """When a leg's part in the call was over: `until`, the call's end, if not before."""
+    return min((at for at in (left, until) if at is not None), default=None)
+
+
 def _nobody_answered(disposition: str | None) -> bool:
     """Whether a call that ended so is known to have had nobody who talked."""
     return disposition not in (None, Disposition.ANSWERED, Disposition.UNKNOWN)
+
+
+def _until(leg: Leg, stopped: datetime) -> Leg:
+    """A leg that outlasted its call, as that of somebody consulted who then has the customer: its talk of this call."""
+    if leg.talk_seconds is None or leg.answered_at is None or leg.left_at is None or leg.left_at <= stopped:
+        return leg
+    most = whole_seconds(leg.answered_at, stopped)
+    return leg if leg.talk_seconds <= most else replace(leg, talk_seconds=most)
 
 
 def _from_then_on(leg: Leg, *, since: datetime, until: datetime | None) -> Leg:
     """A leg of somebody who waited for the other side: he talked from when both were there."""
     if leg.outcome != Outcome.ANSWERED or leg.role not in _TALKERS:
         return leg
-    began, stopped = leg.answered_at, leg.left_at or until
+    began, stopped = leg.answered_at, _sooner(leg.left_at, until)
     if began is None or began >= since:
         return leg
     return replace(leg, talk_seconds=whole_seconds(since, stopped) if stopped is not None else None)
@@ -238,7 +253,7 @@ def _talk(answered: Sequence[Leg], *, since: datetime | None, until: datetime | 
     """All seconds with a person, from when both sides were there; a leg that nobody closed ended with the call."""
     total = 0
     for leg in answered:
-        began, stopped = leg.answered_at, leg.left_at or until
+        began, stopped = leg.answered_at, _sooner(leg.left_at, until)
         if began is not None and since is not None and began < since:
             began = since
         elif leg.talk_seconds is not None:

@@ -185,6 +185,27 @@ def test_an_agents_own_call_that_is_transferred_is_none_that_the_switch_placed()
     assert decoded(Switch().event("CHANNEL_HANGUP_COMPLETE", colleague, at=60)) == Ignored(why="not_queue_call")
 
 
+def test_who_is_consulted_and_then_has_the_customer_talked_in_the_consultation_until_that_ended() -> None:
+    switch, number = Switch(), {"Caller-Caller-ID-Number": "1001", "Caller-Destination-Number": "1003"}
+    consulting = number | {
+        "Unique-ID": CALLER,
+        "Call-Direction": "inbound",
+        "variable_last_bridge_to": TARGET,
+        "variable_dialed_user": "1003",
+    }
+    target = number | {
+        "Unique-ID": TARGET,
+        "Call-Direction": "outbound",
+        "Other-Leg-Direction": "inbound",
+        "variable_originating_leg_uuid": CALLER,
+        "variable_dialed_user": "1003",
+    }
+    events = [consulting | times(0, 5, 20, "ATTENDED_TRANSFER"), target | times(0, 5, 300, "NORMAL_CLEARING")]
+    call = fold([updated(switch.event("CHANNEL_HANGUP_COMPLETE", each, at=300), calls="all") for each in events])
+    assert (call.call_key, call.duration_seconds, call.talk_seconds) == (CALLER, 20, 15)
+    assert [leg.talk_seconds for leg in call.legs] == [15]
+
+
 def by_gateways(*, tried: int) -> Call:
     """A click to call, agent first; the first gateway fails at once, the second one reaches the customer."""
     switch = Switch()
