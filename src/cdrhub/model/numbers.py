@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 import phonenumbers
+from phonenumbers import shortnumberinfo
 
 CACHED_NUMBERS = 65_536
 MAX_DIGITS = 40  #: what is longer is no telephone number and is not parsed
@@ -22,6 +23,8 @@ _ABROAD = "00"  #: leads abroad in most countries, and is written so in the othe
 _EXTENSION_PREFIX = re.compile(r"^ext\.", re.IGNORECASE)
 _TELEPHONE = re.compile(r"^\+?\(?[0-9][0-9 ()./-]*$")
 _NO_DIGITS = re.compile(r"\D+")
+_EMERGENCY = frozenset({"112", "911"})  #: of every mobile telephone, in whatever country (3GPP TS 22.101, 10.1.1)
+_EMERGENCY_SOMEWHERE = _EMERGENCY | {"000", "08", "110", "118", "119", "999"}  #: the same of one without a SIM card
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,11 +67,28 @@ def load_numbering_plans() -> None:
     (https://github.com/daviddrysdale/python-phonenumbers, phonemetadata.py): who has no free descriptor at that moment
     stands still at the next number, for ever."""
     phonenumbers.PhoneMetadata.load_all()
+    for region in shortnumberinfo.SUPPORTED_SHORT_REGIONS:
+        phonenumbers.PhoneMetadata.short_metadata_for_region(region)
 
 
 def read_number(raw: str, plan: NumberPlan) -> Number:
     """`raw` under `plan`. Never raises."""
     return _remembered(raw, plan) if len(raw) <= MAX_REMEMBERED else _read(raw, plan)
+
+
+def is_emergency(text: str, plan: NumberPlan) -> bool:
+    """Whether who dials `text` reaches the police or an ambulance: also `999999`, for the first digits are enough. Not
+    a number that an ordinary one is, nor one with a country code. Of a plan without a region what phones dial without
+    a SIM card counts."""
+    if text.strip().startswith("+") or read_number(text, plan).e164 is not None:
+        return False
+    digits, region = _NO_DIGITS.sub("", text), plan.region
+    dialled = {digits, *(digits[len(prefix) :] for prefix in plan.strip_prefixes if digits.startswith(prefix))}
+    if region is None:
+        return not dialled.isdisjoint(_EMERGENCY_SOMEWHERE)
+    return not dialled.isdisjoint(_EMERGENCY) or any(
+        shortnumberinfo.connects_to_emergency_number(each, region) for each in dialled if each
+    )
 
 
 def inside_number(text: str) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from unicodedata import category, normalize
 
-from cdrhub.model.numbers import NumberPlan, read_number
+from cdrhub.model.numbers import NumberPlan, is_emergency, read_number
 from cdrhub.redial.model import Number
 from cdrhub.redial.order_errors import NumberUnusable
 from cdrhub.store.redial_tables import MAX_CODE, MAX_NUMBER
@@ -61,7 +61,8 @@ class GivenVerdict:
 def read_numbers(given: Sequence[GivenNumber], plan: NumberPlan) -> tuple[Number, ...]:
     """The numbers of a case in their order, each spelling of one number once; what one spelling forbids, all do.
 
-    Raises NumberUnusable for what nobody can dial: letters, no digit at all.
+    Raises NumberUnusable for what nobody can dial, letters or no digit at all, and for the numbers of the police: `999`
+    is often written where a number is missing.
     """
     found: dict[str, Number] = {}
     for one in given:
@@ -108,6 +109,8 @@ def _read(text: str, plan: NumberPlan) -> tuple[str, str | None]:
         or (len(digits) > MAX_DIALLED and read.e164 is None)
     ):
         raise NumberUnusable(f"{text[:MAX_NUMBER]!r} is no telephone number")
+    if is_emergency(spelt, plan):
+        raise NumberUnusable(f"{text!r} is an emergency number: nobody is called there")
     return key, read.e164
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cdrhub.model.numbers import NumberPlan, party, read_number
+from cdrhub.model.numbers import NumberPlan, is_emergency, party, read_number
 
 NIGERIA = NumberPlan(region="NG", strip_prefixes=("9",))
 
@@ -74,3 +74,29 @@ def test_what_leads_abroad_is_an_outside_line_only_where_somebody_dialled_it(
     plan = NumberPlan(region="DE", strip_prefixes=("0",))
     assert read_number(raw, plan).e164 == dialled
     assert read_number(raw, replace(plan, as_dialled=False)).e164 == written
+
+
+@pytest.mark.parametrize(
+    ("text", "region", "emergency"),
+    [
+        ("112", None, True),
+        ("999", None, True),  # of a telephone without a SIM card
+        ("100", None, False),
+        ("911", "US", True),
+        ("112", "US", True),
+        ("999", "US", False),
+        ("999", "GB", True),
+        ("99 99 99", "GB", True),  # the first three digits are enough
+        ("9999999999", "GB", True),
+        ("000", "AU", True),
+        ("101", "IL", True),
+        ("9911", "US", True),  # an outside line
+        ("112 3456789", "IN", False),  # a number of Delhi
+        ("+911", "US", False),
+        ("08039100000", "NG", False),
+        ("", "NG", False),
+        ("9", "US", False),
+    ],
+)
+def test_an_emergency_number(text: str, region: str | None, emergency: bool) -> None:
+    assert is_emergency(text, NumberPlan(region=region, strip_prefixes=("9",))) is emergency

@@ -97,3 +97,9 @@ def test_a_number_from_abroad_is_none_behind_an_outside_line() -> None:
     assert [read.key for read in read_numbers([GivenNumber(number=text) for text in spellings], plan)] == [
         "+33123456789"
     ]
+
+
+@pytest.mark.parametrize(("text", "region"), [("999", "GB"), ("9 99", "GB"), ("112", None), ("0000000000", "AU")])
+def test_an_emergency_number_is_nobodys(text: str, region: str | None) -> None:
+    with pytest.raises(NumberUnusable, match="emergency"):
+        read_numbers([GivenNumber(number=text)], NumberPlan(region=region))

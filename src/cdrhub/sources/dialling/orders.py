@@ -14,6 +14,7 @@ import phonenumbers
 from pydantic import AfterValidator, Field, model_validator
 
 from cdrhub.model.dialling import DialOrder, Refusal
+from cdrhub.model.numbers import NumberPlan, is_emergency
 from cdrhub.sources.base import Region
 from cdrhub.sources.dialler import DiallerConfig
 from cdrhub.sources.dialling.answers import OrderRefused
@@ -66,6 +67,9 @@ def number_of(order: DialOrder, config: PhoneDiallerConfig) -> str:
         number = number.removeprefix("+")
     elif config.number_form == "national" and config.region is not None:
         number = _national(number, config.region)
+    plan = NumberPlan(region=config.region, strip_prefixes=(config.prefix,) if config.prefix else ())
+    if not order.number.startswith("+") and is_emergency(config.prefix + number, plan):
+        raise OrderRefused(Refusal.NUMBER, "an emergency number is not dialled")
     return config.prefix + number
 
 

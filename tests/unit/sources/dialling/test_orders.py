@@ -42,7 +42,7 @@ def config(**said: Any) -> PhoneDiallerConfig:
         ({"number_form": "national", "region": "NG"}, "+2348031234567", "08031234567"),
         ({"number_form": "national", "region": "FR"}, "*80", "*80"),
         ({"prefix": "9"}, "+33612345678", "9+33612345678"),
-        ({"prefix": "9", "number_form": "digits"}, "118", "9118"),
+        ({"prefix": "9", "number_form": "digits"}, "147", "9147"),
         ({}, "+911", "+911"),
     ],
 )
@@ -55,6 +55,18 @@ def test_a_number_as_it_is_dialled(said: dict[str, Any], number: str, dialled: s
 def test_a_number_that_no_plan_knows_becomes_no_number_of_this_country(form: str, number: str) -> None:
     said = config(number_form=form, region="GB")
     assert refusal_of(lambda: number_of(order(number=number), said)) is Refusal.NUMBER
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ({}, "112"),
+        ({"prefix": "9"}, "11"),  # with the outside line it is another one
+        ({"prefix": "0", "number_form": "national", "region": "GB"}, "999"),
+    ],
+)
+def test_an_emergency_number_is_not_dialled(said: dict[str, Any], number: str) -> None:
+    assert refusal_of(lambda: number_of(order(number=number), config(**said))) is Refusal.NUMBER
 
 
 FORMS = [config(), config(number_form="digits"), config(number_form="national", region="FR")]
