@@ -18,7 +18,7 @@ from yarl import URL
 from cdrhub.config.table import Table
 from cdrhub.model.disposition import Disposition
 from cdrhub.redial.decision import Timing
-from cdrhub.redial.policy import PRESETS, Mode, Policy
+from cdrhub.redial.policy import PRESETS, RINGS_WITHIN, Mode, Policy
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.window import Window
 from cdrhub.sources.dialler import DiallerConfig
@@ -52,7 +52,12 @@ def read_window(text: str) -> Window:
         times = []
     if len(times) != 2 or times[0] >= times[1]:
         raise ValueError('is not a calling window: write e.g. "08:00-21:00", from the earlier to the later')
-    return Window(start=times[0], end=times[1])
+    window = Window(start=times[0], end=times[1])
+    if window.length <= RINGS_WITHIN:
+        raise ValueError(
+            "is too short: nobody is called in its last two minutes, for the agent's telephone rings first"
+        )
+    return window
 
 
 def _known_results(waits: Mapping[str, timedelta]) -> Mapping[str, timedelta]:

@@ -25,6 +25,7 @@ HARD_STOP_REQUESTS = 5  #: on one number within HARD_STOP_PERIOD, whatever any p
 HARD_STOP_PERIOD = timedelta(hours=24)
 NUMBER_IN_CALL_LOOK = timedelta(seconds=15)  #: until a number that is in a call is looked at again
 AGENT_BUSY_LOOK = timedelta(seconds=15)
+RINGS_WITHIN = timedelta(minutes=2)  #: of a request: the agent's telephone rings first, and is picked up
 UNHEALTHY_LOOK = timedelta(seconds=30)  #: until a blind source is looked at again
 
 
@@ -175,20 +176,23 @@ def cool_down(case: Case, number: Number, policy: Policy, around: Surroundings) 
 
 
 def calling_window(case: Case, number: Number, policy: Policy, around: Surroundings) -> Objection | None:
-    """Only within the calling window, in the zone of the case, else of the number.
+    """Only within the calling window, in the zone of the case, else of the number, and not so shortly before its end
+    that the person's telephone would ring behind it.
 
     A number whose zone is one of several is called only while all of them are inside; one whose zone nobody knows is
-    read in UTC.
+    not called.
     """
     window = policy.window
     if window is None:
         return None
-    zones = zones_of(case.timezone, number.e164)
-    until = window.next_inside(zones, around.now)
+    zones = zones_of(case.timezone, number.e164 or number.number)
+    if not zones:
+        return Objection(rule="calling_window", until=None, detail="nobody knows its zone: name the one of the case")
+    until = window.ending_sooner(RINGS_WITHIN).next_inside(zones, around.now)
     if until == around.now:
         return None
     where = ", ".join(zone.key for zone in zones[:3])
-    why = f"outside {window.start}-{window.end}" if until is not None else "no common hour in"
+    why = f"outside {window.start}-{window.end}, or about to be," if until is not None else "no common hour in"
     return Objection(rule="calling_window", until=until, detail=f"{why} {where}")
 
 
@@ -269,15 +273,23 @@ def objection(case: Case, number: Number, policy: Policy, around: Surroundings) 
 
 
 @lru_cache(maxsize=65_536)
-def zones_of(case_zone: str, e164: str | None) -> tuple[ZoneInfo, ...]:
-    """The zones in which a person may be: that of the case, else those of the number (libphonenumber), else UTC."""
-    names: Sequence[str] = (case_zone,) if case_zone else ()
-    if not names and e164 is not None:
-        names = number_zones.time_zones_for_number(phonenumbers.parse(e164))
+def zones_of(case_zone: str, number: str) -> tuple[ZoneInfo, ...]:
+    """The zones in which a person may be: that of the case, else those of a number with a country code (libphonenumber,
+    of its whole country where it is not known there); none where nobody knows."""
     zones = []
-    for name in names:
+    for name in (case_zone,) if case_zone else _zones_of_number(number):
         try:
             zones.append(ZoneInfo(name))
         except (ZoneInfoNotFoundError, ValueError):  # libphonenumber's own `Etc/Unknown`
             continue
-    return tuple(zones) or (ZoneInfo("UTC"),)
+    return tuple(zones)
+
+
+def _zones_of_number(number: str) -> Sequence[str]:
+    try:
+        parsed = phonenumbers.parse(number)
+    except phonenumbers.NumberParseException:  # without a country code
+        return ()
+    if phonenumbers.is_valid_number(parsed):
+        return number_zones.time_zones_for_number(parsed)
+    return number_zones.time_zones_for_geographical_number(parsed)

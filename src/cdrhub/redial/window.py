@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 AHEAD = timedelta(days=8)  #: how far is looked for it: one day is like the next, but for clocks that are turned
@@ -25,9 +25,18 @@ class Window:
     start: time
     end: time
 
+    @property
+    def length(self) -> timedelta:
+        """How long it is open, but on days on which clocks are turned."""
+        return datetime.combine(date.min, self.end) - datetime.combine(date.min, self.start)
+
     def contains(self, moment: datetime) -> bool:
         """Whether a moment, already in the person's zone, lies inside."""
         return self.start <= moment.time() < self.end
+
+    def ending_sooner(self, by: timedelta) -> Window:
+        """The same, `by` so much shorter at its end. It must be longer than that."""
+        return Window(start=self.start, end=(datetime.combine(date.min, self.start) + self.length - by).time())
 
     def next_inside(self, zones: Sequence[ZoneInfo], moment: datetime) -> datetime | None:
         """The first moment from `moment` on (UTC) that is inside in all zones; None if there is none within AHEAD."""

@@ -94,6 +94,7 @@ def test_a_dialler_has_the_model_of_its_type_and_a_source_names_it() -> None:
         ('[redial]\ncool_down = { not_dialled = "5m" }', "'not_dialled' is not a result"),
         ('[redial]\nwindow = "8-21"', "2: redial.window: is not a calling window: write e.g. "),
         ('[redial]\nwindow = "08:00-24:00"', "is not a calling window"),
+        ('[redial]\nwindow = "08:00-08:02"', "is too short"),
         ("[redial]\nresult_wait_seconds = 300", "must be less than max_age_seconds"),
         ('[redial.diallers.crm]\nurl = "http://x"', "redial.diallers.crm.type: is missing: what dials, e.g. type = "),
         (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -166,9 +166,28 @@ def test_a_number_of_many_zones_waits_until_all_are_inside() -> None:
     assert found.until is None or all(8 <= found.until.astimezone(zone).hour < 21 for zone in zones)
 
 
-def test_a_zone_that_nobody_knows_is_read_in_utc() -> None:
-    assert zones_of("Nowhere/Land", None) == (ZoneInfo("UTC"),)
-    assert zones_of("", None) == (ZoneInfo("UTC"),)
+@pytest.mark.parametrize("number", ["08039100001", "+881612345678", "no number"])
+def test_a_number_whose_zone_nobody_knows_is_not_called_by_the_clock_of_another_place(number: str) -> None:
+    assert asked(case(number), key=number) is None
+    assert asked(case(number), policy=DAY_WINDOW, key=number) == ("calling_window", None)
+    assert asked(case(number, timezone="Africa/Lagos"), policy=DAY_WINDOW, key=number) is None
+    assert asked(case(number, timezone="Nowhere/Land"), policy=DAY_WINDOW, key=number) == ("calling_window", None)
+
+
+def test_a_number_that_is_not_known_in_its_country_is_called_while_all_of_it_is_inside() -> None:
+    written = replace(number("2347000000"), number="+234 7000000")
+    late = NOON.replace(hour=20, minute=30)  # 21:30 in Lagos
+    assert objection(case(), written, DAY_WINDOW, around()) is None
+    found = objection(case(), written, DAY_WINDOW, around(now=late))
+    assert found is not None
+    assert found.until == NOON.replace(day=19, hour=7)
+
+
+@pytest.mark.parametrize(("minute", "second", "allowed"), [(57, 59, True), (58, 0, False), (59, 59, False)])
+def test_the_persons_telephone_rings_before_the_window_ends(minute: int, second: int, allowed: bool) -> None:
+    late = NOON.replace(hour=19, minute=minute, second=second)  # until 21:00 in Lagos, and the agent is rung first
+    refused = ("calling_window", NOON.replace(day=19, hour=7))
+    assert asked(case(), policy=DAY_WINDOW, now=late) == (None if allowed else refused)
 
 
 @pytest.mark.parametrize(
