@@ -23,6 +23,8 @@ _ABROAD = "00"  #: leads abroad in most countries, and is written so in the othe
 _EXTENSION_PREFIX = re.compile(r"^ext\.", re.IGNORECASE)
 _TELEPHONE = re.compile(r"^\+?\(?[0-9][0-9 ()./-]*$")
 _NO_DIGITS = re.compile(r"\D+")
+_ARGENTINA = re.compile(r"\+549?([1-8]\d{9})")
+_MEXICO = re.compile(r"521(\d{10})")
 _EMERGENCY = frozenset({"112", "911"})  #: of every mobile telephone, in whatever country (3GPP TS 22.101, 10.1.1)
 _EMERGENCY_SOMEWHERE = _EMERGENCY | {"000", "08", "110", "118", "119", "999"}  #: the same of one without a SIM card
 
@@ -128,6 +130,14 @@ def party(values: dict[str, Any], flags: set[str], side: str, raw: str | None, p
         flags.add("number_unparsed")
 
 
+def spellings(e164: str) -> frozenset[str]:
+    """A number and how else the same telephone is written in E.164: one of Argentina with a 9 behind the country code,
+    as mobile ones are called from abroad, and without it. No two telephones differ in that alone, and libphonenumber
+    takes them for two (https://github.com/google/libphonenumber/issues/684)."""
+    found = _ARGENTINA.fullmatch(e164)
+    return frozenset((f"+54{found[1]}", f"+549{found[1]}") if found is not None else (e164,))
+
+
 def national_digits(e164: str) -> str:
     """The digits with which a valid number is dialled in its own country."""
     number = phonenumbers.parse(e164)
@@ -142,8 +152,10 @@ def _readings(text: str, plan: NumberPlan) -> list[str]:
         stripped = []
     readings = [*stripped, text] if plan.as_dialled else [text, *stripped]
     digits = [_NO_DIGITS.sub("", reading) for reading in readings]
-    abroad = [each.removeprefix(_ABROAD) for each in digits if each.startswith(_ABROAD)]
-    return readings + [f"+{each}" for each in (*digits, *abroad)]
+    digits += [each.removeprefix(_ABROAD) for each in digits if each.startswith(_ABROAD)]
+    # Mexico's mobile telephones had a 1 behind the country code until 2019, and many still write it.
+    without = [f"+52{found[1]}" for each in digits if (found := _MEXICO.fullmatch(each)) is not None]
+    return readings + [f"+{each}" for each in digits] + without
 
 
 def _possible(text: str, region: str) -> str | None:

@@ -26,6 +26,7 @@ from cdrhub.store.rows import FACT_COLUMNS, FOLDED_COLUMNS, Row
 from cdrhub.store.tables import outbox
 from cdrhub.store.transaction import Transaction
 
+ORDER = "order"  #: `redial_decisions.cause` of an order to dial
 REPORT = "result"  #: `redial_decisions.cause` of what a person reported
 OBSERVED = "observed"  #: `cases.state_reason` of a case that the mode `observe` would have dialled
 REDIAL_OFF = "redial_off"  #: of one that would have been dialled in the mode `off`

@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from unicodedata import category, normalize
 
-from cdrhub.model.numbers import NumberPlan, is_emergency, read_number
+from cdrhub.model.numbers import NumberPlan, is_emergency, national_digits, read_number, spellings
 from cdrhub.redial.model import Number
 from cdrhub.redial.order_errors import NumberUnusable
 from cdrhub.store.redial_tables import MAX_CODE, MAX_NUMBER
@@ -70,14 +71,25 @@ def read_numbers(given: Sequence[GivenNumber], plan: NumberPlan) -> tuple[Number
         if not text:
             continue
         key, e164 = (one.known.key, one.known.e164) if one.known is not None else _read(text, plan)
+        same = min(spellings(key))
         number = found.setdefault(
-            key, Number(position=len(found) + 1, number=text, key=key, e164=e164, label=one.label[:MAX_CODE])
+            same, Number(position=len(found) + 1, number=text, key=key, e164=e164, label=one.label[:MAX_CODE])
         )
         if one.do_not_call:
-            found[key] = replace(number, do_not_call=True)
+            found[same] = replace(number, do_not_call=True)
     if len(found) > MAX_NUMBERS:
         raise NumberUnusable(f"a case has {MAX_NUMBERS} numbers at most, not {len(found)}")
     return tuple(found.values())
+
+
+@lru_cache(maxsize=65_536)
+def kept_as(key: str) -> frozenset[str]:
+    """The keys under which a number may be kept: its own, that of its other spelling, and its digits, as which it was
+    read where its source had no `region` or no numbering plan knew it."""
+    if not key.startswith("+"):
+        return frozenset({key})
+    same = spellings(key)
+    return same.union(*({each.removeprefix("+"), national_digits(each)} for each in same))
 
 
 def dialled(number: str, *, key: str, e164: str | None) -> str:

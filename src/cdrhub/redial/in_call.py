@@ -17,10 +17,12 @@ from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, bindparam, f
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition, State
+from cdrhub.model.numbers import spellings
 from cdrhub.redial.announced import ANNOUNCED, NOT_ANNOUNCED
 from cdrhub.redial.announcing import is_news
 from cdrhub.store.one_of import OneOf
-from cdrhub.store.tables import IS_OPEN, call_legs, calls
+from cdrhub.store.outbox import SETTLED
+from cdrhub.store.tables import IS_OPEN, call_legs, calls, outbox
 
 UNDECIDED = timedelta(hours=12)  #: that a call which ended waits for its decision at most: beyond that deciding fails
 _NO_DIGITS = re.compile(r"\D+")
@@ -34,9 +36,13 @@ _OF_ITS_AGENT = select(call_legs.c.call_id).where(
 _AGENT_LEFT = and_(_OF_ITS_AGENT.exists(), not_(_OF_ITS_AGENT.where(call_legs.c.left_at.is_(None)).exists()))
 
 
+_WITHOUT_DIRECTION = calls.c.direction.not_in([str(direction) for direction in _SIDES])
+_TO_DECIDE = calls.c.id.in_(select(outbox.c.call_id).where(outbox.c.type == SETTLED))
+
+
 def _query(of_number: ColumnElement[bool]) -> CompoundSelect[Any]:
     of_agent = or_(OneOf(calls.c.agent_id, "agents"), OneOf(calls.c.agent_extension, "agents"))
-    concerned = or_(of_number, of_agent, calls.c.direction.not_in([str(direction) for direction in _SIDES]))
+    concerned = or_(of_number, of_agent, _WITHOUT_DIRECTION)
     living = select(calls, ANNOUNCED, _AGENT_LEFT.label("agent_left")).where(IS_OPEN, concerned)
     ended = select(calls, ANNOUNCED, false().label("agent_left")).where(
         of_number,
@@ -45,7 +51,11 @@ def _query(of_number: ColumnElement[bool]) -> CompoundSelect[Any]:
         calls.c.last_received_at > bindparam("since"),
         or_(NOT_ANNOUNCED, calls.c.disposition == Disposition.ANSWERED),
     )
-    return union_all(living, ended)
+    # Of few, for they have no outside number by which they would be found.
+    undirected = select(calls, ANNOUNCED, false().label("agent_left")).where(
+        _TO_DECIDE, _WITHOUT_DIRECTION, calls.c.state == State.ENDED
+    )
+    return union_all(living, ended, undirected)
 
 
 def _answered(of_number: ColumnElement[bool]) -> Select[Any]:
@@ -74,12 +84,15 @@ class InCall:
 
 
 def number_keys(columns: Mapping[str, Any]) -> frozenset[str]:
-    """The keys of the outside number of a row of `calls`: E.164, and the bare digits of one that has no such form. Of a
-    call whose direction nobody knows, or that is taken for an internal one, either number may be the outside one."""
+    """The keys of the outside number of a row of `calls`: E.164, in each spelling, and the bare digits of one that has
+    no such form. Of a call whose direction nobody knows, or that is taken for an internal one, either number may be the
+    outside one. `00…` may lead abroad also where it was read as an outside line and a number of the country."""
     sides = _SIDES.get(columns["direction"], ("caller", "callee"))
     raw = [columns[f"{side}_number"] or (columns["dialed_number"] if side == "callee" else None) for side in sides]
-    known = {columns["external_number"], *(columns[f"{side}_e164"] for side in sides)}
-    return frozenset({*known, *(_NO_DIGITS.sub("", each or "") for each in raw)} - {None, ""})
+    known = {columns["external_number"], *(columns[f"{side}_e164"] for side in sides)} - {None}
+    digits = {_NO_DIGITS.sub("", each or "") for each in raw} - {""}
+    abroad = {f"+{each.removeprefix('00')}" for each in digits if each.startswith("00")}
+    return frozenset(digits.union(*map(spellings, known | abroad)))
 
 
 async def in_call(
@@ -95,7 +108,7 @@ async def in_call(
     `reported`: of those whose attempts are over, so that one which ended and was never told has waited for a report."""
     # What has no E.164 form is compared here.
     query = _QUERY if _have_form(keys) else _QUERY_WITHOUT_FORM
-    asked = {"keys": list(keys), "agents": list(agents), "since": now - UNDECIDED}
+    asked = {"keys": _spelt(keys), "agents": list(agents), "since": now - UNDECIDED}
     rows = [row._asdict() for row in await connection.execute(query, asked)]
     alive = [row for row in rows if row["state"] != State.ENDED]
     known = {row["id"] for row in rows if row["announced"] is None and row["id"] in reported}.union(decided)
@@ -116,8 +129,13 @@ async def answered_since(connection: AsyncConnection, *, tenant: str, keys: Coll
     """Whether somebody answered a call with one of these numbers that began since then and was of no attempt: to a case
     that was closed by then it meant nothing."""
     query = _ANSWERED if _have_form(keys) else _ANSWERED_WITHOUT_FORM
-    rows = [row._asdict() for row in await connection.execute(query, {"keys": list(keys), "since": since})]
+    rows = [row._asdict() for row in await connection.execute(query, {"keys": _spelt(keys), "since": since})]
     return any(row["tenant"] == tenant and not number_keys(row).isdisjoint(keys) for row in rows)
+
+
+def _spelt(keys: Collection[str]) -> list[str]:
+    """The keys in each spelling."""
+    return sorted({each for key in keys for each in spellings(key)})
 
 
 def _have_form(keys: Collection[str]) -> bool:

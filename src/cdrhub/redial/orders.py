@@ -21,10 +21,10 @@ from cdrhub.model.disposition import Disposition
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.parts import in_parts
 from cdrhub.redial import case_rows
-from cdrhub.redial.carrying import REPORT, Carrier, Told
+from cdrhub.redial.carrying import ORDER, REPORT, Carrier, Told
 from cdrhub.redial.changes import Changes
 from cdrhub.redial.decision import Decision, Result, next_number, with_attempt
-from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict, read_numbers
+from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict, kept_as, read_numbers
 from cdrhub.redial.in_call import answered_since
 from cdrhub.redial.model import MAY_HAVE_REACHED, Attempt, AttemptState, Case, CaseState, Number, PlacedBy
 from cdrhub.redial.order_errors import CaseBusy, NoSuchAttempt, NoSuchCase, NumberUnusable, OrderError, RedialOff
@@ -209,7 +209,7 @@ class Orders:
             case,
             decision,
             told,
-            cause="order",
+            cause=ORDER,
             inputs={"agent": case.agent, "reference": reference},
             reference=reference,
             round_=case.round,
@@ -423,7 +423,7 @@ class Orders:
         key = self._number(number, region_of=region_of).key
 
         async def work(tx: Transaction) -> bool:
-            mine = (do_not_call.c.match_key == key) & (do_not_call.c.tenant == tenant)
+            mine = do_not_call.c.match_key.in_(kept_as(key)) & (do_not_call.c.tenant == tenant)
             return bool((await tx.connection.execute(delete(do_not_call).where(mine))).rowcount)
 
         return await self._write(work)

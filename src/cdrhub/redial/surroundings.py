@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Disposition
 from cdrhub.redial.case_rows import live_agent
+from cdrhub.redial.given import kept_as
 from cdrhub.redial.in_call import InCall, in_call
 from cdrhub.redial.model import AttemptState, Case, may_ring
 from cdrhub.redial.policy import HARD_STOP_PERIOD, Surroundings
@@ -124,7 +125,13 @@ class Known:
 
     def requested(self, case: Case, key: str) -> None:
         """This transaction requests a number for this case: no other case may have it in it as well."""
-        self.requests[case.tenant, key].append(Request(case_id=case.id, at=self.now))
+        for each in kept_as(key):
+            self.requests[case.tenant, each].append(Request(case_id=case.id, at=self.now))
+
+    def forbidden(self, tenant: Tenant, key: str, *, until: datetime | None) -> None:
+        """A number must not be called; of several verdicts the one that holds longest."""
+        before = self.verdicts.setdefault((tenant, key), until)
+        self.verdicts[tenant, key] = None if before is None or until is None else max(before, until)
 
     def _agent_busy(self, case: Case) -> bool:
         key = live_agent(case.source, case.agent)
@@ -166,8 +173,12 @@ async def remembered(
     known = Known(now=now, shared_hold=shared_hold, healthy=healthy)
     if not cases:
         return known
+    known_as: dict[str, set[str]] = defaultdict(set)
+    for number in _keys(cases):
+        for each in kept_as(number):
+            known_as[each].add(number)
     asked = {
-        "keys": _keys(cases),
+        "keys": sorted(known_as),
         "since": now - max(HARD_STOP_PERIOD, shared_hold),
         "now": now,
         "agents": _agents(cases),
@@ -179,21 +190,18 @@ async def remembered(
             case "request":
                 ringing = may_ring(AttemptState(row.state), call_id=row.call_id, deadline_at=row.until, now=now)
                 dialled = row.state != AttemptState.REFUSED and row.outcome != Disposition.NOT_DIALLED
-                known.requests[row.tenant, row.match_key].append(
-                    Request(
-                        case_id=row.case_id,
-                        at=row.asked_at,
-                        ended_at=row.ended_at,
-                        may_ring=ringing,
-                        dialled=dialled,
-                    )
+                request = Request(
+                    case_id=row.case_id, at=row.asked_at, ended_at=row.ended_at, may_ring=ringing, dialled=dialled
                 )
+                for number in known_as[row.match_key]:
+                    known.requests[row.tenant, number].append(request)
             case "ringing":
                 known.ringing_agents.add((row.scope, row.name))
             case "live":
                 known.live_agents[row.name] = row.case_id
             case "verdict":
-                known.verdicts[row.tenant, row.match_key] = row.until
+                for number in known_as[row.match_key]:
+                    known.forbidden(row.tenant, number, until=row.until)
             case "pause":
                 known.pauses.add((row.scope, row.name))
     return known

@@ -82,6 +82,21 @@ async def test_a_call_that_turns_out_to_have_reached_them_holds_them(bench: Any)
     assert await bench.claim() == []
 
 
+@pytest.mark.parametrize("direction", ["unknown", "internal"])
+async def test_a_call_without_a_direction_that_ended_holds_its_numbers_until_it_is_decided(
+    bench: Any, direction: str
+) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    said = {"direction": direction, "state": "ended", "disposition": "answered", "started_at": 90.0, "ended_at": 109.0}
+    who = {"caller_number": FIRST, "caller_e164": FIRST, "agent_id": "900"}
+    await bench.store.write([ledger.item(ledger.message("in", values=said | who), received=110)])
+    assert (await bench.orders().dial(tenant="", code="C-1")).rule == "number_in_call"
+    bench.pass_time(15)
+    await bench.decide()
+    await bench.dialling().due()
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+
+
 @pytest.mark.parametrize("state", ["ringing", "ended"])
 async def test_a_number_without_an_e164_form_is_in_a_call_as_well(bench: Any, state: str) -> None:
     await bench.case("C-1", "12345", round=0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cdrhub.model.numbers import NumberPlan, is_emergency, party, read_number
+from cdrhub.model.numbers import NumberPlan, is_emergency, party, read_number, spellings
 
 NIGERIA = NumberPlan(region="NG", strip_prefixes=("9",))
 
@@ -100,3 +100,23 @@ def test_what_leads_abroad_is_an_outside_line_only_where_somebody_dialled_it(
 )
 def test_an_emergency_number(text: str, region: str | None, emergency: bool) -> None:
     assert is_emergency(text, NumberPlan(region=region, strip_prefixes=("9",))) is emergency
+
+
+def test_a_mobile_telephone_of_mexico_has_one_form() -> None:
+    written = ["+52 1 55 1234 5678", "+52 55 1234 5678", "5215512345678", "0052 1 55 1234 5678"]
+    assert {read_number(text, NumberPlan()).e164 for text in written} == {"+525512345678"}
+    assert read_number("+52 1 55 1234 567", NumberPlan()).e164 is None
+
+
+@pytest.mark.parametrize(
+    ("number", "same"),
+    [
+        ("+5491123456789", {"+5491123456789", "+541123456789"}),
+        ("+541123456789", {"+5491123456789", "+541123456789"}),
+        ("+5411234567", {"+5411234567"}),
+        ("+33140300001", {"+33140300001"}),
+        ("12345", {"12345"}),
+    ],
+)
+def test_a_number_of_argentina_has_two_spellings(number: str, same: set[str]) -> None:
+    assert spellings(number) == same

@@ -9,7 +9,7 @@ import pytest
 from phonenumbers import PhoneNumberType
 
 from cdrhub.model.numbers import NumberPlan
-from cdrhub.redial.given import GivenNumber, read_numbers
+from cdrhub.redial.given import GivenNumber, kept_as, read_numbers
 from cdrhub.redial.order_errors import NumberUnusable
 
 
@@ -103,3 +103,14 @@ def test_a_number_from_abroad_is_none_behind_an_outside_line() -> None:
 def test_an_emergency_number_is_nobodys(text: str, region: str | None) -> None:
     with pytest.raises(NumberUnusable, match="emergency"):
         read_numbers([GivenNumber(number=text)], NumberPlan(region=region))
+
+
+def test_one_telephone_of_argentina_is_in_a_case_once() -> None:
+    given = [GivenNumber(number="+54 9 11 2345 6789"), GivenNumber(number="011 2345 6789", do_not_call=True)]
+    (number,) = read_numbers(given, NumberPlan(region="AR"))
+    assert (number.key, number.do_not_call) == ("+5491123456789", True)
+
+
+def test_a_number_may_be_kept_as_it_was_read_without_a_region() -> None:
+    assert kept_as("+2348039100001") == {"+2348039100001", "2348039100001", "08039100001"}
+    assert kept_as("08039100001") == {"08039100001"}

@@ -1,0 +1,76 @@
+"""One telephone in several spellings is one telephone to the rules, on each database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+
+from cdrhub.redial.given import GivenVerdict
+from cdrhub.store.redial_tables import do_not_call
+from support import ledger
+
+MOBILE, WITHOUT_9 = "+5491123456789", "+541123456789"
+PARIS, POTSDAM = "+33123456789", "+4933123456789"
+LAGOS = "+2348039100001"
+
+
+async def called_in(bench: Any, number: str, e164: str, **values: Any) -> None:
+    """The record of a call that came from this number."""
+    said = {
+        "direction": "inbound",
+        "state": "ended",
+        "disposition": "answered",
+        "started_at": 100.0,
+        "ended_at": 105.0,
+        "caller_number": number,
+        "caller_e164": e164,
+        "external_number": e164,
+    }
+    over = values.get("state", "ended") == "ended"
+    said = {name: value for name, value in said.items() if over or name not in ("disposition", "ended_at")}
+    await bench.store.write([ledger.item(ledger.message("in", values=said | values, final=over), received=106)])
+
+
+@pytest.mark.parametrize(
+    ("number", "told", "e164"),
+    [(MOBILE, WITHOUT_9, WITHOUT_9), (WITHOUT_9, MOBILE, MOBILE), (PARIS, "0033123456789", POTSDAM)],
+)
+async def test_who_answered_under_another_spelling_was_reached(bench: Any, number: str, told: str, e164: str) -> None:
+    case_id = await bench.case("C-1", number)
+    await called_in(bench, told, e164)
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+
+
+@pytest.mark.parametrize("state", ["ringing", "ended"])
+async def test_who_is_in_a_call_under_another_spelling_is_left_alone(bench: Any, state: str) -> None:
+    await bench.case("C-1", MOBILE, round=0)
+    await called_in(bench, WITHOUT_9, WITHOUT_9, state=state)
+    assert (await bench.orders().dial(tenant="", code="C-1")).rule == "number_in_call"
+
+
+async def test_two_spellings_are_requested_for_one_of_two_cases(bench: Any) -> None:
+    for code, number, agent in (("C-1", MOBILE, "101"), ("C-2", WITHOUT_9, "102"), ("C-3", MOBILE, "103")):
+        await bench.case(code, number, agent=agent, round=0)
+    for code in ("C-1", "C-2"):
+        await bench.orders().dial(tenant="", code=code)
+    assert await bench.claim() == [MOBILE]
+    assert (await bench.orders().dial(tenant="", code="C-3")).rule == "shared_number"
+
+
+@pytest.mark.parametrize(
+    ("listed", "number"), [(WITHOUT_9, MOBILE), (MOBILE, WITHOUT_9), ("08039100001", LAGOS), ("2348039100001", LAGOS)]
+)
+async def test_a_number_that_was_listed_otherwise_is_not_called(bench: Any, listed: str, number: str) -> None:
+    """As digits: before its source had a `region`, or a numbering plan knew it."""
+    await bench.case("C-1", number, round=0)
+    row = {"tenant": "", "match_key": listed, "source": "registry", "checked_at": bench.clock.now}
+    async with bench.store.database.connect(writing=True) as connection:
+        await connection.execute(insert(do_not_call).values(row))
+    assert (await bench.orders().dial(tenant="", code="C-1")).result == "exhausted"
+    await bench.orders().forbid([GivenVerdict(number=number, until=ledger.at(200))])
+    assert (await bench.orders().dial(tenant="", code="C-1")).result == "exhausted"
+    assert await bench.orders().permit(tenant="", number=number, region_of="lagos")
+    assert (await bench.orders().dial(tenant="", code="C-1")).result == "next"
