@@ -22,7 +22,7 @@ from cdrhub.redial.announced import ANNOUNCED
 from cdrhub.redial.announcing import announcement, is_news
 from cdrhub.redial.carrying import Carrier, Told
 from cdrhub.redial.decision import GOES_ON, Decision, Result, after_call, with_attempt, with_end
-from cdrhub.redial.matching import by_reference, by_window
+from cdrhub.redial.matching import by_reference, by_window, is_of_a_refusal
 from cdrhub.redial.model import ASKED, Attempt, AttemptState, Case, CaseState, PlacedBy
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.settings import Settings
@@ -39,6 +39,7 @@ from cdrhub.turns import Turn
 BATCH = 200  #: settled calls in one transaction
 WENT_ON = frozenset({"refused_before", "decided_before", "went_on"})
 """Rules of a call about which nothing is decided, for something else told the end of its attempt before."""
+ANSWER_HOLDS = timedelta(days=1)  #: for an order that was given before anybody heard of it
 AFTER_HOLD = timedelta(seconds=60)  #: that an attempt's deadline lies behind the wait for a report
 
 _DUE = (
@@ -222,12 +223,14 @@ class Engine:
             attempt = nearest if nearest in free else None
         if attempt is not None:
             return attempt, work.cases[work.attempts[attempt.id][0]]
+        if not call.reached and is_of_a_refusal(call.facts, mine):
+            return None, None
         if call.facts.direction is Direction.OUTBOUND and call.columns["case_id"] is None:
             own = [
                 case
                 for case in self._of_number(work, call)
                 if case.agent and case.agent in call.facts.agents and case.source == call.facts.source
-                if _was_there(case, call, now=work.now)
+                if _was_there(case, call, work)
             ]
             if len(own) == 1:
                 return None, own[0]
@@ -278,7 +281,7 @@ class Engine:
         over = call.ended.over
         manual = attempt is None
         if attempt is None:
-            attempt = self._own_call(call, case, told, at=over)
+            attempt = self._own_call(work, call, case, told, at=over)
             case = with_attempt(case, attempt)
         ended = replace(call.ended, live=False) if call.id in work.not_live else call.ended
         decision = after_call(
@@ -321,12 +324,15 @@ class Engine:
             inputs=_inputs(call),
         )
 
-    def _own_call(self, call: Settled, case: Case, told: Told, *, at: datetime) -> Attempt:
-        """Write down an agent's own call as an attempt of the case's present round."""
+    def _own_call(self, work: Work, call: Settled, case: Case, told: Told, *, at: datetime) -> Attempt:
+        """Write down an agent's own call as an attempt of the case's present round; of the one before where it was over
+        long before this one was opened, and is heard of late."""
+        opened = work.opened.get(case.id)
+        long_before = opened is not None and at < opened - self.settings.timing.max_age
         number = next(number for number in case.numbers if number.key in call.facts.keys)
         attempt = Attempt(
             id=case_rows.new_attempt_id(case),
-            round=case.round,
+            round=case.round - long_before,
             key=number.key,
             state=AttemptState.ENDED,
             source=case.source,
@@ -343,7 +349,7 @@ class Engine:
         return [
             case
             for case in self._of_number(work, call)
-            if not case.closed and _was_there(case, call, now=work.now)
+            if not case.closed and _was_there(case, call, work)
             if work.decided[call.id].get(case.id) is not Result.CONTACTED
         ]
 
@@ -375,10 +381,14 @@ class Engine:
             self._carry_out(work, call, case, decision, told)
 
 
-def _was_there(case: Case, call: Settled, *, now: datetime) -> bool:
+def _was_there(case: Case, call: Settled, work: Work) -> bool:
     """Whether the case had been made when the call was over: one that was over before says nothing of it. Of a case
-    that was made in the future, before the clock was set back, nobody knows that."""
-    return case.created_at is None or not call.ended.over < case.created_at <= now
+    that was made in the future, before the clock was set back, nobody knows that. Nor does an answer of more than a day
+    before the case was ordered anew, which is heard of now, say anything of this order."""
+    opened = work.opened.get(case.id)
+    if call.reached and opened is not None and call.ended.over < opened - ANSWER_HOLDS:
+        return False
+    return case.created_at is None or not call.ended.over < case.created_at <= work.now
 
 
 def _is_another(call: Settled, attempt: Attempt) -> bool:

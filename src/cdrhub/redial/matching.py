@@ -78,10 +78,29 @@ def by_window(call: CallFacts, attempts: Iterable[Attempt], *, late: timedelta =
     return min(fitting)[-1] if fitting else None
 
 
+def is_of_a_refusal(call: CallFacts, attempts: Iterable[Attempt]) -> bool:
+    """Whether the call may be what a phone system wrote down of an order that it refused (3CX): it began before the
+    refusal was heard, so that it is no call by which the agent tried it again."""
+    started_at = call.started_at
+    return started_at is not None and any(
+        attempt.state is AttemptState.REFUSED
+        and attempt.requested_at is not None
+        and attempt.ended_at is not None
+        and _is_of(call, attempt)
+        and attempt.requested_at - EARLY <= started_at <= attempt.ended_at
+        for attempt in attempts
+    )
+
+
 def _fits(call: CallFacts, started_at: datetime, attempt: Attempt, *, late: timedelta) -> bool:
     asked = attempt.requested_at
-    if asked is None or attempt.state in _OVER or attempt.source != call.source or attempt.key not in call.keys:
-        return False
-    if call.agents and attempt.agent and attempt.agent not in call.agents:
+    if asked is None or attempt.state in _OVER or not _is_of(call, attempt):
         return False
     return asked - EARLY <= started_at <= asked + late
+
+
+def _is_of(call: CallFacts, attempt: Attempt) -> bool:
+    """Whether source, number and agent, where it is known, are those of the attempt."""
+    if attempt.source != call.source or attempt.key not in call.keys:
+        return False
+    return not call.agents or not attempt.agent or attempt.agent in call.agents

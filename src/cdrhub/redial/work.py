@@ -17,12 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition
 from cdrhub.redial import case_rows
-from cdrhub.redial.carrying import REPORT
+from cdrhub.redial.carrying import ORDER, REPORT
 from cdrhub.redial.decision import EndedCall, Result
 from cdrhub.redial.in_call import number_keys
 from cdrhub.redial.matching import EARLY, CallFacts, uuids_in
 from cdrhub.redial.model import CLOSED, Attempt, Case
 from cdrhub.redial.policy import Surroundings
+from cdrhub.redial.reports import CALL_BACK
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.surroundings import Known, look_at_calls, remembered
 from cdrhub.store.one_of import OneOf
@@ -57,13 +58,13 @@ _CONCERNED = union_all(
     ),
 )
 _OF_BEFORE = (
-    *(redial_decisions.c[name] for name in ("id", "call_id", "cause", "case_id", "attempt_id", "result")),
+    *(redial_decisions.c[name] for name in ("id", "at", "call_id", "cause", "case_id", "attempt_id", "result", "rule")),
     *(records.c[name] for name in ("received_at", "attributes")),
 )
 _BEFORE = union_all(
     padded(redial_decisions, _OF_BEFORE).where(
         OneOf(redial_decisions.c.case_id, "cases"),
-        (redial_decisions.c.cause == REPORT)
+        redial_decisions.c.cause.in_([literal_column(f"'{cause}'") for cause in (ORDER, REPORT)])
         | (OneOf(redial_decisions.c.call_id, "ids") & (redial_decisions.c.result != Result.NOTHING)),
     ),
     padded(records, _OF_BEFORE).where(OneOf(records.c.call_id, "ids")),
@@ -104,6 +105,8 @@ class Work:
     """Attempt id → its tenant, an attempt whose case was deleted and whose call nobody saw yet."""
     decided: dict[str, dict[str, Result]] = field(default_factory=lambda: defaultdict(dict))
     """Call id → case id → what an earlier revision of the call decided last."""
+    opened: dict[str, datetime] = field(default_factory=dict)
+    """Case id → when its present round was opened, by an order to dial or to call back."""
     reported: dict[str, Result] = field(default_factory=dict)
     """Attempt id → what a person's report of it decided last."""
     held: dict[str, tuple[str, datetime]] = field(default_factory=dict)
@@ -222,13 +225,15 @@ async def _concerned(
 
 
 async def _before(connection: AsyncConnection, work: Work, ids: Sequence[str]) -> None:
-    """How the last record of each of these calls came, what earlier revisions of them decided, and what people reported
-    of the cases' attempts."""
+    """How the last record of each of these calls came, what earlier revisions of them decided, and what people ordered,
+    and reported of the cases' attempts."""
     rows = (await connection.execute(_BEFORE, {"cases": sorted(work.cases), "ids": ids})).all()
     for row in sorted((row for row in rows if row.cause is not None), key=attrgetter("id")):
+        if row.cause == ORDER or row.rule == CALL_BACK:
+            work.opened[row.case_id] = row.at
         if row.cause == REPORT:
             work.reported[row.attempt_id] = Result(row.result)
-        else:
+        elif row.cause != ORDER:
             work.decided[row.call_id][row.case_id] = Result(row.result)
     received = sorted((row for row in rows if row.cause is None), key=attrgetter("received_at", "id"))
     last = {row.call_id: row.attributes for row in received}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cdrhub.model.dialling import Refusal, Refused
 from cdrhub.redial.engine import Engine
 from cdrhub.redial.policy import Policy
 from support import ledger
@@ -70,6 +71,58 @@ async def test_an_answer_before_the_case_was_made_says_nothing_of_it(bench: Any,
     await bench.call("in1", disposition="answered", **INBOUND)
     await bench.decide()
     assert (await bench.of_case(case_id))["state"] == state
+
+
+@pytest.mark.parametrize(("seconds", "next_number"), [(300, SECOND), (301, FIRST)])
+async def test_an_own_call_of_long_before_the_order_is_not_of_its_round(
+    bench: Any, seconds: int, next_number: str
+) -> None:
+    """Its record was in suspense, or in a file that was read late."""
+    case_id = await bench.case("C-1", FIRST, SECOND, round=0)
+    bench.clock.now = ledger.at(95 + seconds)
+    await bench.orders().dial(tenant="", code="C-1")
+    await bench.call("k1", received=95 + seconds)
+    await bench.decide()
+    assert [*await bench.claim(), *await bench.claim()] == [next_number]
+    assert (FIRST, "ended", "no_answer") in await bench.attempts(case_id)
+
+
+@pytest.mark.parametrize("who", [INBOUND, {}], ids=["inbound", "own"])
+@pytest.mark.parametrize(("hours", "state"), [(23, "contacted"), (25, "dialling")])
+async def test_an_answer_of_days_before_the_order_says_nothing_of_it(
+    bench: Any, who: dict[str, Any], hours: int, state: str
+) -> None:
+    case_id = await bench.case("C-1", FIRST, round=0)
+    bench.clock.now = ledger.at(95 + hours * 3600)
+    await bench.orders().dial(tenant="", code="C-1")
+    await bench.call("k1", disposition="answered", received=95 + hours * 3600, **who)
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state"] == state
+
+
+@pytest.mark.parametrize(
+    ("started", "disposition", "state", "tried"),
+    [
+        (111.0, "failed", "waiting", False),  # what a 3CX writes down of a makecall without a route
+        (114.0, "failed", "waiting", True),  # the agent tried it by hand
+        (111.0, "answered", "contacted", True),
+    ],
+)
+async def test_the_record_of_an_order_that_was_refused_is_no_call_of_the_agents_own(
+    bench: Any, started: float, disposition: str, state: str, tried: bool
+) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    await bench.claim()
+    bench.pass_time(3)
+    await bench.dialling().answered(
+        await bench.live_attempt(case_id), Refused(refusal=Refusal.NETWORK, detail="no_route")
+    )
+    await bench.call("k1", disposition=disposition, started_at=started, ended_at=started + 1, received=116)
+    bench.pass_time(10)
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state"] == state
+    assert ((FIRST, "ended", disposition) in await bench.attempts(case_id)) is tried
 
 
 @pytest.mark.parametrize(("made", "tried"), [(95, [(FIRST, "ended", "no_answer")]), (96, [])])

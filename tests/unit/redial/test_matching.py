@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from cdrhub.model.disposition import Direction
-from cdrhub.redial.matching import EARLY, LATE, VENDOR_REF_LATE, CallFacts, by_reference, by_window
+from cdrhub.redial.matching import (
+    EARLY,
+    LATE,
+    VENDOR_REF_LATE,
+    CallFacts,
+    by_reference,
+    by_window,
+    is_of_a_refusal,
+)
 from cdrhub.redial.model import AttemptState
 from support.redial import FIRST, NOON, SECOND, attempt
 
@@ -132,3 +140,27 @@ def test_of_two_that_fit_it_is_one_that_was_asked_for_before_the_call_began() ->
 @pytest.mark.parametrize(("seconds", "matches"), [(-31, False), (-30, True), (180, True), (181, False)])
 def test_the_window_is_the_documented_one(seconds: int, matches: bool) -> None:
     assert (by_window(call(started_at=ASKED + timedelta(seconds=seconds)), [attempt()]) is not None) is matches
+
+
+@pytest.mark.parametrize(
+    ("said", "order", "is_its"),
+    [
+        ({}, {}, True),
+        ({"started_at": ASKED - EARLY}, {}, True),
+        ({"started_at": ASKED - EARLY - timedelta(seconds=1)}, {}, False),
+        ({"started_at": ASKED + timedelta(seconds=3)}, {}, True),
+        ({"started_at": ASKED + timedelta(seconds=4)}, {}, False),  # the agent tries it again by hand
+        ({"started_at": None}, {}, False),
+        ({"agents": frozenset({"102"})}, {}, False),
+        ({"agents": frozenset()}, {}, True),
+        ({"keys": frozenset({SECOND})}, {}, False),
+        ({"source": "trunk"}, {}, False),
+        ({}, {"state": AttemptState.ENDED}, False),
+    ],
+)
+def test_the_record_of_a_refusal_began_before_it_was_heard(
+    said: dict[str, Any], order: dict[str, Any], is_its: bool
+) -> None:
+    known: dict[str, Any] = {"state": AttemptState.REFUSED, "ended_at": ASKED + timedelta(seconds=3)}
+    refused = attempt(**known | order)
+    assert is_of_a_refusal(call(**said), [refused]) is is_its
