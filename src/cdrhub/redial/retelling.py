@@ -2,7 +2,8 @@
 
 It is not the engine, on purpose: public facts are written in the replay's own transaction, cases and attempts are only
 read, and no `call.settled` is written, which is the only thing that the engine takes. So old calls that are read anew
-can be told to everybody, and make nobody's telephone ring.
+can be told to everybody, and make nobody's telephone ring. But for one: of a call that now reads as answered, of an
+attempt of a case that goes on, the engine tells, and the case is contacted. Who was reached is rung no more.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from cdrhub.model.disposition import State
+from sqlalchemy import insert
+
+from cdrhub.model.disposition import Disposition, State
 from cdrhub.redial import case_rows
 from cdrhub.redial.announced import announced
 from cdrhub.redial.announcing import WITHDRAWN, Announcement, announcement
 from cdrhub.redial.carrying import Told
+from cdrhub.redial.model import Attempt, Case
+from cdrhub.store.outbox import SETTLED
 from cdrhub.store.replay import Altered
+from cdrhub.store.tables import outbox
 from cdrhub.store.transaction import Transaction
 
 _LIVING = frozenset({State.QUEUED, State.RINGING, State.ANSWERED})
@@ -51,5 +57,16 @@ async def _write(tx: Transaction, news: Sequence[tuple[Mapping[str, Any], Announ
     for columns, said in news:
         case = cases.get(columns["case_id"])
         attempt = case.attempt(columns["attempt_id"]) if case is not None else None
-        told.call(said, columns, case=case, attempt=attempt)
+        if case is None or attempt is None or not _reached(columns, case, attempt):
+            told.call(said, columns, case=case, attempt=attempt)
+            continue
+        fact = {"call_id": columns["id"], "source": columns["source"], "revision": columns["revision"], "due_at": now}
+        await tx.connection.execute(insert(outbox).values(type=SETTLED, **fact))
     await told.write(tx)
+
+
+def _reached(columns: Mapping[str, Any], case: Case, attempt: Attempt) -> bool:
+    """Whether a call that had not reached the person of a case which goes on has done so."""
+    if case.closed or attempt.round != case.round or attempt.outcome is Disposition.ANSWERED:
+        return False
+    return bool(columns["state"] == State.ENDED and columns["disposition"] == Disposition.ANSWERED)

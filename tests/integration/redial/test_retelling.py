@@ -245,6 +245,37 @@ async def test_nobody_is_dialled_though_the_case_would_go_on(bench: Any, announc
     assert await bench.claim() == [SECOND]
 
 
+async def test_who_was_reached_after_all_is_rung_no_more(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    await bench.accepted(case_id)
+    await bench.call("k1")
+    await bench.decide()
+    found = await replayed(bench, correcting("k1", disposition="answered"))
+    assert events(found) == [("k1", "call.corrected")]
+    assert await bench.claim() == [], "they may be in that call still"
+    assert await bench.decisions() == [("next", "first_untried"), ("scheduled", "number_in_call")]
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+    assert await bench.told() == [
+        "call.hangup",
+        "redial.requested",
+        "redial.scheduled",
+        "call.corrected",
+        "case.contacted",
+    ]
+
+
+async def test_a_round_that_was_ordered_since_goes_on(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST)
+    await bench.accepted(case_id)
+    await bench.call("k1")
+    await bench.decide()
+    await bench.orders().dial(tenant="", code="C-1")
+    await replayed(bench, correcting("k1", disposition="answered"))
+    assert await settled_facts(bench) == []
+    assert (await bench.of_case(case_id))["state"] == "dialling"
+
+
 @pytest.mark.parametrize("announce", [False, True])
 async def test_a_call_that_waits_for_its_decision_is_decided_and_told_by_that_alone(bench: Any, announce: bool) -> None:
     case_id = await bench.case("C-1")
