@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,7 +28,7 @@ from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict, kept_as, r
 from cdrhub.redial.in_call import answered_since
 from cdrhub.redial.model import MAY_HAVE_REACHED, Attempt, AttemptState, Case, CaseState, Number, PlacedBy
 from cdrhub.redial.order_errors import CaseBusy, NoSuchAttempt, NoSuchCase, NumberUnusable, OrderError, RedialOff
-from cdrhub.redial.policy import Mode
+from cdrhub.redial.policy import DO_NOT_CALL, Mode
 from cdrhub.redial.reports import CALL_BACK, NOT_DIALLED, OUTCOMES, Reported, number_of, what_hinders
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.surroundings import Known, gather
@@ -40,6 +40,7 @@ from cdrhub.store.tables import outbox
 from cdrhub.store.transaction import Transaction
 
 AT_ONCE = 500  #: cases, or numbers, in one statement
+AFTER_PERMIT = timedelta(seconds=60)  #: who shortens a verdict takes it off the list, and puts another one there
 
 T = TypeVar("T")
 
@@ -419,12 +420,19 @@ class Orders:
         return await self._write(work)
 
     async def permit(self, *, tenant: str, number: str, region_of: str) -> bool:
-        """Take a number off the tenant's do-not-call list; whether it was there. Raises NumberUnusable."""
-        key = self._number(number, region_of=region_of).key
+        """Take a number off the tenant's do-not-call list; whether it was there. Cases that wait until its time is over
+        are looked at soon. Raises NumberUnusable."""
+        keys = kept_as(self._number(number, region_of=region_of).key)
 
         async def work(tx: Transaction) -> bool:
-            mine = do_not_call.c.match_key.in_(kept_as(key)) & (do_not_call.c.tenant == tenant)
-            return bool((await tx.connection.execute(delete(do_not_call).where(mine))).rowcount)
+            connection, soon = tx.connection, self._clock() + AFTER_PERMIT
+            having = select(case_numbers.c.case_id).where(case_numbers.c.match_key.in_(keys))
+            waits = (cases.c.tenant == tenant) & (cases.c.state_reason == DO_NOT_CALL) & (cases.c.next_action_at > soon)
+            waiting = await connection.scalars(select(cases.c.id).where(cases.c.id.in_(having), waits))
+            ids = await case_rows.lock(connection, waiting.all())
+            await connection.execute(update(cases).where(cases.c.id.in_(ids), waits).values(next_action_at=soon))
+            mine = do_not_call.c.match_key.in_(keys) & (do_not_call.c.tenant == tenant)
+            return bool((await connection.execute(delete(do_not_call).where(mine))).rowcount)
 
         return await self._write(work)
 

@@ -21,6 +21,7 @@ from cdrhub.model.disposition import Disposition
 from cdrhub.redial.model import CLOSED, Case, Number
 from cdrhub.redial.window import Window
 
+DO_NOT_CALL = "do_not_call"  #: `cases.state_reason` too, of a case that waits for the end of a verdict
 HARD_STOP_REQUESTS = 5  #: on one number within HARD_STOP_PERIOD, whatever any policy says
 HARD_STOP_PERIOD = timedelta(hours=24)
 NUMBER_IN_CALL_LOOK = timedelta(seconds=15)  #: until a number that is in a call is looked at again
@@ -111,13 +112,13 @@ def case_closed(case: Case, _number: Number, _policy: Policy, _around: Surroundi
 def do_not_call(_case: Case, number: Number, _policy: Policy, around: Surroundings) -> Objection | None:
     """A number on the tenant's list, or marked in its case, is not dialled while the verdict holds."""
     if number.do_not_call:
-        return Objection(rule="do_not_call", until=None, detail="marked in the case")
+        return Objection(rule=DO_NOT_CALL, until=None, detail="marked in the case")
     if number.key not in around.do_not_call:
         return None
     until = around.do_not_call[number.key]
     if until is not None and until <= around.now:
         return None
-    return Objection(rule="do_not_call", until=until, detail="on the do-not-call list")
+    return Objection(rule=DO_NOT_CALL, until=until, detail="on the do-not-call list")
 
 
 def hard_stop(_case: Case, number: Number, _policy: Policy, around: Surroundings) -> Objection | None:

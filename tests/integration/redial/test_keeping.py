@@ -123,6 +123,35 @@ async def test_a_time_apart_does_not_bring_a_later_one_forward(bench: Any) -> No
     assert (await bench.of_case(case_id))["next_action_at"] == bench.clock.now + timedelta(hours=2)
 
 
+async def test_a_number_that_is_taken_off_the_list_is_dialled_before_its_time_was_over(bench: Any) -> None:
+    await bench.case("C-1", FIRST, round=0)
+    other = await bench.case("C-2", SECOND, agent="103", round=0)
+    until = bench.clock.now + timedelta(days=90)
+    await bench.orders().forbid([GivenVerdict(number=number, until=until) for number in (FIRST, SECOND)])
+    for code in ("C-1", "C-2"):
+        assert (await bench.orders().dial(tenant="", code=code)).rule == "do_not_call"
+    assert await bench.orders().permit(tenant="", number=FIRST, region_of="lagos")
+    await bench.dialling().due()
+    assert await bench.claim() == []
+    bench.pass_time(60)
+    await bench.dialling().due()
+    assert await bench.claim() == [FIRST]
+    assert (await bench.of_case(other))["next_action_at"] == until
+
+
+async def test_a_verdict_that_is_shortened_holds(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, round=0)
+    await bench.orders().forbid([GivenVerdict(number=FIRST, until=bench.clock.now + timedelta(days=90))])
+    await bench.orders().dial(tenant="", code="C-1")
+    await bench.orders().permit(tenant="", number=FIRST, region_of="lagos")
+    until = bench.clock.now + timedelta(days=1)
+    await bench.orders().forbid([GivenVerdict(number=FIRST, until=until)])
+    bench.pass_time(60)
+    await bench.dialling().due()
+    assert await bench.claim() == []
+    assert (await bench.of_case(case_id))["next_action_at"] == until
+
+
 async def test_a_decision_keeps_what_its_sentence_needs(bench: Any) -> None:
     await bench.case("C-1", FIRST, SECOND, round=0)
     await bench.orders().forbid([GivenVerdict(number=FIRST, source="ade")])
