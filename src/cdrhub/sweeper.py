@@ -16,7 +16,7 @@ from cdrhub.intake import inferred
 from cdrhub.journal import Journal
 from cdrhub.model.call import Call
 from cdrhub.model.disposition import State
-from cdrhub.model.inference import encode_inference
+from cdrhub.model.inference import END_INFERRED, call_inference, encode_inference
 from cdrhub.model.update import MIN_TIME
 from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import SourceConfig, System
@@ -87,14 +87,9 @@ def forgotten(call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | None:
     if silent_for < FORGOTTEN_AFTER:
         return None
     last = max((at for at in _moments(call) if at is not None), default=MIN_TIME)
-    return {
-        "infers": "call",
-        "kind": "forgotten",
-        "call_key": call.call_key,
-        "at": last.astimezone(UTC).isoformat(),
-        "values": {"state": State.ENDED.value},
-        "flags": ["end_inferred"],
-    }
+    return call_inference(
+        "forgotten", call.call_key, at=last, values={"state": State.ENDED.value}, flags=[END_INFERRED]
+    )
 
 
 def _moments(call: Call) -> list[Any]:

@@ -15,7 +15,7 @@ Times are ISO 8601 with an offset.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
@@ -26,6 +26,8 @@ from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.agent import AgentKind, AgentState, AgentWord
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import Authority, CallUpdate, LegUpdate
+
+END_INFERRED = "end_inferred"  #: the flag of a call whose end nobody told
 
 CoverageState = Literal["connected", "idle", "quiet", "blind", "backfilled"]
 _TIMES = frozenset(
@@ -50,11 +52,35 @@ def coverage_inference(coverage: Coverage) -> dict[str, Any]:
     return {
         "infers": "coverage",
         "state": coverage.state,
-        "since": coverage.since.astimezone(UTC).isoformat(),
-        "until": until.astimezone(UTC).isoformat() if until else None,
+        "since": _iso(coverage.since),
+        "until": _iso(until) if until else None,
         "detail": coverage.detail,
         "hub": coverage.hub,
     }
+
+
+def call_inference(
+    kind: str,
+    call_key: str,
+    *,
+    at: datetime,
+    values: Mapping[str, Any],
+    flags: Sequence[str] = (),
+    legs: Sequence[Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """The inference that states these columns of a call. `at` and the moments among the values are aware; each of
+    `legs` is {"leg_key", "values"}."""
+    said: dict[str, Any] = {
+        "infers": "call",
+        "kind": kind,
+        "call_key": call_key,
+        "at": _iso(at),
+        "values": _written(values),
+        "flags": list(flags),
+    }
+    if legs is not None:
+        said["legs"] = [{"leg_key": leg["leg_key"], "values": _written(leg["values"])} for leg in legs]
+    return said
 
 
 def agent_inference(state: AgentState, *, after: datetime | None = None) -> dict[str, Any]:
@@ -66,8 +92,8 @@ def agent_inference(state: AgentState, *, after: datetime | None = None) -> dict
         "agent_id": state.agent_id,
         "state": state.state.value,
         "state_raw": state.state_raw,
-        "at": state.at.astimezone(UTC).isoformat() if state.at is not None else None,
-        "after": after.astimezone(UTC).isoformat() if after is not None else None,
+        "at": _iso(state.at) if state.at is not None else None,
+        "after": _iso(after) if after is not None else None,
         "flags": list(state.flags),
     }
 
@@ -118,6 +144,14 @@ def decode_inference(record: RawRecord) -> CallUpdate | AgentState | Coverage:
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DecodeError(Reason.UNPARSABLE, f"not an inference: {error}") from error
     raise DecodeError(Reason.UNPARSABLE, f"an inference of {said['infers']!r} is unknown")
+
+
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat()
+
+
+def _written(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _iso(value) if isinstance(value, datetime) else value for name, value in values.items()}
 
 
 def _values(said: Mapping[str, Any]) -> dict[str, Any]:

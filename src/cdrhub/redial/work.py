@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Row, Select, bindparam, literal_column, nu
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Direction, Disposition
+from cdrhub.model.inference import END_INFERRED
 from cdrhub.redial import case_rows
 from cdrhub.redial.carrying import ORDER, REPORT
 from cdrhub.redial.decision import EndedCall, Result
@@ -142,7 +143,7 @@ def settled_call(columns: Mapping[str, Any], *, clock_suspect: bool) -> Settled:
             direction=Direction(columns["direction"]),
             ended_at=columns["ended_at"],
             received_at=columns["last_received_at"],
-            live="end_inferred" not in columns["flags"],
+            live=END_INFERRED not in columns["flags"],
             clock_suspect=clock_suspect or not _TIME_IN_DOUBT.isdisjoint(columns["flags"]),
         ),
     )

@@ -339,8 +339,8 @@ class System(Protocol):
         """The source of this configuration."""
 
     def conclude(self, config: SourceConfig, call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | None:
-        """What the hub may conclude of an open call whose last record arrived `silent_for` ago (an inference of kind
-        `call`, model/inference.py, that depends on the call alone), or None."""
+        """What the hub may conclude of an open call whose last record arrived `silent_for` ago: an inference made by
+        `call_inference` (model/inference.py), which depends on the call alone; or None."""
 
     def split(self, data: bytes, *, final: bool) -> tuple[Sequence[bytes], bytes]:
         """Messages in a file's bytes (`cdrhub import`) and the rest that is not complete; `final` at the end."""

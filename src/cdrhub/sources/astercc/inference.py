@@ -7,11 +7,12 @@ for ever, and whoever waits for its end would too. Any event of asterCC outranks
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import Any
 
 from cdrhub.model.call import Call
 from cdrhub.model.disposition import Outcome, Role, State
+from cdrhub.model.inference import END_INFERRED, call_inference
 from cdrhub.model.update import MIN_TIME
 
 _PARTIES = frozenset({Role.AGENT, Role.CUSTOMER})
@@ -35,12 +36,5 @@ def hangup_missing(call: Call, *, silent_for: timedelta, close_after: timedelta)
     last = max((moment for moment in (call.sort_at, *seen) if moment is not None), default=MIN_TIME)
     values: dict[str, Any] = {"state": State.ENDED.value}
     if left:
-        values["ended_at"] = max(left).astimezone(UTC).isoformat()
-    return {
-        "infers": "call",
-        "kind": "hangup_missing",
-        "call_key": call.call_key,
-        "at": last.astimezone(UTC).isoformat(),
-        "values": values,
-        "flags": ["end_inferred"],
-    }
+        values["ended_at"] = max(left)
+    return call_inference("hangup_missing", call.call_key, at=last, values=values, flags=[END_INFERRED])

@@ -8,11 +8,12 @@ to any record of the switch, and its flag `end_inferred` goes with it.
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from cdrhub.model.call import Call
 from cdrhub.model.disposition import Role, State
+from cdrhub.model.inference import END_INFERRED, call_inference
 
 UNHEARD_OF = timedelta(hours=12)  #: without a record: that the channel lives is one, every few hours
 
@@ -24,16 +25,15 @@ def provisional_end(call: Call) -> dict[str, Any] | None:
     """
     if call.state in (State.ENDED, State.WITHDRAWN) or not any(leg.role == Role.QUEUE for leg in call.legs):
         return None
+    at = last_left(call)
+    if at is None:
+        return None
+    values = {"state": State.ENDED.value, "ended_at": at}
+    return call_inference("queue_end", call.call_key, at=at, values=values, flags=[END_INFERRED])
+
+
+def last_left(call: Call) -> datetime | None:
+    """When the last leg of `call` was left (aware); None where a leg is open, or there is none."""
     left = [leg.left_at for leg in call.legs]
     closed = [at for at in left if at is not None]
-    if len(closed) < len(left):
-        return None
-    at = max(closed).astimezone(UTC).isoformat()
-    return {
-        "infers": "call",
-        "kind": "queue_end",
-        "call_key": call.call_key,
-        "at": at,
-        "values": {"state": State.ENDED.value, "ended_at": at},
-        "flags": ["end_inferred"],
-    }
+    return max(closed) if closed and len(closed) == len(left) else None

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -28,6 +28,7 @@ import structlog
 from cdrhub.model.call import Call
 from cdrhub.model.disposition import Outcome, Role, State
 from cdrhub.model.immutable import immutable
+from cdrhub.model.inference import END_INFERRED, call_inference
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.model.update import MIN_TIME, bounded_key, storable
 from cdrhub.sources.base import Intake
@@ -36,6 +37,7 @@ from cdrhub.sources.freeswitch.agents import RECONCILED, AgentsHeard
 from cdrhub.sources.freeswitch.calls import direct
 from cdrhub.sources.freeswitch.config import FreeSwitchConfig
 from cdrhub.sources.freeswitch.draft import Draft
+from cdrhub.sources.freeswitch.ending import last_left
 from cdrhub.sources.freeswitch.esl.errors import CommandFailed
 from cdrhub.sources.freeswitch.listings import IN_QUEUE, ListedAgent, ListedChannel, ListingError, Member
 
@@ -46,7 +48,6 @@ CONFIRM_SECONDS = 3.0  #: in which an end that the switch just told may still co
 LIVING_AFTER = timedelta(hours=6)  #: of silence; a call that is not said to live is given up after 12 h (sweeper.py)
 MAX_CHANNELS = 2_000  #: listed in one answer: a few megabytes, read in one turn of the loop; more are asked one by one
 
-_END_INFERRED = "end_inferred"
 _UUID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:@-]{0,254}")  #: what can be an argument of a command
 _QUEUE = re.compile(r"[^\s|'\"\\]{1,255}")
 
@@ -116,15 +117,17 @@ def closed(call: Call) -> dict[str, Any]:
     """The inference that ends `call`, whose channel is gone. Where every leg of it was seen to end, the last of these
     is its end."""
     values: dict[str, Any] = {"state": State.ENDED.value}
-    left = [leg.left_at for leg in call.legs]
-    ends = [at for at in left if at is not None]
-    if ends and len(ends) == len(left):
-        values["ended_at"] = _iso(max(ends))
+    ended = last_left(call)
+    if ended is not None:
+        values["ended_at"] = ended
     elif call.state != State.ANSWERED:
         values["disposition"] = None  # not derivable from what was seen; any further record may tell it
-    moments = (call.started_at, call.queued_at, call.ringing_at, call.connected_at, call.answered_at, *ends)
-    at = max((moment for moment in moments if moment is not None), default=None)
-    return _inference("channel_gone", call.call_key, at, values, flags=[_END_INFERRED, RECONCILED])
+    moments = (call.started_at, call.queued_at, call.ringing_at, call.connected_at, call.answered_at)
+    seen = (*moments, *(leg.left_at for leg in call.legs))
+    at = max((moment for moment in seen if moment is not None), default=MIN_TIME)
+    return call_inference(
+        "channel_gone", call.call_key, at=at, values=values, flags=[END_INFERRED, RECONCILED], legs=()
+    )
 
 
 def queue_call(member: Member, channel: ListedChannel | None, plan: NumberPlan) -> dict[str, Any]:
@@ -159,7 +162,7 @@ def living(call: Call, *, now: datetime) -> dict[str, Any]:
     """The inference that says that `call` lives. It holds for a whole stretch of LIVING_AFTER, so that two hubs, and
     one that asks again, write the same one."""
     at = now - timedelta(seconds=now.timestamp() % LIVING_AFTER.total_seconds())
-    return _inference("living", call.call_key, at, {}, flags=[])
+    return call_inference("living", call.call_key, at=at, values={}, legs=())
 
 
 def _answer_missed(call: Call, member: Member) -> bool:
@@ -185,37 +188,14 @@ def _caller(said: Draft, number: str | None, name: str | None, dialled: str | No
 
 
 def _told(said: Draft, *, at: datetime | None) -> dict[str, Any]:
-    values = storable(said.values, said.flags)
-    legs = [{"leg_key": leg.leg_key, "values": _plain(leg.values)} for leg in said.legs]
-    return _inference(said.kind, said.call_key, at, _plain(values), flags=[RECONCILED, *sorted(said.flags)], legs=legs)
-
-
-def _inference(
-    kind: str,
-    call_key: str,
-    at: datetime | None,
-    values: Mapping[str, Any],
-    *,
-    flags: Sequence[str],
-    legs: Sequence[Mapping[str, Any]] = (),
-) -> dict[str, Any]:
-    return {
-        "infers": "call",
-        "kind": kind,
-        "call_key": call_key,
-        "at": _iso(at or MIN_TIME),
-        "values": dict(values),
-        "flags": list(flags),
-        "legs": list(legs),
-    }
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _iso(value) if isinstance(value, datetime) else value for name, value in values.items()}
-
-
-def _iso(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat()
+    return call_inference(
+        said.kind,
+        said.call_key,
+        at=at or MIN_TIME,
+        values=storable(said.values, said.flags),
+        flags=[RECONCILED, *sorted(said.flags)],
+        legs=[{"leg_key": leg.leg_key, "values": leg.values} for leg in said.legs],
+    )
 
 
 # -- asking ------------------------------------------------------------------------------------------------------------

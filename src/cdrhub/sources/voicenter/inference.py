@@ -8,11 +8,12 @@ whenever it comes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import Any
 
 from cdrhub.model.call import Call
 from cdrhub.model.disposition import Disposition, Outcome, Role, State
+from cdrhub.model.inference import END_INFERRED, call_inference
 from cdrhub.model.update import MIN_TIME
 from cdrhub.sources.voicenter.words import TYPES, Part, folded
 
@@ -35,16 +36,15 @@ def leg2_missing(call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | No
     dialled = (agent.answered_at if agent is not None else None) or call.sort_at
     values: dict[str, Any] = {"state": State.ENDED.value, "disposition": Disposition.UNKNOWN.value}
     if ended is not None:
-        values["ended_at"] = ended.astimezone(UTC).isoformat()
-    second = {"role": Role.CUSTOMER.value, "outcome": Outcome.UNKNOWN.value}
+        values["ended_at"] = ended
+    second: dict[str, Any] = {"role": Role.CUSTOMER.value, "outcome": Outcome.UNKNOWN.value}
     if dialled is not None:
-        second["offered_at"] = dialled.astimezone(UTC).isoformat()
-    return {
-        "infers": "call",
-        "kind": "leg2_missing",
-        "call_key": call.call_key,
-        "at": (ended or dialled or MIN_TIME).astimezone(UTC).isoformat(),
-        "values": values,
-        "legs": [{"leg_key": _SECOND[kind.key], "values": second}],
-        "flags": ["end_inferred"],
-    }
+        second["offered_at"] = dialled
+    return call_inference(
+        "leg2_missing",
+        call.call_key,
+        at=ended or dialled or MIN_TIME,
+        values=values,
+        legs=[{"leg_key": _SECOND[kind.key], "values": second}],
+        flags=[END_INFERRED],
+    )
