@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from cdrhub.cli.database import Opened
     from cdrhub.config import Config
+    from cdrhub.redial.number_cells import Reading
     from cdrhub.redial.orders import Orders
     from cdrhub.redial.reading import CaseFilter
-    from cdrhub.redial.sheet import Reading
 
 CodeArgument = Annotated[str, typer.Argument(metavar="CODE", help="The case's code.")]
 TenantOption = Annotated[
@@ -63,7 +63,7 @@ def case_named(database: Opened, code: str, tenant: str | None) -> dict[str, Any
 
 def readings(config: Config) -> dict[str, Reading]:
     """How each source reads numbers, and whose its cases are."""
-    from cdrhub.redial.sheet import Reading  # noqa: PLC0415
+    from cdrhub.redial.number_cells import Reading  # noqa: PLC0415
 
     return {
         name: Reading(

@@ -18,7 +18,7 @@ from cdrhub.parts import in_parts
 
 if TYPE_CHECKING:
     from cdrhub.cli.database import Opened
-    from cdrhub.redial.sheet import Problem, SheetRead
+    from cdrhub.sheet import Problem, SheetRead
     from cdrhub.store.transaction import Transaction
 
 T = TypeVar("T")
@@ -45,11 +45,11 @@ def read_sheet(
 ) -> Sequence[T]:
     """What a CSV file, or standard input, holds, all of it. `read` makes it of the text, and tells the line at which it
     is; `hint` is said of columns that are not used. CdrhubError, with every problem named, where there is one."""
-    from cdrhub.redial.sheet import SheetUnreadable, decoded  # noqa: PLC0415
+    from cdrhub.sheet import ENCODINGS, SheetUnreadable, decoded  # noqa: PLC0415
 
     raw = _bytes_of(file)
     try:
-        text = decoded(raw, encoding=encoding)
+        text = decoded(raw, encoding=encoding, hint=f", or name its encoding with --encoding: {ENCODINGS}")
         with stages() as progress:
             reading = stage(progress, f"reading {file.name}", text.count("\n"))
             sheet = read(text, reading.reached)

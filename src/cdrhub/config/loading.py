@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +36,7 @@ from cdrhub.sources.base import DirectoryEntry, SourceConfig
 from cdrhub.sources.registry import system
 
 MAX_FILE_BYTES = 1024**2
+MAX_OF_A_DIRECTORY = 20  #: problems of one directory file that are shown
 
 TOO_DEEP = "is nested too deeply"
 
@@ -275,13 +276,18 @@ class _Reading:
         return source.model_copy(update=update) if update else source
 
     def _directories(self, sources: Mapping[str, SourceConfig]) -> dict[str, tuple[DirectoryEntry, ...]]:
-        entries = {}
+        entries: dict[str, tuple[DirectoryEntry, ...]] = {}
         for name, source in sources.items():
             if source.directory:
+                problems: Sequence[str]
                 try:
-                    entries[name] = read_directory(Path(source.directory))
+                    entries[name], problems = read_directory(Path(source.directory))
                 except ConfigError as error:
-                    self._report(("sources", name, "directory"), str(error))
+                    problems = [str(error)]
+                for problem in problems[:MAX_OF_A_DIRECTORY]:
+                    self._report(("sources", name, "directory"), problem)
+                if (more := len(problems) - MAX_OF_A_DIRECTORY) > 0:
+                    self._report(("sources", name, "directory"), f"… and {more} more")
         return entries
 
 

@@ -17,10 +17,10 @@ import orjson
 
 from cdrhub.model.update import MAX_TEXT
 from cdrhub.redial.given import MAX_METADATA_BYTES, MAX_NUMBERS, NO_CODES, GivenCase, GivenNumber
-from cdrhub.redial.sheet import (
+from cdrhub.redial.number_cells import Reading, number_in
+from cdrhub.sheet import (
     MAX_CELL,
     MAX_COLUMNS,
-    Reading,
     Row,
     Sheet,
     SheetRead,
@@ -174,7 +174,7 @@ def _numbers(
         sheet.wrong(row.line, columns[f"number_{counts[0]}"], "the case has no number")
     for count in counts:
         place = columns[f"number_{count}"]
-        number = sheet.number(row, place, given[f"number_{count}"], reading)
+        number = number_in(sheet, row, place, given[f"number_{count}"], reading)
         label = given.get(f"label_{count}", "")
         if label:
             label = sheet.text(row, columns[f"label_{count}"], label, at_most=MAX_CODE)

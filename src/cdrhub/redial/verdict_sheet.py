@@ -12,8 +12,9 @@ from datetime import datetime
 from cdrhub.errors import CdrhubError
 from cdrhub.model.update import MAX_TEXT
 from cdrhub.redial.given import GivenNumber, GivenVerdict, read_numbers
+from cdrhub.redial.number_cells import Reading, number_in
 from cdrhub.redial.order_errors import NumberUnusable
-from cdrhub.redial.sheet import Reading, Row, Sheet, SheetRead, SheetUnreadable, begun, plain, shown
+from cdrhub.sheet import Row, Sheet, SheetRead, SheetUnreadable, begun, plain, shown
 
 _COLUMNS = {
     "number": "number",
@@ -51,7 +52,7 @@ def read_verdicts(
             continue
         if not values[columns["number"]]:
             sheet.wrong(row.line, columns["number"], "there is no number")
-        number = sheet.number(row, columns["number"], values[columns["number"]], reading)
+        number = number_in(sheet, row, columns["number"], values[columns["number"]], reading)
         its_until, who = until, said_by
         if "until" in columns and (cell := values[columns["until"]]):
             try:

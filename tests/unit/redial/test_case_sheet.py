@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.redial.case_sheet import Defaults, read_cases
 from cdrhub.redial.given import MAX_NUMBERS, GivenCase, GivenNumber
-from cdrhub.redial.sheet import MAX_PROBLEMS, Reading, SheetRead, SheetUnreadable, decoded
+from cdrhub.redial.number_cells import Reading
+from cdrhub.sheet import MAX_PROBLEMS, SheetRead, SheetUnreadable, decoded
 
 NIGERIA = NumberPlan(region="NG")
 SOURCES = {
@@ -233,7 +234,7 @@ def test_encodings(raw: bytes, encoding: str | None, text: str) -> None:
 @pytest.mark.parametrize(
     ("raw", "encoding", "said"),
     [
-        (b"a\nb\n\xe9", None, r'^line 3: byte 0xe9 is not UTF-8; save the file as "CSV UTF-8", or name its encoding'),
+        (b"a\nb\n\xe9", None, r'^line 3: byte 0xe9 is not UTF-8; save the file as "CSV UTF-8" or else$'),
         (b"\x81", "windows-1252", "^line 1: byte 0x81 is not windows-1252$"),
         (b"x", "windows-9", "there is no encoding 'windows-9'"),
         (b"x", "base64", "there is no encoding 'base64'"),
@@ -243,7 +244,7 @@ def test_encodings(raw: bytes, encoding: str | None, text: str) -> None:
 )
 def test_bytes_that_are_no_text_are_refused(raw: bytes, encoding: str | None, said: str) -> None:
     with pytest.raises(SheetUnreadable, match=said):
-        decoded(raw, encoding=encoding)
+        decoded(raw, encoding=encoding, hint=" or else")
 
 
 @given(st.text())

@@ -9,8 +9,9 @@ import pytest
 from cdrhub.errors import UsageError
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.redial.given import GivenVerdict
-from cdrhub.redial.sheet import Reading, SheetRead, SheetUnreadable
+from cdrhub.redial.number_cells import Reading
 from cdrhub.redial.verdict_sheet import read_verdicts
+from cdrhub.sheet import SheetRead, SheetUnreadable
 
 
 def moment(text: str) -> datetime:

@@ -15,10 +15,6 @@ from io import StringIO
 from typing import Generic, TypeVar
 
 from cdrhub.errors import CdrhubError
-from cdrhub.model.numbers import NumberPlan
-from cdrhub.redial.given import GivenNumber, read_numbers
-from cdrhub.redial.model import Number
-from cdrhub.redial.order_errors import NumberUnusable
 
 MAX_CELL = 16 * 1024  #: characters
 MAX_COLUMNS = 500
@@ -27,7 +23,6 @@ MAX_SHOWN = 60  #: characters of a cell that a problem repeats
 ENCODINGS = "windows-1252 (Western Europe), windows-1255 (Hebrew), windows-1256 (Arabic), gb18030 (Chinese)"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_CUT = re.compile(r"[+-]?\d(?:[.,]\d+)?E[+-]?\d+", re.IGNORECASE)
 _SEPARATES = re.compile(r"\"?sep=.\"?\s*", re.IGNORECASE)
 _STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _SEPARATORS = ",;\t"
@@ -51,15 +46,6 @@ class Problem:
 
     def __str__(self) -> str:
         return f"line {self.line}{f', column {self.column}' if self.column else ''}: {self.said}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
-    """What the administrator of a source knows of it: how its numbers read, and whose its calls are."""
-
-    plan: NumberPlan
-    tenant: str = ""
-    into: str = ""  #: the source whose calls its records belong to, where that is another one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,31 +115,10 @@ class Sheet:
             return value
         return ""
 
-    def number(self, row: Row, place: int, value: str, reading: Reading) -> Number | None:
-        """The telephone number in a cell; None where it is empty, or, with a problem, where it is none."""
-        if not value:
-            return None
-        if _CUT.fullmatch(value):
-            self.wrong(
-                row.line,
-                place,
-                f"{shown(value)} was cut short by a spreadsheet: make the column text there, and export it again",
-            )
-            return None
-        try:
-            (number,) = read_numbers([GivenNumber(number=value)], reading.plan)
-        except NumberUnusable as error:
-            self.wrong(row.line, place, str(error))
-            return None
-        if number.e164 is None and not re.fullmatch(reading.plan.extensions, number.key):
-            country = reading.plan.region
-            why = f"no valid number of {country}" if country else "no valid number, and its source has no `region`"
-            self.unsure.append(Problem(line=row.line, column=self.column(place), said=f"{shown(value)!r} is {why}"))
-        return number
 
-
-def decoded(raw: bytes, *, encoding: str | None = None) -> str:
-    """The text of a file: by its byte order mark, else in `encoding`, else UTF-8.
+def decoded(raw: bytes, *, encoding: str | None = None, hint: str = "") -> str:
+    """The text of a file: by its byte order mark, else in `encoding`, else UTF-8. `hint` is said of a file that is not
+    UTF-8, beside how to save it.
 
     Raises SheetUnreadable, with the line, for bytes that are not of the encoding: to guess would make other names of
     them.
@@ -170,8 +135,7 @@ def decoded(raw: bytes, *, encoding: str | None = None) -> str:
         if isinstance(error, UnicodeDecodeError):
             line = raw.count(b"\n", 0, error.start) + 1
             said = f"line {line}: byte 0x{raw[error.start]:02x} is not {encoding or 'UTF-8'}"
-        hint = f'; save the file as "CSV UTF-8", or name its encoding with --encoding: {ENCODINGS}'
-        raise SheetUnreadable(said if encoding else said + hint) from error
+        raise SheetUnreadable(said if encoding else f'{said}; save the file as "CSV UTF-8"{hint}') from error
     if "\x00" in text:
         raise SheetUnreadable("this is no text: export a workbook as CSV first")
     return text
