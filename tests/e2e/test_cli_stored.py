@@ -173,6 +173,7 @@ def test_a_record_is_discarded_with_a_reason(imported: Path, inside: Inside, row
     assert rows("suspense", "list", "--reason", "too_long", folder=imported) == []
     again = inside("suspense", "replay", "--all", folder=imported)
     assert again.stdout.startswith("1 record: 0 applied, 0 without a call, 1 still in suspense")
+    assert again.returncode == DIFFERENT
     done = cdrhub("suspense", "discard", str(broken["id"]), "--why", "a probe", folder=imported)
     assert (done.returncode, done.stdout) == (0, "1 record discarded\n")
     assert inside("suspense", "list", folder=imported).stdout == "nothing is in suspense\n"

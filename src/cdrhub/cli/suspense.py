@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cdrhub.cli.database import opened
-from cdrhub.cli.failure import say
+from cdrhub.cli.failure import Exit, say
 from cdrhub.cli.options import (
     MAX_LIMIT,
     ActorOption,
@@ -169,8 +169,9 @@ def replay(
     ] = WithConfig.CURRENT,
     why: Annotated[str | None, typer.Option("--why", help="Why, for the audit.")] = None,
     as_whom: ActorOption = None,
-) -> None:
-    """Decode records again, repaired or not: what can be understood now becomes calls, the rest stays in suspense.
+) -> int:
+    """Decode records again, repaired or not: what can be understood now becomes calls, the rest stays in suspense (exit
+    1).
 
     The settings are those of today's configuration: a corrected `fields` or `timezone` is often the repair.
     """
@@ -196,6 +197,7 @@ def replay(
         typer.echo(plain(f"  {number}: {word}: {detail}"))
     if len(done.remaining) > MAX_REMAINING_SHOWN:
         typer.echo(f"  … and {len(done.remaining) - MAX_REMAINING_SHOWN} more: cdrhub suspense list")
+    return Exit.DIFFERENT if done.remaining else Exit.OK
 
 
 async def _all(store: Store, *, source: str | None, reason: Reason | None) -> list[int]:
