@@ -17,6 +17,14 @@ from cdrhub.sources.registry import systems
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
+_REFERENCE = {
+    "type": "string",
+    "pattern": r"\$\{[^}]+\}",
+    "description": "A reference: ${NAME} is an environment variable, ${file:/run/secrets/x} the content of a file.",
+}
+_SAID_OF_A_KEY = ("title", "description", "default", "examples")  #: of a schema, beside what it demands
+_NARROW = {"enum", "pattern", "minLength", "maxLength"}  #: what a text demands and a reference need not meet
+
 
 def json_schema() -> dict[str, Any]:
     """The schema of the whole file; the table of a source or a dialler is told by its `type`, for all that are
@@ -35,6 +43,7 @@ def json_schema() -> dict[str, Any]:
     redial["diallers"] = {"description": redial["diallers"]["description"], **of_diallers}
     for title in {titles[model] for model in (*sources.values(), *diallers.values())} | {DiallerConfig.__name__}:
         found.pop(title, None)
+    found = {name: _or_reference(table) for name, table in found.items()} | {"Reference": _REFERENCE}
     return {
         "$schema": _DIALECT,
         "title": "cdrhub configuration",
@@ -72,6 +81,20 @@ def _variants(
         found[f"{prefix}_{name}"] = table
         variants.append({"$ref": f"#/$defs/{prefix}_{name}"})
     return {"type": "object", "patternProperties": {NAME_PATTERN: {"oneOf": variants}}, "additionalProperties": False}
+
+
+def _or_reference(schema: Any) -> Any:
+    """`schema`, in which a reference may stand in the place of every value that is not any text anyway."""
+    if isinstance(schema, list):
+        return [_or_reference(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kind = schema.get("type")
+    if kind in ("integer", "number", "boolean") or (kind == "string" and not _NARROW.isdisjoint(schema)):
+        said = {key: schema[key] for key in _SAID_OF_A_KEY if key in schema}
+        demanded = {key: value for key, value in schema.items() if key not in said}
+        return {**said, "anyOf": [demanded, {"$ref": "#/$defs/Reference"}]}
+    return {key: _or_reference(value) for key, value in schema.items()}
 
 
 def _without_secret(field: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from cdrhub.config.schema import json_schema
 from cdrhub.redial import diallers
 from cdrhub.sources.base import DecodeSettings, SourceConfig
 from cdrhub.sources.registry import names, system
+from support.json_schema import meets
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 TEXT = EXAMPLE.read_text()
@@ -124,3 +126,34 @@ def test_every_reference_of_the_schema_leads_somewhere() -> None:
     schema = json_schema()
     references = set(re.findall(r"'\$ref': '#/\$defs/([^']+)'", str(schema)))
     assert references <= schema["$defs"].keys()
+
+
+def _meets_the_schema(text: str) -> bool:
+    schema = json_schema()
+    return meets(tomllib.loads(text), schema, root=schema)
+
+
+def test_the_example_meets_the_schema_as_it_stands() -> None:
+    assert _meets_the_schema(TEXT)
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("[hub]\nshutdown_seconds = 5", True),
+        ('[hub]\nshutdown_seconds = "${SECONDS}"', True),
+        ('[hub]\nshutdown_seconds = "soon"', False),
+        ("[hub]\nshutdown_seconds = 0", False),
+        ("[hub]\nshutdown_second = 5", False),
+        ('[hub]\nlog_level = "${LEVEL}"', True),
+        ('[hub]\nlog_level = "loud"', False),
+        ('[broadcast]\npseudonym_key = "${KEY}"', True),
+        ('[broadcast]\npseudonym_key = "short"', False),
+        ('[sources.a]\ntype = "voicenter"\npath = "/ingest/v/${file:/run/secrets/v}"', True),
+        ('[sources.a]\ntype = "voicenter"\npath = "/v/0123456789abcdef"', False),
+        ('[sources.a]\ntype = "3cx"\nport = "${PORT}"\nregion = "${REGION}"', True),
+        ('[sources.a]\ntype = "3cxx"', False),
+    ],
+)
+def test_a_reference_may_stand_for_every_value(text: str, good: bool) -> None:
+    assert _meets_the_schema(text) == good
