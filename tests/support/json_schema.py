@@ -56,7 +56,7 @@ def _meets(value: Any, keyword: str, said: Any, schema: Mapping[str, Any], root:
         case "minimum" | "maximum" | "exclusiveMinimum":
             if isinstance(value, bool) or not isinstance(value, int | float):
                 return True
-            return {"minimum": value >= said, "maximum": value <= said, "exclusiveMinimum": value > said}[keyword]
+            return bool({"minimum": value >= said, "maximum": value <= said, "exclusiveMinimum": value > said}[keyword])
         case _:
             raise NotImplementedError(keyword)
 
