@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import structlog
 
 from cdrhub.errors import CdrhubError, ConfigError, DecodeError, Reason
-from cdrhub.exhausted import is_exhausted
 from cdrhub.model.inference import decode_inference
 from cdrhub.model.numbers import load_numbering_plans
 from cdrhub.model.record import INFERENCE, RawRecord
 from cdrhub.model.update import Decoded
+from cdrhub.os_errors import is_exhausted
 from cdrhub.sources.base import Decoder, refuse_partial
 from cdrhub.sources.registry import system
 from cdrhub.store.batch import Outcome

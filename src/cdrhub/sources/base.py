@@ -26,11 +26,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from cdrhub.addresses import Network, read_network
 from cdrhub.errors import DecodeError, Reason
-from cdrhub.exhausted import is_exhausted
 from cdrhub.model.call import Call
 from cdrhub.model.numbers import NumberPlan, inside_number
 from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import Decoded
+from cdrhub.os_errors import is_exhausted
 from cdrhub.sources.spans import Duration, Hours
 
 if TYPE_CHECKING:  # commands read settings, and serve nobody

@@ -55,20 +55,18 @@ class Receiver:
         if request.method not in ("POST", "GET"):
             return _answer(405, headers={"Allow": "GET, POST"})
         received = await receive(request, max_bytes=bodies.MAX_BODY_BYTES)
+        if received.ending is not Ending.WHOLE:
+            self._intake.count(received.ending.value)
         match received.ending:
             case Ending.WHOLE:
                 return await self._keep(bodies.events(received.body) or bodies.events(_query(request)), peer=peer)
             case Ending.DAMAGED:
-                self._intake.count("body_damaged")
                 return await self._keep([received.body] if received.body else [], peer=peer, marks=received.marks)
             case Ending.TOO_LONG:
-                self._intake.count("body_too_large")
                 return await self._keep([received.body], peer=peer, marks=received.marks, status=413)
             case Ending.STALLED:
-                self._intake.count("body_timeout")
                 return _answer(408)
             case Ending.GONE:
-                self._intake.count("connection_lost")
                 return _answer(400)  # to nobody
 
     async def _keep(

@@ -50,20 +50,18 @@ class Receiver:
         if request.method != "POST":
             return _answer(405, allow="POST")
         received = await receive(request, max_bytes=MAX_POST_BYTES)
+        if received.ending is not Ending.WHOLE:
+            self._intake.count(received.ending.value)
         match received.ending:
             case Ending.WHOLE:
                 return await self._keep_document(received.body, peer=peer)
             case Ending.DAMAGED:
-                self._intake.count("body_damaged")
                 return await self._keep(received.body, attributes={"peer": peer, **received.marks}, status=400)
             case Ending.TOO_LONG:
-                self._intake.count("body_too_large")
                 return await self._keep(received.body, attributes={"peer": peer, **received.marks}, status=413)
             case Ending.STALLED:
-                self._intake.count("body_timeout")
                 return _answer(408)
             case Ending.GONE:
-                self._intake.count("connection_lost")
                 return _answer(400)  # to nobody
 
     async def _keep_document(self, body: bytes, *, peer: str) -> web.Response:

@@ -8,7 +8,6 @@ once.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from aiohttp import web
 from cdrhub.errors import AddressUnavailable
 from cdrhub.model.disposition import Direction, Disposition
 from cdrhub.model.numbers import NumberPlan, read_number
+from cdrhub.os_errors import in_words
 from cdrhub.sources.simulation.numbers import Number, lines
 from cdrhub.sources.simulation.planned import Agent, Course, PlannedCall, Side
 from cdrhub.sources.simulation.simulation import Due, Render, Simulation
@@ -168,8 +168,8 @@ async def taking_orders(ordered: Ordered[T], path: str, handler: Handler) -> Asy
         try:
             await web.TCPSite(runner, ordering.host, ordering.port).start()
         except OSError as error:
-            why = os.strerror(error.errno) if error.errno else str(error)
-            raise AddressUnavailable(f"cannot take orders on {ordering.host}:{ordering.port}: {why}") from error
+            where = f"{ordering.host}:{ordering.port}"
+            raise AddressUnavailable(f"cannot take orders on {where}: {in_words(error)}") from error
         host, port = runner.addresses[0][:2]
         ordering.ready(f"http://{host}:{port}{path}")
         async with asyncio.TaskGroup() as ordered.tasks:

@@ -92,20 +92,19 @@ class LinePush:
             kept_of_damaged=MAX_BODY_BYTES,
             seconds=self._body_seconds,
         )
+        if received.ending is not Ending.WHOLE:
+            self._intake.count(received.ending.value)
         match received.ending:
             case Ending.WHOLE:
                 return await self._keep(received.body, peer=peer)
             case Ending.DAMAGED:
                 return await self._keep_damaged(received, peer=peer)
             case Ending.TOO_LONG:
-                self._intake.count("body_too_large")
                 limit = min(MAX_BODY_BYTES, request.client_max_size)
                 return _answer(413, {"error": f"a body has at most {limit} bytes"})
             case Ending.STALLED:
-                self._intake.count("body_timeout")
                 return _answer(408, {"error": f"the body did not arrive within {self._body_seconds:g} s"})
             case Ending.GONE:
-                self._intake.count("connection_lost")
                 return _answer(400, {"error": "the connection was lost"})  # to nobody
 
     async def _keep(self, body: bytes, *, peer: str) -> web.Response:
@@ -130,7 +129,6 @@ class LinePush:
     async def _keep_damaged(self, received: Received, *, peer: str) -> web.Response:
         """Keep what came before a body could not be unpacked any more, or all of it as it came, as one record."""
         body = received.body
-        self._intake.count("body_damaged")
         try:
             if body:
                 await self._sink.take([body], attributes={"peer": peer, **received.marks})

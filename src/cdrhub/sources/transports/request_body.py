@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import StrEnum
 from functools import lru_cache
 from ipaddress import ip_address
 
@@ -26,14 +26,14 @@ MAX_ENCODING = 64  #: characters that are kept of an unknown `Content-Encoding`
 REMEMBERED_PEERS = 1024
 
 
-class Ending(Enum):
-    """How the body of a request ended."""
+class Ending(StrEnum):
+    """How the body of a request ended; the value is the word under which a source counts one that is not whole."""
 
-    WHOLE = auto()
-    TOO_LONG = auto()  #: over the limit; its beginning is there
-    DAMAGED = auto()  #: cannot be unpacked (Content-Encoding); what came before is there, else all of it as it came
-    STALLED = auto()  #: did not arrive in time
-    GONE = auto()  #: the connection broke
+    WHOLE = "whole"
+    TOO_LONG = "body_too_large"  #: over the limit; its beginning is there
+    DAMAGED = "body_damaged"  #: cannot be unpacked (Content-Encoding); what came before is there, else all as it came
+    STALLED = "body_timeout"  #: did not arrive in time
+    GONE = "connection_lost"  #: the connection broke
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,15 +14,14 @@ misconfigured PBX looks alike, but only so many in a row per connection.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from cdrhub.errors import IntakeRefused, NotConnected
-from cdrhub.exhausted import is_exhausted
 from cdrhub.model.inference import Coverage, coverage_inference
+from cdrhub.os_errors import in_words, is_exhausted
 from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.transports.lines import UNTERMINATED, LineFormat, LineFramer, LineSink
 
@@ -110,7 +109,7 @@ class LineConnection:
                 chunk = await loop.sock_recv(self._socket, READ_BYTES)
             except OSError as error:
                 self._intake.count("connection_lost")
-                return f"the connection was lost: {_spoken(error)}"
+                return f"the connection was lost: {in_words(error)}"
             if not chunk:
                 return "the peer closed" if self._allowance is None else "stopped"
             framed = self._framer.feed(chunk)
@@ -119,7 +118,7 @@ class LineConnection:
             if framed.too_long:
                 self._intake.count("too_long", len(framed.too_long))
                 await self._hand_over(framed.too_long, **{TOO_LONG: True})
-            if self._foreign_lines > MAX_FOREIGN_LINES or self._foreign_bytes > MAX_FOREIGN_BYTES:
+            if self._is_a_stranger():
                 self._intake.count("foreign_closed")
                 return "closed: it sent no records"
             if self._allowance is not None:
@@ -153,27 +152,32 @@ class LineConnection:
         """`lines` without what a peer that sends no records may not add any more."""
         is_record = self._format.is_record
         if not too_long and all(map(is_record, lines)):
-            self._foreign_lines = self._foreign_bytes = 0
-            self.spoke = True
-            self._link(up=True)
+            self._sent_a_record()
             return lines
         kept: list[bytes] = []
         for line in lines:
             if not too_long and is_record(line):
-                self._foreign_lines = self._foreign_bytes = 0
-                self.spoke = True
-                self._link(up=True)
+                self._sent_a_record()
             else:
                 self._intake.count("foreign")
                 self._foreign_lines += 1
                 self._foreign_bytes += len(line)
-                if self._foreign_lines > MAX_FOREIGN_LINES or self._foreign_bytes > MAX_FOREIGN_BYTES:
+                if self._is_a_stranger():
                     self._intake.count("foreign_dropped", len(lines) - len(kept))
                     break
                 if not self.spoke:
                     self._link(up=False, detail="it sends no records")  # a probe does not end blindness
             kept.append(line)
         return kept
+
+    def _sent_a_record(self) -> None:
+        self._foreign_lines = self._foreign_bytes = 0
+        self.spoke = True
+        self._link(up=True)
+
+    def _is_a_stranger(self) -> bool:
+        """Whether the peer sent too much in a row that is no record."""
+        return self._foreign_lines > MAX_FOREIGN_LINES or self._foreign_bytes > MAX_FOREIGN_BYTES
 
     def _link(self, *, up: bool, detail: str = "") -> None:
         if up and not self._linked:
@@ -207,7 +211,12 @@ class _Connections:
 
     def _ended(self, task: asyncio.Task[str]) -> None:
         del self._open[task]
-        if not task.cancelled() and (error := task.exception()) is not None and not self.broken.done():
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """End the session with `error`; the first one counts."""
+        if not self.broken.done():
             self.broken.set_exception(error)
 
     def make_room(self) -> bool:
@@ -260,8 +269,7 @@ async def serve_lines(
                 return
             except OSError as error:
                 if not is_exhausted(error):
-                    if not connections.broken.done():
-                        connections.broken.set_exception(error)
+                    connections.fail(error)
                     return
                 intake.count("accept_failed")
                 loop.remove_reader(listening)
@@ -329,10 +337,5 @@ async def _connect(host: str, port: int) -> tuple[socket.socket, str]:
         raise NotConnected(f"{host}:{port} did not answer within {CONNECT_SECONDS:g} s") from error
     except OSError as error:
         raise NotConnected(f"{host} cannot be resolved: {error.strerror or error}") from error
-    why = _spoken(refused) if refused is not None else "it has no address"
+    why = in_words(refused) if refused is not None else "it has no address"
     raise NotConnected(f"{host}:{port}: {why}") from refused
-
-
-def _spoken(error: OSError) -> str:
-    """What happened, in the system's words: asyncio replaces them by the address."""
-    return os.strerror(error.errno) if error.errno else str(error)

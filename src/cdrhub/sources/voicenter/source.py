@@ -54,20 +54,18 @@ class Receiver:
         if request.method != "POST":
             return web.Response(status=405, headers={"Allow": "POST"}, text="Voicenter posts its records here\n")
         received = await receive(request, max_bytes=self._limit, kept_of_damaged=self._limit)
+        if received.ending is not Ending.WHOLE:
+            self._intake.count(received.ending.value)
         match received.ending:
             case Ending.WHOLE:
                 return await self._keep(received.body, peer=peer)
             case Ending.DAMAGED:
-                self._intake.count("body_damaged")
                 return await self._keep_part(received, status=200, peer=peer)
             case Ending.TOO_LONG:
-                self._intake.count("body_too_large")
                 return await self._keep_part(received, status=413, peer=peer)
             case Ending.STALLED:
-                self._intake.count("body_timeout")
                 return _answer(408, Code.APPLICATION_ERROR, to=Format.JSON)
             case Ending.GONE:
-                self._intake.count("connection_lost")
                 return _answer(400, Code.APPLICATION_ERROR, to=Format.JSON)  # to nobody
 
     async def _keep(self, body: bytes, *, peer: str) -> web.Response:

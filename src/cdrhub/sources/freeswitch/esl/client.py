@@ -11,7 +11,6 @@ Everything belongs to the gevent hub of the thread that constructs the object. A
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from gevent.event import AsyncResult, Event
 from greenswitch.esl import ESLEvent, InboundESL
 
 from cdrhub.errors import CdrhubError, NotConnected
+from cdrhub.os_errors import in_words
 from cdrhub.sources.freeswitch.esl.commands import COMMAND_SECONDS
 from cdrhub.sources.freeswitch.esl.errors import MAX_SHOWN, OutOfStep, Refused, WentSilent
 from cdrhub.sources.freeswitch.esl.frames import (
@@ -136,7 +136,7 @@ class EventSocketClient(InboundESL):  # type: ignore[misc]  # greenswitch has no
                 raise
             else:
                 return connection
-        raise NotConnected(_spoken(why) if why is not None else "it has no address") from why
+        raise NotConnected(in_words(why) if why is not None else "it has no address") from why
 
     def authenticate(self) -> None:
         """Send the password. The base raises a bare ValueError for a wrong one."""
@@ -168,7 +168,7 @@ class EventSocketClient(InboundESL):  # type: ignore[misc]  # greenswitch has no
             since = datetime.now(UTC) - silent
             self._lost(WentSilent(f"nothing was heard for {silent.total_seconds():.0f} s: {error}", since=since))
         except OSError as error:
-            self._lost(NotConnected(f"the connection was lost: {_spoken(error)}"))
+            self._lost(NotConnected(f"the connection was lost: {in_words(error)}"))
         except Exception as error:  # noqa: BLE001 - a bug must end the link, not leave it deaf; it is told by `error`
             self._lost(error)
 
@@ -234,7 +234,7 @@ class EventSocketClient(InboundESL):  # type: ignore[misc]  # greenswitch has no
                 self._lost(error)
             raise
         except OSError as error:
-            lost = NotConnected(f"the connection was lost: {_spoken(error)}")
+            lost = NotConnected(f"the connection was lost: {in_words(error)}")
             self._lost(lost)
             raise lost from error
 
@@ -286,8 +286,3 @@ def _keep_alive(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MILLISECONDS)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _spoken(error: OSError) -> str:
-    """What happened, in the system's words."""
-    return os.strerror(error.errno) if error.errno else str(error)

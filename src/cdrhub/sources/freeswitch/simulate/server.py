@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-import os
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Final
 from uuid import uuid4
 
 from cdrhub.errors import AddressUnavailable
+from cdrhub.os_errors import in_words
 from cdrhub.sources.freeswitch.simulate.events import Event
 from cdrhub.sources.freeswitch.simulate.subscription import Subscription
 from cdrhub.sources.freeswitch.simulate.switch import Switch
@@ -70,8 +70,7 @@ class EventSocket:
         try:
             self._server = await asyncio.start_server(self._serve, host, port, limit=MAX_COMMAND_BYTES)
         except OSError as error:
-            why = os.strerror(error.errno) if error.errno else str(error)
-            raise AddressUnavailable(f"the switch cannot listen on {host}:{port}: {why}") from error
+            raise AddressUnavailable(f"the switch cannot listen on {host}:{port}: {in_words(error)}") from error
         self._switch.heard.append(self._hear)
         address = self._server.sockets[0].getsockname()
         return address[0], address[1]

@@ -259,6 +259,7 @@ from cdrhub.sources.freeswitch.esl.bridge import Bridge
 assert not any(name.partition(".")[0] in ("gevent", "greenswitch") for name in sys.modules)
 
 async def main():
+    asyncio.get_running_loop().slow_callback_duration = 60  # else a busy machine makes -X dev write of slow callbacks
     async with EventSocketServer() as server:
         bridge = Bridge(host="127.0.0.1", port=server.port, password=PASSWORD, subscription="event plain ALL",
                         idle_seconds=5)

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from cdrhub.exhausted import is_exhausted
+from cdrhub.os_errors import is_exhausted
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
