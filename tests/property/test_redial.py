@@ -39,6 +39,7 @@ from cdrhub.redial.orders import Orders
 from cdrhub.redial.policy import HARD_STOP_PERIOD, HARD_STOP_REQUESTS, Mode, Policy
 from cdrhub.redial.reports import Reported
 from cdrhub.redial.settings import Settings
+from cdrhub.redial.since import Since
 from cdrhub.store import Store
 from cdrhub.store.redial_tables import attempts, cases
 from cdrhub.store.tables import outbox
@@ -180,6 +181,7 @@ class World(RuleBasedStateMachine):
                 healthy=self.healthy,
                 dialler=lambda _source: "crm",
                 speaks_live=lambda _source: self.live,
+                since=Since(None, max_age=self.settings.timing.max_age),
             ),
         )
 

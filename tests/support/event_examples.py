@@ -33,6 +33,7 @@ from cdrhub.redial.orders import Orders
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.retelling import retell
 from cdrhub.redial.settings import Settings
+from cdrhub.redial.since import Since
 from cdrhub.store import Store
 from cdrhub.store.batch import Item
 from cdrhub.store.replay import replay
@@ -97,6 +98,7 @@ class Day:
             healthy=lambda _: True,
             dialler=lambda _: "crm",
             speaks_live=lambda _: True,
+            since=Since(None, max_age=self.settings.timing.max_age),
         )
 
     async def receive(self, source: str, body: bytes, *, kind: str = "text/csv") -> None:

@@ -75,12 +75,12 @@ class Dialling:
         healthy: Callable[[str], bool],
         dialler: Callable[[str], str],
         speaks_live: Callable[[str], bool],
-        since: datetime | None = None,
+        since: Since,
     ) -> None:
         """`since`: from when on this hub dials. What was decided, or due, long before it is old news."""
         self._database = database
         self._settings = settings
-        self._since = Since(since, max_age=settings.timing.max_age)
+        self.since = since
         self._clock = clock
         self._healthy = healthy
         self._speaks_live = speaks_live
@@ -132,7 +132,7 @@ class Dialling:
             number = case.untried_number(attempt.key)
             around = known.around(_as_ordered(case))
             found = objection(case, number, self._settings.policy, around) if number is not None else None
-            stale = self._since.too_late(row.decided_at, now=now)
+            stale = self.since.too_late(row.decided_at, now=now)
             if number is None or found is not None or stale or row.dialler not in room:
                 decision = None
                 if row.dialler not in room:
@@ -181,10 +181,6 @@ class Dialling:
         if decision is None:
             decision = when_due(case, attempt.key, policy=self._settings.policy, around=known.around(case))
         known.took(self._carrier.carry_out(case, decision, told, cause="due", inputs={}, attempt=attempt))
-
-    def dials_since(self) -> datetime | None:
-        """Since when this hub dials; never a moment that is still to come."""
-        return self._since.at(self._clock())
 
     async def live(self) -> Mapping[str, int]:
         """How many attempts of each dialler are requested or accepted."""
@@ -258,6 +254,8 @@ class Dialling:
                     timing=self._settings.timing,
                     around=known.around(case),
                 )
+                if decision.goes_on and self.since.too_late(attempt.requested_at or now, now=now):
+                    decision = Decision(result=Result.PAUSED, rule="old_news", reason="late", detail="refused long ago")
                 told.changes.settle(case, attempt, state=AttemptState.REFUSED, at=now)
                 await connection.execute(mine.values(refusal=refusal, detail=detail[:MAX_DETAIL]))
                 refused = replace(attempt, state=AttemptState.REFUSED, refusal=refusal, ended_at=now)
@@ -362,7 +360,7 @@ class Dialling:
         set back since then makes nothing wait for longer (set_back.py).
         """
         now, queries = self._clock(), []
-        if self._since.set_back(now):
+        if self.since.set_back(now):
             await transact(self._database, partial(self._wait_anew, now=now))
         if self._settings.mode is not Mode.OFF:
             queries.append(select(func.min(cases.c.next_action_at)).where(cases.c.next_action_at <= now))
@@ -370,7 +368,7 @@ class Dialling:
             queries.append(select(func.min(attempts.c.decided_at)).where(attempts.c.state == AttemptState.DECIDED))
         async with self._database.connect() as connection:
             found = [moment for query in queries if (moment := await connection.scalar(query)) is not None]
-        self._since.looked(now)
+        self.since.looked(now)
         return min(found, default=None)
 
     async def _wait_anew(self, tx: Transaction, *, now: datetime) -> None:
@@ -408,7 +406,7 @@ class Dialling:
         for case in locked.values():
             if case.state is not CaseState.WAITING or case.next_action_at is None or case.next_action_at > now:
                 continue
-            if self._since.too_late(case.next_action_at, now=now):
+            if self.since.too_late(case.next_action_at, now=now):
                 decision = Decision(result=Result.PAUSED, rule="old_news", reason="late", detail="it was due long ago")
             else:
                 decision = when_due(case, waiting[case.id], policy=self._settings.policy, around=known.around(case))

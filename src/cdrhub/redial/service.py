@@ -30,6 +30,7 @@ from cdrhub.redial.engine import BATCH, Engine
 from cdrhub.redial.orders import Orders
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.settings import Settings
+from cdrhub.redial.since import Since
 from cdrhub.sometimes import Sometimes
 from cdrhub.sources.dialler import DiallerConfig
 from cdrhub.store.engine import Database, RacedError
@@ -107,9 +108,9 @@ class Redial:
         self._careful = 0
         self._misconfigured: dict[str, str] = {}
         self._sometimes = Sometimes()
-        self._use(settings, since=clock())
+        self._use(settings, since=Since(clock(), max_age=settings.timing.max_age))
 
-    def _use(self, settings: Settings, *, since: datetime | None) -> None:
+    def _use(self, settings: Settings, *, since: Since) -> None:
         self._settings = settings
         systems = self._systems
         for name in self._doors:
@@ -202,7 +203,10 @@ class Redial:
         gone = {name: door for name, door in self._doors.items() if doors.get(name) is not door}
         self._doors = dict(doors)
         self._misconfigured = {name: said for name, said in self._misconfigured.items() if name not in gone}
-        self._use(settings, since=self._clock() if begins else self._dialling.dials_since())
+        max_age = settings.timing.max_age
+        self._use(
+            settings, since=Since(self._clock(), max_age=max_age) if begins else self._dialling.since.under(max_age)
+        )
         self._decided.set()
         if gone:
             self._aside(_close(gone.values()), name="close diallers")

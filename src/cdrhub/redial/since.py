@@ -13,26 +13,37 @@ class Since:
         self._moment = moment
         self._max_age = max_age
         self._looked_at: datetime | None = None
+        self._first = True
+
+    def under(self, max_age: timedelta) -> Since:
+        """The same of a hub whose configuration was reloaded: it looks on. What it could not see before, it does not
+        know for that."""
+        known = Since(self._moment, max_age=max_age)
+        known._looked_at = self._looked_at
+        return known
 
     def set_back(self, now: datetime) -> bool:
         """Whether the clock may have been set back since the hub looked: also before its first look, while it was not
         running."""
-        return self._looked_at is None or now < self._looked_at
+        return self._first or self._looked_at is None or now < self._looked_at
 
     def looked(self, now: datetime) -> None:
         """The hub saw at `now` what is due. After a longer time than the greatest age of news in which it could not,
         for the database was away, it dials as if it had just begun; and after its clock was set back to before it
         began, for until then nothing would be new."""
-        away = self._looked_at is not None and now - self._looked_at > self._max_age
-        if away or (self._moment is not None and now < self._moment):
-            self._moment = now
-        self._looked_at = now
+        if self._moment is not None:
+            self._moment = self._began(self._moment, now)
+        self._looked_at, self._first = now, False
 
     def at(self, now: datetime) -> datetime | None:
         """The moment, by a clock that says `now`; never one that is still to come."""
-        return min(self._moment, now) if self._moment is not None else None
+        return None if self._moment is None else self._began(self._moment, now)
 
     def too_late(self, moment: datetime, *, now: datetime) -> bool:
         """Whether what was to be done at `moment` is old news."""
         began = self.at(now)
         return began is not None and moment < began - self._max_age
+
+    def _began(self, moment: datetime, now: datetime) -> datetime:
+        away = self._looked_at is not None and now - self._looked_at > self._max_age
+        return now if away else min(moment, now)

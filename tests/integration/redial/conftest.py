@@ -18,6 +18,7 @@ from cdrhub.redial.model import AttemptState, CaseState
 from cdrhub.redial.orders import Orders
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.settings import Settings
+from cdrhub.redial.since import Since
 from cdrhub.store import Store
 from cdrhub.store.redial_tables import attempts, case_numbers, cases, redial_decisions
 from cdrhub.store.tables import outbox
@@ -64,7 +65,7 @@ class Bench:
             healthy=lambda source: source not in self.blind,
             dialler=lambda _source: "crm",
             speaks_live=lambda _source: True,
-            since=since,
+            since=Since(since, max_age=self.settings.timing.max_age),
         )
 
     def orders(self) -> Orders:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import uuid_utils
 
+from cdrhub.model.dialling import Refusal, Refused
 from cdrhub.redial.dialling import Dialling
 from cdrhub.redial.policy import Mode
+from cdrhub.redial.since import Since
 
 FIRST, SECOND, THIRD = "+2348039100001", "+2348039100002", "+2348039100003"
 
@@ -28,12 +30,26 @@ async def test_a_decision_that_waited_for_a_hub_that_dials(bench: Any, before: i
         healthy=lambda _source: True,
         dialler=lambda _source: "crm",
         speaks_live=lambda _source: True,
-        since=bench.clock.now,
+        since=Since(bench.clock.now, max_age=bench.settings.timing.max_age),
     )
     claimed = await dialling.claim(room={"crm": 10})
     assert [one.order.number for one in claimed] == ([FIRST] if requested else [])
     row = await bench.of_case(case_id)
     assert (row["state"], row["state_reason"]) == (("dialling", "") if requested else ("paused", "late"))
+
+
+@pytest.mark.parametrize(("away", "reason"), [(300, "agent_retry"), (301, "late")])
+async def test_a_refusal_that_waited_for_the_database_leads_to_no_other_request(
+    bench: Any, away: int, reason: str
+) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND, round=0)
+    dialling = bench.dialling(since=bench.clock.now)
+    await bench.orders().dial(tenant="", code="C-1")
+    (claimed,) = await dialling.claim(room={"crm": 10})
+    assert await dialling.due() == 0
+    bench.pass_time(away)
+    await dialling.answered(claimed.order.attempt_id, Refused(refusal=Refusal.AGENT, detail="busy"))
+    assert (await bench.of_case(case_id))["state_reason"] == reason
 
 
 @pytest.mark.parametrize("looked", [True, False], ids=["and it has looked since", "and it looks now"])
@@ -45,7 +61,9 @@ async def test_a_hub_whose_clock_was_set_back_dials(bench: Any, looked: bool) ->
     case_id = await bench.case("C-1", FIRST, SECOND, round=0)
     await bench.orders().dial(tenant="", code="C-1")
     if looked:
-        bench.pass_time(301)  # its dialler had no room
+        bench.pass_time(150)
+        assert await dialling.due() == 0
+        bench.pass_time(151)  # its dialler had no room
     claimed = await dialling.claim(room={"crm": 10})
     row = await bench.of_case(case_id)
     assert ([one.order.number for one in claimed], row["state_reason"]) == ([FIRST], "")

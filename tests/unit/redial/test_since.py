@@ -49,7 +49,7 @@ def test_a_clock_that_was_set_back_has_a_new_beginning_from_the_next_look_on() -
     assert not since.too_late(after(-3_900), now=after(-3_600))
     assert since.at(after(60)) == BEGAN  # nobody looked meanwhile
     since.looked(after(-3_600))
-    assert since.at(after(60)) == after(-3_600)
+    assert since.at(after(-3_300)) == after(-3_600)
 
 
 def test_a_clock_may_have_been_set_back_before_the_first_look_too() -> None:
@@ -64,3 +64,21 @@ def test_asking_changes_nothing() -> None:
     since.at(after(-3_600))
     since.too_late(after(-3_600), now=after(-3_600))
     assert since.at(after(60)) == BEGAN
+
+
+@pytest.mark.parametrize(("seconds", "began"), [(300, 0), (301, 301)])
+def test_a_reload_during_an_outage_makes_nothing_new_that_was_due_in_it(seconds: float, began: float) -> None:
+    before = Since(BEGAN, max_age=timedelta(days=1))
+    before.looked(after(0))
+    since = before.under(MAX_AGE)
+    assert since.set_back(after(seconds)), "what waits is looked at anew under the new configuration"
+    since.looked(after(seconds))
+    assert not since.set_back(after(seconds))
+    assert since.at(after(seconds + 60)) == after(began)
+
+
+@pytest.mark.parametrize(("seconds", "late"), [(300, False), (301, True)])
+def test_who_asks_first_after_an_outage_is_told_of_it_too(seconds: float, late: bool) -> None:
+    since = Since(BEGAN, max_age=MAX_AGE)
+    since.looked(after(0))
+    assert since.too_late(after(-1), now=after(seconds)) is late
