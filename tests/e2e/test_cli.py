@@ -149,6 +149,15 @@ def test_check_warns_of_a_door_that_is_open_to_all(folder: Path) -> None:
     )
 
 
+def test_check_warns_of_numbers_that_redial_would_not_know(folder: Path) -> None:
+    (folder / "config.toml").write_text(SOURCE.replace('region = "NG"\n', "") + '[redial]\nmode = "observe"\n')
+    done = cdrhub("check", folder=folder)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "cdrhub: config.toml: sources.lagos: set `region`: without it 0803… and +234 803… are two numbers to redial\n"
+    )
+
+
 def test_check_warns_of_calls_that_cannot_be_told_apart(folder: Path) -> None:
     (folder / "config.toml").write_text(f'{SOURCE}fields = ["time-start", "duration", "from-no", "to-no"]\n')
     done = cdrhub("check", folder=folder)

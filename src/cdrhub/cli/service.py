@@ -151,6 +151,8 @@ def _warnings(config: Config) -> list[str]:
         open_to_all = [address for address in source.listen_addresses() if not is_loopback(address)]
         if open_to_all and not getattr(source, "allow", True):
             warnings.append(f"sources.{name}: everyone who reaches {open_to_all[0]} may send records: set `allow`")
+        if getattr(source, "region", "") is None and config.redial.mode != "off":
+            warnings.append(f"sources.{name}: set `region`: without it 0803… and +234 803… are two numbers to redial")
         warnings += [f"sources.{name}: {caution}" for caution in source.cautions()]
     return warnings
 

@@ -89,7 +89,10 @@ def kept_as(key: str) -> frozenset[str]:
     if not key.startswith("+"):
         return frozenset({key})
     same = spellings(key)
-    return same.union(*({each.removeprefix("+"), national_digits(each)} for each in same))
+    without_form = (
+        {f"521{key.removeprefix('+52')}"} if key.startswith("+52") else frozenset[str]()
+    )  # Mexico's old mobiles
+    return same.union(without_form, *({each.removeprefix("+"), national_digits(each)} for each in same))
 
 
 def dialled(number: str, *, key: str, e164: str | None) -> str:

@@ -114,3 +114,4 @@ def test_one_telephone_of_argentina_is_in_a_case_once() -> None:
 def test_a_number_may_be_kept_as_it_was_read_without_a_region() -> None:
     assert kept_as("+2348039100001") == {"+2348039100001", "2348039100001", "08039100001"}
     assert kept_as("08039100001") == {"08039100001"}
+    assert kept_as("+525512345678") == {"+525512345678", "525512345678", "5512345678", "5215512345678"}
