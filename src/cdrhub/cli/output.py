@@ -111,9 +111,9 @@ def refuse_csv(form: Format, *, of: str) -> None:
         raise UsageError(f"{of} is no table: use --format table, json or ndjson")
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 record`, `2 records`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """`1 record`, `2 records`; `2 entries` with that `plural`."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def record_row(record: RecordRow) -> dict[str, Any]:

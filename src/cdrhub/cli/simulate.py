@@ -23,6 +23,7 @@ import typer
 from cdrhub.addresses import split_address
 from cdrhub.cli.failure import Exit, say
 from cdrhub.cli.moments import read_zone
+from cdrhub.cli.output import counted
 from cdrhub.errors import AddressUnavailable, UsageError
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def threecx(
         sent = _played(simulation, seconds, work)
     except OSError as error:
         raise AddressUnavailable(f"{to}: {_spoken(error)}") from error
-    typer.echo(f"{sent.records} lines of {sent.calls} calls")
+    typer.echo(f"{counted(sent.records, 'line')} of {counted(sent.calls, 'call')}")
     return Exit.OK if sent.records else Exit.DIFFERENT
 
 
@@ -248,7 +249,8 @@ def enigma(
     )
     trouble = _once(str)  # not the URL: it may hold a password
     sent = _played(simulation, seconds, partial(simulate, simulation, url=to, broken=broken, trouble=trouble))
-    typer.echo(f"{sent.records} entries of {sent.calls} calls, {sent.repeated} repeated")
+    entries = counted(sent.records, "entry", "entries")
+    typer.echo(f"{entries} of {counted(sent.calls, 'call')}, {sent.repeated} repeated")
     if sent.last_error:
         say(f"the last error: {sent.last_error}")
     return Exit.OK if sent.calls else Exit.DIFFERENT
@@ -298,7 +300,7 @@ def freeswitch(
     )
     work = partial(simulate, simulation, setup, ready=lambda at: say(f"listening on {at}"))
     sent = _played(simulation, seconds, work)
-    typer.echo(f"{sent.records} events of {sent.calls} calls")
+    typer.echo(f"{counted(sent.records, 'event')} of {counted(sent.calls, 'call')}")
     return Exit.OK if sent.calls else Exit.DIFFERENT
 
 
@@ -396,8 +398,9 @@ async def _show(simulation: Simulation) -> None:
 
 def _pushes(sent: Sent) -> int:
     """The summary of a system that pushes over HTTP, and its exit code."""
+    pushes = counted(sent.records, "push", "pushes")
     typer.echo(
-        f"{sent.records} pushes of {sent.calls} calls: {sent.acknowledged} acknowledged, {sent.broken} broken, "
+        f"{pushes} of {counted(sent.calls, 'call')}: {sent.acknowledged} acknowledged, {sent.broken} broken, "
         f"{sent.repeated} repeated, {sent.given_up} given up"
     )
     if sent.last_error:
