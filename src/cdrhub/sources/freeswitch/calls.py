@@ -17,10 +17,13 @@ from cdrhub.model.numbers import NumberPlan
 from cdrhub.model.update import Authority
 from cdrhub.sources.freeswitch.channel import Channel, seconds
 from cdrhub.sources.freeswitch.draft import Draft
+from cdrhub.sources.freeswitch.headers import whole
 from cdrhub.sources.freeswitch.words import DISPOSITION_BY_OUTCOME, QUEUE_BY_CANCEL_REASON
 
 #: The leg of a click to call that is the customer's, whichever channel turns out to be it.
 CUSTOMER = "customer"
+
+_SECONDS_DIGITS = 9  #: of a span in seconds
 #: `cc_agent_type` of an agent who waits on the line, call after call; `callback`, of one who is rung, is the other one.
 STANDBY = "uuid-standby"
 
@@ -91,11 +94,11 @@ def caller_side(channel: Channel, said: Draft, *, dialled: str | None) -> None:
     if dialled is not None and "callee_number" not in said.values:
         said.party("callee", dialled)
         said.put(dialed_number=dialled)
-    direct(said, caller=number)
+    put_direction(said, caller=number)
 
 
-def direct(said: Draft, *, caller: str | None) -> None:
-    """The direction of a call that `caller` placed to the number that was dialled, as far as that is known."""
+def put_direction(said: Draft, *, caller: str | None) -> None:
+    """Say the direction of a call that `caller` placed to the number that was dialled, as far as that is known."""
     target = said.values.get("dialed_number")
     if target is None:
         return
@@ -422,14 +425,13 @@ def _joined_last(channel: Channel) -> str | None:
 
 def _vendor_seconds(channel: Channel, said: Draft) -> None:
     for name in ("duration", "billsec"):
-        value = channel.variable(name)
-        if value is not None and len(value) <= 9 and value.isascii() and value.isdigit():
-            said.attributes[name] = int(value)
+        value = whole(channel.variable(name), digits=_SECONDS_DIGITS)
+        if value is not None:
+            said.attributes[name] = value
 
 
 def _held(channel: Channel) -> int | None:
-    value = channel.variable("hold_accum_seconds")
-    return int(value) if value and len(value) <= 9 and value.isascii() and value.isdigit() and value != "0" else None
+    return whole(channel.variable("hold_accum_seconds"), digits=_SECONDS_DIGITS) or None
 
 
 def _whole(at: datetime | None) -> datetime | None:

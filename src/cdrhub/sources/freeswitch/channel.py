@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-from cdrhub.sources.freeswitch.headers import UNDEFINED, Headers
+from cdrhub.sources.freeswitch.headers import UNDEFINED, Headers, whole
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_DIGITS = 16  #: of a time in microseconds: the year 2286
@@ -20,16 +20,14 @@ _MAX_DIGITS = 16  #: of a time in microseconds: the year 2286
 
 def microseconds(text: str | None) -> datetime | None:
     """The moment of a count of microseconds; None for zero, nothing and what is no number."""
-    if not text or len(text) > _MAX_DIGITS or not (text.isascii() and text.isdigit()) or text == "0":
-        return None
-    return _EPOCH + timedelta(microseconds=int(text))
+    count = whole(text, digits=_MAX_DIGITS)
+    return _EPOCH + timedelta(microseconds=count) if count else None
 
 
 def seconds(text: str | None) -> datetime | None:
     """The moment of a count of seconds; None for zero, nothing and what is no number."""
-    if not text or len(text) > _MAX_DIGITS - 6 or not (text.isascii() and text.isdigit()) or text == "0":
-        return None
-    return _EPOCH + timedelta(seconds=int(text))
+    count = whole(text, digits=_MAX_DIGITS - 6)
+    return _EPOCH + timedelta(seconds=count) if count else None
 
 
 class Channel(Protocol):

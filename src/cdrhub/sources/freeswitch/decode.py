@@ -14,7 +14,7 @@ from cdrhub.sources.freeswitch import agents, callcenter, calls, documents
 from cdrhub.sources.freeswitch.channel import DocumentChannel, EventChannel, microseconds
 from cdrhub.sources.freeswitch.config import FreeSwitchSettings
 from cdrhub.sources.freeswitch.draft import MAX_WORD, Draft
-from cdrhub.sources.freeswitch.headers import MAX_EVENT_BYTES, Headers, JsonHeaders, PlainHeaders, read_json
+from cdrhub.sources.freeswitch.headers import MAX_EVENT_BYTES, Headers, JsonHeaders, PlainHeaders, read_json, whole
 from cdrhub.sources.freeswitch.words import NOT_OF_A_CALL
 
 #: Channel events that say something; CHANNEL_HANGUP comes before the times are known, CHANNEL_DESTROY repeats.
@@ -32,16 +32,14 @@ def decoder(settings: FreeSwitchSettings) -> Decoder:
     def decode(record: RawRecord) -> Decoded:
         body = record.body
         first = body[:64].lstrip()[:1]
+        if first in documents.OPENING and len(body) > documents.MAX_DOCUMENT_BYTES:
+            raise DecodeError(Reason.TOO_LONG, f"a document of {len(body)} bytes")
         if first == b"{":
-            if len(body) > documents.MAX_DOCUMENT_BYTES:
-                raise DecodeError(Reason.TOO_LONG, f"a document of {len(body)} bytes")
             value = read_json(body)
             if "Event-Name" in value:
                 return _event(JsonHeaders(value), record, plan, queue_only=queue_only)
             return _document(documents.of_json(value, body), record, plan, queue_only=queue_only)
         if first == b"<":
-            if len(body) > documents.MAX_DOCUMENT_BYTES:
-                raise DecodeError(Reason.TOO_LONG, f"a document of {len(body)} bytes")
             return _document(documents.of_xml(body), record, plan, queue_only=queue_only)
         if len(body) > MAX_EVENT_BYTES:
             raise DecodeError(Reason.TOO_LONG, f"an event of {len(body)} bytes")
@@ -92,10 +90,8 @@ def event_id_of(headers: Headers) -> str | None:
 
 
 def _sequence_of(headers: Headers) -> Sequence | None:
-    core, number = headers.get("Core-UUID"), headers.get("Event-Sequence")
-    if core and number and len(number) <= _MAX_SEQUENCE_DIGITS and number.isascii() and number.isdigit():
-        return Sequence(core=core, number=int(number))
-    return None
+    core, number = headers.get("Core-UUID"), whole(headers.get("Event-Sequence"), digits=_MAX_SEQUENCE_DIGITS)
+    return Sequence(core=core, number=number) if core and number is not None else None
 
 
 def _event_id(sequence: Sequence | None) -> str | None:

@@ -24,6 +24,7 @@ from lxml import etree
 
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.sources.freeswitch.channel import DocumentChannel
+from cdrhub.sources.freeswitch.headers import whole
 
 MAX_DOCUMENT_BYTES = 4 << 20  #: of one CDR document; those recorded have 30 KB
 MAX_PROFILES = 256  #: caller profiles of one callflow; one per transfer
@@ -34,7 +35,7 @@ OPENING = (b"{", b"<")  #: how a document begins
 _DECLARATION = re.compile(rb"<\?xml[^>]{0,200}\?>\s*")
 _CALLFLOW = b'"callflow"'
 _NOT_IN_XML = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")  #: a caller's name has it, and the switch leaves it there
-_OPENING = re.compile(rb"\s*<([^<>/][^<>]*)>(.*)", re.DOTALL)
+_VARIABLE_BEGINS = re.compile(rb"\s*<([^<>/][^<>]*)>(.*)", re.DOTALL)
 
 
 def unwrap(body: bytes) -> bytes:
@@ -137,7 +138,7 @@ def _taken_by_lines(body: bytes, found: dict[str, str]) -> bytes | None:
         closed.setdefault(line[line.rfind(b"<") :], []).append(number)
     while at < end:
         begun, at = at, at + 1
-        opening = _OPENING.fullmatch(lines[begun])
+        opening = _VARIABLE_BEGINS.fullmatch(lines[begun])
         if opening is None:
             continue
         closing = b"</%b>" % opening[1]
@@ -157,7 +158,7 @@ def _profiles(flows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
     def place(flow: Mapping[str, Any]) -> int:
         index = flow.get("profile_index")
-        return int(index) if isinstance(index, str) and index.isascii() and index.isdigit() and len(index) < 6 else 0
+        return (whole(index, digits=5) if isinstance(index, str) else None) or 0
 
     ordered = sorted(flows[:MAX_PROFILES], key=place)
     found = [flow.get("caller_profile") for flow in ordered]

@@ -21,6 +21,7 @@ from cdrhub.errors import DecodeError, Reason
 MAX_EVENT_BYTES = 1 << 20  #: of one event, headers and body; FreeSWITCH's largest in the field is some 40 KB
 UNDEFINED = "_undef_"  #: how a plain event writes an empty value
 
+_UNDEFINED = UNDEFINED.encode()
 _EMPTY_LINE = re.compile(rb"\n\n")  #: `bytes.find` stops at each single newline: two to three times as slow
 
 
@@ -58,7 +59,7 @@ class PlainHeaders:
             return None
         start += len(needle)
         raw = self._lines[start : self._lines.find(b"\n", start)]
-        if not raw or raw == b"_undef_":
+        if not raw or raw == _UNDEFINED:
             return None
         text = raw.decode("utf-8", "replace")
         return unquote(text, errors="replace") if "%" in text else text
@@ -87,6 +88,11 @@ class JsonHeaders:
 @cache
 def _needle(name: str) -> bytes:
     return f"\n{name}: ".encode()
+
+
+def whole(text: str | None, *, digits: int) -> int | None:
+    """The number that `text` writes in 1 to `digits` digits and nothing else; None for anything else."""
+    return int(text) if text and len(text) <= digits and text.isascii() and text.isdigit() else None
 
 
 def read_json(body: bytes) -> dict[str, Any]:

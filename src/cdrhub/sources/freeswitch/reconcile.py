@@ -34,7 +34,7 @@ from cdrhub.model.update import MIN_TIME, bounded_key, storable
 from cdrhub.sources.base import Intake
 from cdrhub.sources.freeswitch import listings
 from cdrhub.sources.freeswitch.agents import RECONCILED, AgentsHeard
-from cdrhub.sources.freeswitch.calls import direct
+from cdrhub.sources.freeswitch.calls import put_direction
 from cdrhub.sources.freeswitch.config import FreeSwitchConfig
 from cdrhub.sources.freeswitch.draft import Draft
 from cdrhub.sources.freeswitch.ending import last_left
@@ -184,7 +184,7 @@ def _caller(said: Draft, number: str | None, name: str | None, dialled: str | No
     if dialled is not None:
         said.party("callee", dialled)
         said.put(dialed_number=dialled)
-        direct(said, caller=number)
+        put_direction(said, caller=number)
 
 
 def _told(said: Draft, *, at: datetime | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from cdrhub.errors import NotConnected
 from cdrhub.sources.freeswitch.esl.commands import COMMAND_SECONDS, api_line, bgapi_line, successful
 from cdrhub.sources.freeswitch.esl.errors import NotSent
-from cdrhub.sources.freeswitch.esl.handoff import MAX_BYTES, MAX_EVENTS, Handoff, Heard
+from cdrhub.sources.freeswitch.esl.handoff import MAX_EVENTS, Handoff, Heard
 
 if TYPE_CHECKING:
     from cdrhub.sources.freeswitch.esl.link import Link
@@ -47,7 +47,6 @@ class Bridge:
         subscription: str,
         idle_seconds: float,
         max_events: int = MAX_EVENTS,
-        max_bytes: int = MAX_BYTES,
         watchdog_seconds: float = WATCHDOG_SECONDS,
     ) -> None:
         self._host = host
@@ -57,7 +56,7 @@ class Bridge:
         self._idle_seconds = idle_seconds
         self._watchdog_seconds = watchdog_seconds
         self._loop = asyncio.get_running_loop()
-        self._handoff = Handoff(self._loop, on_space=self._has_space, max_events=max_events, max_bytes=max_bytes)
+        self._handoff = Handoff(self._loop, on_space=self._has_space, max_events=max_events)
         self._heard = Heard()
         self._subscribed = asyncio.Event()
         self._finished = asyncio.Event()

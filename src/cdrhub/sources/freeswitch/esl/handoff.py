@@ -38,7 +38,7 @@ class Handoff:
         loop: asyncio.AbstractEventLoop,
         *,
         on_space: Callable[[], None],
-        max_events: int = MAX_EVENTS,
+        max_events: int,
         max_bytes: int = MAX_BYTES,
     ) -> None:
         self._loop = loop

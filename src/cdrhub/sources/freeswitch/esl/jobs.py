@@ -28,11 +28,10 @@ GROUP_EVENTS = 128  #: events that are looked at together
 class Jobs:
     """What one switch is told to do. Made anywhere, used in one event loop, then closed."""
 
-    def __init__(self, *, host: str, port: int, password: str, idle_seconds: float = IDLE_SECONDS) -> None:
+    def __init__(self, *, host: str, port: int, password: str) -> None:
         self._host = host
         self._port = port
         self._password = password
-        self._idle_seconds = idle_seconds
         self._linking: asyncio.Task[Bridge] | None = None
         self._bridge: Bridge | None = None
         self._listening: set[asyncio.Task[None]] = set()
@@ -93,7 +92,7 @@ class Jobs:
             port=self._port,
             password=self._password,
             subscription=SUBSCRIPTION,
-            idle_seconds=self._idle_seconds,
+            idle_seconds=IDLE_SECONDS,
         )
         try:
             async with asyncio.timeout(LINK_SECONDS):

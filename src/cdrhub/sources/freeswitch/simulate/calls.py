@@ -51,7 +51,7 @@ class Place:
 class Calls:
     """Renders planned calls. `calls` says which of them the hub is told to take, as its setting of that name does."""
 
-    def __init__(self, *, seed: int, zone: tzinfo = UTC, calls: Literal["queue", "all"] = "queue") -> None:
+    def __init__(self, *, seed: int, zone: tzinfo = UTC, calls: Literal["queue", "all"]) -> None:
         self.identities = Identities(random.Random(seed))  # noqa: S311 - a simulation, no secret
         self.zone = zone
         self._calls = calls

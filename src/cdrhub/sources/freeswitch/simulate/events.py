@@ -80,12 +80,11 @@ class Event:
 class Core:
     """One run of a FreeSWITCH: its Core-UUID and its counter of events. `zone` is that of Event-Date-Local."""
 
-    def __init__(self, uuid: str, *, zone: tzinfo, hostname: str = HOSTNAME, switchname: str = SWITCHNAME) -> None:
+    def __init__(self, uuid: str, *, zone: tzinfo) -> None:
         self.uuid = uuid
         self.zone = zone
-        self.hostname = hostname
         self.fired = 0
-        self._own = {"core": uuid, "hostname": hostname, "switchname": switchname}
+        self._own = {"core": uuid, "hostname": HOSTNAME, "switchname": SWITCHNAME}
 
     def fire(self, happening: Happening, more: Fields | None = None) -> Event:
         """`happening` as the next event; `more` are values that only the moment of firing knows."""

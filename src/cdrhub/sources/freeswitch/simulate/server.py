@@ -50,16 +50,14 @@ class Limits:
 
 
 class EventSocket:
-    """Serves the clients of one switch. `subscribed` is set while at least one client listens to calls."""
+    """Serves the clients of one switch."""
 
-    def __init__(
-        self, switch: Switch, *, password: str, api: Api, background: Background, limits: Limits | None = None
-    ) -> None:
+    def __init__(self, switch: Switch, *, password: str, api: Api, background: Background, limits: Limits) -> None:
         self._switch = switch
         self._password = password
         self._api = api
         self._background = background
-        self._limits = limits or Limits()
+        self._limits = limits
         self._clients: set[_Client] = set()
         self._server: asyncio.Server | None = None
         self._listeners = asyncio.Condition()

@@ -14,7 +14,7 @@ from typing import Final
 import orjson
 
 from cdrhub.sources.freeswitch.simulate.documents import document
-from cdrhub.sources.freeswitch.simulate.events import Core, Event, Happening, microseconds
+from cdrhub.sources.freeswitch.simulate.events import HOSTNAME, Core, Event, Happening, microseconds
 from cdrhub.sources.freeswitch.simulate.names import agent_name, queue_name
 from cdrhub.sources.simulation.planned import Agent, Queue
 
@@ -40,7 +40,7 @@ class LiveChannel:
     call_uuid: str
     callstate: str = "DOWN"
 
-    def row(self, hostname: str) -> dict[str, str]:
+    def row(self) -> dict[str, str]:
         """As mod_commands lists it: the columns of the core's table `channels`."""
         return {
             "uuid": self.uuid,
@@ -64,7 +64,7 @@ class LiveChannel:
             "write_rate": "8000",
             "write_bit_rate": "64000",
             "secure": "",
-            "hostname": hostname,
+            "hostname": HOSTNAME,
             "presence_id": "",
             "presence_data": "",
             "accountcode": "",
@@ -247,7 +247,7 @@ class Switch:
 
     def show_channels(self) -> str:
         """`show channels as json`."""
-        rows = [channel.row(self.core.hostname) for channel in self.channels.values()]
+        rows = [channel.row() for channel in self.channels.values()]
         return orjson.dumps({"row_count": len(rows), **({"rows": rows} if rows else {})}).decode()
 
     def list_queues(self) -> str:
