@@ -9,7 +9,7 @@ Formats: https://www.voicenter.com/API/CDR-Notification-System-API, http://xmlrp
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -109,16 +109,24 @@ def exact_json(text: bytes | str) -> Any:
 
 
 def _is_rounded(value: Any, *, within: int) -> bool:
-    members: Iterable[Any] = value.values() if type(value) is dict else value if type(value) is list else ()
-    return any(
-        abs(member) >= LARGEST_EXACT if type(member) is float else within and _is_rounded(member, within=within - 1)
-        for member in members
-    )
+    """Whether a number in an object or array is too large for orjson to read exactly. Objects and arrays inside it are
+    looked into as well, `within` deep."""
+    if type(value) is dict:
+        value = value.values()
+    elif type(value) is not list:
+        return False
+    for member in value:
+        if type(member) is float:
+            if abs(member) >= LARGEST_EXACT:
+                return True
+        elif within and _is_rounded(member, within=within - 1):
+            return True
+    return False
 
 
 def nested_json(text: str) -> Any:
     """The object or array that `text` holds as JSON, or `text` itself (IVR, CustomData and aiData come both ways)."""
-    if text[:1] not in "{[" or not text:
+    if not text.startswith(("{", "[")):
         return text
     try:
         return exact_json(text)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from cdrhub.errors import DecodeError, Reason
@@ -48,6 +48,8 @@ from cdrhub.sources.voicenter.words import (
     Status,
     folded,
 )
+
+T = TypeVar("T")
 
 CURRENCY: Final = "ILS"
 AGOROT_PER_SHEKEL: Final = 100
@@ -116,7 +118,7 @@ class _CallReading(Reading):
         values: dict[str, Any] = {
             "linked_key": bounded_key(self.text("OriginalIvrUniqueID") or key),
             "direction": direction,
-            "type_raw": self.text("type") or self.text("CdrType"),
+            "type_raw": self.type_word(),
             "disposition_raw": self.text("status"),
             "started_at": times.started,
             "team": self.text("DepartmentName"),
@@ -211,31 +213,26 @@ class _CallReading(Reading):
     # Words
 
     def cdr_type(self) -> CdrType:
-        word = self.text("type") or self.text("CdrType")
-        kind = TYPES.get(folded(word))
-        if kind is not None:
-            return kind
-        if word:
-            self.unmapped["type"] = word
-        return CdrType(key=bounded_key(folded(word))[:64] or "unnamed", direction=Direction.UNKNOWN, role=Role.OTHER)
+        word = self.type_word()
+        unknown = CdrType(key=bounded_key(folded(word))[:64] or "unnamed", direction=Direction.UNKNOWN, role=Role.OTHER)
+        return self._mapped("type", word, TYPES) or unknown
+
+    def type_word(self) -> str:
+        """The vendor's word for the type: a push's, else that of a row of the Call Log."""
+        return self.text("type") or self.text("CdrType")
 
     def status(self) -> Status:
-        word = self.text("status")
-        status = STATUSES.get(folded(word))
-        if status is not None:
-            return status
-        if word:
-            self.unmapped["status"] = word
-        return UNKNOWN_STATUS
+        return self._mapped("status", self.text("status"), STATUSES) or UNKNOWN_STATUS
 
     def direction(self, kind: CdrType) -> Direction:
-        word = self.text("direction")
-        said = DIRECTIONS.get(folded(word))
-        if said is not None:
-            return said
-        if word:
-            self.unmapped["direction"] = word
-        return kind.direction
+        return self._mapped("direction", self.text("direction"), DIRECTIONS) or kind.direction
+
+    def _mapped(self, what: str, word: str, meanings: Mapping[str, T]) -> T | None:
+        """What one of the vendor's words means. None for no word, and for one that nobody knows, which is noted."""
+        found = meanings.get(folded(word))
+        if found is None and word:
+            self.unmapped[what] = word
+        return found
 
     # Who and where
 
