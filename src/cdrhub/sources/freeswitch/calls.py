@@ -204,8 +204,7 @@ def _dialled_leg(channel: Channel, said: Draft) -> None:
     user = channel.variable("dialed_user")
     outside = channel.variable("sip_gateway_name") is not None or (user is None and not said.inside(number))
     if channel.parent_originated:
-        parent = channel.parent_destination
-        if outside or said.inside(parent):
+        if outside or said.inside(channel.parent_number):
             _customer(channel, said, number=number, shown=channel.caller_number)
         else:
             _person(channel, said, role=Role.AGENT, number=number, agent_extension=user or number)

@@ -75,7 +75,9 @@ class Channel(Protocol):
         """Whether the channel that asked for this one was itself placed by the switch (a click to call)."""
 
     @property
-    def parent_destination(self) -> str | None: ...
+    def parent_number(self) -> str | None:
+        """The number of the channel that asked for this one, wherever that was transferred since."""
+
     def destination_of(self, uuid: str) -> str | None:
         """The number of another channel that this one was joined to: dialled, or where it called in itself its own."""
 
@@ -149,8 +151,9 @@ class EventChannel:
         return placed and self._get("Other-Leg-Direction") == "outbound"
 
     @property
-    def parent_destination(self) -> str | None:
-        return self._get("Other-Leg-Destination-Number")
+    def parent_number(self) -> str | None:
+        get = self._get
+        return _user_of(get("Other-Leg-Channel-Name")) or get("Other-Leg-RDNIS") or get("Other-Leg-Destination-Number")
 
     def destination_of(self, uuid: str) -> str | None:
         if self._get("Other-Leg-Unique-ID") != uuid:
@@ -233,9 +236,12 @@ class DocumentChannel:
         return any("originate" in (_text(profile.get("source")) or "") for profile in self._others("originator"))
 
     @property
-    def parent_destination(self) -> str | None:
+    def parent_number(self) -> str | None:
         others = self._others("originator")
-        return _text(others[-1].get("destination_number")) if others else None
+        if not others:
+            return None
+        name, *numbers = (_text(others[-1].get(each)) for each in ("chan_name", "rdnis", "destination_number"))
+        return _user_of(name) or next(filter(None, numbers), None)
 
     def destination_of(self, uuid: str) -> str | None:
         for profile in self._others("originatee"):
@@ -263,6 +269,12 @@ class DocumentChannel:
 
     def _others(self, side: str) -> list[Mapping[str, Any]]:
         return self._other_profiles[side]
+
+
+def _user_of(name: str | None) -> str | None:
+    """The number in a channel's name, `sofia/internal/1001@192.0.2.1:5060`; None where it holds none."""
+    user = (name or "").rpartition("/")[2].partition("@")[0]
+    return user if user.removeprefix("+").isdecimal() else None
 
 
 def _text(value: Any) -> str | None:

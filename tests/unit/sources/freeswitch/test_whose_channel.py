@@ -253,6 +253,35 @@ def test_a_customer_whom_the_second_gateway_rings_is_not_lost_by_the_first_ones_
     assert [leg.outcome for leg in call.legs if leg.role == Role.CUSTOMER] == [Outcome.FAILED, Outcome.ANSWERED]
 
 
+@pytest.mark.parametrize(
+    "parent",
+    [
+        {"Other-Leg-Channel-Name": "sofia/external/0140300077", "Other-Leg-RDNIS": "5000"},
+        {"Other-Leg-Channel-Name": "sofia/external/k3x@192.0.2.1", "Other-Leg-RDNIS": "0140300077"},
+    ],
+)
+def test_whoever_a_called_customer_was_transferred_to_is_the_agent(parent: dict[str, str]) -> None:
+    """`originate sofia/gateway/carrier/0140300077 1001 XML default`: the customer's channel has gone to 1001 by now."""
+    switch, placed = Switch(), {"Call-Direction": "outbound", "Caller-Destination-Number": "1001"}
+    customer = times(0, 5, 60, "NORMAL_CLEARING") | {
+        "Unique-ID": CUSTOMER,
+        "variable_sip_gateway_name": "carrier",
+        "variable_sip_to_user": "0140300077",
+    }
+    agent = times(5, 9, 60, "NORMAL_CLEARING") | {
+        "Unique-ID": TARGET,
+        "variable_originating_leg_uuid": CUSTOMER,
+        "variable_dialed_user": "1001",
+        "Other-Leg-Direction": "outbound",
+        "Other-Leg-Source": ORIGINATED,
+        "Other-Leg-Destination-Number": "1001",
+    }
+    events = [placed | customer, placed | agent | parent]
+    call = fold([updated(switch.event("CHANNEL_HANGUP_COMPLETE", each, at=60), region="FR") for each in events])
+    assert [(leg.role, leg.number) for leg in call.legs] == [(Role.CUSTOMER, "0140300077"), (Role.AGENT, "1001")]
+    assert (call.agent_extension, call.answered_at, call.talk_seconds) == ("1001", Switch.moment(9), 51)
+
+
 def test_whoever_listens_to_a_mailbox_left_no_message() -> None:
     it = QueueCall()
     said = it.channel(gone=30, cause="NORMAL_CLEARING", by="recv_bye") | {
