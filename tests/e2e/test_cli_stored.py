@@ -48,6 +48,7 @@ def test_the_code_says_what_closed_streams_cannot(imported: Path) -> None:
     [
         ([], ["2", "1"]),
         (["--limit", "1"], ["2"]),
+        (["list", "--limit", "1"], ["2"]),
         (["--since", "2020-06-29T07:54"], ["2"]),
         (["--until", "2020-06-29T08:54", "--timezone", "Africa/Lagos"], ["1"]),
         (["--source", "lagos", "--direction", "inbound"], ["1"]),
@@ -98,6 +99,7 @@ def test_a_call_is_shown_with_its_legs_and_records(imported: Path, inside: Insid
         (["calls", "show", "nothing"], NO_INPUT, "there is no call 'nothing'"),
         (["calls", "--since", "tomorow"], USAGE, "'tomorow' is not a time: write 2026-03-01"),
         (["calls", "--timezone", "Lagos"], USAGE, "--timezone: 'Lagos' is not an IANA time zone; did you mean 'Africa"),
+        (["calls", "--source", "lagos", "list"], USAGE, "cdrhub calls list: write its options behind 'list'"),
         (["calls", "--number", "x"], USAGE, "--number: 'x' has no digit"),
         (["calls", "--source", "lagoss"], NO_INPUT, "there is no source 'lagoss' in config.toml; did you"),
         (["suspense", "show", "99"], NO_INPUT, "there is no record 99"),
@@ -264,7 +266,8 @@ def test_states_of_agents_are_listed_and_replayed(tmp_path: Path, inside: Inside
         "2026-03-09T02:00:00+00:00",
         "2026-03-09T00:00:00+00:00",
     ]
-    (one,) = rows("agents", "--since", "2026-03-09T01:00", "--kind", "status", "--source", "shanghai", folder=tmp_path)
+    filters = ("--since", "2026-03-09T01:00", "--kind", "status", "--source", "shanghai")
+    (one,) = rows("agents", "list", *filters, folder=tmp_path)
     assert (one["state"], one["state_raw"], one["queue"], one["flags"]) == ("on_break", "paused", None, [])
     (tmp_path / "config.toml").write_text(SHANGHAI + 'timezone = "UTC"\n')
     current = ("replay", "--source", "shanghai", "--with-config", "current", "--format", "ndjson")

@@ -18,6 +18,7 @@ from cdrhub.cli.options import (
     ZoneOption,
     loaded,
     span,
+    subcommand_works,
     zone,
 )
 from cdrhub.cli.output import Format, Listing, show
@@ -26,15 +27,21 @@ from cdrhub.model.agent import AgentKind
 BRIEF = ("at", "source", "agent_id", "kind", "state", "state_raw", "reason", "queue")
 
 
+_agents = typer.Typer(
+    invoke_without_command=True,
+    epilog="Examples: cdrhub agents --since today · cdrhub agents --agent 7001 --kind status --since -7d --format csv",
+)
+
+
 def register(app: typer.Typer) -> None:
-    """Add this module's command to `app`."""
-    app.command(
-        epilog="Examples: cdrhub agents --since today · "
-        "cdrhub agents --agent 7001 --kind status --since -7d --format csv"
-    )(agents)
+    """Add this module's commands to `app`."""
+    app.add_typer(_agents, name="agents")
 
 
-def agents(
+@_agents.callback()
+@_agents.command("list", epilog="Example: cdrhub agents list --since today")
+def list_states(
+    context: typer.Context,
     config: ConfigFile = None,
     *,
     since: SinceOption = None,
@@ -56,6 +63,8 @@ def agents(
     Each holds until the next one of its agent and kind. FreeSWITCH and asterCC tell them; the table shows the main
     columns, every other format all of them.
     """
+    if subcommand_works(context):
+        return
     local = zone(timezone)
     when = span(since, until, local)
     settings = loaded(config, source=source)

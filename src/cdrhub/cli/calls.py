@@ -19,6 +19,7 @@ from cdrhub.cli.options import (
     ZoneOption,
     loaded,
     span,
+    subcommand_works,
     zone,
 )
 from cdrhub.cli.output import Format, Listing, record_row, refuse_csv, show, show_document, show_row
@@ -79,6 +80,7 @@ def register(app: typer.Typer) -> None:
 
 
 @_calls.callback()
+@_calls.command("list", epilog="Example: cdrhub calls list --since today")
 def list_calls(
     context: typer.Context,
     config: ConfigFile = None,
@@ -115,7 +117,7 @@ def list_calls(
     them; in CSV a text that a spreadsheet would run as a formula, telephone numbers with + among them, begins with an
     apostrophe.
     """
-    if context.invoked_subcommand is not None:
+    if subcommand_works(context):
         return
     local = zone(timezone)
     when = span(since, until, local)

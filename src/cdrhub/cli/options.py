@@ -94,6 +94,16 @@ def loaded(given: Path | None, *, source: str | None = None) -> Config:
     return config
 
 
+def subcommand_works(context: typer.Context) -> bool:
+    """Whether a subcommand of a group that is a command itself does the work. UsageError for options that stand before
+    its name: they would be lost."""
+    name = context.invoked_subcommand
+    given = (context.get_parameter_source(option) for option in context.params)
+    if name is not None and any(source is not None and source.name == "COMMANDLINE" for source in given):
+        raise UsageError(f"{context.command_path} {name}: write its options behind {name!r}")
+    return name is not None
+
+
 def span(since: str | None, until: str | None, zone: ZoneInfo) -> Span:
     """The stretch that --since and --until mean now. UsageError if it is empty."""
     now = datetime.now(UTC)

@@ -199,7 +199,7 @@ def _table(listing: Listing, *, zone: ZoneInfo, stream: TextIO) -> int:
     if not rows:
         console.print(Text(listing.empty))
         return 0
-    columns = _columns(listing, rows, zone=zone, terminal=terminal)
+    columns = [column for column in _columns(listing, rows, zone=zone, terminal=terminal) if any(column.cells)]
     shown = _fitting(columns, listing.yields, room=console.width)
     table = Table(
         box=SIMPLE_HEAD, title=listing.title or None, title_justify="left", pad_edge=False, padding=(0, GAP - 1, 0, 0)

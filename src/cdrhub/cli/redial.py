@@ -115,8 +115,7 @@ def status(config: ConfigFile = None, *, form: FormatOption = Format.TABLE, time
         ("case", "Cases", ("state", "detail", "count"), "there are no cases"),
     ):
         its = [row for row in rows if row["what"] == what]
-        used = [name for name in columns if any(row[name] not in (None, "") for row in its)]
-        show(Listing(columns=used, rows=its, title=title, empty=empty), form=form, zone=local)
+        show(Listing(columns=columns, rows=its, title=title, empty=empty), form=form, zone=local)
 
 
 def _status(database: Opened, config: Config) -> list[dict[str, Any]]:

@@ -165,6 +165,15 @@ def test_a_long_text_yields_only_where_even_its_beginning_has_no_room(monkeypatc
         assert ("peer" in out.getvalue()) is here
 
 
+def test_a_column_in_which_no_row_says_anything_is_in_no_table() -> None:
+    rows = [{"webhook": "crm", "refused": 0, "next_at": None, "last_error": ""} for _ in range(2)]
+    for form, here in ((Format.TABLE, False), (Format.CSV, True), (Format.NDJSON, True)):
+        out = io.StringIO()
+        assert show(Listing(columns=list(rows[0]), rows=rows), form=form, zone=LAGOS, stream=out) == len(rows)
+        said = out.getvalue().replace("_", " ")
+        assert [word in said for word in ("webhook", "refused", "next at", "last error")] == [True, True, here, here]
+
+
 @pytest.mark.parametrize(
     ("form", "text"), [(Format.TABLE, "nothing found\n"), (Format.JSON, "[]\n"), (Format.NDJSON, "")]
 )

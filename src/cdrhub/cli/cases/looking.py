@@ -157,9 +157,8 @@ def show_case(
     known = {name: value for name, value in case.items() if name != "numbers" and value not in (None, "", {})}
     show_row(known, zone=local, title="Case")
     show_numbers(numbers, local)
-    used = [name for name in ATTEMPT_COLUMNS if any(attempt[name] not in (None, "") for attempt in attempts)]
     listing = Listing(
-        columns=used,
+        columns=ATTEMPT_COLUMNS,
         rows=attempts,
         yields=("id", "reference", "placed_by", "dialler", "round", "agent", "ended_at"),
         title="Attempts",

@@ -49,9 +49,8 @@ def numbers_now(database: Opened, config: Config, case: Mapping[str, Any], local
 
 
 def show_numbers(numbers: Sequence[Mapping[str, Any]], local: ZoneInfo) -> None:
-    used = [name for name in NUMBER_COLUMNS if any(number[name] for number in numbers)]
     show(
-        Listing(columns=used, rows=numbers, title="Numbers", empty="the case has no number"),
+        Listing(columns=NUMBER_COLUMNS, rows=numbers, title="Numbers", empty="the case has no number"),
         form=Format.TABLE,
         zone=local,
     )
