@@ -119,13 +119,14 @@ class World(RuleBasedStateMachine):
         self.now = ledger.at(0)
         self.blind = self.paused = False
         self.requested: Counter[str] = Counter()
-        self.moments: dict[str, list[datetime]] = {}
+        self.moments: dict[str, dict[str, datetime]] = {}  #: of requests on a number, by the ids of their attempts
         self.holders: dict[str, list[tuple[str, datetime]]] = {}
         self.dialled: list[tuple[Claimed, datetime]] = []
         self.records = 0
         #: Attempts that were not dialled, as far as anybody knew: a person or a later record may say otherwise, when
         #: their numbers have been dialled again.
         self.not_dialled: set[str] = set()
+        self.refused: set[str] = set()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do one step."""
@@ -282,7 +283,7 @@ class World(RuleBasedStateMachine):
         """A hub may request these."""
         for one in sorted(claimed, key=lambda one: one.order.number):
             self.assert_may_be_requested(one, before)
-            self.moments.setdefault(one.order.number, []).append(self.now)
+            self.moments.setdefault(one.order.number, {})[one.order.attempt_id] = self.now
             self.holders.setdefault(one.order.number, []).append((one.order.case_code, self.now))
             hub.claimed.append(one)
 
@@ -303,6 +304,7 @@ class World(RuleBasedStateMachine):
             answer = Accepted(vendor_ref=f"job {attempt_id}")
         if isinstance(answer, Refused):  # what was refused is not dialled
             self.dialled = [one for one in self.dialled if one[0].order.attempt_id != attempt_id]
+            self.refused.add(attempt_id)
         self.run(hub.dialling.answered(attempt_id, answer))
 
     @rule(
@@ -444,8 +446,10 @@ class World(RuleBasedStateMachine):
         assert not [one for one in known if one.round == mine.round and one.outcome is Disposition.ANSWERED]
         assert not [one for one in known if (one.round, one.key) == (mine.round, mine.key) and rang(one)]
         policy = self.settings.policy
-        recent = [at for at in self.moments.get(order.number, ()) if at > self.now - HARD_STOP_PERIOD]
-        assert len(recent) < HARD_STOP_REQUESTS
+        since = self.now - HARD_STOP_PERIOD
+        made = self.moments.get(order.number, {})
+        spared = self.refused | self.not_dialled
+        assert sum(at > since for attempt_id, at in made.items() if attempt_id not in spared) < HARD_STOP_REQUESTS
         tried = [attempt for attempt in known if rang(attempt)]
         if policy.number_cap is not None:
             assert sum(attempt.key == order.number for attempt in tried) < policy.number_cap

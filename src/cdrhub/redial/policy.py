@@ -78,7 +78,8 @@ class Surroundings:
 
     now: datetime
     requests: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
-    """Number key → moments of requests on it within the last HARD_STOP_PERIOD, in every case of the tenant."""
+    """Number key → moments of requests on it within the last HARD_STOP_PERIOD, in every case of the tenant; what was
+    refused, or whose agent did not pick up, is none."""
     do_not_call: Mapping[str, datetime | None] = field(default_factory=dict)
     """Number key → until when it must not be called (None: for ever), of the tenant's list."""
     held: Mapping[str, datetime] = field(default_factory=dict)

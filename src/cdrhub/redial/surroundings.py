@@ -103,7 +103,7 @@ class Known:
         others = {key: [one for one in rows if one.case_id != case.id and one.dialled] for key, rows in asked.items()}
         return Surroundings(
             now=self.now,
-            requests={key: [one.at for one in rows] for key, rows in asked.items()},
+            requests={key: [one.at for one in rows if one.dialled] for key, rows in asked.items()},
             do_not_call={key: self.verdicts[case.tenant, key] for key in keys if (case.tenant, key) in self.verdicts},
             held={
                 key: max((one.ended_at or one.at) + self.shared_hold for one in rows)

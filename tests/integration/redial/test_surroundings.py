@@ -51,6 +51,21 @@ async def ringing(bench: Any, number: str, agent: str, *, known_as: str = "agent
     await bench.store.write([ledger.item(ledger.message("in1", values=said), received=101)])
 
 
+async def test_a_network_that_carries_nothing_is_told_and_uses_no_number_up(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    for _ in range(6):
+        (claimed,) = await bench.dialling().claim(room={"crm": 1})
+        refused = Refused(refusal=Refusal.NETWORK, detail="no line")
+        await bench.dialling().answered(claimed.order.attempt_id, refused)
+        bench.pass_time(60)
+        await bench.dialling().due()
+    row = await bench.of_case(case_id)
+    assert (row["state"], row["state_reason"]) == ("paused", "network")
+    await bench.orders().resume(tenant="", code="C-1")
+    assert await bench.claim() == [FIRST]
+
+
 async def test_a_number_that_rang_for_another_case_rests_from_its_end(bench: Any) -> None:
     case_id = await bench.case("C-1", FIRST, SECOND)
     other = await bench.case("C-2", FIRST, agent="103")
