@@ -125,8 +125,11 @@ class Work:
 def settled_call(columns: Mapping[str, Any], *, clock_suspect: bool) -> Settled:
     """The settled call of a row of `calls`. `clock_suspect`: its source's clock is known to be wrong."""
     text = orjson.dumps(columns["attributes"]).decode()  # custom fields may lie deep
-    # Not `linked_key`: it names the call that this one was transferred from, whose end this is not.
-    references = [columns["call_key"], columns["contact_ref"] or ""]
+    # Not `linked_key`: it names the call that this one was transferred from, whose end this is not. It may carry what
+    # that one carries, and tells only that the person was reached.
+    references = [columns["call_key"], columns["contact_ref"] or "", *uuids_in(text)]
+    reached = columns["disposition"] == Disposition.ANSWERED
+    of_another = columns["linked_key"] not in (None, columns["call_key"])
     return Settled(
         columns=columns,
         facts=CallFacts(
@@ -135,8 +138,8 @@ def settled_call(columns: Mapping[str, Any], *, clock_suspect: bool) -> Settled:
             started_at=columns["started_at"],
             keys=number_keys(columns),
             agents=frozenset({columns["agent_id"], columns["agent_extension"]} - {None, ""}),
-            references=[*references, *uuids_in(text)],
-            reached=columns["disposition"] == Disposition.ANSWERED,
+            references=[] if of_another and not reached else references,
+            reached=reached,
         ),
         ended=EndedCall(
             disposition=Disposition(columns["disposition"] or Disposition.UNKNOWN),

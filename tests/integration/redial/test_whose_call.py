@@ -17,7 +17,15 @@ FIRST, SECOND = "+2348039100001", "+2348039100002"
 INBOUND = {"direction": "inbound", "caller_number": FIRST, "caller_e164": FIRST, "agent_id": "105"}
 
 
-async def carried(bench: Any, key: str, reference: str, *, tenant: str = "", disposition: str = "no_answer") -> None:
+async def carried(
+    bench: Any,
+    key: str,
+    reference: str,
+    *,
+    tenant: str = "",
+    disposition: str = "no_answer",
+    linked_key: str | None = None,
+) -> None:
     """A call of no number that anybody knows, which carries a reference."""
     said = {
         "state": "ended",
@@ -28,6 +36,7 @@ async def carried(bench: Any, key: str, reference: str, *, tenant: str = "", dis
         "callee_number": "+15550001111",
         "callee_e164": "+15550001111",
         "external_number": "+15550001111",
+        "linked_key": linked_key,
     }
     body = ledger.message(key, values=said, attributes={"reference": reference}, final=True)
     await bench.store.write([replace(ledger.item(body, received=100), tenant=tenant)])
@@ -49,6 +58,21 @@ async def test_a_call_that_an_attempt_was_transferred_to_is_not_its_end(bench: A
     await bench.call("k1", "+15550001111", linked_key=attempt_id, agent_id="105")
     await bench.decide()
     assert await bench.attempts(case_id) == [(FIRST, "accepted", None)]
+
+
+@pytest.mark.parametrize(("disposition", "state"), [("no_answer", "dialling"), ("answered", "contacted")])
+async def test_a_transfer_that_carries_its_reference_tells_only_that_they_were_reached(
+    bench: Any, disposition: str, state: str
+) -> None:
+    """A colleague did not pick up, and the person is talking still."""
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    attempt_id = await bench.accepted(case_id)
+    await carried(bench, "k2", attempt_id, linked_key="k1", disposition=disposition)
+    assert (await bench.of_case(case_id))["state"] == state
+    assert await bench.claim() == []
+    await carried(bench, "k1", attempt_id, linked_key="k1", disposition="answered")
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+    assert [number for number, _, _ in await bench.attempts(case_id)] == [FIRST]
 
 
 async def test_one_attempt_is_one_call(bench: Any) -> None:
