@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import builtins
 from datetime import timedelta
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from cdrhub.sources.base import DecodeSettings, IngestPath, Networks, SourceConfig
 from cdrhub.sources.spans import Duration
+
+
+def _of_one_line(password: SecretStr) -> SecretStr:
+    if not password.get_secret_value().isprintable():
+        raise ValueError("holds a control character, as a line break: what follows it would be a command")
+    return password
+
+
+Password = Annotated[SecretStr, AfterValidator(_of_one_line)]
 
 
 class FreeSwitchSettings(DecodeSettings):
@@ -38,7 +47,7 @@ class FreeSwitchConfig(FreeSwitchSettings, SourceConfig):
     type: Literal["freeswitch"] = Field("freeswitch", description="The phone system.")
     host: str = Field("127.0.0.1", min_length=1, description="Host of the Event Socket.")
     port: int = Field(8021, ge=1, le=65_535, description="Port of the Event Socket.")
-    password: SecretStr = Field(description="Password of the Event Socket, e.g. `${ESL_PASSWORD}`.")
+    password: Password = Field(description="Password of the Event Socket, e.g. `${ESL_PASSWORD}`.")
     idle_timeout: Duration = Field(
         timedelta(seconds=65),
         ge=timedelta(seconds=1),

@@ -14,13 +14,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field
 
 from cdrhub.errors import NotConnected
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Standing
 from cdrhub.sources.dialler import DiallerType
 from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, answering, shown
 from cdrhub.sources.dialling.orders import PhoneDiallerConfig, agent_of, number_of, reference_of
+from cdrhub.sources.freeswitch.config import Password
 from cdrhub.sources.freeswitch.esl.errors import CommandFailed, CommandRefused, NotSent, Refused
 from cdrhub.sources.freeswitch.esl.jobs import Jobs
 
@@ -86,7 +87,7 @@ class FreeSwitchDiallerConfig(PhoneDiallerConfig):
     type: Literal["freeswitch"] = Field("freeswitch", description="What dials.")
     host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Host of the Event Socket.")
     port: int = Field(8021, ge=1, le=65_535, description="Port of the Event Socket.")
-    password: SecretStr = Field(description="Password of the Event Socket, e.g. `${ESL_PASSWORD}`.")
+    password: Password = Field(description="Password of the Event Socket, e.g. `${ESL_PASSWORD}`.")
     agent_endpoint: Annotated[str, AfterValidator(_an_endpoint)] = Field(
         "user/{agent}", description="Whom the switch rings first; `{agent}` is the agent of the order."
     )

@@ -10,11 +10,12 @@ from functools import partial
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from cdrhub.model.dialling import Accepted, DialOrder, Refusal, Refused, Standing, Unseen
 from cdrhub.redial.diallers import dialler_type
 from cdrhub.sources.dialling.answers import OrderRefused
+from cdrhub.sources.freeswitch.config import FreeSwitchConfig
 from cdrhub.sources.freeswitch.dial import DIALLER, FreeSwitchDialler, FreeSwitchDiallerConfig, originate
 from support.esl import AUTH_REQUEST, GOODBYE, PASSWORD, REJECTION, Connection, EventSocketServer, job_event, reply
 from support.freeswitch import bodies_of
@@ -210,6 +211,13 @@ async def test_a_dialler_is_closed_while_it_connects() -> None:
         await dialler.close()
         with pytest.raises(asyncio.CancelledError):
             await dialling
+
+
+@pytest.mark.parametrize("config", [FreeSwitchConfig, FreeSwitchDiallerConfig])
+def test_a_password_of_several_lines_is_refused_for_it_would_be_commands(config: type[BaseModel]) -> None:
+    with pytest.raises(ValidationError, match="control character"):
+        config(password="ClueCon\nevent plain ALL")
+    assert config(password="Clue Con")
 
 
 async def test_a_wrong_password_is_the_configuration_and_is_not_repeated_to_anybody() -> None:
