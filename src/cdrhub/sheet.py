@@ -23,6 +23,7 @@ MAX_SHOWN = 60  #: characters of a cell that a problem repeats
 ENCODINGS = "windows-1252 (Western Europe), windows-1255 (Hebrew), windows-1256 (Arabic), gb18030 (Chinese)"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CUT = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)
 _SEPARATES = re.compile(r"\"?sep=.\"?\s*", re.IGNORECASE)
 _STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _SEPARATORS = ",;\t"
@@ -114,6 +115,14 @@ class Sheet:
         else:
             return value
         return ""
+
+    def is_cut_short(self, row: Row, place: int, value: str) -> bool:
+        """Whether a spreadsheet kept only the first digits of `value`, which is a problem then."""
+        cut = _CUT.fullmatch(value) is not None
+        if cut:
+            said = "was cut short by a spreadsheet: make the column text there, and export it again"
+            self.wrong(row.line, place, f"{shown(value)} {said}")
+        return cut
 
 
 def decoded(raw: bytes, *, encoding: str | None = None, hint: str = "") -> str:

@@ -112,6 +112,8 @@ def _case(
         sheet.wrong(row.line, columns["code"], "there is no code")
     elif code in NO_CODES:
         sheet.wrong(row.line, columns["code"], "must not be . or ..")
+    else:
+        sheet.is_cut_short(row, columns["code"], code)
     reading, source = _source(row, given, sheet, columns, sources=sources, default=defaults.source)
     words = {"agent": defaults.agent, "campaign": defaults.campaign, "timezone": defaults.timezone}
     for word in words:

@@ -11,8 +11,6 @@ from cdrhub.redial.model import Number
 from cdrhub.redial.order_errors import NumberUnusable
 from cdrhub.sheet import Problem, Row, Sheet, shown
 
-_CUT = re.compile(r"[+-]?\d(?:[.,]\d+)?E[+-]?\d+", re.IGNORECASE)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
@@ -25,14 +23,7 @@ class Reading:
 
 def number_in(sheet: Sheet, row: Row, place: int, value: str, reading: Reading) -> Number | None:
     """The telephone number in a cell; None where it is empty, or, with a problem of the sheet, where it is none."""
-    if not value:
-        return None
-    if _CUT.fullmatch(value):
-        sheet.wrong(
-            row.line,
-            place,
-            f"{shown(value)} was cut short by a spreadsheet: make the column text there, and export it again",
-        )
+    if not value or sheet.is_cut_short(row, place, value):
         return None
     try:
         (number,) = read_numbers([GivenNumber(number=value)], reading.plan)

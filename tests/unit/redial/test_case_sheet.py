@@ -113,6 +113,11 @@ def test_a_cell_that_looks_like_a_formula_is_data(cell: str) -> None:
             "export it again",
         ),
         (
+            "code,number_1\n1.23457E+11,08039100001\n",
+            "line 2, column code: 1.23457E+11 was cut short by a spreadsheet: make the column text there, and export "
+            "it again",
+        ),
+        (
             "code,number_1,source\nC-1,08039100001,lagoz\n",
             "line 2, column source: there is no source 'lagoz' in the configuration: did you mean 'lagos'?",
         ),
