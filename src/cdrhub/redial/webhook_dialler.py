@@ -82,8 +82,8 @@ def rendered(order: DialOrder, *, at: datetime) -> bytes:
 def answer_of(answer: HttpAnswer, *, who: str) -> Answer:
     """What a receiver's answer means. Raises OrderRefused, AnswerUnseen."""
     told = _told(answer, who=who)
-    if "refusal" in told and (200 <= answer.status < 300 or 400 <= answer.status < 500):
-        word = told["refusal"]
+    word = told.get("refusal")
+    if word is not None and (200 <= answer.status < 300 or 400 <= answer.status < 500):
         if word not in tuple(Refusal):
             raise AnswerUnseen(f"{who} refuses with a word that is not known: {shown(word)!r}")
         return Refused(refusal=Refusal(word), detail=shown(told.get("detail") or f"{who} refuses"))

@@ -74,7 +74,14 @@ async def test_the_same_order_has_the_same_id_again() -> None:
 
 @pytest.mark.parametrize(
     ("body", "reference"),
-    [("", ""), ("thank you", ""), ('{"vendor_ref": 17}', "17"), ('{"vendor_ref": ["a"]}', ""), ("[1]", "")],
+    [
+        ("", ""),
+        ("thank you", ""),
+        ('{"vendor_ref": 17}', "17"),
+        ('{"vendor_ref": ["a"]}', ""),
+        ("[1]", ""),
+        ('{"vendor_ref": "a", "refusal": null, "detail": null}', "a"),
+    ],
 )
 async def test_a_success_is_a_yes_whatever_its_body(body: str, reference: str) -> None:
     assert await answered(body, status=202) == Accepted(vendor_ref=reference)
@@ -107,7 +114,7 @@ async def test_a_status_that_says_no(status: int, refusal: Refusal) -> None:
 
 @pytest.mark.parametrize(
     ("body", "status"),
-    [("", 500), ({"refusal": "agent"}, 502), ({"refusal": "tired"}, 200), ({"refusal": None}, 422)],
+    [("", 500), ({"refusal": "agent"}, 502), ({"refusal": "tired"}, 200), ({"refusal": ""}, 422)],
 )
 async def test_nobody_knows(body: object, status: int) -> None:
     assert isinstance(await answered(body, status=status), Unseen)
