@@ -179,24 +179,12 @@ class Folding:
             if group.waiting:
                 await self._take_waiting(tx, group)
             call = fold_call(group.key, group.updates)
-            if not call.opened:
+            if call.opened:
+                folded[group.call_id] = (group, call)
+                rows.append(_first_row(group, call, now=now))
+            else:
                 closed.append(group)
-                continue
-            first = group.items[0]
-            rows.append(
-                call_row(
-                    call,
-                    call_id=group.call_id,
-                    item=first,
-                    record_count=len(group.items) + len(group.waiting),
-                    revision=1,
-                    received=group.received,
-                    now=now,
-                )
-            )
-            folded[group.call_id] = (group, call)
-        rows.sort()
-        inserted = await tx.insert_calls(rows, expect_new=expect_new)
+        inserted = await tx.insert_calls(sorted(rows), expect_new=expect_new)
         made = folded.values() if inserted is None else [folded[call_id] for call_id in inserted]
         done = await self._keep_unopened(tx, closed, now=now)
         legs: list[Row] = []
@@ -379,6 +367,18 @@ def fold_call(key: CallKey, updates: Iterable[CallUpdate]) -> Call:
 
 def _distinct(updates: Iterable[CallUpdate]) -> tuple[CallUpdate, ...]:
     return tuple({update.digest: update for update in updates}.values())
+
+
+def _first_row(group: Group, call: Call, *, now: datetime) -> Row:
+    return call_row(
+        call,
+        call_id=group.call_id,
+        item=group.items[0],
+        record_count=len(group.items) + len(group.waiting),
+        revision=1,
+        received=group.received,
+        now=now,
+    )
 
 
 def _updated_row(group: Group, known: KnownCall, call: Call, *, now: datetime, sort_at: datetime | None = None) -> Row:

@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import insert, select, update
 
+from cdrhub.model.disposition import State
 from cdrhub.model.record import MAX_BODY_BYTES
 from cdrhub.model.update import MAX_KEY, MAX_TEXT, MAX_URL, CallUpdate
 from cdrhub.store import Store
@@ -53,7 +54,8 @@ async def test_times_keep_microseconds_and_come_back_in_utc(store: Store) -> Non
     odd = datetime(2026, 10, 25, 2, 30, 0, 999999, tzinfo=timezone(timedelta(hours=5, minutes=45)))
     first, last = datetime(1970, 1, 1, tzinfo=UTC), datetime(2099, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
     times = {"started_at": first, "answered_at": odd, "ended_at": last}
-    await store.write([updated(item(ended("k")), legs=(), values=times | {"duration_seconds": None})])
+    values = {"state": State.ENDED, **times, "duration_seconds": None}  # a call that goes on has no end
+    await store.write([updated(item(ended("k")), legs=(), values=values)])
     call = await call_of(store, "k")
     assert {name: call[name] for name in times} == times
     assert {call[name].utcoffset() for name in times} == {timedelta(0)}

@@ -80,6 +80,8 @@ _END_REASONS: dict[str, str] = {
 _DIRECTIONS = {"inbound": Direction.INBOUND, "outbound": Direction.OUTBOUND}
 _AGENT_ENDS = frozenset({"agent_hungup", "agent_hangup", "closed", "retry", "remove_number"})
 _CUSTOMER_ENDS = frozenset({"callee_hungup", "callee_hangup"})
+#: Known not to be in the message, whatever the legs look like.
+_NEVER_TOLD = dict.fromkeys(("answered_at", "connected_at", "ended_at", "ring_seconds", "wait_seconds"))
 _COLUMNS = frozenset(
     {"extension", "number", "client_number", "dial_number", "call_ref", "contact_ref", "dialed_at", "end_reason"}
     | {"call_dir", "recording_url", "ref", "end_code"}
@@ -166,26 +168,14 @@ def _update(payload: dict[str, Any], record: RawRecord, plan: NumberPlan, *, fla
         "started_at": dialed_at,
         "recording_url": _text(payload.get("recording_url")),
         "talk_seconds": seconds if answered else 0,
-        # Known not to be in the message, whatever the legs look like.
-        "answered_at": None,
-        "connected_at": None,
-        "ended_at": None,
-        "ring_seconds": None,
-        "wait_seconds": None,
+        **_NEVER_TOLD,
     }
     party(values, flags, "caller", number if inbound else shown, plan)
     party(values, flags, "callee", shown if inbound else number, plan)
     values["did" if inbound else "dialed_number"] = shown if inbound else number
     legs: tuple[LegUpdate, ...] = ()
     if extension and answered:
-        leg: dict[str, Any] = {
-            "role": Role.AGENT,
-            "outcome": Outcome.ANSWERED,
-            "number": extension,
-            "agent_id": extension,
-        }
-        leg |= {"agent_extension": extension, "talk_seconds": seconds, "ring_seconds": None}
-        legs = (LegUpdate(leg_key=bounded_key(extension), values=storable(leg, flags)),)
+        legs = (_agents_leg(extension, seconds, flags),)
     elif extension:
         attributes["extension"] = extension
     if unmapped:
@@ -202,6 +192,20 @@ def _update(payload: dict[str, Any], record: RawRecord, plan: NumberPlan, *, fla
         at=dialed_at,
         final=True,
     )
+
+
+def _agents_leg(extension: str, seconds: int | None, flags: set[str]) -> LegUpdate:
+    """The leg of the agent who talked for so many seconds."""
+    leg: dict[str, Any] = {
+        "role": Role.AGENT,
+        "outcome": Outcome.ANSWERED,
+        "number": extension,
+        "agent_id": extension,
+        "agent_extension": extension,
+        "talk_seconds": seconds,
+        "ring_seconds": None,
+    }
+    return LegUpdate(leg_key=bounded_key(extension), values=storable(leg, flags))
 
 
 def _disposition(
@@ -264,8 +268,7 @@ def _seconds(value: object, flags: set[str]) -> int | None:
     try:
         seconds = int(float(text))
     except (ValueError, OverflowError):
-        flags.add("value_dropped")
-        return None
+        seconds = -1
     if 0 <= seconds <= MAX_SECONDS:
         return seconds
     flags.add("value_dropped")
