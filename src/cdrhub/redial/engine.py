@@ -218,13 +218,13 @@ class Engine:
         linked = next((attempt for attempt in mine if attempt.call_id == call.id), None)
         free = [attempt for attempt in mine if attempt.call_id is None]
         attempt = linked or by_reference(call.facts, [*free, *mine])
+        if attempt is None and not call.reached and is_of_a_refusal(call.facts, mine):
+            return None, None
         if attempt is None:
             nearest = by_window(call.facts, mine, late=self.settings.match_start)
             attempt = nearest if nearest in free else None
         if attempt is not None:
             return attempt, work.cases[work.attempts[attempt.id][0]]
-        if not call.reached and is_of_a_refusal(call.facts, mine):
-            return None, None
         if call.facts.direction is Direction.OUTBOUND and call.columns["case_id"] is None:
             own = [
                 case

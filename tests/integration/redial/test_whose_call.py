@@ -149,6 +149,23 @@ async def test_the_record_of_an_order_that_was_refused_is_no_call_of_the_agents_
     assert ((FIRST, "ended", disposition) in await bench.attempts(case_id)) is tried
 
 
+async def test_the_record_of_a_refused_order_is_not_that_of_the_next_one(bench: Any) -> None:
+    """It was refused after two seconds, and asked for again after ten."""
+    bench.settings = replace(bench.settings, timing=replace(bench.settings.timing, agent_retry=timedelta(seconds=10)))
+    case_id = await bench.case("C-1", FIRST, SECOND, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    await bench.claim()
+    bench.pass_time(2)
+    await bench.dialling().answered(await bench.live_attempt(case_id), Refused(refusal=Refusal.AGENT, detail="away"))
+    bench.pass_time(10)
+    await bench.dialling().due()
+    assert await bench.claim() == [FIRST]
+    await bench.call("k1", disposition="failed", started_at=110.0, ended_at=112.0, received=123)
+    bench.pass_time(10)
+    await bench.decide()
+    assert await bench.attempts(case_id) == [(FIRST, "refused", None), (FIRST, "requested", None)]
+
+
 @pytest.mark.parametrize(("made", "tried"), [(95, [(FIRST, "ended", "no_answer")]), (96, [])])
 async def test_an_own_call_before_the_case_was_made_is_none_of_it(bench: Any, made: int, tried: list[Any]) -> None:
     case_id = await bench.case("C-1", FIRST, SECOND, created_at=ledger.at(made))
