@@ -207,6 +207,7 @@ def _dialled_leg(channel: Channel, said: Draft) -> None:
         if outside or said.inside(channel.parent_number):
             _customer(channel, said, number=number, shown=channel.caller_number)
         else:
+            said.opens = False  # the customer's own channel does; one whom the agent transferred is in the agent's call
             _person(channel, said, role=Role.AGENT, number=number, agent_extension=user or number)
     elif not outside:
         _person(channel, said, role=Role.AGENT, number=number, agent_extension=user or number)

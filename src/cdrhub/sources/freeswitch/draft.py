@@ -25,7 +25,7 @@ MAX_WORD = 64  #: characters kept of a word that nobody knows
 class Draft:
     """Values, legs, attributes and flags of an update to be. Empty values are left out."""
 
-    __slots__ = ("attributes", "authority", "call_key", "final", "flags", "kind", "legs", "plan", "values")
+    __slots__ = ("attributes", "authority", "call_key", "final", "flags", "kind", "legs", "opens", "plan", "values")
 
     def __init__(self, call_key: str, kind: str, plan: NumberPlan) -> None:
         self.call_key = call_key
@@ -37,6 +37,7 @@ class Draft:
         self.flags: set[str] = set()
         self.authority = Authority.RECORD
         self.final = False
+        self.opens = True
 
     def party(self, side: str, raw: str | None) -> None:
         """The number of the `caller` or `callee`."""
@@ -96,4 +97,5 @@ class Draft:
             event_id=event_id,
             authority=self.authority,
             final=self.final,
+            opens=self.opens,
         )

@@ -280,6 +280,9 @@ def test_whoever_a_called_customer_was_transferred_to_is_the_agent(parent: dict[
     call = fold([updated(switch.event("CHANNEL_HANGUP_COMPLETE", each, at=60), region="FR") for each in events])
     assert [(leg.role, leg.number) for leg in call.legs] == [(Role.CUSTOMER, "0140300077"), (Role.AGENT, "1001")]
     assert (call.agent_extension, call.answered_at, call.talk_seconds) == ("1001", Switch.moment(9), 51)
+    # Of a customer whom the agent of a click to call transferred, the colleague's channel is all that bears this key.
+    alone = fold([updated(switch.event("CHANNEL_HANGUP_COMPLETE", events[1], at=60), region="FR")])
+    assert (call.opened, alone.opened) == (True, False)
 
 
 def test_whoever_listens_to_a_mailbox_left_no_message() -> None:
