@@ -244,7 +244,7 @@ class DocumentChannel:
         return _user_of(name) or next(filter(None, numbers), None)
 
     def destination_of(self, uuid: str) -> str | None:
-        for profile in self._others("originatee"):
+        for profile in (*self._others("originatee"), *self._others("originator")):
             if profile.get("uuid") == uuid:
                 return _text(profile.get("destination_number"))
         return None

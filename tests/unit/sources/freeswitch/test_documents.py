@@ -14,6 +14,7 @@ from cdrhub.errors import DecodeError
 from cdrhub.model.call import Call
 from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role
 from cdrhub.model.fold import fold
+from cdrhub.sources.freeswitch.channel import DocumentChannel
 from cdrhub.sources.freeswitch.documents import of_xml
 from support.freeswitch import decoded, updated
 
@@ -157,6 +158,14 @@ def test_an_undefined_variable_is_none() -> None:
         f"    <cc_{name}>_undef_</cc_{name}>\n" for name in ("side", "member_uuid", "member_session_uuid", "agent_uuid")
     )
     assert call_of(IVR.replace("    <hangup_cause>", undefined + "    <hangup_cause>")) == call_of(IVR)
+
+
+@pytest.mark.parametrize("side", ["originatee", "originator"])
+def test_the_number_of_whoever_a_channel_was_joined_to(side: str) -> None:
+    """After an attended transfer the target is the caller's originator: the switch joins it to the caller."""
+    joined = {f"{side}_caller_profiles": [{"uuid": "target", "destination_number": "1002"}]}
+    channel = DocumentChannel({}, [{side: joined}])
+    assert (channel.destination_of("target"), channel.destination_of("another")) == ("1002", None)
 
 
 def test_an_extension_without_a_telephone_was_dialled_all_the_same() -> None:
