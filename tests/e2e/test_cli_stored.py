@@ -170,6 +170,13 @@ def test_an_editor_that_is_written_wrongly_is_named(imported: Path) -> None:
     )
 
 
+def test_what_came_from_a_source_that_was_renamed_is_listed_under_its_name(imported: Path, rows: Rows) -> None:
+    (imported / "config.toml").write_text(SOURCE.replace("lagos", "ibadan"))
+    assert len(rows("calls", "--source", "lagos", folder=imported)) == 2
+    assert len(rows("calls", "--source", "lagos", "--number", "0803 910 0000", folder=imported)) == 1
+    assert len(rows("suspense", "list", "--source", "lagos", folder=imported)) == 1
+
+
 def test_a_record_is_discarded_with_a_reason(imported: Path, inside: Inside, rows: Rows) -> None:
     (broken,) = rows("suspense", "list", "--reason", "wrong_field_count", folder=imported)
     assert rows("suspense", "list", "--reason", "too_long", folder=imported) == []

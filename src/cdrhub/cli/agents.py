@@ -16,6 +16,7 @@ from cdrhub.cli.options import (
     SourceOption,
     UntilOption,
     ZoneOption,
+    known_or_found,
     loaded,
     span,
     subcommand_works,
@@ -67,7 +68,7 @@ def list_states(
         return
     local = zone(timezone)
     when = span(since, until, local)
-    settings = loaded(config, source=source)
+    settings = loaded(config)
     from cdrhub.store.agents import AgentStateFilter, each_state  # noqa: PLC0415 - SQLAlchemy is not for --help
     from cdrhub.store.tables import agent_states  # noqa: PLC0415
 
@@ -85,5 +86,6 @@ def list_states(
             form=form,
             zone=local,
         )
+    known_or_found(settings, source, found=count)
     if count == limit and form is Format.TABLE:
         say(f"these are the newest {limit}; more with --limit")

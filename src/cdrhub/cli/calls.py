@@ -17,6 +17,7 @@ from cdrhub.cli.options import (
     SourceOption,
     UntilOption,
     ZoneOption,
+    known_or_found,
     loaded,
     span,
     subcommand_works,
@@ -121,7 +122,7 @@ def list_calls(
         return
     local = zone(timezone)
     when = span(since, until, local)
-    settings = loaded(config, source=source)
+    settings = loaded(config)
     from cdrhub.store.calls import CallFilter, each  # noqa: PLC0415 - SQLAlchemy is not for --help
     from cdrhub.store.tables import calls  # noqa: PLC0415
 
@@ -149,6 +150,7 @@ def list_calls(
             form=form,
             zone=local,
         )
+    known_or_found(settings, source, found=count)
     if count == limit and form is Format.TABLE:
         say(f"these are the newest {limit}; more with --limit")
 
@@ -181,12 +183,13 @@ def show_call(
 
 
 def readings(config: Config, number: str, *, source: str | None) -> frozenset[str]:
-    """What `number` is in E.164 to `source`, or to each of all sources. UsageError if it has no digit."""
+    """What `number` is in E.164 to `source`, or to each of all sources where there is none of that name now.
+    UsageError if it has no digit."""
     from cdrhub.model.numbers import read_number  # noqa: PLC0415 - phonenumbers is heavy
 
     if not any(character.isdigit() for character in number):
         raise UsageError(f"--number: {number!r} has no digit")
-    names = [source] if source is not None else list(config.sources)
+    names = [source] if source is not None and source in config.sources else list(config.sources)
     found = (read_number(number, config.number_plan(name)).e164 for name in names)
     return frozenset(e164 for e164 in found if e164 is not None)
 

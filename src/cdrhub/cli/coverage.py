@@ -15,6 +15,7 @@ from cdrhub.cli.options import (
     SourceOption,
     UntilOption,
     ZoneOption,
+    known_or_found,
     loaded,
     span,
     zone,
@@ -48,7 +49,7 @@ def coverage(
     """
     local = zone(timezone)
     when = span(since, until, local)
-    settings = loaded(config, source=source)
+    settings = loaded(config)
     begin = when.since or (when.until or datetime.now(UTC)) - DEFAULT_SPAN
     from cdrhub.store.coverage import stretches  # noqa: PLC0415 - SQLAlchemy is not for --help
 
@@ -56,4 +57,4 @@ def coverage(
         found = database.run(stretches(database.store, since=begin, until=when.until, source=source))
     rows = [asdict(stretch) for stretch in found]
     listing = Listing(columns=COLUMNS, rows=rows, yields=("hub", "detail"), empty="nothing was noted in this time")
-    show(listing, form=form, zone=local)
+    known_or_found(settings, source, found=show(listing, form=form, zone=local))

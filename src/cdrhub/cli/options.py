@@ -134,6 +134,13 @@ def _user() -> str:
         return ""
 
 
+def known_or_found(config: Config, source: str | None, *, found: int) -> None:
+    """NotFound where a list of one source is empty and there is no such source. What came from one that was taken out
+    of the configuration, or has another name there now, is listed as before."""
+    if source is not None and not found:
+        known_source(config, source)
+
+
 def known_source(config: Config, name: str) -> None:
     """NotFound, with the nearest one, if there is no source called `name`."""
     from cdrhub.config.problems import nearest  # noqa: PLC0415

@@ -24,6 +24,7 @@ from cdrhub.cli.options import (
     WithConfig,
     ZoneOption,
     actor,
+    known_or_found,
     loaded,
     zone,
 )
@@ -75,14 +76,14 @@ def list_suspended(
 ) -> None:
     """List the records in suspense in the order of their numbers, the oldest first, each with its reason."""
     local = zone(timezone)
-    settings = loaded(config, source=source)
+    settings = loaded(config)
     from cdrhub.store.suspense import listed  # noqa: PLC0415 - SQLAlchemy is not for --help
 
     with opened(settings) as database:
         found = database.run(listed(database.store, source=source, reason=reason, limit=limit))
     rows = [record_row(record) for record in found]
     listing = Listing(columns=COLUMNS, brief=BRIEF, rows=rows, yields=("source",), empty="nothing is in suspense")
-    show(listing, form=form, zone=local)
+    known_or_found(settings, source, found=show(listing, form=form, zone=local))
 
 
 @_suspense.command("show", epilog="Example: cdrhub suspense show 17")
