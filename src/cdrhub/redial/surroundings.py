@@ -17,8 +17,9 @@ from cdrhub.redial.given import kept_as
 from cdrhub.redial.in_call import InCall, in_call
 from cdrhub.redial.model import AttemptState, Case, may_ring
 from cdrhub.redial.policy import HARD_STOP_PERIOD, Surroundings
+from cdrhub.redial.reports import CALL_BACK
 from cdrhub.store.one_of import OneOf
-from cdrhub.store.redial_tables import attempts, do_not_call, redial_pauses
+from cdrhub.store.redial_tables import attempts, do_not_call, redial_decisions, redial_pauses
 
 Tenant = str
 
@@ -63,6 +64,9 @@ _SAID = union_all(
     _said("verdict", tenant=do_not_call.c.tenant, match_key=do_not_call.c.match_key, until=do_not_call.c.until).where(
         OneOf(do_not_call.c.match_key, "keys"), OneOf(do_not_call.c.tenant, "tenants")
     ),
+    _said("asked_back", case_id=redial_decisions.c.case_id, asked_at=redial_decisions.c.at).where(
+        OneOf(redial_decisions.c.case_id, "cases"), redial_decisions.c.rule == CALL_BACK
+    ),
     _said("pause", scope=redial_pauses.c.scope, name=redial_pauses.c.name),
 )
 """What attempts, of whatever case, say of these numbers since then, or until a deadline that is to come, and of these
@@ -94,6 +98,8 @@ class Known:
     ringing_agents: set[tuple[str, str]] = field(default_factory=set)
     """(source, agent) of superseded attempts that may ring: their unique key is free."""
     live_agents: dict[str, str] = field(default_factory=dict)
+    asked_back: dict[str, datetime] = field(default_factory=dict)
+    """Case id → when its person asked last to be called back."""
     pauses: set[tuple[str, str]] = field(default_factory=set)
 
     def around(self, case: Case) -> Surroundings:
@@ -112,6 +118,7 @@ class Known:
             },
             in_call=frozenset(key for key in keys if (case.tenant, key) in self.in_call.numbers),
             requested=frozenset(key for key, rows in others.items() if any(one.may_ring for one in rows)),
+            asked_back=self.asked_back.get(case.id),
             agent_busy=self._agent_busy(case),
             source_healthy=self.healthy(case.source),
             paused_by=self._paused_by(case),
@@ -183,6 +190,7 @@ async def remembered(
         "now": now,
         "agents": _agents(cases),
         "live": sorted({key for case in cases if (key := live_agent(case.source, case.agent)) is not None}),
+        "cases": sorted({case.id for case in cases}),
         "tenants": sorted({case.tenant for case in cases}),
     }
     for row in await connection.execute(_SAID, asked):
@@ -202,6 +210,8 @@ async def remembered(
             case "verdict":
                 for number in known_as[row.match_key]:
                     known.forbidden(row.tenant, number, until=row.until)
+            case "asked_back":
+                known.asked_back[row.case_id] = max(row.asked_at, known.asked_back.get(row.case_id, row.asked_at))
             case "pause":
                 known.pauses.add((row.scope, row.name))
     return known

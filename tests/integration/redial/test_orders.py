@@ -10,6 +10,7 @@ import pytest
 
 from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict
 from cdrhub.redial.order_errors import CaseBusy, NoSuchAttempt, NoSuchCase, NumberUnusable, OrderError
+from cdrhub.redial.policy import PRESETS
 from cdrhub.redial.reports import Reported
 
 FIRST, SECOND = "+2348039100001", "+2348039100002"
@@ -135,7 +136,9 @@ async def test_the_wrong_party_leads_to_the_next_number(bench: Any) -> None:
     assert await bench.claim() == [SECOND]
 
 
-async def test_a_call_back_is_dialled_at_its_time(bench: Any) -> None:
+@pytest.mark.parametrize("preset", PRESETS)
+async def test_a_call_back_is_dialled_at_its_time(bench: Any, preset: str) -> None:
+    bench.settings = replace(bench.settings, policy=PRESETS[preset])
     attempt_id = await reached(bench)
     at = bench.clock.now + timedelta(hours=2)
     await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.CALLBACK, at=at)

@@ -139,6 +139,14 @@ def test_a_conversation_holds_the_whole_case() -> None:
     assert asked(of, policy=CAUTIOUS, key=SECOND) == ("cool_down", NOON + timedelta(days=7))
 
 
+@pytest.mark.parametrize(("minutes", "rests"), [(0, False), (2, True)])
+def test_a_person_who_asked_to_be_called_back_is_called_back(minutes: int, rests: bool) -> None:
+    """A conversation that was asked for a minute before NOON, and a wish of so many minutes before."""
+    of = case(attempts=[over(FIRST, Disposition.ANSWERED)])
+    found = asked(of, policy=CAUTIOUS, now=NOON + 3 * HOUR, asked_back=NOON - timedelta(minutes=minutes))
+    assert found == (("cool_down", NOON + timedelta(days=7)) if rests else None)
+
+
 def test_the_window_is_in_the_zone_of_the_number() -> None:
     # 20:30 UTC is 21:30 in Lagos: the next moment inside is 8:00 there, 7:00 UTC of the next day
     late = NOON.replace(hour=20, minute=30)
