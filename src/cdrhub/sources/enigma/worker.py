@@ -26,6 +26,7 @@ from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import Intake
 from cdrhub.sources.enigma.config import Reliable
+from cdrhub.sources.transports.patience import accept_patiently
 from cdrhub.sources.transports.redis_list import (
     REFUSED_SECONDS,
     RENEW_SHARE,
@@ -45,7 +46,6 @@ CONTENT_TYPE: Final = "application/json"
 #: the lease of its predecessor is its own and need not be waited for.
 HOLDER_KEY: Final = "lease_holder"
 STAND_BY_SECONDS: Final = 1.0  #: between two looks whether the lease is free
-REFUSED_PAUSE_SECONDS: Final = 1.0  #: until a batch is offered again that the intake refused
 WRONG_REDIS_SECONDS: Final = 60.0  #: until a list is looked at again that holds the dialler's own messages only
 
 
@@ -218,16 +218,10 @@ class ListWorker:
     async def _offer(self, taken: Taken) -> None:
         attributes = {"list": self._drained.key} | ({"live": False} if taken.recovered else {})
         known = self._intake.position(HOLDER_KEY) is not None
-        while True:
-            try:
-                await self._intake.accept(
-                    taken.bodies,
-                    content_type=CONTENT_TYPE,
-                    attributes=attributes,
-                    position=None if known else (HOLDER_KEY, self._lease.holder),
-                )
-            except IntakeRefused:
-                self._intake.count("refused_and_held")
-                await asyncio.sleep(REFUSED_PAUSE_SECONDS)
-            else:
-                return
+        await accept_patiently(
+            self._intake,
+            taken.bodies,
+            content_type=CONTENT_TYPE,
+            attributes=attributes,
+            position=None if known else (HOLDER_KEY, self._lease.holder),
+        )

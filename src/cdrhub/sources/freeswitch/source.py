@@ -15,8 +15,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from cdrhub.errors import BackOff, CdrhubError, IntakeRefused, NotConnected
-from cdrhub.model.inference import Coverage, coverage_inference
+from cdrhub.errors import BackOff, CdrhubError, NotConnected
 from cdrhub.sources.base import Intake
 from cdrhub.sources.freeswitch.agents import AgentsHeard
 from cdrhub.sources.freeswitch.config import FreeSwitchConfig
@@ -26,6 +25,7 @@ from cdrhub.sources.freeswitch.esl.errors import CommandFailed, Refused, WentSil
 from cdrhub.sources.freeswitch.esl.frames import EVENT_PLAIN
 from cdrhub.sources.freeswitch.headers import PlainHeaders
 from cdrhub.sources.freeswitch.reconcile import reconcile
+from cdrhub.sources.transports.patience import accept_patiently, tell_blind
 from cdrhub.turns import Turn
 
 log = structlog.get_logger(__name__)
@@ -33,7 +33,6 @@ log = structlog.get_logger(__name__)
 GROUP_EVENTS = 128  #: that become durable together at most
 HOLD_SECONDS = 30.0  #: that the switch is held back while the journal takes nothing; then the link is closed
 CLOSED_ON_PURPOSE = "closed, for the journal takes nothing"  #: as the coverage says it
-REFUSED_PAUSE_SECONDS = 1.0  #: until events are offered again that the intake refused
 RETRY_SECONDS = 30.0  #: until a reconciliation that failed is tried again, if its turn does not come earlier
 FIRST_BACK_OFF_SECONDS = 15.0  #: after a refused password; doubled with each refusal in a row
 LONGEST_BACK_OFF_SECONDS = 300.0
@@ -125,7 +124,7 @@ class _Listening:
         try:
             await asyncio.shield(reading)
         except WentSilent as error:
-            await self._tell_blind(since=error.since, detail=str(error))
+            await tell_blind(self._intake, since=error.since, until=datetime.now(UTC), detail=str(error))
             raise NotConnected(f"{self._peer}: {error}") from error
         except NotConnected as error:
             raise NotConnected(f"{self._peer}: {error}") from error
@@ -191,7 +190,8 @@ class _Listening:
             self._intake.count("closed_on_purpose")
             self._link_down(CLOSED_ON_PURPOSE)
             await self._bridge.stop()
-            await self._tell_blind(since=datetime.now(UTC) - self._bridge.unheard, detail=CLOSED_ON_PURPOSE)
+            now = datetime.now(UTC)
+            await tell_blind(self._intake, since=now - self._bridge.unheard, until=now, detail=CLOSED_ON_PURPOSE)
             await self._accept(bodies, event_ids)
 
     async def _sifted(self, bodies: Sequence[bytes]) -> tuple[list[bytes], list[str | None]]:
@@ -214,24 +214,9 @@ class _Listening:
         return kept, event_ids
 
     async def _accept(self, bodies: Sequence[bytes], event_ids: Sequence[str | None]) -> None:
-        while True:
-            try:
-                await self._intake.accept(
-                    bodies, content_type=EVENT_PLAIN, attributes={"peer": self._peer}, event_ids=event_ids
-                )
-            except IntakeRefused:
-                self._intake.count("refused_and_held")
-                await asyncio.sleep(REFUSED_PAUSE_SECONDS)
-            else:
-                return
-
-    async def _tell_blind(self, *, since: datetime, detail: str) -> None:
-        """The time in which the switch was no longer heard was blind already."""
-        blind = Coverage(state="blind", since=since, until=datetime.now(UTC), detail=detail)
-        try:
-            await self._intake.infer(coverage_inference(blind))
-        except IntakeRefused:
-            self._intake.count("gap_not_kept")
+        await accept_patiently(
+            self._intake, bodies, content_type=EVENT_PLAIN, attributes={"peer": self._peer}, event_ids=event_ids
+        )
 
     # -- what no event told ------------------------------------------------------------------------------------------
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from cdrhub.errors import IntakeRefused, NotConnected
-from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.threecx.config import ThreeCXConfig
 from cdrhub.sources.threecx.gaps import GapWatch, Missing, history_id_reader
@@ -27,13 +26,13 @@ from cdrhub.sources.transports.file_tail import POLL_SECONDS, FileTail
 from cdrhub.sources.transports.http_push import DURABLE_SECONDS, LinePush
 from cdrhub.sources.transports.lines import UNTERMINATED, LineFormat
 from cdrhub.sources.transports.mounted import MountedSource
+from cdrhub.sources.transports.patience import accept_patiently, tell_blind
 from cdrhub.sources.transports.request_body import allow_list
 from cdrhub.sources.transports.tcp_lines import connect_lines, serve_lines
 
 CONTENT_TYPE = "text/csv"
 HISTORY_KEY = "historyid"
 LOOK_SECONDS = 5.0  #: between two looks whether a missing range has come after all
-REFUSED_PAUSE_SECONDS = 1.0  #: until lines are offered again that the intake refused
 
 
 def line_format(config: ThreeCXConfig) -> LineFormat:
@@ -78,18 +77,14 @@ class _Sink:
     async def _accept(
         self, lines: Sequence[bytes], *, attributes: Mapping[str, Any], position: tuple[str, str] | None
     ) -> None:
-        while True:
-            try:
-                await self._intake.accept(
-                    lines, content_type=CONTENT_TYPE, attributes=attributes, position=position, within=self._within
-                )
-            except IntakeRefused:
-                if self._within is not None:
-                    raise
-                self._intake.count("refused_and_held")
-                await asyncio.sleep(REFUSED_PAUSE_SECONDS)
-            else:
-                return
+        if self._within is None:
+            await accept_patiently(
+                self._intake, lines, content_type=CONTENT_TYPE, attributes=attributes, position=position
+            )
+        else:
+            await self._intake.accept(
+                lines, content_type=CONTENT_TYPE, attributes=attributes, position=position, within=self._within
+            )
 
     async def report_gaps(self) -> None:
         """Say what did not come within its grace, until cancelled."""
@@ -105,11 +100,7 @@ class _Sink:
         """Write gaps to the coverage."""
         for gap in gaps:
             self._intake.count("missing_records", gap.count)
-            said = Coverage(state="blind", since=gap.since, until=gap.until, detail=_spoken(gap))
-            try:
-                await self._intake.infer(coverage_inference(said))
-            except IntakeRefused:
-                self._intake.count("gap_not_kept")
+            await tell_blind(self._intake, since=gap.since, until=gap.until, detail=_spoken(gap))
         if gaps:
             with contextlib.suppress(IntakeRefused):  # then a start tells them once more, in the same words
                 await self._remember()

@@ -24,10 +24,10 @@ from typing import NoReturn
 import orjson
 import structlog
 
-from cdrhub.errors import IntakeRefused, NotConnected
-from cdrhub.model.inference import Coverage, coverage_inference
+from cdrhub.errors import NotConnected
 from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.transports.lines import UNTERMINATED, LineFormat, LineFramer, LineSink
+from cdrhub.sources.transports.patience import tell_blind
 from cdrhub.sources.transports.rotated import parts, siblings
 
 log = structlog.get_logger(__name__)
@@ -282,10 +282,7 @@ class FileTail:
             since=since.isoformat(),
             until=until.isoformat(),
         )
-        try:
-            await self._intake.infer(coverage_inference(Coverage(state="blind", since=since, until=until, detail=why)))
-        except IntakeRefused:
-            self._intake.count("gap_not_kept")
+        await tell_blind(self._intake, since=since, until=until, detail=why)
 
     async def _hand_over(self, file: FollowedFile, chunk: bytes) -> Mark:
         framed = file.framer.feed(chunk)

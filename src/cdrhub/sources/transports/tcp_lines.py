@@ -19,11 +19,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from cdrhub.errors import IntakeRefused, NotConnected
-from cdrhub.model.inference import Coverage, coverage_inference
+from cdrhub.errors import NotConnected
 from cdrhub.os_errors import in_words, is_exhausted
 from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.transports.lines import UNTERMINATED, LineFormat, LineFramer, LineSink
+from cdrhub.sources.transports.patience import tell_blind
 
 READ_BYTES = 262_144  #: of one read, and so of one group that becomes durable together
 DRAIN_BYTES = 8_388_608  #: read from one connection after stop was asked, more than a kernel buffers
@@ -143,10 +143,7 @@ class LineConnection:
         self._intake.count("not_kept", lines)
         why = f"lines that were read ({lines}), and what lay behind them, could not be kept"
         until = max(since, datetime.now(UTC))
-        try:
-            await self._intake.infer(coverage_inference(Coverage(state="blind", since=since, until=until, detail=why)))
-        except IntakeRefused:
-            self._intake.count("gap_not_kept")
+        await tell_blind(self._intake, since=since, until=until, detail=why)
 
     def _within_patience(self, lines: Sequence[bytes], *, too_long: bool) -> Sequence[bytes]:
         """`lines` without what a peer that sends no records may not add any more."""
