@@ -24,6 +24,8 @@ _ROLES: Mapping[Kind, Role] = {
     Kind.VOICEMAIL: Role.VOICEMAIL,
     Kind.CONFERENCE: Role.CONFERENCE,
 }
+_TALKS = frozenset({Role.AGENT, Role.TRANSFER, Role.CONFERENCE, Role.OTHER})
+"""Roles of whom a leg says how long they talked."""
 
 
 class Legs:
@@ -57,18 +59,15 @@ class Legs:
         reached, ending = verdict.reached, course.ending
         alone = course.change is not Change.REPLACED_SRC or course.final.kind is not Kind.PERSON
         if course.src.kind is Kind.PERSON:
-            if reached:
-                self._add(
-                    course.src,
-                    Role.AGENT,
-                    name=src_name,
-                    outcome=Outcome.ANSWERED,
-                    answered_at=times.answered_at,
-                    left_at=times.ended_at if alone else None,
-                    talk_seconds=self._duration if alone else None,
-                )
-            else:
-                self._add(course.src, Role.AGENT, name=src_name, outcome=Outcome.UNKNOWN)
+            self._add(
+                course.src,
+                Role.AGENT,
+                name=src_name,
+                outcome=Outcome.ANSWERED if reached else Outcome.UNKNOWN,
+                answered_at=times.answered_at if reached else None,
+                left_at=times.ended_at if reached and alone else None,
+                talk_seconds=self._duration if alone else None,
+            )
         if reached:
             self._customer(
                 customer,
@@ -186,18 +185,16 @@ class Legs:
             return
         role = _ROLES[final.kind]
         if verdict.first is final:
-            if verdict.after_machine:
-                self._add(final, role, name=name, outcome=Outcome.ANSWERED)
-            else:
-                self._add(
-                    final,
-                    role,
-                    name=name,
-                    outcome=Outcome.ANSWERED,
-                    answered_at=times.answered_at,
-                    left_at=times.ended_at,
-                    talk_seconds=self._duration,
-                )
+            direct = not verdict.after_machine
+            self._add(
+                final,
+                role,
+                name=name,
+                outcome=Outcome.ANSWERED,
+                answered_at=times.answered_at if direct else None,
+                left_at=times.ended_at if direct else None,
+                talk_seconds=self._duration,
+            )
         elif verdict.reached:
             self._add(final, Role.TRANSFER, name=name, outcome=self._taken_over())
         else:
@@ -275,13 +272,9 @@ class Legs:
         talk_seconds: int | None = None,
     ) -> None:
         values: dict[str, Any] = {"role": Role.CUSTOMER, "outcome": outcome, "number": number}
-        if offered_at is not None:
-            values["offered_at"] = offered_at
+        values |= _said(offered_at=offered_at, answered_at=answered_at, left_at=left_at)
         if answered_at is not None:
-            values["answered_at"] = answered_at
             values["talk_seconds"] = talk_seconds
-        if left_at is not None:
-            values["left_at"] = left_at
         self._found.append(LegUpdate(leg_key="customer", values=storable(values, self._flags)))
 
     def _add(
@@ -300,39 +293,19 @@ class Legs:
     ) -> None:
         """Add a leg. With `answered_at` the talk is said too, also that it cannot be told (None)."""
         dn = party.number if role is Role.OTHER else party.dn or party.number
-        key = f"{role}:{dn}"
-        if key in self._keys:
-            if not again:
-                return
-            polls = 2
-            while f"{key}/{polls}" in self._keys:
-                polls += 1
-            key = f"{key}/{polls}"
-        self._keys.add(key)
+        key = self._key(f"{role}:{dn}", again=again)
+        if key is None:
+            return
         name = name or party.name
         values: dict[str, Any] = {"role": role, "outcome": outcome, "number": party.number}
-        if offered_at is not None:
-            values["offered_at"] = offered_at
-        if left_at is not None:
-            values["left_at"] = left_at
-        if answered_at is not None:
-            values["answered_at"] = answered_at
+        values |= _said(offered_at=offered_at, answered_at=answered_at, left_at=left_at)
+        if answered_at is not None and role in _TALKS:
+            values["talk_seconds"] = talk_seconds
         if role is Role.AGENT or role is Role.TRANSFER:
-            values["agent_id"] = party.agent or dn
-            values["agent_extension"] = dn
-            if name:
-                values["agent_name"] = name
-            if party.team:
-                values["team"] = party.team
-            if answered_at is not None:
-                values["talk_seconds"] = talk_seconds
-        elif role is Role.CONFERENCE or role is Role.OTHER:
-            if answered_at is not None:
-                values["talk_seconds"] = talk_seconds
+            values |= {"agent_id": party.agent or dn, "agent_extension": dn}
+            values |= {what: word for what, word in (("agent_name", name), ("team", party.team)) if word}
         elif role is Role.QUEUE:
-            values["queue_id"] = dn
-            values["queue"] = name or dn
-            values["team"] = party.team
+            values |= {"queue_id": dn, "queue": name or dn, "team": party.team}
         self._found.append(
             LegUpdate(
                 leg_key=bounded_key(key),
@@ -342,3 +315,20 @@ class Legs:
                 yields=role is Role.QUEUE and outcome is not Outcome.OVERFLOW,
             )
         )
+
+    def _key(self, key: str, *, again: bool) -> str | None:
+        """The key of a further leg. None for one that is there, unless the same party may be rung `again`: then the
+        second is `key/2`."""
+        if key in self._keys:
+            if not again:
+                return None
+            polls = 2
+            while f"{key}/{polls}" in self._keys:
+                polls += 1
+            key = f"{key}/{polls}"
+        self._keys.add(key)
+        return key
+
+
+def _said(**moments: datetime | None) -> dict[str, datetime]:
+    return {name: at for name, at in moments.items() if at is not None}
