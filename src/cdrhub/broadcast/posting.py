@@ -29,6 +29,7 @@ from aiohttp import (
 
 from cdrhub import __version__
 from cdrhub.broadcast.health import Answer
+from cdrhub.interim_answers import BoundedResponse
 from cdrhub.private_addresses import PrivateAddress, leads_inside
 from cdrhub.public_resolver import PublicResolver
 from cdrhub.webhook_secrets import signer
@@ -60,6 +61,7 @@ class Poster:
         self._session = ClientSession(
             connector=TCPConnector(limit=connections, resolver=None if allow_private else PublicResolver()),
             cookie_jar=DummyCookieJar(),
+            response_class=BoundedResponse,
             timeout=ClientTimeout(total=seconds, sock_connect=min(CONNECT_SECONDS, seconds)),
             auto_decompress=False,
             headers={hdrs.CONTENT_TYPE: MEDIA_TYPE, hdrs.USER_AGENT: f"cdrhub/{__version__}"},

@@ -14,6 +14,7 @@ from aiohttp import web
 from cdrhub.broadcast.health import Verdict
 from cdrhub.broadcast.posting import FINISH_SECONDS, Poster, retry_after
 from cdrhub.broadcast.render import event_id, rendered
+from cdrhub.interim_answers import MAX_INTERIM
 from cdrhub.private_addresses import is_public
 from support.broadcast import NOON, OTHER_SECRET, SECRET, Received, event, receiving
 from support.servers import free_port
@@ -167,6 +168,22 @@ async def test_what_went_wrong_is_told_without_the_url(answer: bytes) -> None:
     assert (got.status, got.verdict) == (None, Verdict.FAILED)
     assert got.error
     assert "S3CRET" not in got.error
+
+
+INTERIM = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+
+
+async def test_interim_answers_are_read_past_but_not_without_end() -> None:
+    """An endless row of them would keep everything else of the hub from working until the request's time is over."""
+    async with scripted(INTERIM * MAX_INTERIM + b"HTTP/1.1 204 No Content\r\n\r\n") as url:
+        client = poster(url)
+        some = await client.post(rendered(event()), event_id=event_id(event()))
+        await client.close()
+    async with scripted(INTERIM * (MAX_INTERIM + 1), drip=INTERIM, ends=False) as url:
+        client = poster(url)
+        endless = await client.post(rendered(event()), event_id=event_id(event()))
+        await client.close()
+    assert (some.status, endless.status, endless.error) == (204, None, "its answer is no HTTP")
 
 
 async def test_the_words_of_a_receiver_steer_no_terminal() -> None:

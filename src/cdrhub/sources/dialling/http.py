@@ -21,6 +21,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from cdrhub.interim_answers import BoundedResponse
 from cdrhub.model.dialling import Refusal
 from cdrhub.private_addresses import PrivateAddress, leads_inside
 from cdrhub.public_resolver import PublicResolver
@@ -116,6 +117,7 @@ class HttpClient:
                     force_close=True, limit=0, resolver=PublicResolver() if self._public_only else None
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                response_class=BoundedResponse,
                 timeout=aiohttp.ClientTimeout(total=None),
                 trace_configs=[tracing],
                 auto_decompress=False,  # an answer that was compressed unasked is not read: it could unfold to anything

@@ -8,6 +8,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from yarl import URL
 
+from cdrhub.interim_answers import MAX_INTERIM
 from cdrhub.model.dialling import Refusal
 from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, refuse_status, shown
 from cdrhub.sources.dialling.fields import HttpUrl
@@ -38,6 +39,13 @@ async def test_an_answer_is_read_whole_and_once_only() -> None:
         await client.close()
     assert (answer.status, answer.json(who="it")) == (418, {"a": 1})
     assert [request.headers["x-one"] for request in peer.requests] == ["1"]
+
+
+async def test_interim_answers_without_end_are_no_answer() -> None:
+    async with vendor() as peer:
+        peer.answer = b"HTTP/1.1 103 Early Hints\r\n\r\n" * (MAX_INTERIM + 1) + b"HTTP/1.1 204 No Content\r\n\r\n"
+        error = await unseen(HttpClient(who="it"), peer.url)
+    assert (str(error), len(peer.requests)) == ("it: ClientResponseError", 1)
 
 
 async def test_a_connection_that_is_refused_sent_nothing() -> None:
