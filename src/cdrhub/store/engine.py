@@ -145,11 +145,21 @@ class Database:
         except Exception as error:
             raise _Unconnected from error
         try:
+            if self.kind == "sqlite" and engine is self._writer:
+                await self._stay_with_file(connection)
             yield connection
         except BaseException as error:
             await self._to_its_end(self._abandon(connection, error))
             raise
         await self._to_its_end(_farewell(connection.close()))
+
+    async def _stay_with_file(self, connection: AsyncConnection) -> None:
+        """Write nothing into a file that was removed or replaced below us. Its connections stay open: closed, SQLite
+        would remove the log of that name, which may be the other file's by now."""
+        if sqlite.is_exchanged(self.url, (await connection.get_raw_connection()).info):
+            raise StoreUnavailable(
+                f"{self.explain_url()}: the file was removed or replaced below this process: put it back, or restart"
+            )
 
     async def _to_its_end(self, ending: Coroutine[Any, Any, None]) -> None:
         """Wait for `ending`, which goes on also if the present task is cancelled."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,6 +28,7 @@ from cdrhub.store.trouble import NO_SUCH_VALUE, Trouble, driver_error, unique_vi
 from cdrhub.store.types import Cost, UtcDateTime, sqlite_time
 
 PRIVATE = 0o600  #: mode of a new database: it holds numbers and names of people
+_FILE = "cdrhub_file"
 BUSY_SECONDS = 10.0  #: how long one statement waits for another process's transaction
 
 _UPDATE = f"UPDATE calls SET {', '.join(f'{name} = ?' for name in UPDATED_COLUMNS)} WHERE id = ?"  # noqa: S608  (names of ours only)
@@ -118,7 +119,8 @@ def engine(url: URL, *, writer: bool, seconds: float) -> AsyncEngine:
     )
 
     @event.listens_for(made.sync_engine, "connect")
-    def set_up(connection: Any, _record: Any) -> None:
+    def set_up(connection: Any, entry: Any) -> None:
+        entry.info[_FILE] = _identity(url)
         connection.isolation_level = None  # transactions begin where we say so, not where the driver guesses
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")
@@ -131,6 +133,20 @@ def engine(url: URL, *, writer: bool, seconds: float) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
     return made
+
+
+def is_exchanged(url: URL, info: Mapping[str, Any]) -> bool:
+    """Whether the file that a connection was made to, of which `info` is, is no longer at its place: what is written to
+    it nobody would find again."""
+    return bool(info[_FILE] != _identity(url))
+
+
+def _identity(url: URL) -> tuple[int, int] | None:
+    try:
+        file = os.stat(url.database or "")  # noqa: PTH116 - each transaction asks
+    except OSError:
+        return None
+    return file.st_dev, file.st_ino
 
 
 def _make_private(file: Path) -> None:

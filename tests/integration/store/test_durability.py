@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from sqlalchemy import text
 
+from cdrhub.errors import StoreUnavailable
 from cdrhub.store import Store
+from cdrhub.store.tables import calls
+from support.ledger import count, ended, item
 from support.servers import PostgresServer
 
 
@@ -32,3 +37,23 @@ async def test_postgresql_waits_for_the_disk_and_else_for_what_it_is_told_to(
     async with store.database.connect(writing=True) as connection:
         assert await connection.scalar(text("SHOW synchronous_commit")) == used
     await store.close()
+
+
+async def test_a_file_that_is_removed_or_replaced_below_is_written_no_more(tmp_path: Path) -> None:
+    """What was written into it nobody found again."""
+    file, elsewhere = tmp_path / "cdrhub.db", tmp_path / "elsewhere"
+    store = Store.open(f"sqlite:///{file}")
+    try:
+        await store.prepare()
+        await store.write([item(ended("before", 1))])
+        file.rename(elsewhere)
+        with pytest.raises(StoreUnavailable, match="removed or replaced"):
+            await store.write([item(ended("removed", 2))])
+        file.touch()
+        with pytest.raises(StoreUnavailable, match="removed or replaced"):
+            await store.write([item(ended("replaced", 3))])
+        elsewhere.rename(file)
+        await store.write([item(ended("after", 4))])
+        assert await count(store, calls) == 2
+    finally:
+        await store.close()
