@@ -53,7 +53,7 @@ class Poster:
         secrets: Sequence[str],
         allow_private: bool,
         connections: int,
-        seconds: float = REQUEST_SECONDS,
+        seconds: float,
     ) -> None:
         self._url = url
         self._signers = [signer(secret) for secret in secrets]

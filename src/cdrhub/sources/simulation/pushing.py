@@ -44,7 +44,7 @@ async def pushing(
     sent: Sent,
     acknowledges: Callable[[int, bytes], bool],
     answer_seconds: float,
-    hints: Mapping[int, str] = HINTS,
+    hints: Mapping[int, str],
     sends: int = 1,
     resend_seconds: float = 0.0,
 ) -> AsyncIterator[Callable[[Push], Awaitable[None]]]:
@@ -52,7 +52,8 @@ async def pushing(
     block waits until every push was answered or given up; cancelling drops what is under way.
 
     `acknowledges` tells from its status and body whether an answer does. What it does not is sent again, `sends` times
-    in all, the n-th time n × `resend_seconds` later. An answer is waited for `answer_seconds`.
+    in all, the n-th time n × `resend_seconds` later. An answer is waited for `answer_seconds`. `hints` say after the
+    status of an error what may be wrong.
     """
     sent.acknowledged = sent.acknowledged or 0
     queue: asyncio.Queue[Push] = asyncio.Queue(maxsize=CONNECTIONS)

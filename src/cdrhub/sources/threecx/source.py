@@ -22,7 +22,7 @@ from cdrhub.sources.threecx.config import ThreeCXConfig
 from cdrhub.sources.threecx.gaps import GapWatch, Missing, history_id_reader
 from cdrhub.sources.threecx.layout import PREFIX
 from cdrhub.sources.transports.directory import DirectoryWatch
-from cdrhub.sources.transports.file_tail import POLL_SECONDS, FileTail
+from cdrhub.sources.transports.file_tail import FileTail
 from cdrhub.sources.transports.http_push import DURABLE_SECONDS, LinePush
 from cdrhub.sources.transports.lines import UNTERMINATED, LineFormat
 from cdrhub.sources.transports.mounted import MountedSource
@@ -32,6 +32,7 @@ from cdrhub.sources.transports.tcp_lines import connect_lines, serve_lines
 
 CONTENT_TYPE = "text/csv"
 HISTORY_KEY = "historyid"
+POLL_SECONDS = 0.5  #: between two looks at a log, or at a folder of logs
 LOOK_SECONDS = 5.0  #: between two looks whether a missing range has come after all
 
 

@@ -27,7 +27,6 @@ from cdrhub.sources.transports.lines import UNTERMINATED, LineFormat, LineFramer
 
 log = structlog.get_logger(__name__)
 
-POLL_SECONDS = 0.5
 SETTLED_SECONDS = 5.0  #: that a file without a last newline must keep its size
 FULL_SCAN_SECONDS = 60.0  #: between two looks at files that changed without the folder changing
 READ_BYTES = 262_144
@@ -57,7 +56,7 @@ class DirectoryWatch:
         line_format: LineFormat,
         sink: LineSink,
         intake: Intake,
-        poll_seconds: float = POLL_SECONDS,
+        poll_seconds: float,
         settled_seconds: float = SETTLED_SECONDS,
         full_scan_seconds: float = FULL_SCAN_SECONDS,
     ) -> None:

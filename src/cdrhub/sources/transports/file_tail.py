@@ -32,7 +32,6 @@ from cdrhub.sources.transports.rotated import parts, siblings
 
 log = structlog.get_logger(__name__)
 
-POLL_SECONDS = 0.5
 READ_BYTES = 262_144
 FINGERPRINT_BYTES = 256  #: before the offset; a 3CX line has about 300
 POSITION_KEY = "file"
@@ -124,7 +123,7 @@ class FileTail:
         line_format: LineFormat,
         sink: LineSink,
         intake: Intake,
-        poll_seconds: float = POLL_SECONDS,
+        poll_seconds: float,
     ) -> None:
         self._path = path
         self._format = line_format

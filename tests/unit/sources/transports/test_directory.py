@@ -166,7 +166,7 @@ async def test_a_folder_in_which_nothing_can_be_read_is_a_link_that_is_down(
     with pytest.raises(NotConnected, match="symbolic links"):
         async with asyncio.timeout(5):
             await DirectoryWatch(
-                tmp_path, pattern="*", line_format=LINES, sink=IntakeSink(intake), intake=intake
+                tmp_path, pattern="*", line_format=LINES, sink=IntakeSink(intake), intake=intake, poll_seconds=0.005
             ).watch()
     assert intake.counts["file_unreadable"] == 0
 
@@ -175,7 +175,12 @@ async def test_a_missing_folder_is_a_link_that_is_down(tmp_path: Path, intake: R
     with pytest.raises(NotConnected, match="cannot be read"):
         async with asyncio.timeout(5):
             await DirectoryWatch(
-                tmp_path / "none", pattern="*", line_format=LINES, sink=IntakeSink(intake), intake=intake
+                tmp_path / "none",
+                pattern="*",
+                line_format=LINES,
+                sink=IntakeSink(intake),
+                intake=intake,
+                poll_seconds=0.005,
             ).watch()
     assert intake.links == {}
 

@@ -90,7 +90,7 @@ class Team:
     body comes that nobody can read.
     """
 
-    def __init__(self, centre: Centre, *, timezone: str = "UTC", broken: float = 0.0) -> None:
+    def __init__(self, centre: Centre, *, timezone: str, broken: float = 0.0) -> None:
         self._centre = centre
         self._zone = ZoneInfo(timezone)
         self._broken = broken
