@@ -64,7 +64,7 @@ class Number:
 
 
 def load_numbering_plans() -> None:
-    """Read the plans of all countries now, which takes a twentieth of a second. libphonenumber reads each from its file
+    """Read the plans of all countries now, which takes a tenth of a second. libphonenumber reads each from its file
     when it first meets the country, under a lock that a reading which fails never gives back
     (https://github.com/daviddrysdale/python-phonenumbers, phonemetadata.py): who has no free descriptor at that moment
     stands still at the next number, for ever."""
