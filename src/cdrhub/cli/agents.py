@@ -8,6 +8,7 @@ import typer
 
 from cdrhub.cli.database import opened
 from cdrhub.cli.failure import say
+from cdrhub.cli.moments import read_zone
 from cdrhub.cli.options import (
     ConfigFile,
     FormatOption,
@@ -20,7 +21,6 @@ from cdrhub.cli.options import (
     loaded,
     span,
     subcommand_works,
-    zone,
 )
 from cdrhub.cli.output import Format, Listing, show
 from cdrhub.model.agent import AgentKind
@@ -66,7 +66,7 @@ def list_states(
     """
     if subcommand_works(context):
         return
-    local = zone(timezone)
+    local = read_zone(timezone)
     when = span(since, until, local)
     settings = loaded(config)
     from cdrhub.store.agents import AgentStateFilter, each_state  # noqa: PLC0415 - SQLAlchemy is not for --help

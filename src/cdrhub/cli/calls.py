@@ -9,6 +9,7 @@ import typer
 
 from cdrhub.cli.database import opened
 from cdrhub.cli.failure import say
+from cdrhub.cli.moments import read_zone
 from cdrhub.cli.options import (
     ConfigFile,
     FormatOption,
@@ -21,7 +22,6 @@ from cdrhub.cli.options import (
     loaded,
     span,
     subcommand_works,
-    zone,
 )
 from cdrhub.cli.output import Format, Listing, record_row, refuse_csv, show, show_document, show_row
 from cdrhub.cli.plain import plain
@@ -120,7 +120,7 @@ def list_calls(
     """
     if subcommand_works(context):
         return
-    local = zone(timezone)
+    local = read_zone(timezone)
     when = span(since, until, local)
     settings = loaded(config)
     from cdrhub.store.calls import CallFilter, each  # noqa: PLC0415 - SQLAlchemy is not for --help
@@ -167,7 +167,7 @@ def show_call(
 ) -> None:
     """Show one call with everything that is known of it: its columns, its legs, and the records it was made of."""
     refuse_csv(form, of="a call with its legs")
-    local = zone(timezone)
+    local = read_zone(timezone)
     settings = loaded(config)
     from cdrhub.store.calls import legs_of, one, records_of  # noqa: PLC0415
 

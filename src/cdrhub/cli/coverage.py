@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import typer
 
 from cdrhub.cli.database import opened
+from cdrhub.cli.moments import read_zone
 from cdrhub.cli.options import (
     ConfigFile,
     FormatOption,
@@ -18,7 +19,6 @@ from cdrhub.cli.options import (
     known_or_found,
     loaded,
     span,
-    zone,
 )
 from cdrhub.cli.output import Format, Listing, show
 
@@ -47,7 +47,7 @@ def coverage(
     `connected` and `idle`: calls were or would have been heard. `quiet`: connected and silent for too long. `blind`:
     nobody listened, calls may be missing. `backfilled`: a blind time that was made good. An open end is the present.
     """
-    local = zone(timezone)
+    local = read_zone(timezone)
     when = span(since, until, local)
     settings = loaded(config)
     begin = when.since or (when.until or datetime.now(UTC)) - DEFAULT_SPAN

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cdrhub.cli.database import Opened, opened
+from cdrhub.cli.moments import read_zone
 from cdrhub.cli.options import (
     MAX_LIMIT,
     ConfigFile,
@@ -24,7 +25,6 @@ from cdrhub.cli.options import (
     ZoneOption,
     loaded,
     span,
-    zone,
 )
 from cdrhub.cli.output import Format, Listing, counted, refuse_csv, show, show_document, show_row
 from cdrhub.errors import NotFound, UsageError
@@ -78,7 +78,7 @@ def list_deliveries(
 
     Single events are those that the webhook refused, and those that somebody asked for again.
     """
-    local = zone(timezone)
+    local = read_zone(timezone)
     settings = loaded(config)
     with opened(settings) as database:
         if webhook is None:
@@ -115,7 +115,7 @@ def show_delivery(
 ) -> None:
     """Show one event as the webhook gets it, and what became of it there."""
     refuse_csv(form, of="an event")
-    local = zone(timezone)
+    local = read_zone(timezone)
     settings = loaded(config)
     from cdrhub.broadcast import deliveries  # noqa: PLC0415
     from cdrhub.broadcast.render import OPEN, event_id, rendered  # noqa: PLC0415
@@ -214,7 +214,7 @@ def again(
     """
     if first is None and last is None and since is None and until is None:
         raise UsageError("say which: --from and --to for positions, --since and --until for times")
-    when = span(since, until, zone(timezone))
+    when = span(since, until, read_zone(timezone))
     settings = loaded(config)
     endpoint = _endpoint(settings, webhook)
     if endpoint is None:

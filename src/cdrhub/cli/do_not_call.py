@@ -9,8 +9,8 @@ import typer
 
 from cdrhub.cli.database import Opened, opened
 from cdrhub.cli.failure import Exit, say
-from cdrhub.cli.moments import read_moment
-from cdrhub.cli.options import MAX_LIMIT, ConfigFile, FormatOption, ZoneOption, actor, loaded, zone
+from cdrhub.cli.moments import read_moment, read_zone
+from cdrhub.cli.options import MAX_LIMIT, ConfigFile, FormatOption, ZoneOption, actor, loaded
 from cdrhub.cli.output import Format, Listing, counted, show, tell
 from cdrhub.cli.plain import plain
 from cdrhub.cli.redialling import number_keys, one_source, orders_of, readings
@@ -68,7 +68,7 @@ def add(
 ) -> None:
     """Put numbers on the list; one that is there already gets the new date and the new word of who says so, unless it
     is listed for longer: take it off first."""
-    who, holds = _who(said_by), _until(until, zone(timezone))
+    who, holds = _who(said_by), _until(until, read_zone(timezone))
     settings = loaded(config)
     read_as = one_source(settings, source)
     from cdrhub.redial.given import GivenVerdict  # noqa: PLC0415 - SQLAlchemy is not for --help
@@ -99,7 +99,7 @@ def list_numbers(
     timezone: ZoneOption = "UTC",
 ) -> None:
     """List the numbers that must not be called, also those whose time is over."""
-    local = zone(timezone)
+    local = read_zone(timezone)
     settings = loaded(config)
     keys = number_keys(settings, number, source=None) if number is not None else None
     with opened(settings) as database:
@@ -145,7 +145,7 @@ def import_numbers(
 
     Columns: number (or phone), and as you like until and source, who says so; or numbers alone, without a header.
     """
-    local = zone(timezone)
+    local = read_zone(timezone)
     who, holds = _who(said_by), _until(until, local)
     settings = loaded(config)
     read_as = one_source(settings, source)

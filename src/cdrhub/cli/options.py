@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from cdrhub.cli.moments import read_moment, read_zone
+from cdrhub.cli.moments import read_moment
 from cdrhub.cli.output import Format
 from cdrhub.errors import ConfigError, NotFound, UsageError
 
@@ -112,11 +112,6 @@ def span(since: str | None, until: str | None, zone: ZoneInfo) -> Span:
     if begin is not None and end is not None and end <= begin:
         raise UsageError(f"--until ({until}) is not after --since ({since}): nothing lies between")
     return Span(since=begin, until=end)
-
-
-def zone(name: str) -> ZoneInfo:
-    """The zone that --timezone names."""
-    return read_zone(name)
 
 
 def actor(given: str | None) -> str:

@@ -9,7 +9,8 @@ import typer
 
 from cdrhub.cli.database import opened
 from cdrhub.cli.failure import Exit, say
-from cdrhub.cli.options import ActorOption, ConfigFile, FormatOption, ZoneOption, actor, loaded, zone
+from cdrhub.cli.moments import read_zone
+from cdrhub.cli.options import ActorOption, ConfigFile, FormatOption, ZoneOption, actor, loaded
 from cdrhub.cli.output import Format, Listing, show
 from cdrhub.cli.plain import plain
 from cdrhub.cli.redialling import bounded, orders_of
@@ -92,7 +93,7 @@ def resume(
 @_redial.command("status", epilog="Examples: cdrhub redial status · cdrhub redial status --format json")
 def status(config: ConfigFile = None, *, form: FormatOption = Format.TABLE, timezone: ZoneOption = "UTC") -> None:
     """Show how redialling stands: the mode, what is paused and by whom, what is being dialled, and the cases."""
-    local = zone(timezone)
+    local = read_zone(timezone)
     settings = loaded(config)
     with opened(settings) as database:
         rows = _status(database, settings)

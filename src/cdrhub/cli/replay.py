@@ -15,6 +15,7 @@ import typer
 
 from cdrhub.cli.database import opened
 from cdrhub.cli.failure import Exit, say
+from cdrhub.cli.moments import read_zone
 from cdrhub.cli.options import (
     ConfigFile,
     FormatOption,
@@ -25,7 +26,6 @@ from cdrhub.cli.options import (
     ZoneOption,
     loaded,
     span,
-    zone,
 )
 from cdrhub.cli.output import Format, Listing, show, unread
 from cdrhub.cli.progress import stage, stages
@@ -77,7 +77,7 @@ def replay(
     """
     if since is None and until is None and source is None:
         raise UsageError("say which: --since, --until or --source (everything: --since 1970-01-01)")
-    local = zone(timezone)
+    local = read_zone(timezone)
     when = span(since, until, local)
     settings = loaded(config, source=source)
     from cdrhub.redial.retelling import retell  # noqa: PLC0415 - SQLAlchemy is not for --help

@@ -15,6 +15,7 @@ import typer
 
 from cdrhub.cli.database import opened
 from cdrhub.cli.failure import Exit, say
+from cdrhub.cli.moments import read_zone
 from cdrhub.cli.options import (
     MAX_LIMIT,
     ActorOption,
@@ -26,7 +27,6 @@ from cdrhub.cli.options import (
     actor,
     known_or_found,
     loaded,
-    zone,
 )
 from cdrhub.cli.output import Format, Listing, counted, record_row, refuse_csv, show, show_document, show_row
 from cdrhub.cli.plain import plain
@@ -75,7 +75,7 @@ def list_suspended(
     timezone: ZoneOption = "UTC",
 ) -> None:
     """List the records in suspense in the order of their numbers, the oldest first, each with its reason."""
-    local = zone(timezone)
+    local = read_zone(timezone)
     settings = loaded(config)
     from cdrhub.store.suspense import listed  # noqa: PLC0415 - SQLAlchemy is not for --help
 
@@ -96,7 +96,7 @@ def show_record(
 ) -> None:
     """Show one record whole: its bytes, why it is in suspense, and who did what to it."""
     refuse_csv(form, of="a record with its audit")
-    local = zone(timezone)
+    local = read_zone(timezone)
     settings = loaded(config)
     from cdrhub.store.suspense import shown  # noqa: PLC0415
 

@@ -9,7 +9,8 @@ import typer
 from cdrhub.cli.cases.standing import numbers_now, show_numbers, standing
 from cdrhub.cli.database import opened
 from cdrhub.cli.failure import say
-from cdrhub.cli.options import MAX_LIMIT, ConfigFile, FormatOption, SourceOption, ZoneOption, loaded, zone
+from cdrhub.cli.moments import read_zone
+from cdrhub.cli.options import MAX_LIMIT, ConfigFile, FormatOption, SourceOption, ZoneOption, loaded
 from cdrhub.cli.output import Format, Listing, refuse_csv, show, show_document, show_row, spoken_value
 from cdrhub.cli.plain import plain
 from cdrhub.cli.redialling import (
@@ -108,7 +109,7 @@ def list_cases(
     time that is shown. `paused`: a person must look, and resume or stop it. `contacted`, `exhausted`, `cancelled`:
     over.
     """
-    local = zone(timezone)
+    local = read_zone(timezone)
     settings = loaded(config, source=source)
     from cdrhub.redial.reading import CaseFilter  # noqa: PLC0415 - SQLAlchemy is not for --help
 
@@ -142,7 +143,7 @@ def show_case(
 ) -> None:
     """Show one case: its numbers, what the rules say of each of them now, and every attempt."""
     refuse_csv(form, of="a case with its attempts")
-    local = zone(timezone)
+    local = read_zone(timezone)
     settings = loaded(config)
     from cdrhub.redial import reading  # noqa: PLC0415
 
@@ -184,7 +185,7 @@ def explain(
     Each with its time, what led to it, what followed, the rule that said so, and what the rule went by; the oldest
     first. At the end: what the rules say of each number now, and what can be done.
     """
-    local = zone(timezone)
+    local = read_zone(timezone)
     settings = loaded(config)
     from cdrhub.redial import reading  # noqa: PLC0415
     from cdrhub.redial.wording import in_words, inputs_in_words  # noqa: PLC0415
