@@ -162,6 +162,8 @@ def test_a_range_by_time_and_by_type(program: Program) -> None:
         (("show", "crm", "1", "--format", "csv"), USAGE, "use --format table, json or ndjson"),
         (("retry", "crm", "7", "--refused"), USAGE, "or give --refused for all"),
         (("again", "crm"), USAGE, "say which"),
+        (("again", "crm", "--from", "5", "--to", "3"), USAGE, "--from 5 lies behind --to 3"),
+        (("again", "crm", "--from", "1", "--type", "cal.*"), USAGE, "'cal.*' matches no event: write e.g. call.*"),
         (("again", "other", "--from", "1"), NO_INPUT, "there is no webhook 'other'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,

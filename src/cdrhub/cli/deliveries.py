@@ -214,6 +214,12 @@ def again(
     """
     if first is None and last is None and since is None and until is None:
         raise UsageError("say which: --from and --to for positions, --since and --until for times")
+    if first is not None and last is not None and first > last:
+        raise UsageError(f"--from {first} lies behind --to {last}")
+    from cdrhub.broadcast.events import TYPES  # noqa: PLC0415
+
+    if not any(fnmatchcase(known, kind) for known in TYPES):
+        raise UsageError(f"--type: {kind!r} matches no event: write e.g. call.* or case.paused (docs/events.md)")
     when = span(since, until, read_zone(timezone))
     settings = loaded(config)
     endpoint = _endpoint(settings, webhook)
