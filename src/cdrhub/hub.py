@@ -420,10 +420,12 @@ class Hub:
 
     async def _look_at_doubted(self) -> None:
         """What a fail-over to a standby that lacked the last commits lost, or a restore below the running hub."""
-        if self._doubted is not None:
-            with contextlib.suppress(IntakeRefused, StoreUnavailable):  # the next look says it
-                await self._say_if_lost(self._doubted, until=datetime.now(UTC))
-                self._doubted = None
+        mark, self._doubted = self._doubted, None
+        if mark is not None:
+            try:
+                await self._say_if_lost(mark, until=datetime.now(UTC))
+            except (IntakeRefused, StoreUnavailable):
+                self._doubted = mark  # the next look says it
 
     async def _say_if_lost(self, mark: Landmark, *, until: datetime) -> None:
         """Say aloud, and in the coverage, if the database lacks what this hub brought into it (landmark). Raises
