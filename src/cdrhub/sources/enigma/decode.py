@@ -12,8 +12,6 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import orjson
-
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
 from cdrhub.model.numbers import NumberPlan, party
@@ -32,6 +30,7 @@ from cdrhub.model.update import (
 )
 from cdrhub.sources.base import Decoder
 from cdrhub.sources.enigma.config import EnigmaSettings
+from cdrhub.sources.json_object import read_object
 
 MAX_BODY_BYTES = 1 << 18
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  #: before a file's first line
@@ -109,19 +108,7 @@ def _object(body: bytes) -> tuple[dict[str, Any], bool]:
     """The message, and whether bytes that are not UTF-8 were replaced in it."""
     if len(body) > MAX_BODY_BYTES:
         raise DecodeError(Reason.TOO_LONG, f"a message of {len(body)} bytes")
-    text = body.removeprefix(BYTE_ORDER_MARK)
-    repaired = False
-    try:
-        message = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        try:
-            message = orjson.loads(text.decode("utf-8", "replace"))
-        except orjson.JSONDecodeError:
-            raise DecodeError(Reason.UNPARSABLE, f"not JSON: {error}") from error
-        repaired = True
-    if not isinstance(message, dict):
-        raise DecodeError(Reason.UNPARSABLE, "JSON, but not an object")
-    return message, repaired
+    return read_object(body.removeprefix(BYTE_ORDER_MARK))
 
 
 def _other(kind: object) -> Ignored:

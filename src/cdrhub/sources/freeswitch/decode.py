@@ -14,8 +14,9 @@ from cdrhub.sources.freeswitch import agents, callcenter, calls, documents
 from cdrhub.sources.freeswitch.channel import DocumentChannel, EventChannel, microseconds
 from cdrhub.sources.freeswitch.config import FreeSwitchSettings
 from cdrhub.sources.freeswitch.draft import MAX_WORD, Draft
-from cdrhub.sources.freeswitch.headers import MAX_EVENT_BYTES, Headers, JsonHeaders, PlainHeaders, read_json, whole
+from cdrhub.sources.freeswitch.headers import MAX_EVENT_BYTES, Headers, JsonHeaders, PlainHeaders, whole
 from cdrhub.sources.freeswitch.words import NOT_OF_A_CALL
+from cdrhub.sources.json_object import read_object
 
 #: Channel events that say something; CHANNEL_HANGUP comes before the times are known, CHANNEL_DESTROY repeats.
 CHANNEL_EVENTS = frozenset(
@@ -35,7 +36,7 @@ def decoder(settings: FreeSwitchSettings) -> Decoder:
         if first in documents.OPENING and len(body) > documents.MAX_DOCUMENT_BYTES:
             raise DecodeError(Reason.TOO_LONG, f"a document of {len(body)} bytes")
         if first == b"{":
-            value = read_json(body)
+            value, _ = read_object(body)
             if "Event-Name" in value:
                 return _event(JsonHeaders(value), record, plan, queue_only=queue_only)
             return _document(documents.of_json(value, body), record, plan, queue_only=queue_only)

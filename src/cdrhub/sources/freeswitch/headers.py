@@ -14,10 +14,6 @@ from functools import cache
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-import orjson
-
-from cdrhub.errors import DecodeError, Reason
-
 MAX_EVENT_BYTES = 1 << 20  #: of one event, headers and body; FreeSWITCH's largest in the field is some 40 KB
 UNDEFINED = "_undef_"  #: how a plain event writes an empty value
 
@@ -93,17 +89,3 @@ def _needle(name: str) -> bytes:
 def whole(text: str | None, *, digits: int) -> int | None:
     """The number that `text` writes in 1 to `digits` digits and nothing else; None for anything else."""
     return int(text) if text and len(text) <= digits and text.isascii() and text.isdigit() else None
-
-
-def read_json(body: bytes) -> dict[str, Any]:
-    """The JSON object that `body` is. Bytes that are not UTF-8 are replaced; anything else is a DecodeError."""
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        try:
-            value = orjson.loads(body.decode("utf-8", "replace"))
-        except orjson.JSONDecodeError:
-            raise DecodeError(Reason.UNPARSABLE, f"not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise DecodeError(Reason.UNPARSABLE, "JSON, but not an object")
-    return value

@@ -11,7 +11,9 @@ from typing import Final
 
 import aiohttp
 
+from cdrhub.sources.simulation.dialled import Handler, Ordered, Ordering, also_taking_orders
 from cdrhub.sources.simulation.ledger import Sent
+from cdrhub.sources.simulation.simulation import Due, Render, Simulation
 
 CONNECTIONS: Final = 8
 
@@ -93,6 +95,27 @@ async def pushing(
         await queue.join()
         for worker in workers:
             worker.cancel()
+
+
+async def push_calls(
+    simulation: Simulation,
+    push: Callable[[Push], Awaitable[None]],
+    *,
+    render: Render[Push],
+    ordering: Ordering | None,
+    path: str,
+    handler: Callable[[Ordered[Push]], Handler],
+) -> None:
+    """Push what the calls of the simulated centre make, until it is over. With `ordering` orders are taken on `path` as
+    long as the centre works, and the calls that are ordered are pushed as well."""
+
+    async def send(due: Due[Push]) -> None:
+        await push(due.what)
+        simulation.settle(due)
+
+    async with also_taking_orders(simulation, ordering, path=path, handler=handler, render=render, send=send):
+        async for due in simulation.play(render):
+            await send(due)
 
 
 async def _posted(

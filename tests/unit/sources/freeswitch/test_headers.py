@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdrhub.errors import DecodeError, Reason
-from cdrhub.sources.freeswitch.headers import JsonHeaders, PlainHeaders, read_json
+from cdrhub.sources.freeswitch.headers import JsonHeaders, PlainHeaders
+from cdrhub.sources.json_object import read_object
 from support.esl import encode_plain
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,30}", fullmatch=True)
@@ -54,11 +55,11 @@ def test_json_headers_are_texts() -> None:
 
 
 def test_json_with_bytes_that_are_not_utf_8() -> None:
-    assert read_json(b'{"a": "\xff"}') == {"a": "\ufffd"}
+    assert read_object(b'{"a": "\xff"}') == ({"a": "\ufffd"}, True)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"1", b'"x"', b"{" * 2000, b'{"a": "\\ud800"}'])
 def test_what_is_no_object_is_refused(body: bytes) -> None:
     with pytest.raises(DecodeError) as refused:
-        read_json(body)
+        read_object(body)
     assert refused.value.reason == Reason.UNPARSABLE

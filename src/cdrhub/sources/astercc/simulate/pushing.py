@@ -8,9 +8,9 @@ from typing import Final
 
 from cdrhub.sources.astercc.simulate.events import Team
 from cdrhub.sources.astercc.simulate.makecall import PATH, MakeCall
-from cdrhub.sources.simulation.dialled import Ordering, also_taking_orders
-from cdrhub.sources.simulation.pushing import HINTS, Push, pushing
-from cdrhub.sources.simulation.simulation import Due, Simulation
+from cdrhub.sources.simulation.dialled import Ordering
+from cdrhub.sources.simulation.pushing import HINTS, push_calls, pushing
+from cdrhub.sources.simulation.simulation import Simulation
 
 #: That an answer is waited for. The document names no limit; an event is not sent again, so a short one loses it.
 ANSWER_SECONDS: Final = 60.0
@@ -38,21 +38,14 @@ async def simulate(
     async with pushing(
         url, sent=simulation.sent, acknowledges=_acknowledges, answer_seconds=ANSWER_SECONDS, hints=_HINTS
     ) as push:
-
-        async def send(due: Due[Push]) -> None:
-            await push(due.what)
-            simulation.settle(due)
-
-        async with also_taking_orders(
+        await push_calls(
             simulation,
-            ordering,
+            push,
+            render=team.render,
+            ordering=ordering,
             path=PATH,
             handler=lambda ordered: MakeCall(ordered).handle,
-            render=team.render,
-            send=send,
-        ):
-            async for due in simulation.play(team.render):
-                await send(due)
+        )
 
 
 def _acknowledges(status: int, body: bytes) -> bool:

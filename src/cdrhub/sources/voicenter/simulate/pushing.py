@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from cdrhub.sources.simulation.dialled import Ordering, also_taking_orders
-from cdrhub.sources.simulation.pushing import HINTS, Push, pushing
-from cdrhub.sources.simulation.simulation import Due, Simulation
+from cdrhub.sources.simulation.dialled import Ordering
+from cdrhub.sources.simulation.pushing import HINTS, push_calls, pushing
+from cdrhub.sources.simulation.simulation import Simulation
 from cdrhub.sources.voicenter.simulate.account import Account
 from cdrhub.sources.voicenter.simulate.clicks import PATH, Click2Call
 
@@ -49,21 +49,14 @@ async def simulate(
         sends=SENDS,
         resend_seconds=resend_seconds,
     ) as push:
-
-        async def send(due: Due[Push]) -> None:
-            await push(due.what)
-            simulation.settle(due)
-
-        async with also_taking_orders(
+        await push_calls(
             simulation,
-            ordering,
+            push,
+            render=account.render,
+            ordering=ordering,
             path=PATH,
             handler=lambda ordered: Click2Call(ordered).handle,
-            render=account.render,
-            send=send,
-        ):
-            async for due in simulation.play(account.render):
-                await send(due)
+        )
 
 
 def _acknowledges(status: int, body: bytes) -> bool:  # noqa: ARG001 - whatever the answer says
