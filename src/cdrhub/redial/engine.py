@@ -25,6 +25,7 @@ from cdrhub.redial.decision import GOES_ON, Decision, Result, after_call, with_a
 from cdrhub.redial.matching import by_reference, by_window, is_of_a_refusal
 from cdrhub.redial.model import ASKED, Attempt, AttemptState, Case, CaseState, PlacedBy
 from cdrhub.redial.policy import Mode
+from cdrhub.redial.reports import AMBIGUOUS
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.transaction import transact
 from cdrhub.redial.work import Settled, Work, gathered, settled_call
@@ -356,14 +357,17 @@ class Engine:
     def _cancel_elsewhere(self, work: Work, call: Settled, pending: Sequence[Case], told: Told) -> None:
         """The person answered a call that is of no attempt: what is pending for them ends, on every source.
 
-        One open case is contacted; of several nobody can tell which, so all of them wait for a person.
+        One open case is contacted; of several nobody can tell which, so all of them wait for a person. Of those that do
+        so already nothing is told anew.
         """
+        codes = ", ".join(sorted(case.code for case in pending))
         for case in pending:
             if len(pending) == 1:
                 decision = Decision(result=Result.CONTACTED, rule="answered_elsewhere", detail=call.facts.source)
+            elif case.state_reason == AMBIGUOUS:
+                decision = Decision(result=Result.NOTHING, rule="shared_number", detail=codes)
             else:
-                codes = ", ".join(sorted(other.code for other in pending))
-                decision = Decision(result=Result.PAUSED, rule="shared_number", reason="ambiguous", detail=codes)
+                decision = Decision(result=Result.PAUSED, rule="shared_number", reason=AMBIGUOUS, detail=codes)
             self._carry_out(work, call, case, decision, told)
 
     def _contradict(self, work: Work, call: Settled, told: Told) -> None:

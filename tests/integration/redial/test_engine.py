@@ -196,6 +196,12 @@ async def test_an_answer_that_may_be_of_several_cases_pauses_them(bench: Any) ->
     await bench.decide()
     states = [(await bench.of_case(case_id))["state_reason"] for case_id in (first, second)]
     assert states == ["ambiguous", "ambiguous"]
+    told = await bench.told()
+    assert sorted(told) == ["call.ended", "case.paused", "case.paused"]
+    await bench.call("in2", disposition="answered", direction="inbound", caller_number=FIRST, caller_e164=FIRST)
+    await bench.decide()
+    assert await bench.told() == [*told, "call.ended"]
+    assert await bench.decisions() == [("paused", "shared_number")] * 2 + [("nothing", "shared_number")] * 2
 
 
 async def test_another_tenant_is_not_touched(bench: Any) -> None:
