@@ -78,8 +78,7 @@ def import_files(
     settings = loaded(config, source=source)
     for file in files:
         if str(file) != "-" and not file.is_file():
-            what = "this is no file" if file.exists() else "there is no such file"
-            raise FileNotFoundError(2, what, str(file))
+            raise FileNotFoundError(2, _why_no_file(file), str(file))
     with opened(settings, create=True) as database:
         total, damage = _import(database, config=settings, source=source, files=files, force=force)
     typer.echo(
@@ -91,6 +90,12 @@ def import_files(
         typer.echo(f"look at what is in suspense with: cdrhub suspense list --source {source}")
     if damage:
         raise CdrhubError("; ".join(damage))
+
+
+def _why_no_file(path: Path) -> str:
+    if not path.exists():
+        return "there is no such file"
+    return "this is no file" if path.is_dir() else "this is no file: let it be standard input, and write -"
 
 
 def _import(

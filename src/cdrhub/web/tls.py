@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
 from cdrhub.config import HttpConfig
 from cdrhub.errors import ConfigError
+from cdrhub.os_errors import in_words
 
 
 def server_context(http: HttpConfig) -> ssl.SSLContext | None:
@@ -13,12 +15,27 @@ def server_context(http: HttpConfig) -> ssl.SSLContext | None:
     read or do not belong together."""
     if http.tls_certificate is None or http.tls_key is None:
         return None
+    for key, file in (("tls_certificate", http.tls_certificate), ("tls_key", http.tls_key)):
+        try:
+            with Path(file).open("rb"):
+                pass
+        except OSError as error:
+            raise ConfigError(f"http.{key}: {file}: {in_words(error)}") from error
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(http.tls_certificate, http.tls_key, password=_no_password)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"http.tls_certificate and http.tls_key cannot be used: {error}") from error
+        said = f"{http.tls_certificate} and {http.tls_key}: {_in_words(error)}"
+        raise ConfigError(f"http.tls_certificate and http.tls_key cannot be used: {said}") from error
     return context
+
+
+def _in_words(error: OSError | ValueError) -> str:
+    if not isinstance(error, ssl.SSLError):
+        return str(error)
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the key is not that of the certificate"
+    return f"the one must hold a certificate, the other its private key, both in PEM ({error})"
 
 
 def _no_password() -> str:
