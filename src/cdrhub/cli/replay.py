@@ -73,7 +73,7 @@ def replay(
     failed, and stay as they are.
 
     Nobody is told of anything unless --announce; with --dry-run it says how many events there would be. Nothing is
-    dialled either way.
+    dialled either way; who turns out to have answered is rung no more, and their case and its call are told of.
     """
     if since is None and until is None and source is None:
         raise UsageError("say which: --since, --until or --source (everything: --since 1970-01-01)")
@@ -98,7 +98,7 @@ def replay(
             until=when.until,
             source=source,
             dry_run=dry_run,
-            announce=retell if announce else None,
+            announce=partial(retell, tell=announce),
             progress=stage(bar, "calls", None).reached if sys.stderr.isatty() else None,  # which costs a count of all
         )
         states = replay_states(
@@ -116,7 +116,7 @@ def replay(
             shown(rows)
     if found:
         counts = ", ".join(f"{found[word]} {word}" for word in ORDER if found[word])
-        told = f"; {_events(events, dry_run=dry_run)}" if announce else ""
+        told = f"; {_events(events, dry_run=dry_run)}" if announce or events else ""
         say(f"{'would be ' if dry_run else ''}{counts}{told}")
     if found["failed"]:
         say("what failed stays as it is; please report it with what is said of its records")

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ def renaming(**keys: str) -> Reread:
 
 async def replayed(bench: Any, how: Reread, *, announce: bool = True, dry_run: bool = False) -> list[Difference]:
     """What a replay of everything changes."""
-    found = replay(bench.store, reread=how, announce=retell if announce else None, dry_run=dry_run)
+    found = replay(bench.store, reread=how, announce=partial(retell, tell=announce), dry_run=dry_run)
     return [difference async for difference in found]
 
 
@@ -245,12 +246,13 @@ async def test_nobody_is_dialled_though_the_case_would_go_on(bench: Any, announc
     assert await bench.claim() == [SECOND]
 
 
-async def test_who_was_reached_after_all_is_rung_no_more(bench: Any) -> None:
+@pytest.mark.parametrize("announce", [False, True])
+async def test_who_was_reached_after_all_is_rung_no_more(bench: Any, announce: bool) -> None:
     case_id = await bench.case("C-1", FIRST, SECOND)
     await bench.accepted(case_id)
     await bench.call("k1")
     await bench.decide()
-    found = await replayed(bench, correcting("k1", disposition="answered"))
+    found = await replayed(bench, correcting("k1", disposition="answered"), announce=announce)
     assert events(found) == [("k1", "call.corrected")]
     assert await bench.claim() == [], "they may be in that call still"
     assert await bench.decisions() == [("next", "first_untried"), ("scheduled", "number_in_call")]
@@ -263,6 +265,28 @@ async def test_who_was_reached_after_all_is_rung_no_more(bench: Any) -> None:
         "call.corrected",
         "case.contacted",
     ]
+
+
+@pytest.mark.parametrize("announce", [False, True])
+async def test_who_answered_a_call_of_no_attempt_after_all_is_rung_no_more(bench: Any, announce: bool) -> None:
+    """Their call was read without their number, or as one that a machine answered."""
+    for code, number, agent in (("C-1", FIRST, "102"), ("C-2", SECOND, "103")):
+        await bench.case(code, number, agent=agent, state="waiting", next_action_at=ledger.at(7_000))
+    inbound = {"direction": "inbound", "disposition": "ivr", "caller_number": FIRST, "caller_e164": FIRST}
+    await bench.call("in1", "100", **inbound | {"external_number": FIRST})
+    unread = {"disposition": "answered", "caller_number": "0803", "caller_e164": None}
+    await bench.call("in2", "100", **inbound | unread)
+    await bench.decide()
+    assert await replayed(bench, correcting("in1", queue="sales"), announce=False) != []
+    assert await settled_facts(bench) == []
+    known = {"caller_number": SECOND, "caller_e164": SECOND, "external_number": SECOND}
+    for key, values in (("in1", {"disposition": "answered"}), ("in2", known)):
+        dry = await replayed(bench, correcting(key, **values), announce=announce, dry_run=True)
+        found = await replayed(bench, correcting(key, **values), announce=announce)
+        assert events(found) == events(dry)
+        assert (key, "call.corrected") in events(found)
+        await bench.decide()
+    assert await bench.decisions() == [("contacted", "answered_elsewhere")] * 2
 
 
 async def test_a_round_that_was_ordered_since_goes_on(bench: Any) -> None:
