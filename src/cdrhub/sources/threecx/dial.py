@@ -39,11 +39,22 @@ _SUCCESS: Final = frozenset({"success", "1"})
 _FAILURE: Final = frozenset({"failure", "failed", "rejected", "-1", "0"})
 """`finalstatus`, which the API documents as a word, and its list of types as a number."""
 
-_OF_THE_NUMBER: Final = frozenset({"notfound", "targetnotfound", "invaliddestination"})
-_OF_THE_NETWORK: Final = frozenset({"noroute", "noroutetodestination", "noroutexists", "norouteexists", "routebusy"})
-_OF_SOMEBODY: Final = frozenset({"busy", "timeout", "declined", "failed"})
-"""Words of `reason`, without what is no letter. The last ones do not tell whether the person's phone rang. Any other
-reason is taken as the agent's: his extension comes first."""
+_REFUSALS: Final[Mapping[str, Refusal]] = {
+    "notavailable": Refusal.AGENT,
+    "notregistered": Refusal.AGENT,
+    "notregistereddev": Refusal.AGENT,
+    "fwdonnotregistered": Refusal.AGENT,
+    "notfound": Refusal.NUMBER,
+    "targetnotfound": Refusal.NUMBER,
+    "invaliddestination": Refusal.NUMBER,
+    "noroute": Refusal.NETWORK,
+    "noroutetodestination": Refusal.NETWORK,
+    "noroutexists": Refusal.NETWORK,
+    "norouteexists": Refusal.NETWORK,
+    "routebusy": Refusal.NETWORK,
+}
+"""Words of `reason`, without what is no letter. Any other, `busy`, `timeout`, `declined`, `failed` or none, does not
+tell whether the person's phone rang."""
 
 
 def _an_origin(text: str) -> str:
@@ -241,11 +252,9 @@ def answer_of(answer: HttpAnswer, *, agent: str, who: str) -> Answer:
     reason = shown(said.get("reason") or "")
     detail = f"{who}: {reason or 'Failure'} {shown(said.get('reasontext') or '')}".rstrip()
     word = "".join(letter for letter in reason.casefold() if letter.isalpha())
-    if word in _OF_SOMEBODY:
+    if word not in _REFUSALS:
         raise AnswerUnseen(detail)
-    if word in _OF_THE_NUMBER:
-        raise OrderRefused(Refusal.NUMBER, detail)
-    raise OrderRefused(Refusal.NETWORK if word in _OF_THE_NETWORK else Refusal.AGENT, detail)
+    raise OrderRefused(_REFUSALS[word], detail)
 
 
 class MakeCallDialler(OneWayDialler):

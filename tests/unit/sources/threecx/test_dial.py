@@ -190,8 +190,7 @@ async def test_what_a_status_means(status: int, refusal: Refusal) -> None:
     ("reason", "refusal"),
     [
         ("NotAvailable", Refusal.AGENT),
-        ("A word of tomorrow", Refusal.AGENT),
-        ("", Refusal.AGENT),
+        ("not_registered_dev", Refusal.AGENT),
         ("not_found", Refusal.NUMBER),
         ("no_route", Refusal.NETWORK),
         ("RouteBusy", Refusal.NETWORK),
@@ -208,7 +207,7 @@ async def test_http_200_alone_is_no_success(finalstatus: object, reason: str, re
     assert len(answer.detail) < 600
 
 
-@pytest.mark.parametrize("reason", ["busy", "Timeout", "Declined", "failed"])
+@pytest.mark.parametrize("reason", ["busy", "Timeout", "Declined", "failed", "A word of tomorrow", ""])
 async def test_a_reason_that_may_be_the_persons_is_no_refusal(reason: str) -> None:
     """Dialled again as if only the agent had been away, the person would ring again."""
     async with pbx(said={"finalstatus": "Failure", "reason": reason}) as peer, dialler_to(peer.url) as dialler:
