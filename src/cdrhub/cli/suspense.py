@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -233,7 +234,7 @@ def discard(
 
 
 def _given(file: Path) -> bytes:
-    with sys.stdin.buffer if str(file) == "-" else file.open("rb") as stream:
+    with nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb") as stream:
         content = stream.read(MAX_REPAIRED + 1)
     if not content.strip():
         raise UsageError(f"--from-file: {file} is empty; to put a record aside use `cdrhub suspense discard`")

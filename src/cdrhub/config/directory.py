@@ -15,12 +15,12 @@ from pydantic import ValidationError
 from cdrhub.config.problems import humanised, nearest
 from cdrhub.errors import ConfigError
 from cdrhub.model.numbers import inside_number
+from cdrhub.model.update import MAX_TEXT
 from cdrhub.sheet import Problem, Row, Sheet, SheetUnreadable, begun, decoded, shown
 from cdrhub.sources.base import DirectoryEntry
 
 MAX_ENTRIES = 100_000
 MAX_DIRECTORY_BYTES = 16 * 1024**2
-MAX_CELL = 256  #: characters
 COLUMNS = tuple(DirectoryEntry.model_fields)
 _REQUIRED = ("number", "kind")
 _FIRST_LINE = f"the first line is {','.join(COLUMNS)}"
@@ -88,11 +88,14 @@ def _entry(sheet: Sheet, row: Row, columns: Sequence[str]) -> DirectoryEntry | N
     values = sheet.values(row)
     if values is None:
         return None
+    before = len(sheet.problems)
     cells = {
-        name: sheet.text(row, place, value, at_most=MAX_CELL)
+        name: sheet.text(row, place, value, at_most=MAX_TEXT)
         for place, (name, value) in enumerate(zip(columns, values, strict=True))
         if value
     }
+    if len(sheet.problems) > before:
+        return None
     if not inside_number(cells.get("number", "")):
         sheet.wrong(row.line, None, "the number is missing")
         return None

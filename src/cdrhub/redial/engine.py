@@ -329,11 +329,11 @@ class Engine:
         """Write down an agent's own call as an attempt of the case's present round; of the one before where it was over
         long before this one was opened, and is heard of late."""
         opened = work.opened.get(case.id)
-        long_before = opened is not None and at < opened - self.settings.timing.max_age
+        of_before = opened is not None and at < opened - self.settings.timing.max_age
         number = next(number for number in case.numbers if number.key in call.facts.keys)
         attempt = Attempt(
             id=case_rows.new_attempt_id(case),
-            round=case.round - long_before,
+            round=case.round - 1 if of_before else case.round,
             key=number.key,
             state=AttemptState.ENDED,
             source=case.source,

@@ -88,11 +88,12 @@ def kept_as(key: str) -> frozenset[str]:
     read where its source had no `region` or no numbering plan knew it."""
     if not key.startswith("+"):
         return frozenset({key})
-    same = spellings(key)
-    without_form = (
-        {f"521{key.removeprefix('+52')}"} if key.startswith("+52") else frozenset[str]()
-    )  # Mexico's old mobiles
-    return same.union(without_form, *({each.removeprefix("+"), national_digits(each)} for each in same))
+    found = {key}
+    for each in spellings(key):
+        found |= {each, each.removeprefix("+"), national_digits(each)}
+    if key.startswith("+52"):
+        found.add(f"521{key.removeprefix('+52')}")  # how Mexico's mobile telephones were called until 2019
+    return frozenset(found)
 
 
 def dialled(number: str, *, key: str, e164: str | None) -> str:
