@@ -4,7 +4,7 @@ The published handler of the vendor knows outgoing calls only; incoming ones fol
 (https://wiki.astercc.org, "receive call events via http post"). Events come late, twice, out of order or not at all:
 
 - an outgoing call begins when the customer rings. The agent's phone, which rings first, opens no call by itself, except
-  one that somebody ordered (`userdata`) and the agent did not pick up: whoever ordered it waits for its end;
+  one that somebody ordered (`userdata`) and that ends before: whoever ordered it waits for its end;
 - CALLER and CALLEE outrank the agent in when a call ended, the agent outranks CONVERSATION;
 - an AGENT hang-up without `hangupfirst` is a phone that was not picked up and ends nothing.
 """
@@ -148,12 +148,15 @@ class _Event:
     def _opens(self) -> bool:
         if self.event not in EVENTS or self.source not in SOURCES or self.source == "CONSULT":
             return False
-        return self.source == "CALLEE" or self._in_vain() if self.outgoing else True
+        return self.source == "CALLEE" or self._ordered_and_over() if self.outgoing else True
+
+    def _ordered_and_over(self) -> bool:
+        """Whether this is the end of a call that somebody ordered: perhaps the customer never rang."""
+        return self.outgoing and self.event == "hangup" and bool(self.field("userdata"))
 
     def _in_vain(self) -> bool:
         """Whether the agent did not pick up a call that somebody ordered: nothing more will come of it."""
-        ordered = self.outgoing and self.source == "AGENT" and bool(self.field("userdata"))
-        return ordered and self.event == "hangup" and not self.field("hangupfirst")
+        return self._ordered_and_over() and self.source == "AGENT" and not self.field("hangupfirst")
 
     def _direction(self) -> bool:
         word = (self.field("calltype") or self.field("from")).lower()
@@ -223,6 +226,7 @@ class _Event:
             if self.event in ("ringing", "answer"):
                 self.values["started_at"] = self.at  # of a call whose customer never rang; else CALLEE's outranks it
             self._own_leg(agent_leg, agent=True)
+            self.leg("callee", role=Role.CUSTOMER)  # to whom nobody talked, unless CALLEE says so
         elif self.source == "CALLEE":
             if self.event in ("ringing", "answer"):
                 self.values["started_at"] = self.at

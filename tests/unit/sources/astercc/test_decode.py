@@ -91,14 +91,31 @@ def test_an_ordered_call_that_the_agent_did_not_pick_up_is_told_and_was_not_dial
 
 @pytest.mark.parametrize(
     "changed",
-    [{"hangupfirst": "AGENT"}, {"userdata": ""}, {"calltype": "dialin"}, {"event": "answer"}],
-    ids=["he had picked up", "nobody ordered it", "it came in", "he picks up"],
+    [{"userdata": ""}, {"calltype": "dialin"}, {"event": "answer"}],
+    ids=["nobody ordered it", "it came in", "he picks up"],
 )
 def test_other_events_of_an_agents_phone_end_no_ordered_call(changed: dict[str, str]) -> None:
     update = updated(event("AGENT", "hangup", 30, **{"userdata": "order-7"} | changed))
     outgoing = changed.get("calltype") != "dialin"
     assert update.opens != outgoing
-    assert ("state" in update.values) == ("hangupfirst" in changed)
+    assert "state" not in update.values
+
+
+@pytest.mark.parametrize("first", ["AGENT", ""])
+def test_an_ordered_call_that_the_agent_left_before_the_customer_rang_is_told_and_was_not_dialled(first: str) -> None:
+    ordered = {"userdata": "order-7"}
+    begun = [event("AGENT", "ringing", 0, **ordered), event("AGENT", "answer", 5, **ordered)]
+    left = event("AGENT", "hangup", 7, hangupfirst=first, **ordered)
+    over = event("CONVERSATION", "hangup", 8, **ordered)
+    assert not call_of(*begun).opened
+    for told in ([left, over], [over]):
+        call = call_of(*begun, *told)
+        assert (call.opened, call.state, call.disposition) == (True, State.ENDED, Disposition.NOT_DIALLED)
+        assert (call.answered_at, call.talk_seconds, call.contact_ref) == (None, 0, "order-7")
+        assert [(leg.role, leg.outcome) for leg in call.legs] == [
+            (Role.AGENT, Outcome.NOT_BRIDGED),
+            (Role.CUSTOMER, Outcome.UNKNOWN),
+        ]
 
 
 def test_a_customer_of_whom_is_told_later_was_dialled_after_all() -> None:
