@@ -5,7 +5,8 @@ The published handler of the vendor knows outgoing calls only; incoming ones fol
 
 - an outgoing call begins when the customer rings. The agent's phone, which rings first, opens no call by itself, except
   one that somebody ordered (`userdata`) and that ends before: whoever ordered it waits for its end;
-- CALLER and CALLEE outrank the agent in when a call ended, the agent outranks CONVERSATION;
+- CALLER and CALLEE outrank the agent in when a call ended, the agent outranks CONVERSATION; that it is over the agent
+  does not tell, for he may have transferred it;
 - an AGENT hang-up without `hangupfirst` is a phone that was not picked up and ends nothing.
 """
 
@@ -191,9 +192,10 @@ class _Event:
                 self.unmapped["hangupfirst"] = first[:MAX_WORD]
             else:
                 self.values["ended_by"] = by
-        ends = self.source in ("CALLER", "CALLEE", "CONVERSATION") or (self.source == "AGENT" and first)
-        if ends or self._in_vain():
+        if self.source in ("CALLER", "CALLEE", "CONVERSATION") or self._in_vain():
             self.values.update(state=State.ENDED, ended_at=self.at)
+        elif self.source == "AGENT" and first:
+            self.values["ended_at"] = self.at  # of a call that is over: he may have left it to a colleague
 
     def _phone(self) -> str:
         """The agent's phone: what the configuration says, else his own number in his own events."""

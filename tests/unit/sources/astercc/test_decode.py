@@ -199,6 +199,25 @@ def test_the_end_is_the_clients_else_the_agents_else_the_conversations() -> None
     assert call_of(incoming, answer, conversation).talk_seconds == 28, "the agent's leg ended with the call"
 
 
+def test_an_agent_who_leaves_a_call_to_a_colleague_does_not_end_it() -> None:
+    incoming = {"calltype": "dialin"}
+    first, second = incoming | {"uniqueid": "u1"}, incoming | {"uniqueid": "u2", "agentno": "7002"}
+    told = [
+        event("CALLER", "incoming", 0, **incoming),
+        event("AGENT", "answer", 5, **first),
+        event("AGENT", "hangup", 30, hangupfirst="AGENT", **first),
+    ]
+    assert (call_of(*told).state, call_of(*told).ended_at) == (State.ANSWERED, None)
+    told += [event("AGENT", "ringing", 31, **second), event("AGENT", "answer", 35, **second)]
+    assert (call_of(*told).state, call_of(*told).ended_at) == (State.ANSWERED, None)
+    told += [
+        event("AGENT", "hangup", 60, hangupfirst="CALLER", **second),
+        event("CONVERSATION", "hangup", 61, **incoming),
+    ]
+    call = call_of(*told)
+    assert (call.state, call.duration_seconds, call.talk_seconds, call.agent_id) == (State.ENDED, 60, 50, "7001")
+
+
 def test_a_lost_beginning_leaves_the_earliest_time_seen() -> None:
     call = call_of(
         event("AGENT", "ringing", 2, calltype="dialin", uniqueid="u1"), event("CALLER", "hangup", 20, calltype="dialin")

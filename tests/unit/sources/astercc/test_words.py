@@ -213,17 +213,19 @@ def test_which_events_tell_when_a_call_began(source: str, calltype: str, word: s
 @pytest.mark.parametrize(
     ("source", "calltype", "first", "ends"),
     [
-        ("CALLER", "dialin", "", True),
-        ("CALLEE", "dialout", "", True),
-        ("CONVERSATION", "dialin", "", True),
-        ("AGENT", "dialin", "AGENT", True),
-        ("AGENT", "dialin", "", False),
-        ("CONSULT", "dialin", "AGENT", False),
+        ("CALLER", "dialin", "", (State.ENDED, AT)),
+        ("CALLEE", "dialout", "", (State.ENDED, AT)),
+        ("CONVERSATION", "dialin", "", (State.ENDED, AT)),
+        ("AGENT", "dialin", "AGENT", (None, AT)),
+        ("AGENT", "dialin", "", (None, None)),
+        ("CONSULT", "dialin", "AGENT", (None, None)),
     ],
 )
-def test_which_hang_ups_end_a_call(source: str, calltype: str, first: str, ends: bool) -> None:
+def test_which_hang_ups_end_a_call(
+    source: str, calltype: str, first: str, ends: tuple[State | None, datetime | None]
+) -> None:
     said = updated(event(source, "hangup", 0, calltype=calltype, hangupfirst=first)).values
-    assert (said.get("state"), said.get("ended_at")) == ((State.ENDED, AT) if ends else (None, None))
+    assert (said.get("state"), said.get("ended_at")) == ends
 
 
 @pytest.mark.parametrize("by", [EndedBy.AGENT, EndedBy.CALLER, EndedBy.CALLEE])
