@@ -19,6 +19,7 @@ from cdrhub.errors import DecodeError, Reason
 MAX_BODY_BYTES = 1 << 18  #: of one event; those documented have 400 bytes
 MAX_FIELDS = 512
 
+USERDATA = "userdata"  #: the key of what whoever ordered a call handed over, as it came
 _FRAMING = b" \t\r\n"  #: around an event, and no part of it
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  #: what an editor puts before the first event of a file
 _AN_EVENT = re.compile(rb"(?:^|&)event=")
@@ -52,10 +53,11 @@ def events(body: bytes) -> Sequence[bytes]:
 
 
 def read_fields(body: bytes) -> dict[str, str]:
-    """The fields of an event; the first of a repeated key counts, empty values are kept. DecodeError otherwise.
+    """The fields of an event; empty values are kept. DecodeError otherwise.
 
     Pairs end at `&` only, for a channel's name holds `;`. A value that is a blank and digits had a `+` before
-    something decoded the form, and gets it back.
+    something decoded the form, and gets it back. Of a repeated key the first counts, but behind `userdata`, whose value
+    may go on with pairs of its own, the last one, for what the server says follows them.
     """
     if len(body) > MAX_BODY_BYTES:
         raise DecodeError(Reason.TOO_LONG, f"an event of {len(body)} bytes")
@@ -63,16 +65,20 @@ def read_fields(body: bytes) -> dict[str, str]:
     if text[:1] == b"{":
         return _object(text)
     encoded = _ESCAPE.search(text) is not None
-    fields: dict[str, str] = {}
+    before: dict[str, str] = {}
+    behind: dict[str, str] = {}
     for pair in text.split(b"&"):
-        if not pair:
-            continue
         raw_key, sign, raw_value = pair.partition(b"=")
-        if sign and len(fields) < MAX_FIELDS:
-            fields.setdefault(_text(raw_key, encoded=encoded).strip(), _value(raw_value, encoded=encoded))
-    if not fields:
+        if not sign or len(before) + len(behind) == MAX_FIELDS:
+            continue
+        key, value = _text(raw_key, encoded=encoded).strip(), _value(raw_value, encoded=encoded)
+        if USERDATA in before:
+            behind[key] = value
+        else:
+            before.setdefault(key, value)
+    if not before:
         raise DecodeError(Reason.UNPARSABLE, "neither key=value&… nor a JSON object")
-    return fields
+    return behind | before
 
 
 def _value(raw: bytes, *, encoded: bool) -> str:

@@ -69,6 +69,11 @@ def test_stray_keys_of_userdata_are_kept_and_do_no_harm() -> None:
     assert update.attributes["more"] == "x"
 
 
+def test_what_userdata_holds_hides_nothing_that_the_server_says_before_or_behind_it() -> None:
+    said = read_fields(b"event=ringing&userdata=id=1&source=web&event=sale&source=CALLEE&sessionid=s1&note=x&")
+    assert said == {"event": "ringing", "userdata": "id=1", "source": "CALLEE", "sessionid": "s1", "note": "x"}
+
+
 def test_an_agents_phone_opens_no_outgoing_call() -> None:
     rang, picked_up = event("AGENT", "ringing", 0), event("AGENT", "answer", 5)
     end = event("CONVERSATION", "hangup", 9)
