@@ -140,7 +140,7 @@ def _from_legs(
     _ring(values, decisive, first, queued=bool(queues))
     if "talk_seconds" not in values:
         if joined:
-            values["talk_seconds"] = _talk(answered, since=since, until=ended_at if ended else None)
+            values["talk_seconds"] = _talk(answered, since=since, until=ended_at)
         else:  # answered all the same: by somebody who is none of the legs' people
             nobody = ended and values.get("disposition") != Disposition.ANSWERED
             values["talk_seconds"] = 0 if nobody else None
@@ -153,7 +153,7 @@ def _from_legs(
     if not customers:
         return legs
     if since is not None:
-        return tuple(_from_then_on(leg, since=since, until=ended_at if ended else None) for leg in legs)
+        return tuple(_from_then_on(leg, since=since, until=ended_at) for leg in legs)
     return tuple(map(_not_bridged, legs)) if _nobody_answered(values.get("disposition")) else legs
 
 
