@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils
-from sqlalchemy import Row, delete, select, union_all
+from sqlalchemy import Row, Select, delete, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.dialling import Refusal
@@ -64,11 +64,7 @@ def live_agent(source: str, agent: str) -> str | None:
 
 async def locked(connection: AsyncConnection, ids: Collection[str]) -> dict[str, Case]:
     """The cases of these ids, locked until the transaction ends, with their numbers and attempts."""
-    found: dict[str, Case] = {}
-    for part in in_parts(sorted(ids), AT_ONCE):
-        rows = (await connection.execute(_LOCKED_CASES, {"ids": part})).all()
-        found |= await _with_parts(connection, rows)
-    return found
+    return await _found(connection, _LOCKED_CASES, ids)
 
 
 async def lock(connection: AsyncConnection, ids: Collection[str]) -> set[str]:
@@ -82,9 +78,13 @@ async def lock(connection: AsyncConnection, ids: Collection[str]) -> set[str]:
 
 async def read(connection: AsyncConnection, ids: Collection[str]) -> dict[str, Case]:
     """The cases of these ids as they are, without a lock."""
+    return await _found(connection, _CASES, ids)
+
+
+async def _found(connection: AsyncConnection, query: Select[Any], ids: Collection[str]) -> dict[str, Case]:
     found: dict[str, Case] = {}
     for part in in_parts(sorted(ids), AT_ONCE):
-        rows = (await connection.execute(_CASES, {"ids": part})).all()
+        rows = (await connection.execute(query, {"ids": part})).all()
         found |= await _with_parts(connection, rows)
     return found
 
