@@ -41,7 +41,7 @@ class FreeSwitch:
     name: str
     config_model: type[SourceConfig]
     contract: DeliveryContract
-    decoder_revision: int = 7
+    decoder_revision: int = 8
 
     def delivery(self, config: SourceConfig) -> DeliveryContract:  # noqa: ARG002 - the same under every configuration
         """The promise, which does not depend on the configuration."""

@@ -34,10 +34,15 @@ def call_of(channel: Channel) -> str | None:
     `call_uuid` names whoever was joined to this channel last, so after an attended transfer, a pick-up or `uuid_bridge`
     another call's.
     """
-    if channel.variable("cc_side") == "member":
+    if in_queue(channel):
         return channel.uuid
     parent = channel.variable("cc_member_session_uuid") or _parent(channel)
     return parent or (channel.call_uuid if channel.outbound else None) or channel.uuid
+
+
+def in_queue(channel: Channel) -> bool:
+    """Whether it is the channel of somebody who waits in a queue, or did."""
+    return channel.variable("cc_side") == "member"
 
 
 def of_interest(channel: Channel) -> bool:
@@ -59,6 +64,8 @@ def draft(channel: Channel, call_key: str, source: str, plan: NumberPlan, *, doc
         said = Draft(call_key, f"{source}:caller", plan)
         caller_side(channel, said, dialled=channel.dialled)
         said.final = document
+        if channel.partner is not None and in_queue(channel):
+            _transferred(channel, channel.partner, said)
         if channel.gone is not None:
             _caller_gone(channel, said)
     else:
@@ -280,7 +287,7 @@ def _caller_gone(channel: Channel, said: Draft) -> None:
     if recording := channel.variable("cc_record_filename"):
         said.put(recording_url=recording)
     _voicemail(channel, said)
-    queued = channel.variable("cc_side") == "member"
+    queued = in_queue(channel)
     if queued:
         _last_pass(channel, said)
     if channel.outbound:
@@ -289,7 +296,7 @@ def _caller_gone(channel: Channel, said: Draft) -> None:
     said.put(ended_by=_by_direction(who_hung_up(channel), said))
     other = _joined_last(channel)
     if other is not None and channel.bridged is not None and other != channel.variable("cc_agent_uuid"):
-        user = channel.variable("dialed_user")
+        number, extension = _reached(channel, other, said)
         direction = None if queued else said.values.get("direction")
         role = Role.TRANSFER if queued else Role.AGENT
         if direction == Direction.OUTBOUND:
@@ -298,8 +305,8 @@ def _caller_gone(channel: Channel, said: Draft) -> None:
         said.leg(
             other,
             role=role,
-            number=user or channel.destination_of(other) or channel.destination,
-            agent_extension=user if role != Role.CUSTOMER else None,
+            number=number or channel.destination,
+            agent_extension=extension if role != Role.CUSTOMER else None,
             answered_at=channel.bridged,
             left_at=channel.gone,
             hold_seconds=_held(channel) if ours else None,  # whoever called put the other side on hold
@@ -307,6 +314,32 @@ def _caller_gone(channel: Channel, said: Draft) -> None:
         )
     elif not queued:
         said.put(disposition=_unjoined(channel, said))
+
+
+def _transferred(channel: Channel, other: str, said: Draft) -> None:
+    """Whom a caller was joined to, or parted from, behind the queue."""
+    if other == channel.variable("cc_agent_uuid"):
+        return  # of whom the queue tells
+    number, extension = _reached(channel, other, said)
+    said.leg(
+        other,
+        role=Role.TRANSFER,
+        number=number,
+        agent_extension=extension,
+        answered_at=channel.bridged,
+        left_at=channel.parted if channel.cause is None else None,  # else the end of the caller's channel is the moment
+        outcome=Outcome.ANSWERED if channel.parted is not None else None,  # not before: its end may be missed
+    )
+
+
+def _reached(channel: Channel, other: str, said: Draft) -> tuple[str | None, str | None]:
+    """The number and the extension of whom a caller was joined to. `dialed_user` is of the last user of ours who was
+    dialled, and stays where a number outside is dialled after him."""
+    number, user = channel.destination_of(other), channel.variable("dialed_user")
+    outside = number is not None and number.removeprefix("+").isdecimal() and not said.inside(number)
+    if outside and (user is None or user not in (channel.variable("current_application_data") or "")):
+        return number, None
+    return user or number, user
 
 
 def _voicemail(channel: Channel, said: Draft) -> None:

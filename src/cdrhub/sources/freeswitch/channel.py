@@ -59,6 +59,14 @@ class Channel(Protocol):
         """Why it was hung up; None while it lives."""
 
     @property
+    def partner(self) -> str | None:
+        """The channel that it was joined to, or parted from, just now."""
+
+    @property
+    def parted(self) -> datetime | None:
+        """When that was, where it was parted."""
+
+    @property
     def caller_number(self) -> str | None: ...
     @property
     def caller_name(self) -> str | None: ...
@@ -117,7 +125,7 @@ class EventChannel:
 
     @property
     def gone(self) -> datetime | None:
-        if self._get("Hangup-Cause") is None:
+        if self._get("Hangup-Cause") is None or self.partner is not None:  # parted, the channel knows no time yet
             return None
         # The callcenter application notices the hang-up before the channel has stamped it.
         return microseconds(self._get("Caller-Channel-Hangup-Time")) or microseconds(self._get("Event-Date-Timestamp"))
@@ -125,6 +133,15 @@ class EventChannel:
     @property
     def cause(self) -> str | None:
         return self._get("Hangup-Cause")
+
+    @property
+    def partner(self) -> str | None:
+        return self._get("Bridge-B-Unique-ID") if self._get("Bridge-A-Unique-ID") == self.uuid else None
+
+    @property
+    def parted(self) -> datetime | None:
+        parted = self._get("Event-Name") == "CHANNEL_UNBRIDGE"
+        return microseconds(self._get("Event-Date-Timestamp")) if parted else None
 
     @property
     def caller_number(self) -> str | None:
@@ -214,6 +231,14 @@ class DocumentChannel:
     @property
     def cause(self) -> str | None:
         return self.variable("hangup_cause")
+
+    @property
+    def partner(self) -> str | None:
+        return None
+
+    @property
+    def parted(self) -> datetime | None:
+        return None
 
     @property
     def caller_number(self) -> str | None:

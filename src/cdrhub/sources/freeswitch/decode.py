@@ -18,9 +18,10 @@ from cdrhub.sources.freeswitch.headers import MAX_EVENT_BYTES, Headers, JsonHead
 from cdrhub.sources.freeswitch.words import NOT_OF_A_CALL
 from cdrhub.sources.json_object import read_object
 
+_PARTED = "CHANNEL_UNBRIDGE"
 #: Channel events that say something; CHANNEL_HANGUP comes before the times are known, CHANNEL_DESTROY repeats.
 CHANNEL_EVENTS = frozenset(
-    {"CHANNEL_CREATE", "CHANNEL_PROGRESS", "CHANNEL_ANSWER", "CHANNEL_BRIDGE", "CHANNEL_HANGUP_COMPLETE"}
+    {"CHANNEL_CREATE", "CHANNEL_PROGRESS", "CHANNEL_ANSWER", "CHANNEL_BRIDGE", _PARTED, "CHANNEL_HANGUP_COMPLETE"}
 )
 _NOT_OF_A_CALL_EVENTS = {"HEARTBEAT": "heartbeat", "BACKGROUND_JOB": "background_job"}
 _MAX_SEQUENCE_DIGITS = 18
@@ -72,6 +73,8 @@ def _event(headers: Headers, record: RawRecord, plan: NumberPlan, *, queue_only:
             raise DecodeError(Reason.MISSING_KEY, f"{name} without Unique-ID")
         if queue_only and not calls.of_interest(channel):
             return Ignored(why="not_queue_call")
+        if name == _PARTED and not calls.in_queue(channel):
+            return Ignored(why="other_event")  # both channels go on to tell all of it
         said = calls.draft(channel, key, name, plan, document=False)
     else:
         return Ignored(why=_NOT_OF_A_CALL_EVENTS.get(name, "other_event"))

@@ -285,6 +285,48 @@ def test_whoever_a_called_customer_was_transferred_to_is_the_agent(parent: dict[
     assert (call.opened, alone.opened) == (True, False)
 
 
+def joined(it: QueueCall, other: str, at: float, *, number: str, user: str, data: str, until: float) -> None:
+    """A bridge of the caller's channel, from its beginning to its end; `user` stays from an earlier one."""
+    partner = {"Bridge-A-Unique-ID": SESSION, "Bridge-B-Unique-ID": other, "Other-Leg-Unique-ID": other}
+    said = partner | {
+        "Other-Leg-Direction": "outbound",
+        "Other-Leg-Destination-Number": number,
+        "variable_cc_agent_uuid": AGENT_CHANNEL,
+        "variable_dialed_user": user,
+        "variable_current_application_data": data,
+    }
+    bridged = {"Caller-Channel-Bridged-Time": Switch.micro(at)}
+    it.bodies.append(it.switch.event("CHANNEL_BRIDGE", it.channel() | said | bridged, at=at))
+    it.bodies.append(it.switch.event("CHANNEL_UNBRIDGE", it.channel() | said, at=until))
+
+
+def test_everybody_to_whom_a_caller_is_transferred_behind_a_queue_is_a_leg() -> None:
+    it = QueueCall()
+    it.start()
+    talked(it, answered=5, until=30)
+    joined(it, AGENT_CHANNEL, 5, number="1001", user="", data="3000@default", until=30)
+    joined(it, TARGET, 40, number="1003", user="1003", data="user/1003@192.0.2.1", until=70)
+    gone_on, outside = it.call, "sofia/gateway/carrier/0140300009"
+    joined(it, CUSTOMER, 80, number="0140300009", user="1003", data=outside, until=100)
+    it.hangup(101, cc_member_uuid=MEMBER, cc_cause="answered", cc_agent_bridged="true")
+    assert (gone_on.state, gone_on.ended_at) == (State.ANSWERED, None)
+    queue, agent, *targets = it.call.legs
+    assert (queue.role, agent.agent_extension, agent.talk_seconds) == (Role.QUEUE, "1001", 25)
+    assert [(leg.role, leg.number, leg.agent_extension, leg.talk_seconds) for leg in targets] == [
+        (Role.TRANSFER, "1003", "1003", 30),
+        (Role.TRANSFER, "0140300009", None, 20),
+    ]
+    assert (it.call.agent_id, it.call.talk_seconds, it.call.duration_seconds) == ("alice@default", 75, 101)
+    del it.bodies[-4]  # the first target's end: nobody knows how long he talked, and not until the call's end
+    assert (it.call.talk_seconds, it.call.legs[2].outcome) == (45, Outcome.UNKNOWN)
+
+
+def test_a_caller_outside_queues_who_is_parted_from_somebody_says_nothing() -> None:
+    said = {"Unique-ID": CALLER, "Bridge-A-Unique-ID": CALLER, "Bridge-B-Unique-ID": TARGET}
+    body = Switch().event("CHANNEL_UNBRIDGE", said, at=9)
+    assert decoded(body, calls="all") == Ignored(why="other_event")
+
+
 def test_whoever_listens_to_a_mailbox_left_no_message() -> None:
     it = QueueCall()
     said = it.channel(gone=30, cause="NORMAL_CLEARING", by="recv_bye") | {
