@@ -11,7 +11,8 @@ records under load. No delay is added to gather more; the fsync before is the de
 no longer there comes from disk, over a connection of its own. Which way a record came cannot be told. A group that
 turns out to be damaged on disk is set aside, said at level error and passed over: one bad block must not keep all
 that lies behind it from the database. A disk that gives nothing, or a process without a free descriptor, is waited
-for: records are taken meanwhile if they can be written. A file that is no database any more is an error.
+for: records are taken meanwhile if they can be written. A file that contradicts itself, or is no database any more, is
+an error: whether it is met at the opening, by a read or, once all that is in memory is in the database, by a write.
 
 **Poison.** A record that kills the process (not one that raises) must be found without an fsync for every batch. So
 each start notes once, durably, which entry is the first that is not yet in the database. If that is the same entry
@@ -52,6 +53,8 @@ from cdrhub.journal.file import (
     State,
     Unreadable,
     WritableFile,
+    is_spoilt,
+    spoilt,
 )
 from cdrhub.journal.jobs import Read, Write, commit_group, fail, noting, succeed, writable
 from cdrhub.journal.lane import Lane
@@ -126,6 +129,7 @@ class Journal:
         self._groups = 0
         self._full = False
         self._failing = False
+        self._spoilt: JournalError | None = None  #: what a write met in a file that is damaged
         self._unreadable = False
         self._began_run = False
         self._waiters: set[asyncio.Future[None]] = set()
@@ -149,7 +153,9 @@ class Journal:
         journal = cls(directory, max_bytes=max_bytes, tail_bytes=tail_bytes, append_max_bytes=append_max_bytes)
         try:
             await journal._writer.start()
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, TypeError, ValueError) as error:
+            if is_spoilt(error):
+                raise spoilt(directory / DATABASE_NAME, error) from error
             raise JournalError(f"the journal in {directory} cannot be opened: {error}") from error
         state = journal._file.state
         journal._state = state
@@ -273,9 +279,12 @@ class Journal:
             log.info("the journal can be read again", action="journal_recovered")
 
     async def wait_beyond(self, seq: int) -> None:
-        """Wait until there is an entry to read behind `seq`. Raises JournalError when the journal is closed."""
+        """Wait until there is an entry to read behind `seq`. Raises JournalError when the journal is closed, or is
+        damaged and all that it took is in the database."""
         while self._state.last <= self._beyond_damaged(max(seq, self._checkpoint)):
             self._check_open(JournalError)
+            if self._spoilt and not self._depth:
+                raise self._spoilt
             await self._change()
 
     def position(self, source: str, key: str) -> str | None:
@@ -394,7 +403,8 @@ class Journal:
         except (sqlite3.Error, OSError, MemoryError, JournalError) as error:
             self._file.make_way(error, checkpoint=self._checkpoint)
             refusal = f"the journal in {self._directory} cannot write: {error}"
-            self._writer.post(self._refused, writes, IntakeRefused(refusal))
+            damage = spoilt(self._directory / DATABASE_NAME, error) if is_spoilt(error) else None
+            self._writer.post(self._refused, writes, IntakeRefused(damage or refusal), damage)
         except Exception as error:  # noqa: BLE001 - one of them cannot be written, and the others shall be
             if len(writes) > 1:
                 for write in writes:
@@ -458,7 +468,8 @@ class Journal:
             self._full = bool(self._depth) and used > ROOM_SHARE * (self._max_bytes - self._reserve)
         self._wake()
 
-    def _refused(self, writes: list[Write], error: IntakeRefused) -> None:
+    def _refused(self, writes: list[Write], error: IntakeRefused, damage: JournalError | None) -> None:
+        self._spoilt = self._spoilt or damage
         if not self._failing:
             self._failing = True
             log.error("the journal cannot write: records are refused", action="journal_failed", error=str(error))
@@ -479,6 +490,8 @@ class Journal:
     def _move_checkpoint(self, seq: int) -> None:
         self._checkpoint = seq
         self._tail.forget(upto=seq)
+        if self._spoilt:
+            self._wake()
         if self._full:
             self._tend()
         else:
@@ -507,6 +520,8 @@ class Journal:
             try:
                 await self._write(Write(self._loop.create_future(), damaged=group))
             except IntakeRefused:
+                if self._spoilt:
+                    raise self._spoilt from None
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 break

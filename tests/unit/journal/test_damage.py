@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from cdrhub.errors import JournalError
+from cdrhub.errors import IntakeRefused, JournalError
 from cdrhub.journal import Journal
 from cdrhub.journal.file import DATABASE_NAME
 from cdrhub.journal.tail import RECORD_BYTES
@@ -179,4 +179,61 @@ async def test_a_file_that_is_no_journal_any_more_is_not_waited_for(
         (tmp_path / DATABASE_NAME).write_bytes(put_there)
     with pytest.raises(JournalError, match=said):
         await journal.read(after=0, limit=10, max_bytes=ENOUGH_BYTES)
+    await journal.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE progress SET checkpoint = 'x'",
+        "INSERT INTO settings VALUES ('r', 'lagos', '3cx', CAST(x'ff' AS TEXT))",
+        "INSERT INTO damaged VALUES (9, 'x', 0, 0, 0, x'', '')",
+    ],
+)
+async def test_a_value_that_was_never_written_is_told_as_damage_of_the_file(tmp_path: Path, change: str) -> None:
+    journal = await Journal.open(tmp_path)
+    await journal.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as connection, connection:
+        connection.execute(change)
+    with pytest.raises(JournalError, match=r"journal\.db is damaged .* move it away") as refused:
+        await Journal.open(tmp_path)
+    assert "\ufffd" not in str(refused.value)
+
+
+async def test_a_page_that_hides_records_is_told_at_the_opening(tmp_path: Path) -> None:
+    """Of a page that says it holds less than it does, SQLite gives the rest without a word."""
+    journal = await Journal.open(tmp_path)
+    for body in ("a", "b", "c"):
+        await journal.append(lines(body))
+    await journal.close()
+    file = tmp_path / DATABASE_NAME
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'groups'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with file.open("r+b") as disk:
+        disk.seek((page - 1) * size + 3)  # https://www.sqlite.org/fileformat.html#b_tree_pages: the number of cells
+        disk.write((2).to_bytes(2, "big"))
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT last FROM groups").fetchall() == [(1,), (2,)]
+    with pytest.raises(JournalError, match=r"journal\.db is damaged .* move it away"):
+        await Journal.open(tmp_path)
+
+
+async def test_a_write_that_meets_damage_ends_the_work_when_all_that_was_taken_is_in_the_database(
+    tmp_path: Path,
+) -> None:
+    """It was refused and tried again for ever, as on a full disk."""
+    journal = await Journal.open(tmp_path)
+    await journal.append(lines("a"))
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as other:
+        other.execute("ALTER TABLE groups RENAME TO lost")
+    with pytest.raises(IntakeRefused, match=r"journal\.db is damaged .* move it away"):
+        await journal.append(lines("b"))
+    assert await bodies(journal) == ["a"]
+    waiting = asyncio.create_task(journal.wait_beyond(1))
+    await asyncio.sleep(0.01)
+    assert not waiting.done(), "the record is in memory, and not yet in the database"
+    await journal.checkpoint(1)
+    with pytest.raises(JournalError, match="is damaged"):
+        await waiting
     await journal.close()
