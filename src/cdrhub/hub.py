@@ -333,6 +333,9 @@ class Hub:
             problems.append(waiting)
         if damaged := self._journal.stats.damaged:
             problems.append(f"{damaged} records of the journal cannot be read: see journal_damaged in the log")
+        if logs := self._journal.kept_logs:
+            names = ", ".join([kept.name for kept in logs])
+            problems.append(f"records may be missing, of a journal that was damaged: {names} in data_dir")
         problems += self._sources.problems + self._clocks.problems
         return problems + self.redial.problems + self.broadcast.problems
 

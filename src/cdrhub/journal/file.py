@@ -27,6 +27,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cdrhub.errors import JournalError, JournalLocked
+from cdrhub.journal.log_damage import keep_damaged_log
 from cdrhub.journal.packing import Damaged, Entry, from_microseconds, unpack
 from cdrhub.journal.reserve import Reserve, is_full
 
@@ -175,6 +176,7 @@ class WritableFile:
         self._connection: sqlite3.Connection | None = None
         self._state = State(last=0, checkpoint=0, bytes=0, oldest=None)
         self._looked_through = False
+        self.kept_log: Path | None = None  #: a copy of the log, made at the opening because it was damaged
         self._reserve = Reserve(path.with_name(RESERVE_NAME))
         try:
             self._open()
@@ -335,7 +337,10 @@ class WritableFile:
             return self._connection
         connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
         try:
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            if not self._looked_through:
+                self._look_through(connection)
+                self._looked_through = True
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # writes
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise JournalError(
@@ -346,9 +351,6 @@ class WritableFile:
             connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
             connection.execute(f"PRAGMA journal_size_limit = {WAL_KEEP_BYTES}")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if not self._looked_through:
-                self._look_through(connection)
-                self._looked_through = True
             if version == 0:
                 connection.executescript(_SCHEMA)
             elif version != _FORMAT:
@@ -372,6 +374,11 @@ class WritableFile:
         return connection
 
     def _look_through(self, connection: sqlite3.Connection) -> None:
+        """Before anything is written: keep a damaged log, refuse a file that contradicts itself."""
+        connection.execute("PRAGMA user_version").fetchone()
+        self.kept_log = keep_damaged_log(self._path, connection) or self.kept_log
+        if self.kept_log is not None:
+            _copy_log(connection)  # what is behind the damage must not stay behind what is written next
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise spoilt(self._path, ValueError(" ".join(found.split())))

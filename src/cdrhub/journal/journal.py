@@ -58,6 +58,7 @@ from cdrhub.journal.file import (
 )
 from cdrhub.journal.jobs import Read, Write, commit_group, fail, noting, succeed, writable
 from cdrhub.journal.lane import Lane
+from cdrhub.journal.log_damage import kept_logs
 from cdrhub.journal.packing import Entry, pack, size_of
 from cdrhub.journal.tail import Tail
 from cdrhub.model.record import RawRecord
@@ -158,6 +159,12 @@ class Journal:
                 raise spoilt(directory / DATABASE_NAME, error) from error
             raise JournalError(f"the journal in {directory} cannot be opened: {error}") from error
         state = journal._file.state
+        if journal._file.kept_log is not None:
+            log.error(
+                "the journal's log was damaged: records that were acknowledged may be missing; a copy of it is kept",
+                action="journal_damaged",
+                file=str(journal._file.kept_log),
+            )
         journal._state = state
         journal._checkpoint = journal._beyond_damaged(state.checkpoint)
         journal._tail = Tail(first=state.last + 1, max_bytes=tail_bytes)
@@ -309,6 +316,11 @@ class Journal:
     def readable(self) -> bool:
         """Whether the disk gave what was read last."""
         return not self._unreadable
+
+    @property
+    def kept_logs(self) -> Sequence[Path]:
+        """Copies of logs that were damaged when the journal was opened, now or before, until somebody removes them."""
+        return kept_logs(self._directory / DATABASE_NAME)
 
     @property
     def stats(self) -> JournalStats:

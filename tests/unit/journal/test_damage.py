@@ -219,6 +219,66 @@ async def test_a_page_that_hides_records_is_told_at_the_opening(tmp_path: Path) 
         await Journal.open(tmp_path)
 
 
+FRAME = 24 + 4096  #: https://www.sqlite.org/walformat.html: behind a header of 32 bytes
+
+
+def killed(directory: Path, *, changed_at: int | None = None) -> Path:
+    """A copy of a journal at work, as if its process had been killed; a bit of its log is another one."""
+    copy = directory.with_name(f"{directory.name}_killed")
+    copy.mkdir()
+    (copy / DATABASE_NAME).write_bytes((directory / DATABASE_NAME).read_bytes())
+    log = bytearray((directory / f"{DATABASE_NAME}-wal").read_bytes())
+    if changed_at is not None:
+        log[changed_at] ^= 1
+    (copy / f"{DATABASE_NAME}-wal").write_bytes(log)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("changed_at", "left"),
+    [(17, []), (32 + 100, []), (-2 * FRAME + 100, ["a", "b"])],
+    ids=["header", "first frame", "last commit but one"],
+)
+async def test_a_damaged_log_is_kept_and_told(tmp_path: Path, changed_at: int, left: list[str]) -> None:
+    """SQLite reads what is before the damage and cuts the rest without a word."""
+    journal = await Journal.open(tmp_path / "data")
+    for body in ("a", "b", "c", "d"):
+        await journal.append(lines(body))
+    copy = killed(tmp_path / "data", changed_at=changed_at)
+    await journal.close()
+    damaged = (copy / f"{DATABASE_NAME}-wal").read_bytes()
+    with capture_logs() as said:
+        journal = await Journal.open(copy)
+    (kept,) = journal.kept_logs
+    assert [(each["action"], each["file"]) for each in said] == [("journal_damaged", str(kept))]
+    assert kept.read_bytes() == damaged
+    assert await bodies(journal) == left
+    await journal.append(lines("e"))
+    again = killed(copy)
+    assert list(journal.kept_logs) == [kept], "until somebody removes it"
+    await journal.close()
+    with capture_logs() as said:
+        journal = await Journal.open(again)
+    assert said == [], "it is told once"
+    assert await bodies(journal) == [*left, "e"]
+    await journal.close()
+
+
+@pytest.mark.parametrize("changed_at", [None, -FRAME + 100], ids=["whole", "last commit"])
+async def test_a_log_that_a_power_cut_can_have_left_is_not_damaged(tmp_path: Path, changed_at: int | None) -> None:
+    journal = await Journal.open(tmp_path / "data")
+    for body in ("a", "b", "c"):
+        await journal.append(lines(body))
+    copy = killed(tmp_path / "data", changed_at=changed_at)
+    await journal.close()
+    with capture_logs() as said:
+        journal = await Journal.open(copy)
+    assert said == []
+    assert list(journal.kept_logs) == []
+    assert await bodies(journal) == (["a", "b", "c"] if changed_at is None else ["a", "b"])
+    await journal.close()
+
+
 async def test_a_write_that_meets_damage_ends_the_work_when_all_that_was_taken_is_in_the_database(
     tmp_path: Path,
 ) -> None:
