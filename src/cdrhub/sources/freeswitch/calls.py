@@ -24,6 +24,7 @@ from cdrhub.sources.freeswitch.words import DISPOSITION_BY_OUTCOME, QUEUE_BY_CAN
 CUSTOMER = "customer"
 
 _SECONDS_DIGITS = 9  #: of a span in seconds
+LOOPBACK = "mod_loopback"  #: the `source` of both sides of a loopback, and of whatever is dialled behind it
 #: `cc_agent_type` of an agent who waits on the line, call after call; `callback`, of one who is rung, is the other one.
 STANDBY = "uuid-standby"
 
@@ -206,7 +207,9 @@ def _person(
 
 
 def _dialled_leg(channel: Channel, said: Draft) -> None:
-    """A channel that another channel of the call asked for."""
+    """A channel that another channel of the call asked for; what a loopback asked for names its inner side, which is
+    no call."""
+    said.opens = channel.source != LOOPBACK
     number = channel.variable("sip_to_user") or channel.destination
     user = channel.variable("dialed_user")
     outside = channel.variable("sip_gateway_name") is not None or (user is None and not said.inside(number))

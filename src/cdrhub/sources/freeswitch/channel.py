@@ -30,6 +30,12 @@ def seconds(text: str | None) -> datetime | None:
     return _EPOCH + timedelta(seconds=count) if count else None
 
 
+def inner_side(name: str | None) -> bool:
+    """Whether a channel's name is that of the side of a loopback on which the dialplan runs, `loopback/1001-b`: the
+    other side, `loopback/1001-a`, is a leg of the call and tells the same."""
+    return name is not None and name.startswith("loopback/") and name.endswith("-b")
+
+
 class Channel(Protocol):
     """What is asked of a channel, whatever described it."""
 
@@ -57,6 +63,10 @@ class Channel(Protocol):
     @property
     def cause(self) -> str | None:
         """Why it was hung up; None while it lives."""
+
+    @property
+    def source(self) -> str | None:
+        """The module that the call came from; that of the channel which asked for this one is its own as well."""
 
     @property
     def partner(self) -> str | None:
@@ -133,6 +143,10 @@ class EventChannel:
     @property
     def cause(self) -> str | None:
         return self._get("Hangup-Cause")
+
+    @property
+    def source(self) -> str | None:
+        return self._get("Caller-Source")
 
     @property
     def partner(self) -> str | None:
@@ -231,6 +245,10 @@ class DocumentChannel:
     @property
     def cause(self) -> str | None:
         return self.variable("hangup_cause")
+
+    @property
+    def source(self) -> str | None:
+        return self._first("source")
 
     @property
     def partner(self) -> str | None:

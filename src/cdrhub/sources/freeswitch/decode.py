@@ -11,7 +11,7 @@ from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Decoded, Ignored, Sequence
 from cdrhub.sources.base import Decoder
 from cdrhub.sources.freeswitch import agents, callcenter, calls, documents
-from cdrhub.sources.freeswitch.channel import DocumentChannel, EventChannel, microseconds
+from cdrhub.sources.freeswitch.channel import Channel, DocumentChannel, EventChannel, inner_side, microseconds
 from cdrhub.sources.freeswitch.config import FreeSwitchSettings
 from cdrhub.sources.freeswitch.draft import MAX_WORD, Draft
 from cdrhub.sources.freeswitch.headers import MAX_EVENT_BYTES, Headers, JsonHeaders, PlainHeaders, whole
@@ -71,14 +71,21 @@ def _event(headers: Headers, record: RawRecord, plan: NumberPlan, *, queue_only:
         key = calls.call_of(channel)
         if key is None:
             raise DecodeError(Reason.MISSING_KEY, f"{name} without Unique-ID")
-        if queue_only and not calls.of_interest(channel):
-            return Ignored(why="not_queue_call")
+        if (ignored := _of_none(channel, queue_only=queue_only)) is not None:
+            return ignored
         if name == _PARTED and not calls.in_queue(channel):
             return Ignored(why="other_event")  # both channels go on to tell all of it
         said = calls.draft(channel, key, name, plan, document=False)
     else:
         return Ignored(why=_NOT_OF_A_CALL_EVENTS.get(name, "other_event"))
     return _numbered(said, headers, record)
+
+
+def _of_none(channel: Channel, *, queue_only: bool) -> Ignored | None:
+    """Why a channel belongs to no call, where it does not."""
+    if inner_side(channel.variable("channel_name")) and not calls.in_queue(channel):
+        return Ignored(why="loopback")
+    return Ignored(why="not_queue_call") if queue_only and not calls.of_interest(channel) else None
 
 
 def _numbered(said: Draft, headers: Headers, record: RawRecord) -> CallUpdate:
@@ -116,7 +123,7 @@ def _document(channel: DocumentChannel, record: RawRecord, plan: NumberPlan, *, 
     key = calls.call_of(channel)
     if key is None:
         raise DecodeError(Reason.MISSING_KEY, "a CDR document without the variable uuid")
-    if queue_only and not calls.of_interest(channel):
-        return Ignored(why="not_queue_call")
+    if (ignored := _of_none(channel, queue_only=queue_only)) is not None:
+        return ignored
     said = calls.draft(channel, key, "cdr", plan, document=True)
     return said.update(digest=record.digest, at=channel.gone, sequence=None, event_id=None)

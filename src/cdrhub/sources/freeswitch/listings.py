@@ -15,7 +15,7 @@ import orjson
 
 from cdrhub.errors import CdrhubError
 from cdrhub.model.immutable import immutable
-from cdrhub.sources.freeswitch.channel import seconds
+from cdrhub.sources.freeswitch.channel import inner_side, seconds
 
 MAX_ROWS = 10_000  #: of one list
 OK = "+OK"
@@ -66,7 +66,7 @@ class ListedChannel:
 
     uuid: str
     call_uuid: str  #: of the channel that this one is joined to; its own where it is alone
-    inbound: bool
+    inbound: bool  #: and no side of a loopback
     created_at: datetime | None
     caller_number: str | None
     caller_name: str | None
@@ -168,7 +168,7 @@ def _channel(row: dict[str, Any]) -> ListedChannel:
     return ListedChannel(
         uuid=uuid,
         call_uuid=_text(row, "call_uuid") or uuid,
-        inbound=_text(row, "direction") == "inbound",
+        inbound=_text(row, "direction") == "inbound" and not inner_side(_text(row, "name")),
         created_at=seconds(_text(row, "created_epoch")),
         caller_number=_text(row, "initial_cid_num", "cid_num"),
         caller_name=_text(row, "initial_cid_name", "cid_name"),

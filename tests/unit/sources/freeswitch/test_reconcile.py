@@ -378,6 +378,7 @@ class TestCallsThatNobodyTold:
             channel("direct", call_uuid=""),
             channel("its-leg", direction="outbound", call_uuid="direct"),
             channel("joined", call_uuid="direct"),
+            channel("inner side", name="loopback/1001-b"),
         ]
         await run(switch, intake, calls=calls)
         assert [update.call_key for update in told(intake)] == keys

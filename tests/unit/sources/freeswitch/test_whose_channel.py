@@ -9,7 +9,7 @@ import pytest
 from cdrhub.model.call import Call
 from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
 from cdrhub.model.fold import fold
-from cdrhub.model.update import Ignored
+from cdrhub.model.update import CallUpdate, Ignored
 from support.freeswitch import Switch, decoded, updated
 from support.queue_call import AGENT_CHANNEL, MEMBER, SESSION, QueueCall, agents
 
@@ -283,6 +283,51 @@ def test_whoever_a_called_customer_was_transferred_to_is_the_agent(parent: dict[
     # Of a customer whom the agent of a click to call transferred, the colleague's channel is all that bears this key.
     alone = fold([updated(switch.event("CHANNEL_HANGUP_COMPLETE", events[1], at=60), region="FR")])
     assert (call.opened, alone.opened) == (True, False)
+
+
+@pytest.mark.parametrize("mode", ["queue", "all"])
+def test_an_agent_behind_a_loopback_makes_no_second_call(mode: str) -> None:
+    """`loopback/1001/default`: both sides bear the queue's variables, the telephone's channel names the inner one."""
+    it, inner = QueueCall(), "b-side"
+    it.start()
+    it.offering(2)
+    loopback = {"Caller-Source": "mod_loopback", "Caller-Destination-Number": "1001"}
+    sides = {
+        AGENT_CHANNEL: loopback | {"variable_channel_name": "loopback/1001-a"},
+        inner: loopback | {"variable_channel_name": "loopback/1001-b", "Call-Direction": "inbound"},
+    }
+    told: list[tuple[str, float | None, float | None, str]] = [
+        ("CHANNEL_CREATE", None, None, ""),
+        ("CHANNEL_HANGUP_COMPLETE", 5, 60, "NORMAL_CLEARING"),
+    ]
+    for name, answered, gone, cause in told:
+        for uuid, more in sides.items():
+            of_agent(it, name, uuid, "", created=2, answered=answered, gone=gone, cause=cause, more=more)
+        telephone = times(2.1, answered, gone, cause) | {
+            "Unique-ID": TARGET,
+            "Call-Direction": "outbound",
+            "Caller-Source": "mod_loopback",
+            "Other-Leg-Direction": "inbound",
+            "variable_originating_leg_uuid": inner,
+            "variable_dialed_user": "1001",
+        }
+        it.bodies.append(it.switch.event(name, telephone, at=gone or 2.1))
+    talked(it, answered=5, until=60)
+    it.hangup(60)
+    said = [update for update in (decoded(body, calls=mode) for body in it.bodies) if isinstance(update, CallUpdate)]
+    assert {update.call_key for update in said if update.opens} == {SESSION}
+    call = fold([update for update in said if update.call_key == SESSION])
+    assert agents(call) == [("alice@default", Outcome.ANSWERED, "NORMAL_CLEARING")]
+    assert (call.agent_extension, call.talk_seconds, set(call.attributes["agent_channels"])) == (
+        "1001",
+        55,
+        {AGENT_CHANNEL},
+    )
+
+
+def test_a_caller_who_waits_in_a_queue_behind_a_loopback_is_a_call() -> None:
+    said = QueueCall().channel(gone=9, cause="NORMAL_CLEARING") | {"variable_channel_name": "loopback/3000-b"}
+    assert updated(Switch().event("CHANNEL_HANGUP_COMPLETE", said, at=9)).call_key == SESSION
 
 
 def joined(it: QueueCall, other: str, at: float, *, number: str, user: str, data: str, until: float) -> None:
