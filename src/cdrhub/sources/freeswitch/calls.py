@@ -20,6 +20,8 @@ from cdrhub.sources.freeswitch.draft import Draft
 from cdrhub.sources.freeswitch.headers import whole
 from cdrhub.sources.freeswitch.words import DISPOSITION_BY_OUTCOME, QUEUE_BY_CANCEL_REASON
 
+LISTENING = frozenset({"eavesdrop", "userspy"})  #: applications by which a supervisor listens to somebody else's call
+
 #: The leg of a click to call that is the customer's, whichever channel turns out to be it.
 CUSTOMER = "customer"
 
@@ -428,6 +430,10 @@ def _last_pass(channel: Channel, said: Draft) -> None:
 
 def _click_to_call_gone(channel: Channel, said: Draft) -> None:
     """The end of a click to call's first channel, which remembers the channel that it asked for."""
+    if channel.variable("last_app") in LISTENING:
+        said.authority = Authority.DECISIVE
+        said.put(direction=Direction.INTERNAL, disposition=Disposition.IVR)
+        return
     customer_first = said.authority == Authority.DECISIVE
     dialled = channel.variable("originated_legs")
     if customer_first or dialled is None:

@@ -372,6 +372,26 @@ def test_a_caller_outside_queues_who_is_parted_from_somebody_says_nothing() -> N
     assert decoded(body, calls="all") == Ignored(why="other_event")
 
 
+def test_a_supervisor_who_listens_to_a_call_has_called_nobody() -> None:
+    """`originate {origination_caller_id_number=0140300009}user/1009 &eavesdrop(…)`: no customer is to be dialled."""
+    switch = Switch()
+    supervisor = {
+        "Unique-ID": CALLER,
+        "Call-Direction": "outbound",
+        "Caller-Destination-Number": "1009",
+        "variable_dialed_user": "1009",
+        "variable_origination_caller_id_number": "0140300009",
+    }
+    over = times(0, 3, 60, "NORMAL_CLEARING") | {"variable_last_app": "eavesdrop", "Caller-Channel-Bridged-Time": "0"}
+    events = [
+        ("CHANNEL_ANSWER", supervisor | times(0, 3, None, "")),
+        ("CHANNEL_HANGUP_COMPLETE", supervisor | over),
+    ]
+    call = fold([updated(switch.event(*event, at=60), region="FR") for event in events])
+    assert (call.direction, call.disposition, call.external_number) == (Direction.INTERNAL, Disposition.IVR, None)
+    assert (call.state, call.talk_seconds, call.answered_at, call.duration_seconds) == (State.ENDED, 0, None, 60)
+
+
 def test_whoever_listens_to_a_mailbox_left_no_message() -> None:
     it = QueueCall()
     said = it.channel(gone=30, cause="NORMAL_CLEARING", by="recv_bye") | {
