@@ -26,7 +26,7 @@ from cdrhub.sources.simulation.ledger import Entry, Ledger, Sent
 from cdrhub.sources.simulation.pace import Pace
 from cdrhub.sources.simulation.planned import PlannedCall
 
-YIELD_EVERY: Final = 100  #: things sent without waiting, after which the event loop has its turn
+YIELD_EVERY: Final = 100  #: things sent, or calls planned, without waiting, after which the event loop has its turn
 
 T = TypeVar("T")
 
@@ -70,21 +70,28 @@ class Schedule(Generic[T]):
         self._sizes: dict[int, int] = {}  #: things to be sent, of calls of which nothing was
         self._next = next(self._calls, None)
 
+    def plan(self) -> bool:
+        """Render one more call, if the next thing may be one of its; whether it might have been."""
+        if self._next is None or (self._waiting and self._waiting[0][0] <= self._next.started_at):
+            return False
+        call, self._next = self._next, next(self._calls, None)
+        rendered = list(self._render(call))
+        if self._since is not None and any(due.at < self._since for due in rendered):
+            return True
+        for due in rendered:
+            self._rendered += 1
+            heapq.heappush(self._waiting, (due.at, self._rendered, call.number, due))
+        if rendered:
+            self._sizes[call.number] = len(rendered)
+            self._taken += 1
+            if self._taken == self._limit:
+                self._next = None
+        return True
+
     def next_at(self) -> datetime | None:
         """When the next thing is due; None where nothing is left."""
-        while self._next is not None and (not self._waiting or self._waiting[0][0] > self._next.started_at):
-            call, self._next = self._next, next(self._calls, None)
-            rendered = list(self._render(call))
-            if self._since is not None and any(due.at < self._since for due in rendered):
-                continue
-            for due in rendered:
-                self._rendered += 1
-                heapq.heappush(self._waiting, (due.at, self._rendered, call.number, due))
-            if rendered:
-                self._sizes[call.number] = len(rendered)
-                self._taken += 1
-                if self._taken == self._limit:
-                    self._next = None
+        while self.plan():
+            pass
         return self._waiting[0][0] if self._waiting else None
 
     def pop(self) -> Due[T]:
@@ -138,9 +145,7 @@ class Simulation:
         schedule = Schedule(
             planned if among is None else filter(among, planned), render, since=self.pace.start, limit=self.count
         )
-        began = time.monotonic()
-        schedule.next_at()
-        self.planning_seconds += time.monotonic() - began
+        await self._warm_up(schedule)
         at_once = 0
         finished = False
         while (at := schedule.next_at()) is not None:
@@ -153,6 +158,20 @@ class Simulation:
             if at_once % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
             yield schedule.pop()
+
+    async def _warm_up(self, schedule: Schedule[T]) -> None:
+        """Plan the calls before the clock's start, in turns with whoever connects or asks meanwhile."""
+        began = time.monotonic()
+        planned = 0
+        while schedule.plan():
+            planned += 1
+            if planned % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+                began, before = time.monotonic(), began
+                self.planning_seconds += began - before
+            if self.pace.finishing:
+                schedule.finish()
+        self.planning_seconds += time.monotonic() - began
 
     def settle(self, due: Due[T]) -> None:
         """Note in the ledger what the hub must show now that `due` was sent."""

@@ -16,7 +16,7 @@ from cdrhub.sources.simulation.centre import Centre, calls
 from cdrhub.sources.simulation.ledger import Entry
 from cdrhub.sources.simulation.pace import LONGEST_CALL, Pace, start_for
 from cdrhub.sources.simulation.planned import PlannedCall
-from cdrhub.sources.simulation.simulation import Due, Schedule, Simulation
+from cdrhub.sources.simulation.simulation import YIELD_EVERY, Due, Schedule, Simulation
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 CENTRE = Centre(start=START)
@@ -91,10 +91,45 @@ async def test_without_a_pace_a_number_of_calls_is_played_at_once() -> None:
     assert simulation.pace.now() > START + timedelta(minutes=30)
 
 
-async def test_how_long_planning_took_is_told() -> None:
-    warm = Simulation(
+def warming() -> Simulation:
+    """One whose centre starts an hour before its clock."""
+    return Simulation(
         centre=replace(CENTRE, start=START - timedelta(hours=1)), pace=Pace(start=START, speed=inf), count=1
     )
+
+
+async def test_whoever_asks_while_calls_are_planned_has_a_turn() -> None:
+    warm = warming()
+    turns = 0
+
+    async def asks() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    asking = asyncio.create_task(asks())
+    assert len([due async for due in warm.play(the_end)]) == 1
+    asking.cancel()
+    earlier = sum(call.started_at < START for call in islice(calls(warm.centre), 10_000))
+    assert turns >= earlier // YIELD_EVERY > 1
+
+
+async def test_planning_ends_when_it_is_to_finish() -> None:
+    warm = warming()
+    asyncio.get_running_loop().call_soon(warm.pace.finish)
+    rendered: list[PlannedCall] = []
+
+    def render(call: PlannedCall) -> Iterable[Due[tuple[str, int]]]:
+        rendered.append(call)
+        return the_end(call)
+
+    assert [due async for due in warm.play(render)] == []
+    assert len(rendered) == YIELD_EVERY
+
+
+async def test_how_long_planning_took_is_told() -> None:
+    warm = warming()
     assert warm.planning_seconds == 0
     assert len([due async for due in warm.play(the_end)]) == 1
     assert warm.planning_seconds > 0
