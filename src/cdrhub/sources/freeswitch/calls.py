@@ -66,6 +66,8 @@ def draft(channel: Channel, call_key: str, source: str, plan: NumberPlan, *, doc
     elif channel.uuid == call_key:
         said = Draft(call_key, f"{source}:caller", plan)
         caller_side(channel, said, dialled=channel.dialled)
+        if channel.outbound:
+            _one_try(channel, said)
         said.final = document
         if channel.partner is not None and in_queue(channel):
             _transferred(channel, channel.partner, said)
@@ -75,6 +77,14 @@ def draft(channel: Channel, call_key: str, source: str, plan: NumberPlan, *, doc
         said = Draft(call_key, f"{source}:leg:{channel.uuid}", plan)
         _dialled_leg(channel, said)
     return said
+
+
+def _one_try(channel: Channel, said: Draft) -> None:
+    """`originate_retries` and `|` place the first channel of a click to call again, under the same `origination_uuid`:
+    what one of them says contradicts no other, and one that was answered decides."""
+    said.kind += f":{channel.created}"
+    if channel.gone is not None and channel.answered is None:
+        said.authority = Authority(said.authority - 1)
 
 
 def who_hung_up(channel: Channel) -> EndedBy | None:
@@ -173,7 +183,7 @@ def _customer(channel: Channel, said: Draft, *, number: str | None, shown: str |
     said.leg(
         CUSTOMER,
         attempt_at=channel.created,
-        attempt_id=channel.uuid,
+        attempt_id=channel.uuid if channel.uuid != said.call_key else None,  # which every try of the first channel has
         role=Role.CUSTOMER,
         number=number,
         offered_at=channel.created,
@@ -196,6 +206,7 @@ def _person(
         outcome = said.unanswered(channel.cause)
     said.leg(
         channel.uuid or said.call_key,
+        attempt_at=channel.created,
         role=role,
         number=number,
         agent_extension=agent_extension,

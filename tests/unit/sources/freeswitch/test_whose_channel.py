@@ -254,6 +254,39 @@ def test_a_customer_whom_the_second_gateway_rings_is_not_lost_by_the_first_ones_
 
 
 @pytest.mark.parametrize(
+    ("first", "role", "disposition"),
+    [
+        ({"variable_dialed_user": "1001"}, Role.AGENT, Disposition.NOT_DIALLED),
+        ({"variable_sip_gateway_name": "carrier"}, Role.CUSTOMER, Disposition.ABANDONED),
+    ],
+    ids=["agent first", "customer first"],
+)
+def test_each_try_of_a_channel_that_is_placed_again_is_a_leg(
+    first: dict[str, str], role: Role, disposition: Disposition
+) -> None:
+    """`originate {origination_uuid=…,originate_retries=3}…`: each try is a channel of this uuid."""
+    switch, placed = Switch(), first | {"Unique-ID": CALLER, "Call-Direction": "outbound"}
+    events = []
+    for created, answered, gone, cause in (
+        (0, None, 2, "USER_BUSY"),
+        (3, None, 9, "NO_ANSWER"),
+        (10, 14, 50, "NORMAL_CLEARING"),
+    ):
+        begun = placed | times(created, None, None, "")
+        over = placed | times(created, answered, gone, cause) | {"Caller-Channel-Bridged-Time": "0"}
+        events += [("CHANNEL_CREATE", begun), ("CHANNEL_HANGUP_COMPLETE", over)]
+    call = fold([updated(switch.event(*event, at=50)) for event in events])
+    tries = [leg for leg in call.legs if leg.role == role]
+    assert [(leg.outcome, leg.cause, leg.ring_seconds) for leg in tries] == [
+        (Outcome.BUSY, "USER_BUSY", 2),
+        (Outcome.NO_ANSWER, "NO_ANSWER", 6),
+        (Outcome.NOT_BRIDGED, "NORMAL_CLEARING", 4),
+    ]
+    assert (call.disposition, call.cause, call.ended_at) == (disposition, "NORMAL_CLEARING", Switch.moment(50))
+    assert "conflict" not in call.flags
+
+
+@pytest.mark.parametrize(
     "parent",
     [
         {"Other-Leg-Channel-Name": "sofia/external/0140300077", "Other-Leg-RDNIS": "5000"},
