@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, column, inspect, select, table, text
+from sqlalchemy import Connection, column, exists, inspect, select, table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.errors import SchemaOutdated, StoreUnavailable
@@ -50,7 +50,7 @@ def revision_of(connection: Connection) -> str | None:
 
 
 async def prepare(database: Database) -> None:
-    """Make the schema where there is none, and its views where MariaDB committed all but these. Raises SchemaOutdated
+    """Make the schema where there is none, or go on where MariaDB committed a part of it. Raises SchemaOutdated
     for an older or newer one, StoreUnavailable."""
     if await checked(database) is None or not await _has_views(database):
         await upgrade(database)
@@ -62,18 +62,26 @@ async def _has_views(database: Database) -> bool:
 
 
 async def checked(database: Database) -> str | None:
-    """This version's revision if the database has its schema, None if it has none yet. Raises SchemaOutdated for
-    another one and for foreign tables of our names, StoreUnavailable."""
+    """This version's revision if the database has its schema, None if it has none yet, or only what a first start made
+    of it that was cut off, or is at work. Raises SchemaOutdated for another one and for foreign tables of our names,
+    StoreUnavailable."""
     async with database.connect() as connection:
         current = await connection.run_sync(revision_of)
         if current is None:
             await _refuse_foreign_tables(database, connection)
+        elif database.kind == "mariadb" and current in revisions()[:-1] and await connection.run_sync(_is_bare):
+            return None  # MariaDB commits each step of an upgrade; nothing was ever written
     if current is not None and current != newest():
         raise SchemaOutdated(
             f"{database.explain_url()}: its schema is {current} and this version's is {newest()}: "
             + ("run `cdrhub db upgrade`" if current in revisions() else "run a newer version of cdrhub")
         )
     return current
+
+
+def _is_bare(connection: Connection) -> bool:
+    there = METADATA.tables.keys() & set(inspect(connection).get_table_names())
+    return not any(connection.scalar(select(exists().select_from(table(name)))) for name in there)
 
 
 async def _refuse_foreign_tables(database: Database, connection: AsyncConnection) -> None:

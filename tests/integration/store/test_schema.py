@@ -118,6 +118,7 @@ async def test_the_first_schema_is_refused_and_brought_up_to_date(database_url: 
             connection.execute(text(f"CREATE VIEW {view} AS SELECT call_key FROM calls"))
 
     await change(store, lambda c: c.run_sync(first))
+    await insert(store, "calls", old_call("01981f7e-0000-7000-8000-000000000001", "2026-03-01 12:00:00"))
     with pytest.raises(SchemaOutdated, match="cdrhub db upgrade"):
         await store.prepare()
     assert await store.upgrade() == ("0001", schema.newest())
@@ -200,7 +201,7 @@ async def test_an_upgrade_that_ended_between_its_steps_goes_on(mariadb_url: str)
 
 @pytest.mark.parametrize("standing", ["DELETE FROM alembic_version", "UPDATE alembic_version SET version_num = '0001'"])
 async def test_a_first_start_that_ended_between_any_two_steps_goes_on(mariadb_url: str, standing: str) -> None:
-    """What it had made was called somebody else's, or was in the way of `db upgrade`, for ever."""
+    """What it had made was called somebody else's, or an older version's."""
     store = Store.open(mariadb_url)
     await store.prepare()
     whole = await look(store, reflected)
@@ -212,7 +213,7 @@ async def test_a_first_start_that_ended_between_any_two_steps_goes_on(mariadb_ur
         "DROP VIEW v_coverage",
     ):
         await change(store, partial(AsyncConnection.exec_driver_sql, statement=statement))
-    await (store.prepare() if standing.startswith("DELETE") else store.upgrade())
+    await store.prepare()
     assert {name: sorted_columns(table) for name, table in (await look(store, reflected)).items()} == {
         name: sorted_columns(table) for name, table in whole.items()
     }
