@@ -36,6 +36,7 @@ from cdrhub.redial.door import Door, open_doors
 from cdrhub.redial.orders import Orders
 from cdrhub.redial.service import Redial
 from cdrhub.reloading import addresses, changed, refuse_fixed
+from cdrhub.retaining import Retaining
 from cdrhub.routes import Routes
 from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import Source
@@ -102,6 +103,9 @@ class Hub:
         self._landmark_before: Landmark | None = None  #: as of the last batch
         self._doubted: Landmark | None = None  #: the last one before a connection was made anew
         self._made = 0  #: connections, by the last batch
+        self._retaining = Retaining(
+            store=store, journal=journal, limits=lambda: self.config.retention, began=self._began
+        )
         self._ownerships = Ownerships(journal)
         self._changing = asyncio.Lock()
         self._sometimes = Sometimes()
@@ -336,6 +340,8 @@ class Hub:
         if logs := self._journal.kept_logs:
             names = ", ".join([kept.name for kept in logs])
             problems.append(f"records may be missing, of a journal that was damaged: {names} in data_dir")
+        if self._retaining.problem is not None:
+            problems.append(self._retaining.problem)
         problems += self._sources.problems + self._clocks.problems
         return problems + self.redial.problems + self.broadcast.problems
 
@@ -466,10 +472,7 @@ class Hub:
         while True:
             await asyncio.sleep(RETENTION_EVERY_SECONDS)
             if self._prepared:
-                try:
-                    await self._store.apply_retention(self.config.retention, now=datetime.now(UTC))
-                except StoreUnavailable as error:
-                    log.warning("retention waits for the database", action="retention_waits", error=str(error))
+                await self._retaining.look(now=datetime.now(UTC))
 
     async def _sweep(self) -> None:
         while True:
