@@ -35,6 +35,8 @@ def draft(action: str, headers: Headers, session: str, plan_draft: Draft) -> Dra
     """Fill the draft of the call `session` (CC-Member-Session-UUID) with what an event of ACTIONS says."""
     said, get = plan_draft, headers.get
     member = get("CC-Member-UUID") or session
+    # Passes through queues and tries of one agent are told apart: what is said of another one contradicts nothing.
+    said.kind = f"{action}:{member}:{get('CC-Agent-Called-Time')}"
     if action.startswith("member-queue"):
         _queue_event(action, headers, member, said)
     else:

@@ -170,6 +170,22 @@ def test_a_second_queue_is_entered_when_its_event_says_so() -> None:
     assert [leg.offered_at for leg in it.call.legs] == [Switch.moment(0), Switch.moment(40)]
 
 
+def test_a_second_queue_and_a_second_try_contradict_nothing() -> None:
+    """The caller was transferred to the second queue, so that his RDNIS is the first one; an agent is tried at once again."""
+    it = QueueCall()
+    dialled = [{"Caller-RDNIS": "0140300000"}, {"Caller-RDNIS": "3000", "Caller-Destination-Number": "4000"}]
+    for number, (member, caller) in enumerate(zip(("1", "2"), dialled, strict=True)):
+        start, said = 40 * number, it.member(member) | {"CC-Agent": "alice@default"}
+        it.bodies.append(it.switch.callcenter("member-queue-start", it.member(member) | it.channel() | caller, at=start))
+        for tenths, cause in ((0, "USER_BUSY"), (12, "CALL_REJECTED")):
+            called = {"CC-Agent-Called-Time": Switch.second(start + tenths / 10), "CC-Hangup-Cause": cause}
+            failed = said | called | {"CC-Member-DNIS": caller["Caller-RDNIS"]}
+            it.bodies.append(it.switch.callcenter("bridge-agent-fail", failed, at=start + 2))
+        it.cancel(start + 30, "TIMEOUT", member=member, alive=True)
+    it.hangup(90)
+    assert (it.call.did, it.call.dialed_number, "conflict" in it.call.flags) == ("0140300000", "0140300000", False)
+
+
 def test_an_agents_own_call_that_is_transferred_is_none_that_the_switch_placed() -> None:
     """Its customer's channel is outbound, and asks for the colleague's."""
     colleague = times(30, 33, 60, "NORMAL_CLEARING") | {
