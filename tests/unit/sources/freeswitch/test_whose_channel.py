@@ -171,12 +171,13 @@ def test_a_second_queue_is_entered_when_its_event_says_so() -> None:
 
 
 def test_a_second_queue_and_a_second_try_contradict_nothing() -> None:
-    """The caller was transferred to the second queue, so that his RDNIS is the first one; an agent is tried at once again."""
+    """The caller was transferred to the second queue, so his RDNIS is the first; an agent is tried at once again."""
     it = QueueCall()
     dialled = [{"Caller-RDNIS": "0140300000"}, {"Caller-RDNIS": "3000", "Caller-Destination-Number": "4000"}]
     for number, (member, caller) in enumerate(zip(("1", "2"), dialled, strict=True)):
         start, said = 40 * number, it.member(member) | {"CC-Agent": "alice@default"}
-        it.bodies.append(it.switch.callcenter("member-queue-start", it.member(member) | it.channel() | caller, at=start))
+        entered = said | it.channel() | caller
+        it.bodies.append(it.switch.callcenter("member-queue-start", entered, at=start))
         for tenths, cause in ((0, "USER_BUSY"), (12, "CALL_REJECTED")):
             called = {"CC-Agent-Called-Time": Switch.second(start + tenths / 10), "CC-Hangup-Cause": cause}
             failed = said | called | {"CC-Member-DNIS": caller["Caller-RDNIS"]}
