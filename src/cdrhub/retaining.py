@@ -2,8 +2,8 @@
 
 What retention takes away cannot be had again, and it goes by this machine's clock alone: one that is years ahead (a
 dead battery, a machine that was resumed) would make everything old at the first look. So each look notes its time in
-the journal. One that is far from the time before takes nothing away, is told, and is believed when the clock has gone on
-from there for days: a hub that was off for long is late by these, and nobody must do anything.
+the journal. One that is far from the time before takes nothing away, is told, and is believed when the clock has gone
+on from there for days: a hub that was off for long is late by these, and nobody must do anything.
 """
 
 from __future__ import annotations
