@@ -79,6 +79,8 @@ def an_ingest_path(path: str) -> str:
         raise ValueError("must begin with /ingest/")
     if not re.fullmatch(_INGEST_PATH, path):
         raise ValueError("goes on after /ingest/ with letters, digits and the characters . _ ~ / - only")
+    if {".", ".."} & set(path.split("/")):  # which clients take out before they send (RFC 3986, 5.2.4)
+        raise ValueError("has a part that is . or .., with which nothing can be sent to it")
     return path
 
 

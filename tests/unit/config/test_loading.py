@@ -384,6 +384,7 @@ def test_a_key_of_a_source_is_refused_in_words(keys: str, said: str) -> None:
     ("path", "said"),
     [
         ("/voicenter/0123456789abcdef", "must begin with /ingest/"),
+        ("/ingest/../0123456789abcdef", "has a part that is . or .., with which nothing can be sent to it"),
         ("/ingest/0123456789 abcdef", "goes on after /ingest/ with letters, digits and the characters . _ ~ / - only"),
     ],
 )
