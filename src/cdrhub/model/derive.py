@@ -250,9 +250,12 @@ def _ring(values: dict[str, Any], decisive: Sequence[Leg], first: Leg | None, *,
 
 
 def _talk(answered: Sequence[Leg], *, since: datetime | None, until: datetime | None) -> int | None:
-    """All seconds with a person, from when both sides were there; a leg that nobody closed ended with the call."""
+    """All seconds with a person, from when both sides were there. A leg that nobody closed ended with the call; before
+    another person answered nobody knows when."""
     total = 0
     for leg in answered:
+        if leg.left_at is None and leg.talk_seconds is None and leg is not answered[-1]:
+            return None
         began, stopped = leg.answered_at, _sooner(leg.left_at, until)
         if began is not None and since is not None and began < since:
             began = since

@@ -180,6 +180,13 @@ def test_a_leg_that_nobody_closed_ended_with_the_call() -> None:
     assert fold([update(open_leg, state=State.ENDED)]).talk_seconds is None
 
 
+def test_nobody_knows_how_long_somebody_talked_who_left_unseen_before_another_one_answered() -> None:
+    legs = [person("a", Role.AGENT, 5, None), person("b", Role.AGENT, 40, 90)]
+    call = fold([update(*legs, direction=Direction.INBOUND, state=State.ENDED, ended_at=at(100))])
+    assert (call.talk_seconds, call.duration_seconds is None) == (None, True)
+    assert [leg.talk_seconds for leg in call.legs] == [None, 50]
+
+
 def test_talk_that_a_record_calls_unknown_stays_unknown() -> None:
     unknown = leg("a", Role.AGENT, Outcome.ANSWERED, answered_at=at(5), left_at=at(25))
     said = {**unknown.values, "talk_seconds": None}
