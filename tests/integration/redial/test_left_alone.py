@@ -277,6 +277,21 @@ async def test_what_the_dialler_says_of_a_case_that_was_deleted_holds_nobody(ben
     assert await bench.claim() == [SECOND]  # for which it waited
 
 
+async def test_a_number_of_cases_that_are_deleted_and_made_anew_is_rung_five_times_a_day(bench: Any) -> None:
+    bench.settings = replace(bench.settings, shared_hold=timedelta(0))
+    for time in range(5):
+        _, attempt_id = await requested(bench, "C-1", FIRST)
+        seconds = (bench.clock.now - ledger.START).total_seconds()
+        rang = {"started_at": seconds, "ended_at": seconds + 9, "received": seconds + 9}
+        bench.pass_time(10)
+        await bench.call(f"k{time}", disposition="busy", contact_ref=attempt_id, **rang)
+        await bench.decide()
+        await bench.orders().forget(tenant="", code="C-1")
+    await bench.case("C-1", FIRST, round=0)
+    decision = await bench.orders().dial(tenant="", code="C-1")
+    assert (decision.rule, decision.due_at) == ("hard_stop", ledger.at(110) + timedelta(hours=24))
+
+
 @pytest.mark.parametrize("side", ["caller", "callee"])
 @pytest.mark.parametrize("direction", ["unknown", "internal"])
 async def test_who_is_in_a_call_of_whatever_direction_is_in_a_call(bench: Any, side: str, direction: str) -> None:
