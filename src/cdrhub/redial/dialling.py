@@ -449,8 +449,7 @@ class Dialling:
         return await self._database.write(take)
 
     async def _known(self, connection: AsyncConnection, about: Sequence[Case], now: datetime) -> Known:
-        hold = self._settings.shared_hold
-        return await gather(connection, about, now=now, shared_hold=hold, healthy=self._healthy)
+        return await gather(connection, about, now=now, settings=self._settings, healthy=self._healthy)
 
     async def _case_of(self, tx: Transaction, attempt_id: str) -> Case | None:
         """The case of an attempt, locked."""

@@ -138,6 +138,20 @@ async def in_call(
     )
 
 
+async def conversations(
+    connection: AsyncConnection, *, keys: Collection[str], since: datetime
+) -> dict[tuple[str, str], datetime]:
+    """(tenant, key of a number) → when the last call with it ended that somebody answered, that began since then and
+    was of no attempt. Of numbers with an E.164 form: others no index finds among the calls of a week."""
+    talked: dict[tuple[str, str], datetime] = {}
+    for row in await connection.execute(_ANSWERED, {"keys": _spelt(keys), "since": since}):
+        columns = row._asdict()
+        over = min(row.ended_at or row.last_received_at, row.last_received_at)
+        for key in number_keys(columns):
+            talked[row.tenant, key] = max(over, talked.get((row.tenant, key), over))
+    return talked
+
+
 async def answered_since(connection: AsyncConnection, *, tenant: str, keys: Collection[str], since: datetime) -> bool:
     """Whether somebody answered a call with one of these numbers that began since then and was of no attempt: to a case
     that was closed by then it meant nothing."""

@@ -488,7 +488,7 @@ class Orders:
 
     async def _known(self, connection: AsyncConnection, case: Case, now: datetime) -> Known:
         """What the rules must know of this case."""
-        return await gather(connection, [case], now=now, shared_hold=self._settings.shared_hold, healthy=self._healthy)
+        return await gather(connection, [case], now=now, settings=self._settings, healthy=self._healthy)
 
     async def _decided(
         self,

@@ -35,7 +35,7 @@ async def outlook(
 ) -> tuple[Case, Sequence[Outlook]]:
     """The case of that id, and its numbers in their order. A closed case is looked at as if it were ordered anew."""
     case = (await case_rows.read(connection, [case_id]))[case_id]
-    known = await gather(connection, [case], now=now, shared_hold=settings.shared_hold, healthy=lambda _source: True)
+    known = await gather(connection, [case], now=now, settings=settings, healthy=lambda _source: True)
     around = known.around(case)
     found = []
     for number in case.numbers:

@@ -86,6 +86,8 @@ class Surroundings:
     """Number key → until when it is held because it was dialled for another case."""
     in_call: frozenset[str] = frozenset()  #: keys that some source shows queued, ringing or answered
     requested: frozenset[str] = frozenset()  #: keys that were requested for another case and may ring
+    talked_at: datetime | None = None
+    """When the last conversation with the person ended that was of no attempt: they called, or somebody else did."""
     asked_back: datetime | None = None  #: when the person of the case asked last to be called back
     agent_busy: bool = False  #: the agent has an attempt of another case that may ring, or is in a call
     source_healthy: bool = True
@@ -165,13 +167,16 @@ def cool_down(case: Case, number: Number, policy: Policy, around: Surroundings) 
     """Time that must pass: on the number after its last result, on the case after an attempt or a conversation; but not
     after one in which the person asked to be called back (12 CFR 1006.14(b)(3)(i))."""
     waits = []
+    talked, asked = around.talked_at, around.asked_back
+    if talked is not None and policy.contacted_cool_down is not None and not (asked is not None and talked <= asked):
+        waits.append((talked + policy.contacted_cool_down, "after a conversation"))
     for attempt in case.attempts:
         over = attempt.ended_at or attempt.requested_at
         if over is None or not attempt.tried:
             continue
         if policy.between_numbers is not None:
             waits.append((over + policy.between_numbers, "after the last attempt"))
-        asked_back = around.asked_back is not None and (attempt.requested_at or over) <= around.asked_back
+        asked_back = asked is not None and (attempt.requested_at or over) <= asked
         if attempt.outcome is Disposition.ANSWERED and policy.contacted_cool_down is not None and not asked_back:
             waits.append((over + policy.contacted_cool_down, "after a conversation"))
         if attempt.outcome is not None and attempt.key == number.key and attempt.outcome in policy.cool_down:

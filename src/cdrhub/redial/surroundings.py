@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, bindparam, literal_column, null, or_, select, union_all
@@ -14,10 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from cdrhub.model.disposition import Disposition
 from cdrhub.redial.case_rows import live_agent
 from cdrhub.redial.given import kept_as
-from cdrhub.redial.in_call import InCall, in_call
+from cdrhub.redial.in_call import InCall, conversations, in_call
 from cdrhub.redial.model import AttemptState, Case, may_ring
 from cdrhub.redial.policy import HARD_STOP_PERIOD, Surroundings
 from cdrhub.redial.reports import CALL_BACK
+from cdrhub.redial.settings import Settings
 from cdrhub.store.one_of import OneOf
 from cdrhub.store.redial_tables import attempts, do_not_call, redial_decisions, redial_pauses
 
@@ -90,11 +91,12 @@ class Known:
     """What was read, for all cases of one transaction."""
 
     now: datetime
-    shared_hold: timedelta
+    settings: Settings
     healthy: Callable[[str], bool]
     requests: dict[tuple[Tenant, str], list[Request]] = field(default_factory=lambda: defaultdict(list))
     verdicts: dict[tuple[Tenant, str], datetime | None] = field(default_factory=dict)
     in_call: InCall = field(default_factory=InCall)
+    talked: dict[tuple[Tenant, str], datetime] = field(default_factory=dict)
     ringing_agents: set[tuple[str, str]] = field(default_factory=set)
     """(source, agent) of superseded attempts that may ring: their unique key is free."""
     live_agents: dict[str, str] = field(default_factory=dict)
@@ -112,12 +114,13 @@ class Known:
             requests={key: [one.at for one in rows if one.dialled] for key, rows in asked.items()},
             do_not_call={key: self.verdicts[case.tenant, key] for key in keys if (case.tenant, key) in self.verdicts},
             held={
-                key: max((one.ended_at or one.at) + self.shared_hold for one in rows)
+                key: max((one.ended_at or one.at) + self.settings.shared_hold for one in rows)
                 for key, rows in others.items()
                 if rows
             },
             in_call=frozenset(key for key in keys if (case.tenant, key) in self.in_call.numbers),
             requested=frozenset(key for key, rows in others.items() if any(one.may_ring for one in rows)),
+            talked_at=self._talked_at(case),
             asked_back=self.asked_back.get(case.id),
             agent_busy=self._agent_busy(case),
             source_healthy=self.healthy(case.source),
@@ -140,6 +143,12 @@ class Known:
         before = self.verdicts.setdefault((tenant, key), until)
         self.verdicts[tenant, key] = None if before is None or until is None else max(before, until)
 
+    def _talked_at(self, case: Case) -> datetime | None:
+        """When somebody talked last with the person, since the case was made."""
+        found = [at for number in case.numbers if (at := self.talked.get((case.tenant, number.key))) is not None]
+        last = max(found, default=None)
+        return None if last is None or (case.created_at is not None and last < case.created_at) else last
+
     def _agent_busy(self, case: Case) -> bool:
         key = live_agent(case.source, case.agent)
         if key is None:
@@ -159,11 +168,11 @@ async def gather(
     cases: Collection[Case],
     *,
     now: datetime,
-    shared_hold: timedelta,
+    settings: Settings,
     healthy: Callable[[str], bool],
 ) -> Known:
     """Read what the rules must know of these cases. `healthy` says whether a source sees its phone system."""
-    known = await remembered(connection, cases, now=now, shared_hold=shared_hold, healthy=healthy)
+    known = await remembered(connection, cases, now=now, settings=settings, healthy=healthy)
     await look_at_calls(connection, known, cases)
     return known
 
@@ -173,11 +182,11 @@ async def remembered(
     cases: Collection[Case],
     *,
     now: datetime,
-    shared_hold: timedelta,
+    settings: Settings,
     healthy: Callable[[str], bool],
 ) -> Known:
-    """What the rules must know of these cases, but for who is in a call."""
-    known = Known(now=now, shared_hold=shared_hold, healthy=healthy)
+    """What the rules must know of these cases, but for who is, or was, in a call."""
+    known = Known(now=now, settings=settings, healthy=healthy)
     if not cases:
         return known
     known_as: dict[str, set[str]] = defaultdict(set)
@@ -186,7 +195,7 @@ async def remembered(
             known_as[each].add(number)
     asked = {
         "keys": sorted(known_as),
-        "since": now - max(HARD_STOP_PERIOD, shared_hold),
+        "since": now - max(HARD_STOP_PERIOD, settings.shared_hold),
         "now": now,
         "agents": _agents(cases),
         "live": sorted({key for case in cases if (key := live_agent(case.source, case.agent)) is not None}),
@@ -220,7 +229,10 @@ async def remembered(
 async def look_at_calls(
     connection: AsyncConnection, known: Known, cases: Collection[Case], *, decided: Collection[str] = ()
 ) -> None:
-    """Who of these cases is in a call. `decided`: ids of the calls about which this transaction decides."""
+    """Who of these cases is in a call, and who was, where that is a reason to leave them alone. `decided`: ids of the
+    calls about which this transaction decides."""
+    if cases and (rest := known.settings.policy.contacted_cool_down) is not None:
+        known.talked = await conversations(connection, keys=_keys(cases), since=known.now - rest)
     if cases:
         known.in_call = await in_call(
             connection,

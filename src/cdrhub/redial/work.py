@@ -169,7 +169,7 @@ async def gathered(
             return work
         await _before(tx.connection, work, ids)
         about = list(work.cases.values())
-        work.known = await remembered(tx.connection, about, now=now, shared_hold=settings.shared_hold, healthy=healthy)
+        work.known = await remembered(tx.connection, about, now=now, settings=settings, healthy=healthy)
     await look_at_calls(tx.connection, work.known, about, decided=ids)
     return work
 

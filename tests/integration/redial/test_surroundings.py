@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 
 from cdrhub.model.dialling import Refusal, Refused
 from cdrhub.redial import case_rows
-from cdrhub.redial.policy import Surroundings
+from cdrhub.redial.policy import Policy, Surroundings
 from cdrhub.redial.surroundings import gather
 from cdrhub.store.redial_tables import attempts, do_not_call
 from support import ledger
@@ -29,7 +29,7 @@ async def around(bench: Any, case_id: str) -> Surroundings:
             connection,
             list(read.values()),
             now=bench.clock.now,
-            shared_hold=bench.settings.shared_hold,
+            settings=bench.settings,
             healthy=lambda source: source not in bench.blind,
         )
     apart = known.around(read[other])
@@ -133,6 +133,36 @@ async def test_one_number_of_two_cases_is_requested_once_in_a_transaction(bench:
     assert await bench.claim() == [FIRST]
     states = sorted([(await bench.of_case(case_id))["state_reason"] for case_id in (first, second)])
     assert states == ["", "shared_number"]
+
+
+async def called_in(bench: Any, key: str, number: str, *, before: timedelta, **values: Any) -> None:
+    """A call that the person made, and that somebody answered, so long ago."""
+    over = (bench.clock.now - before - ledger.START).total_seconds()
+    said = {"direction": "inbound", "caller_number": number, "caller_e164": number, "agent_id": "900"}
+    said |= {"disposition": "answered", "started_at": over - 60, "ended_at": over, "received": over + 1}
+    await bench.call(key, number, **said | values)
+
+
+async def test_a_conversation_that_the_person_began_is_one(bench: Any) -> None:
+    bench.settings = replace(bench.settings, policy=Policy(contacted_cool_down=timedelta(days=7)))
+    for code, number, agent in (("C-1", FIRST, "102"), ("C-2", SECOND, "103")):
+        await bench.case(code, number, agent=agent)
+    await called_in(bench, "in1", FIRST, before=timedelta(seconds=10))
+    await called_in(bench, "in2", SECOND, before=timedelta(seconds=10), disposition="voicemail")
+    await bench.decide()
+    assert await bench.decisions() == [("contacted", "answered_elsewhere")]
+    bench.pass_time(6 * 86_400)
+    first, second = [await bench.orders().dial(tenant="", code=code) for code in ("C-1", "C-2")]
+    assert (first.rule, first.due_at) == ("cool_down", ledger.at(100) + timedelta(days=7))
+    assert second.rule == "first_untried"
+
+
+async def test_a_conversation_of_before_the_case_was_made_is_none_about_it(bench: Any) -> None:
+    bench.settings = replace(bench.settings, policy=Policy(contacted_cool_down=timedelta(days=7)))
+    await bench.case("C-1", FIRST, created_at=ledger.at(105))
+    await called_in(bench, "in1", FIRST, before=timedelta(seconds=10))
+    await bench.decide()
+    assert (await bench.orders().dial(tenant="", code="C-1")).rule == "first_untried"
 
 
 @pytest.mark.parametrize("told", ["refused", "by its record"])

@@ -139,6 +139,13 @@ def test_a_conversation_holds_the_whole_case() -> None:
     assert asked(of, policy=CAUTIOUS, key=SECOND) == ("cool_down", NOON + timedelta(days=7))
 
 
+@pytest.mark.parametrize(("asked_back", "rests"), [(None, True), (NOON - HOUR, True), (NOON, False)])
+def test_a_conversation_of_no_attempt_is_one(asked_back: datetime | None, rests: bool) -> None:
+    found = asked(case(), policy=CAUTIOUS, talked_at=NOON - HOUR / 2, asked_back=asked_back)
+    assert found == (("cool_down", NOON - HOUR / 2 + timedelta(days=7)) if rests else None)
+    assert asked(case(), policy=PLAIN, talked_at=NOON) is None
+
+
 @pytest.mark.parametrize(("minutes", "rests"), [(0, False), (2, True)])
 def test_a_person_who_asked_to_be_called_back_is_called_back(minutes: int, rests: bool) -> None:
     """A conversation that was asked for a minute before NOON, and a wish of so many minutes before."""
