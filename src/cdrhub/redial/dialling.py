@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,7 +28,7 @@ from cdrhub.redial.decision import Decision, EndedCall, Result, after_call, afte
 from cdrhub.redial.given import dialled
 from cdrhub.redial.in_call import in_call
 from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState
-from cdrhub.redial.policy import Mode, objection
+from cdrhub.redial.policy import WORKED_OUT, Mode, objection
 from cdrhub.redial.set_back import wait_anew
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.since import Since
@@ -85,6 +86,8 @@ class Dialling:
         self._healthy = healthy
         self._speaks_live = speaks_live
         self._carrier = Carrier(settings=settings, dialler=dialler)
+        self._looked_to: str | None = str(UUID(int=0))
+        """The last case that was looked at under these settings; None: all were."""
 
     # -- claiming ------------------------------------------------------------------------------------------------------
 
@@ -398,13 +401,44 @@ class Dialling:
             .limit(AT_ONCE)
         )
         waiting = {row.id: row.next_key for row in await connection.execute(query)}
-        if not waiting:
+        await self._look(tx, waiting, now=now)
+        return len(waiting)
+
+    async def look_anew(self) -> int:
+        """Decide about some of the cases that wait for a moment which other settings may have made, before a start or a
+        reload, until each was looked at once; how many there were."""
+        if self._looked_to is None or self._settings.mode is Mode.OFF:
             return 0
+        seen = await transact(self._database, partial(self._look_anew, after=self._looked_to))
+        self._looked_to = seen[-1] if len(seen) == AT_ONCE else None
+        return len(seen)
+
+    async def _look_anew(self, tx: Transaction, *, after: str) -> Sequence[str]:
+        now = self._clock()
+        query = (
+            select(cases.c.id, cases.c.next_key)
+            .where(cases.c.state == CaseState.WAITING, cases.c.id > after)
+            .where(cases.c.state_reason.in_(sorted(WORKED_OUT)), cases.c.next_action_at > now)
+            .order_by(cases.c.id)
+            .limit(AT_ONCE)
+        )
+        waiting = {row.id: row.next_key for row in await tx.connection.execute(query)}
+        await self._look(tx, waiting, now=now, anew=True)
+        return list(waiting)
+
+    async def _look(self, tx: Transaction, waiting: Mapping[str, str], *, now: datetime, anew: bool = False) -> None:
+        """Decide about waiting cases, by their ids with the number that is next: those that are due, or `anew` those
+        that wait for a moment which was worked out."""
+        if not waiting:
+            return
+        connection = tx.connection
         locked = await case_rows.locked(connection, waiting)
         known = await self._known(connection, list(locked.values()), now)
         told = Told(now=now)
         for case in locked.values():
-            if case.state is not CaseState.WAITING or case.next_action_at is None or case.next_action_at > now:
+            if case.state is not CaseState.WAITING or case.next_action_at is None:
+                continue
+            if (case.next_action_at > now) is not anew or (anew and case.state_reason not in WORKED_OUT):
                 continue
             if self.since.too_late(case.next_action_at, now=now):
                 decision = Decision(result=Result.PAUSED, rule="old_news", reason="late", detail="it was due long ago")
@@ -415,9 +449,9 @@ class Dialling:
                 await connection.execute(later)
                 continue
             last = case.attempts[-1] if case.attempts else None
-            known.took(self._carrier.carry_out(case, decision, told, cause="due", inputs={}, attempt=last))
+            cause = "anew" if anew else "due"
+            known.took(self._carrier.carry_out(case, decision, told, cause=cause, inputs={}, attempt=last))
         await told.write(tx)
-        return len(locked)
 
     # -- what is not wanted any more -----------------------------------------------------------------------------------
 

@@ -273,6 +273,10 @@ RULES: Sequence[Rule] = (
 """In the order in which they are asked. That nothing is dialled in the modes `off` and `observe` is the engine's."""
 
 
+WORKED_OUT = frozenset({"period_cap", "cool_down", "calling_window", "shared_number"})
+"""Rules by which a case waits for a moment that may lie days away, and that would be another under other settings."""
+
+
 def objection(case: Case, number: Number, policy: Policy, around: Surroundings) -> Objection | None:
     """The first rule that objects to dialling `number` now, or None: it may be dialled."""
     for rule in RULES:

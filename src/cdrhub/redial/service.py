@@ -320,13 +320,16 @@ class Redial:
         task.add_done_callback(lambda _: self._requests.pop(attempt_id, None))
 
     async def _due(self) -> float:
-        """Decide about waiting cases whose time has come."""
+        """Decide about waiting cases whose time has come, and after a start or a reload about those that wait on."""
         oldest = await self._dialling.oldest_due()
         waited = (self._clock() - oldest).total_seconds() if oldest is not None else 0.0
         self._metrics.redial_oldest_due.set(max(waited, 0.0))
         if oldest is not None and not self._behind():
             if await self._dialling.due():
                 self._decided.set()
+            self._told()
+        if not self._behind() and await self._dialling.look_anew():
+            self._decided.set()
             self._told()
         return LOOK_SECONDS
 

@@ -31,7 +31,7 @@ _RULES: Mapping[str, str] = {
     "decided_before": "that was decided on before",
     "dialler_refuses": "the dialler refuses every request until somebody mends its configuration",
     "do_not_call": "the number must not be called",
-    "due": "its time had come and no rule objected",
+    "due": "no rule objects",
     "earlier_round": "the call belongs to an earlier round of the case",
     "first_untried": "it is the first number not yet tried in this round that no rule objects to",
     "hard_stop": "the number was requested too often within 24 hours",
@@ -145,6 +145,8 @@ def _happened(decision: Mapping[str, Any], inputs: Mapping[str, Any], zone: tzin
             return f"somebody else dials{' ' + number if number else ''} and said so"
         case "due":
             return "the time to dial had come"
+        case "anew":
+            return "the hub began, or read its configuration anew, and looked at what waits"
         case "refusal":
             refusal = str(inputs.get("refusal") or "")
             return f"the dialler refused the attempt{of} ({_REFUSALS.get(refusal, refusal or 'it did not say why')})"

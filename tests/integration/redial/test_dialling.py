@@ -12,7 +12,7 @@ import pytest
 from cdrhub.model.dialling import Accepted, Refusal, Refused, Standing, Unseen
 from cdrhub.model.disposition import Disposition
 from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict
-from cdrhub.redial.policy import Mode
+from cdrhub.redial.policy import Mode, Policy
 from support import ledger
 
 FIRST, SECOND = "+2348039100001", "+2348039100002"
@@ -205,6 +205,40 @@ async def test_what_waits_for_its_turn_in_a_hub_that_works_is_not_late(bench: An
     bench.pass_time(86_400)
     assert await bench.dialling(since=began).due() == 1
     assert (await bench.of_case(case_id))["state"] == "dialling"
+
+
+async def test_what_waits_is_looked_at_once_under_new_settings(bench: Any) -> None:
+    """As of a hub that was started, or whose configuration was reloaded: a hundred cases at a time."""
+    until = bench.clock.now + timedelta(days=7)
+    waits = {"state": "waiting", "next_action_at": until}
+    for place in range(101):
+        number = f"+23480391{place:05d}"
+        await bench.case(f"C-{place}", number, agent=f"a{place}", state_reason="cool_down", next_key=number, **waits)
+    wanted = await bench.case("C-101", "+2348039200000", agent="b", state_reason="callback", **waits)
+    hub = bench.dialling(since=bench.clock.now)
+    assert [await hub.look_anew() for _ in range(3)] == [100, 1, 0]
+    assert await bench.decisions() == [("next", "due")] * 101
+    assert (await bench.of_case(wanted))["next_action_at"] == until
+
+
+async def test_what_waits_by_the_same_rule_waits_on_in_silence_until_its_moment_of_now(bench: Any) -> None:
+    bench.settings = replace(bench.settings, policy=Policy(cool_down={Disposition.BUSY: timedelta(days=7)}))
+    case_id = await bench.case("C-1", FIRST)
+    await bench.accepted(case_id)
+    await bench.call("k1", disposition="busy")
+    await bench.decide()
+    await bench.orders().dial(tenant="", code="C-1")
+    told = await bench.told()
+    for days in (7, 1, 9):
+        bench.settings = replace(bench.settings, policy=Policy(cool_down={Disposition.BUSY: timedelta(days=days)}))
+        assert await bench.dialling().look_anew() == 1
+        assert (await bench.of_case(case_id))["next_action_at"] == ledger.at(95) + timedelta(days=days)
+    assert await bench.told() == told
+    bench.settings = replace(bench.settings, mode=Mode.OFF, policy=Policy())
+    assert await bench.dialling().look_anew() == 0
+    bench.settings = replace(bench.settings, mode=Mode.ON)
+    assert await bench.dialling().look_anew() == 1
+    assert await bench.claim() == [FIRST]
 
 
 async def test_a_hub_that_could_not_look_for_long_dials_as_if_it_had_just_begun(bench: Any) -> None:

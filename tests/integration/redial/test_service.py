@@ -281,6 +281,17 @@ async def test_an_unseen_answer_is_not_repeated_once_nobody_may_be_rung(bench: A
         assert await bench.attempts(case_id) == [(FIRST, state, None)]
 
 
+async def test_what_waits_is_looked_at_anew_at_the_start_and_after_a_reload(bench: Any) -> None:
+    until = {"state": "waiting", "next_action_at": bench.clock.now + timedelta(days=7), "state_reason": "cool_down"}
+    first = await bench.case("C-1", FIRST, agent="101", next_key=FIRST, **until)
+    switch = Switch()
+    async with working(bench, {"crm": (way := door(switch))}) as at_work:
+        await become(bench, first, (FIRST, "accepted", None))
+        second = await bench.case("C-2", SECOND, agent="103", next_key=SECOND, **until)
+        at_work.redial.take_over(replace(bench.settings, shared_hold=timedelta(0)), {"crm": way})
+        await become(bench, second, (SECOND, "accepted", None))
+
+
 async def test_no_more_than_max_live_are_asked_for(bench: Any) -> None:
     switch = Switch()
     async with working(bench, {"crm": door(switch, max_live=2)}) as at_work:
