@@ -124,7 +124,7 @@ class _Event:
         attributes = self._attributes()
         return CallUpdate(
             call_key=bounded_key(session),
-            kind=f"{self.source}.{self.event}"[:MAX_WORD].lower(),
+            kind=self._kind(),
             digest=record.digest,
             values=storable(self.values, self.flags),
             legs=tuple(self.legs),
@@ -140,6 +140,11 @@ class _Event:
             authority=self._authority(),
             opens=self._opens(),
         )
+
+    def _kind(self) -> str:
+        """What kind of event it is; another agent's contradicts nothing."""
+        kind = f"{self.source}.{self.event}"[:MAX_WORD].lower()
+        return f"{kind}.{self.agent}" if self.source == "AGENT" else kind
 
     def _authority(self) -> Authority:
         if self.source == "AGENT" and not self.outgoing and self.event != "hangup":

@@ -223,6 +223,17 @@ def test_an_agent_who_leaves_a_call_to_a_colleague_does_not_end_it() -> None:
     assert (call.state, call.duration_seconds, call.talk_seconds, call.agent_id) == (State.ENDED, 60, 50, "7001")
 
 
+def test_the_phone_of_a_second_agent_contradicts_nothing() -> None:
+    call = call_of(
+        event("AGENT", "answer", 0, uniqueid="u1"),
+        event("CALLEE", "answer", 9, uniqueid="u2"),
+        event("AGENT", "hangup", 30, uniqueid="u1", hangupfirst="AGENT"),
+        event("AGENT", "answer", 40, uniqueid="u3", agentno="7003"),
+        event("CALLEE", "hangup", 60, uniqueid="u2", hangupfirst="CALLEE"),
+    )
+    assert (call.caller_number, call.agent_id, "conflict" in call.flags) == ("6101", "7001", False)
+
+
 def test_a_lost_beginning_leaves_the_earliest_time_seen() -> None:
     call = call_of(
         event("AGENT", "ringing", 2, calltype="dialin", uniqueid="u1"), event("CALLER", "hangup", 20, calltype="dialin")
