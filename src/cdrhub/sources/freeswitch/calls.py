@@ -9,7 +9,7 @@ to the agent or to the customer.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
@@ -25,6 +25,7 @@ LISTENING = frozenset({"eavesdrop", "userspy"})  #: applications by which a supe
 #: The leg of a click to call that is the customer's, whichever channel turns out to be it.
 CUSTOMER = "customer"
 
+_MOMENT = timedelta(seconds=1)  #: in which the queue notices that a caller hung up
 _SECONDS_DIGITS = 9  #: of a span in seconds
 LOOPBACK = "mod_loopback"  #: the `source` of both sides of a loopback, and of whatever is dialled behind it
 #: `cc_agent_type` of an agent who waits on the line, call after call; `callback`, of one who is rung, is the other one.
@@ -404,13 +405,15 @@ def _last_pass(channel: Channel, said: Draft) -> None:
         answered = seconds(channel.variable("cc_queue_answered_epoch"))
         ended = seconds(channel.variable("cc_queue_terminated_epoch"))
         left = ended if ended is not None and (answered is None or ended >= answered) else gone
-    elif word == "cancel" and reason is not None and reason not in QUEUE_BY_CANCEL_REASON:
-        said.unmapped("cc_cancel_reason", reason)
-        outcome, left = Outcome.UNKNOWN, gone
     else:
-        outcome = QUEUE_BY_CANCEL_REASON.get(reason or "", Outcome.ABANDONED)
         ended = seconds(channel.variable("cc_queue_canceled_epoch"))
         left = ended if ended is not None and (joined is None or ended >= joined) else gone
+        outcome = QUEUE_BY_CANCEL_REASON.get(reason or "", Outcome.ABANDONED)
+        if word == "cancel" and reason is not None and reason not in QUEUE_BY_CANCEL_REASON:
+            said.unmapped("cc_cancel_reason", reason)
+            outcome = Outcome.UNKNOWN
+        elif reason == "BREAK_OUT" and left is not None and gone is not None and gone - left > _MOMENT:
+            outcome = Outcome.OVERFLOW  # he did not hang up: someone took the call out of the queue
     said.leg(
         member,
         role=Role.QUEUE,

@@ -181,6 +181,23 @@ def test_how_a_caller_left_the_queue(reason: str, alive: bool, outcome: Outcome)
     assert it.call.ended_by == (None if alive else EndedBy.CALLER)
 
 
+@pytest.mark.parametrize(
+    ("reason", "left", "outcome"),
+    [
+        ("BREAK_OUT", 30, Outcome.ABANDONED),
+        ("BREAK_OUT", 9, Outcome.OVERFLOW),
+        ("TIMEOUT", 9, Outcome.TIMEOUT),
+        ("NEW_WORD", 9, Outcome.UNKNOWN),
+    ],
+)
+def test_how_a_caller_left_the_queue_as_his_channel_remembers_it(reason: str, left: float, outcome: Outcome) -> None:
+    it = QueueCall()
+    said = {"cc_member_uuid": MEMBER, "cc_cause": "cancel", "cc_cancel_reason": reason}
+    it.hangup(30.4, **said, cc_queue_joined_epoch=Switch.second(0), cc_queue_canceled_epoch=Switch.second(left))
+    (queue,) = it.call.legs
+    assert (queue.outcome, queue.left_at) == (outcome, Switch.moment(left))
+
+
 def test_two_passes_through_queues_on_one_channel_are_one_call_with_two_queue_legs() -> None:
     it = QueueCall()
     it.start()
