@@ -27,13 +27,14 @@ from cdrhub.redial.carrying import NO_DIALLER, Carrier, Told
 from cdrhub.redial.decision import Decision, EndedCall, Result, after_call, after_refusal, when_due, with_attempt
 from cdrhub.redial.given import dialled
 from cdrhub.redial.in_call import in_call
-from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState
+from cdrhub.redial.model import Attempt, AttemptState, Case
 from cdrhub.redial.policy import WORKED_OUT, Mode, objection
 from cdrhub.redial.set_back import wait_anew
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.since import Since
 from cdrhub.redial.surroundings import Known, gather
 from cdrhub.redial.transaction import transact
+from cdrhub.redial.waiting import by_rules, due, look
 from cdrhub.store.engine import Database
 from cdrhub.store.outbox import SETTLED
 from cdrhub.store.redial_tables import attempts, cases, redial_decisions
@@ -393,15 +394,16 @@ class Dialling:
         return len(wanted)
 
     async def _due(self, tx: Transaction) -> int:
-        connection, now = tx.connection, self._clock()
-        query = (
-            select(cases.c.id, cases.c.next_key)
-            .where(cases.c.next_action_at <= now)
-            .order_by(cases.c.next_action_at)
-            .limit(AT_ONCE)
+        now = self._clock()
+        waiting = {row.id: row.next_key for row in await tx.connection.execute(due(now).limit(AT_ONCE))}
+        await look(
+            tx,
+            waiting,
+            now=now,
+            carrier=self._carrier,
+            healthy=self._healthy,
+            late=partial(self.since.too_late, now=now),
         )
-        waiting = {row.id: row.next_key for row in await connection.execute(query)}
-        await self._look(tx, waiting, now=now)
         return len(waiting)
 
     async def look_anew(self) -> int:
@@ -415,43 +417,10 @@ class Dialling:
 
     async def _look_anew(self, tx: Transaction, *, after: str) -> Sequence[str]:
         now = self._clock()
-        query = (
-            select(cases.c.id, cases.c.next_key)
-            .where(cases.c.state == CaseState.WAITING, cases.c.id > after)
-            .where(cases.c.state_reason.in_(sorted(WORKED_OUT)), cases.c.next_action_at > now)
-            .order_by(cases.c.id)
-            .limit(AT_ONCE)
-        )
+        query = by_rules(WORKED_OUT, now).where(cases.c.id > after).limit(AT_ONCE)
         waiting = {row.id: row.next_key for row in await tx.connection.execute(query)}
-        await self._look(tx, waiting, now=now, anew=True)
+        await look(tx, waiting, now=now, carrier=self._carrier, healthy=self._healthy, rules=WORKED_OUT)
         return list(waiting)
-
-    async def _look(self, tx: Transaction, waiting: Mapping[str, str], *, now: datetime, anew: bool = False) -> None:
-        """Decide about waiting cases, by their ids with the number that is next: those that are due, or `anew` those
-        that wait for a moment which was worked out."""
-        if not waiting:
-            return
-        connection = tx.connection
-        locked = await case_rows.locked(connection, waiting)
-        known = await self._known(connection, list(locked.values()), now)
-        told = Told(now=now)
-        for case in locked.values():
-            if case.state is not CaseState.WAITING or case.next_action_at is None:
-                continue
-            if (case.next_action_at > now) is not anew or (anew and case.state_reason not in WORKED_OUT):
-                continue
-            if self.since.too_late(case.next_action_at, now=now):
-                decision = Decision(result=Result.PAUSED, rule="old_news", reason="late", detail="it was due long ago")
-            else:
-                decision = when_due(case, waiting[case.id], policy=self._settings.policy, around=known.around(case))
-            if _as_before(case, decision, key=waiting[case.id]):
-                later = update(cases).where(cases.c.id == case.id).values(next_action_at=decision.due_at)
-                await connection.execute(later)
-                continue
-            last = case.attempts[-1] if case.attempts else None
-            cause = "anew" if anew else "due"
-            known.took(self._carrier.carry_out(case, decision, told, cause=cause, inputs={}, attempt=last))
-        await told.write(tx)
 
     # -- what is not wanted any more -----------------------------------------------------------------------------------
 
@@ -524,16 +493,6 @@ def _claimable(room: Mapping[str, int]) -> list[Select[Any]]:
 def _decided() -> Select[Any]:
     query = select(attempts.c.id, attempts.c.case_id).where(attempts.c.state == AttemptState.DECIDED)
     return query.order_by(attempts.c.id)
-
-
-def _as_before(case: Case, decision: Decision, *, key: str) -> bool:
-    """Whether a case waits on, for the same number and by the same rule: that was decided and told already."""
-    return (
-        decision.result is Result.SCHEDULED
-        and decision.number is not None
-        and decision.number.key == key
-        and decision.rule == case.state_reason
-    )
 
 
 def _as_ordered(case: Case) -> Case:

@@ -28,11 +28,12 @@ from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict, kept_as, r
 from cdrhub.redial.in_call import answered_since
 from cdrhub.redial.model import MAY_HAVE_REACHED, Attempt, AttemptState, Case, CaseState, Number, PlacedBy
 from cdrhub.redial.order_errors import CaseBusy, NoSuchAttempt, NoSuchCase, NumberUnusable, OrderError, RedialOff
-from cdrhub.redial.policy import DO_NOT_CALL, Mode
+from cdrhub.redial.policy import DO_NOT_CALL, WORKED_OUT, Mode
 from cdrhub.redial.reports import CALL_BACK, NOT_DIALLED, OUTCOMES, Reported, number_of, what_hinders
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.surroundings import Known, gather
 from cdrhub.redial.transaction import transact
+from cdrhub.redial.waiting import by_rules, look
 from cdrhub.store.engine import Database
 from cdrhub.store.outbox import SETTLED
 from cdrhub.store.redial_tables import attempts, case_numbers, cases, do_not_call, redial_pauses
@@ -53,6 +54,8 @@ _FRESH: Mapping[str, Any] = {
     "revision": 1,
 }
 """What a case begins with."""
+_OF_THE_CASE = WORKED_OUT | {DO_NOT_CALL, "hard_stop"}
+"""Rules by which a case waits for long, and whose moment is one of its numbers' or of its zone."""
 
 
 class Orders:
@@ -90,7 +93,8 @@ class Orders:
     async def keep(self, given: Sequence[GivenCase]) -> tuple[int, int]:
         """Make these cases, or change those of the same code; (made, changed). All of them or, with an error, none.
 
-        Attempts and rounds of a case that is changed stay as they are. Raises NumberUnusable.
+        Attempts and rounds of a case that is changed stay as they are; where a rule makes it wait, it is decided about
+        anew. Raises NumberUnusable.
         """
         return await self._write(partial(self._keep, given=given))
 
@@ -102,7 +106,7 @@ class Orders:
         query = select(cases.c.id).where(cases.c.code == given.code, cases.c.tenant == given.tenant)
         if await tx.connection.scalar(query) is not None:
             return False
-        await self._keep_some(tx.connection, [(given, read_numbers(given.numbers, self._plan(given.source)))], known={})
+        await self._keep_some(tx, [(given, read_numbers(given.numbers, self._plan(given.source)))], known={})
         return True
 
     async def _keep(self, tx: Transaction, *, given: Sequence[GivenCase]) -> tuple[int, int]:
@@ -117,18 +121,18 @@ class Orders:
                 # Locked in the order of their ids, as everybody locks cases; one may be gone meanwhile.
                 there = await case_rows.lock(tx.connection, [row.id for row in found])
                 known = {row.code: row.id for row in found if row.id in there}
-                await self._keep_some(tx.connection, [of_codes[code] for code in codes], known)
+                await self._keep_some(tx, [of_codes[code] for code in codes], known)
                 made += len(codes) - len(known)
                 changed += len(known)
         return made, changed
 
     async def _keep_some(
         self,
-        connection: AsyncConnection,
+        tx: Transaction,
         given: Sequence[tuple[GivenCase, Sequence[Number]]],
         known: Mapping[str, str],
     ) -> None:
-        now = self._clock()
+        connection, now = tx.connection, self._clock()
         last = await case_rows.last_results(connection, known.values())
         new, old, numbers = [], [], []
         for one, its in given:
@@ -174,6 +178,11 @@ class Orders:
             await connection.execute(insert(cases), new)
         if numbers:
             await connection.execute(insert(case_numbers), numbers)
+        if old and self._settings.mode is not Mode.OFF:
+            # What they wait for may be of a number, or in a zone, that is theirs no longer.
+            query = by_rules(_OF_THE_CASE, now).where(cases.c.id.in_(ids))
+            waiting = {row.id: row.next_key for row in await connection.execute(query)}
+            await look(tx, waiting, now=now, carrier=self._carrier, healthy=self._healthy, rules=_OF_THE_CASE)
 
     async def forget(self, *, tenant: str, code: str) -> None:
         """Delete a case; its attempts and decisions stay. Raises NoSuchCase, CaseBusy."""

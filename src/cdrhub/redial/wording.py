@@ -146,7 +146,7 @@ def _happened(decision: Mapping[str, Any], inputs: Mapping[str, Any], zone: tzin
         case "due":
             return "the time to dial had come"
         case "anew":
-            return "the hub began, or read its configuration anew, and looked at what waits"
+            return "the case was changed, or the hub began or read its configuration anew"
         case "refusal":
             refusal = str(inputs.get("refusal") or "")
             return f"the dialler refused the attempt{of} ({_REFUSALS.get(refusal, refusal or 'it did not say why')})"

@@ -152,6 +152,28 @@ async def test_a_verdict_that_is_shortened_holds(bench: Any) -> None:
     assert (await bench.of_case(case_id))["next_action_at"] == until
 
 
+async def test_a_case_that_is_changed_waits_for_no_number_that_it_has_no_longer(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, round=0)
+    await bench.orders().forbid([GivenVerdict(number=FIRST, until=bench.clock.now + timedelta(days=90))])
+    assert (await bench.orders().dial(tenant="", code="C-1")).rule == "do_not_call"
+    told = await bench.told()
+    await bench.orders().keep([given("C-1", FIRST, agent="102")])
+    assert await bench.told() == told
+    await bench.orders().keep([given("C-1", FIRST, SECOND, agent="102")])
+    assert await bench.claim() == [SECOND]
+    assert (await bench.of_case(case_id))["state"] == "dialling"
+
+
+@pytest.mark.parametrize("reason", ["callback", "spread", "agent_retry"])
+async def test_a_case_that_is_changed_waits_on_for_what_is_no_rules_moment(bench: Any, reason: str) -> None:
+    until = bench.clock.now + timedelta(minutes=9)
+    waits = {"state": "waiting", "state_reason": reason, "next_action_at": until, "next_key": FIRST}
+    case_id = await bench.case("C-1", FIRST, **waits)
+    await bench.orders().keep([given("C-1", SECOND, agent="102")])
+    assert (await bench.of_case(case_id))["next_action_at"] == until
+    assert await bench.decisions() == []
+
+
 async def test_a_decision_keeps_what_its_sentence_needs(bench: Any) -> None:
     await bench.case("C-1", FIRST, SECOND, round=0)
     await bench.orders().forbid([GivenVerdict(number=FIRST, source="ade")])

@@ -1,0 +1,81 @@
+"""Waiting cases decided about: when their time has come, and anew when it may be another: under other settings, with
+other numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, select, update
+
+from cdrhub.redial import case_rows
+from cdrhub.redial.carrying import Carrier, Told
+from cdrhub.redial.decision import Decision, Result, when_due
+from cdrhub.redial.model import Case, CaseState
+from cdrhub.redial.surroundings import gather
+from cdrhub.store.redial_tables import cases
+from cdrhub.store.transaction import Transaction
+
+
+def due(now: datetime) -> Select[Any]:
+    """Cases whose time has come, by id with the number that is next, those that waited longest first."""
+    return select(cases.c.id, cases.c.next_key).where(cases.c.next_action_at <= now).order_by(cases.c.next_action_at)
+
+
+def by_rules(rules: Collection[str], now: datetime) -> Select[Any]:
+    """Cases that one of these rules makes wait, by id with the number that is next."""
+    return (
+        select(cases.c.id, cases.c.next_key)
+        .where(cases.c.state == CaseState.WAITING)
+        .where(cases.c.state_reason.in_(sorted(rules)), cases.c.next_action_at > now)
+        .order_by(cases.c.id)
+    )
+
+
+async def look(
+    tx: Transaction,
+    waiting: Mapping[str, str],
+    *,
+    now: datetime,
+    carrier: Carrier,
+    healthy: Callable[[str], bool],
+    late: Callable[[datetime], bool] = lambda _moment: False,
+    rules: Collection[str] = (),
+) -> None:
+    """Decide about waiting cases, by their ids with the number that is next: those that are due, and of those that are
+    not the ones that one of these `rules` makes wait. `late`: whether what was due at a moment is old news."""
+    if not waiting:
+        return
+    locked = await case_rows.locked(tx.connection, waiting)
+    settings = carrier.settings
+    known = await gather(tx.connection, list(locked.values()), now=now, settings=settings, healthy=healthy)
+    told = Told(now=now)
+    for case in locked.values():
+        if case.state is not CaseState.WAITING or case.next_action_at is None:
+            continue
+        anew = case.next_action_at > now
+        if anew and case.state_reason not in rules:
+            continue
+        if late(case.next_action_at):
+            decision = Decision(result=Result.PAUSED, rule="old_news", reason="late", detail="it was due long ago")
+        else:
+            decision = when_due(case, waiting[case.id], policy=settings.policy, around=known.around(case))
+        if _as_before(case, decision, key=waiting[case.id]):
+            later = update(cases).where(cases.c.id == case.id).values(next_action_at=decision.due_at)
+            await tx.connection.execute(later)
+            continue
+        last = case.attempts[-1] if case.attempts else None
+        cause = "anew" if anew else "due"
+        known.took(carrier.carry_out(case, decision, told, cause=cause, inputs={}, attempt=last))
+    await told.write(tx)
+
+
+def _as_before(case: Case, decision: Decision, *, key: str) -> bool:
+    """Whether a case waits on, for the same number and by the same rule: that was decided and told already."""
+    return (
+        decision.result is Result.SCHEDULED
+        and decision.number is not None
+        and decision.number.key == key
+        and decision.rule == case.state_reason
+    )
