@@ -21,6 +21,7 @@ from cdrhub.errors import (
     AddressUnavailable,
     CdrhubError,
     ConfigError,
+    IntakeRefused,
     JournalError,
     NotFound,
     SchemaOutdated,
@@ -51,6 +52,7 @@ _CODES: tuple[tuple[type[BaseException], Exit], ...] = (
     (NotFound, Exit.NO_INPUT),
     (StoreError, Exit.UNAVAILABLE),
     (JournalError, Exit.TEMPORARY),
+    (IntakeRefused, Exit.TEMPORARY),
     (UsageError, Exit.USAGE),
     (CdrhubError, Exit.DATA),
 )

@@ -60,6 +60,7 @@ from cdrhub.journal.jobs import Read, Write, commit_group, fail, noting, succeed
 from cdrhub.journal.lane import Lane
 from cdrhub.journal.log_damage import kept_logs
 from cdrhub.journal.packing import Entry, pack, size_of
+from cdrhub.journal.reserve import is_full
 from cdrhub.journal.tail import Tail
 from cdrhub.model.record import RawRecord
 
@@ -157,7 +158,8 @@ class Journal:
         except (sqlite3.Error, OSError, TypeError, ValueError) as error:
             if is_spoilt(error):
                 raise spoilt(directory / DATABASE_NAME, error) from error
-            raise JournalError(f"the journal in {directory} cannot be opened: {error}") from error
+            why = "its disk is full" if is_full(error) else error
+            raise JournalError(f"the journal in {directory} cannot be opened: {why}") from error
         state = journal._file.state
         if journal._file.kept_log is not None:
             log.error(

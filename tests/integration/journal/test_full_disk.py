@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cdrhub.errors import IntakeRefused
+from cdrhub.errors import IntakeRefused, JournalError
 from cdrhub.journal import Journal
 from support import disks
 from support.journal import bodies, lines
@@ -89,6 +89,16 @@ async def test_a_daemon_that_died_on_a_full_disk_starts_again(disk: Path) -> Non
         await journal.append(lines("again"))
         assert await bodies(journal) == ["again"]
         await journal.close()
+
+
+async def test_a_journal_that_cannot_be_opened_for_want_of_room_says_so(disk: Path) -> None:
+    """It said "disk I/O error": SQLite could not make the index of its log."""
+    journal = await Journal.open(disk / "data")
+    await journal.append(lines("a"))
+    await journal.close()
+    fill_up(disk)
+    with pytest.raises(JournalError, match="cannot be opened: its disk is full"):
+        await Journal.open(disk / "data")
 
 
 def fill_up(disk: Path) -> None:
