@@ -54,7 +54,6 @@ SUSPECT_PATIENCE_SECONDS = 5.0  #: that sources wait for a record that may have 
 RETENTION_EVERY_SECONDS = 3600.0
 SWEEP_EVERY_SECONDS = 10.0
 WATCH_EVERY_SECONDS = 1.0
-LANDMARK_EVERY_SECONDS = 60.0
 BROADCAST_STOP_SECONDS = 6.0  #: for requests to webhooks that are under way
 HOLDER_KEY = "lease_holder"
 HOLDER_RANDOM_BYTES = 4
@@ -489,13 +488,11 @@ class Hub:
                     log.warning("conclusions wait", action="sweep_waits", error=str(error))
 
     async def _watch(self) -> None:
-        sometimes = Sometimes(every=LANDMARK_EVERY_SECONDS)
         while True:
             await asyncio.sleep(WATCH_EVERY_SECONDS)
             self._clocks.look()
             await self._look_at_doubted()
-            if sometimes.now("landmark"):
-                await self._note_landmark()
+            await self._note_landmark()
 
     def _show_journal(self) -> None:
         """Let the journal's metrics be read from the journal, at the moment they are asked for."""

@@ -35,6 +35,11 @@ from support.sql import rows
 VENDOR = '[sources.vendor]\ntype = "voicenter"\npath = "/ingest/voicenter/0123456789abcdef-secret"\n'
 LEG1 = b'{"time":1595960400,"ivruniqueid":"c2c","type":"Click2Call leg1","status":"ANSWER","targetextension":"SIPSIP"}'
 
+LINE = (
+    "Call {n},{n:016X}_{n},00:00:10,2026/03/09 10:00:00,2026/03/09 10:00:05,2026/03/09 10:00:15,TerminatedBySrc,"
+    "0266904995,Ext.114,10000,114,114,,,,,,,,Chain: 0266904995;Ext.114;\r\n"
+)
+
 
 def listening(port: int) -> str:
     return f'[sources.pbx]\ntype = "3cx"\nlisten = "127.0.0.1:{port}"\n'
@@ -119,8 +124,6 @@ async def test_what_is_done_beside_the_records_waits_for_a_database_that_is_away
 async def test_what_a_fail_over_lost_below_a_running_hub_is_told(tmp_path: Path, postgres_url: str) -> None:
     """The standby lacked the last commits, and at the next start a later record was there."""
     port = free_port()
-    line = "Call {n},{n:016X}_{n},00:00:10,2026/03/09 10:00:00,2026/03/09 10:00:05,2026/03/09 10:00:15,TerminatedBySrc,"
-    line += "0266904995,Ext.114,10000,114,114,,,,,,,,Chain: 0266904995;Ext.114;\r\n"
     lines = "SELECT received_at FROM records WHERE content_type = 'text/csv' ORDER BY id"
     gaps = "SELECT since, until FROM coverage WHERE detail LIKE 'the database lacks%'"
     async with working(configured(tmp_path, listening(port), database=postgres_url)):
@@ -130,7 +133,7 @@ async def test_what_a_fail_over_lost_below_a_running_hub_is_told(tmp_path: Path,
         ):
 
             async def stored(number: int) -> list[Any]:
-                pbx.sendall(line.format(n=number).encode())
+                pbx.sendall(LINE.format(n=number).encode())
                 await until(lambda: len(other.execute(lines).fetchall()) == number, "it is stored")
                 return other.execute(lines).fetchall()
 
@@ -140,11 +143,32 @@ async def test_what_a_fail_over_lost_below_a_running_hub_is_told(tmp_path: Path,
             other.execute(f"SELECT pg_terminate_backend(pid) FROM ({hubs}) AS hubs")
             other.execute("DELETE FROM records WHERE received_at = %s", (lost,))
             with capture_logs() as logs:
-                pbx.sendall(line.format(n=3).encode())
+                pbx.sendall(LINE.format(n=3).encode())
                 await until(lambda: bool(other.execute(gaps).fetchall()), "it is told")
             ((since, end),) = other.execute(gaps).fetchall()
     assert [line["action"] for line in logs].count("database_older") == 1
     assert kept <= since < lost < end
+
+
+async def test_what_is_in_the_database_is_noted_as_it_comes_there(tmp_path: Path) -> None:
+    """It was each minute, and of a database that lost its last commits while the hub was killed the next start said
+    nothing."""
+    port = free_port()
+    noted = "SELECT value FROM positions WHERE key = 'in_database'"
+    async with working(configured(tmp_path, listening(port))):
+        with (
+            contextlib.closing(sqlite3.connect(tmp_path / "data" / "journal.db")) as journal,
+            socket.create_connection(("127.0.0.1", port)) as pbx,
+        ):
+            seen: set[tuple[str, ...]] = {()}
+
+            def found() -> tuple[str, ...]:
+                return tuple(value for (value,) in journal.execute(noted))
+
+            for number in (1, 2):
+                pbx.sendall(LINE.format(n=number).encode())
+                await until(lambda: found() not in seen, "it is noted")
+                seen.add(found())
 
 
 async def test_a_suspect_is_tried_before_the_sources_are_at_work(tmp_path: Path, postgres_url: str) -> None:
