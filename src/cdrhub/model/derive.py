@@ -234,6 +234,8 @@ def _queue(values: dict[str, Any], queues: Sequence[Leg], first: Leg | None, *, 
         values["queue"], values["queue_id"] = its.queue, its.queue_id
     if "wait_seconds" not in values:
         until = since if first is not None else its.left_at
+        if since is not None and its.offered_at is not None and since < its.offered_at:
+            until = its.answered_at or its.left_at  # whoever answered first did so before this queue was entered
         if until is not None and its.offered_at is not None:
             values["wait_seconds"] = whole_seconds(its.offered_at, until)
 
