@@ -55,7 +55,7 @@ def test_an_unanswered_queue_call() -> None:
 def test_who_was_answered_before_the_queue_was_entered_waited_there_all_the_same(
     outcome: Outcome, answered: float | None, wait: int
 ) -> None:
-    times = {} if answered is None else {"answered_at": at(answered)}
+    times: dict[str, Any] = {} if answered is None else {"answered_at": at(answered)}
     queue = leg("q", Role.QUEUE, outcome, offered_at=at(10), left_at=at(40), queue="sales", **times)
     legs = [person("a", Role.AGENT, 3, 9, agent_id="alice"), queue]
     assert fold([update(*legs, state=State.ENDED, ended_at=at(40))]).wait_seconds == wait
