@@ -174,6 +174,7 @@ class WritableFile:
         # SQLite gives the log the database's permissions, so that this is the only place that sets them.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._connection: sqlite3.Connection | None = None
+        self._inode: tuple[int, int] | None = None  #: of the file that is open
         self._state = State(last=0, checkpoint=0, bytes=0, oldest=None)
         self._looked_through = False
         self.kept_log: Path | None = None  #: a copy of the log, made at the opening because it was damaged
@@ -269,7 +270,12 @@ class WritableFile:
         return state
 
     def require_room(self) -> None:
-        """Raise OSError while the disk is so full that nothing could be deleted if a group took what is left."""
+        """Raise OSError while the disk is so full that nothing could be deleted if a group took what is left, and while
+        the file is not the one that was opened: what is written into one that was removed goes with the process."""
+        if self._inode is not None and _inode(self._path) != self._inode:
+            raise OSError(
+                "the file was removed or replaced below this process: put it back, or restart to go on without it"
+            )
         self._reserve.require()
 
     def make_way(self, error: BaseException, *, checkpoint: int) -> None:
@@ -371,6 +377,7 @@ class WritableFile:
             raise
         self._state = state
         self._connection = connection
+        self._inode = _inode(self._path)
         return connection
 
     def _look_through(self, connection: sqlite3.Connection) -> None:
@@ -384,7 +391,7 @@ class WritableFile:
             raise spoilt(self._path, ValueError(" ".join(found.split())))
 
     def _give_up(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._inode = self._connection, None, None
         if connection is not None:
             connection.close()  # rolls back
 
@@ -461,6 +468,14 @@ def spoilt(path: Path, error: BaseException) -> JournalError:
         f"the journal {path} is damaged ({why}): move it away with its -wal and -shm, start again, and keep them: what "
         "was acknowledged and not yet in the database is there"
     )
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _copy_log(connection: sqlite3.Connection) -> None:

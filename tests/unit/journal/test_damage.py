@@ -297,3 +297,20 @@ async def test_a_write_that_meets_damage_ends_the_work_when_all_that_was_taken_i
     with pytest.raises(JournalError, match="is damaged"):
         await waiting
     await journal.close()
+
+
+async def test_nothing_is_taken_into_a_file_that_was_moved_away(tmp_path: Path) -> None:
+    """It was acknowledged, and went with the process."""
+    journal = await Journal.open(tmp_path / "data")
+    await journal.append(lines("a"))
+    (tmp_path / "data" / DATABASE_NAME).rename(tmp_path / "elsewhere")
+    with pytest.raises(IntakeRefused, match="removed or replaced below this process"):
+        await journal.append(lines("b"))
+    assert await bodies(journal) == ["a"]
+    assert not journal.accepting
+    (tmp_path / "elsewhere").rename(tmp_path / "data" / DATABASE_NAME)
+    async with asyncio.timeout(20):
+        await journal.room()
+    await journal.append(lines("c"))
+    assert await bodies(journal) == ["a", "c"]
+    await journal.close()
