@@ -325,7 +325,8 @@ def _caller_gone(channel: Channel, said: Draft) -> None:
             number=number or channel.destination,
             agent_extension=extension if role != Role.CUSTOMER else None,
             answered_at=channel.bridged,
-            left_at=channel.gone,
+            # Where the dialplan went on with the caller (a survey), his end is not the other side's.
+            left_at=channel.gone if channel.variable("last_app") in (None, "bridge", "hangup") else None,
             hold_seconds=_held(channel) if ours else None,  # whoever called put the other side on hold
             outcome=Outcome.ANSWERED,
         )

@@ -202,6 +202,30 @@ def test_an_agents_own_call_that_is_transferred_is_none_that_the_switch_placed()
     assert decoded(Switch().event("CHANNEL_HANGUP_COMPLETE", colleague, at=60)) == Ignored(why="not_queue_call")
 
 
+@pytest.mark.parametrize(("application", "talk"), [("bridge", 115), ("play_and_get_digits", 25)])
+def test_what_the_dialplan_does_after_the_talk_is_no_talk(application: str, talk: int) -> None:
+    switch = Switch()
+    caller = times(0, 4, 120, "NORMAL_CLEARING") | {
+        "Unique-ID": CALLER,
+        "Call-Direction": "inbound",
+        "Caller-Caller-ID-Number": "+33140300001",
+        "Caller-Destination-Number": "1003",
+        "Caller-Channel-Bridged-Time": Switch.micro(5),
+        "variable_last_bridge_to": TARGET,
+        "variable_last_app": application,
+    }
+    agent = times(1, 5, 30 if talk == 25 else 120, "NORMAL_CLEARING") | {
+        "Unique-ID": TARGET,
+        "Call-Direction": "outbound",
+        "variable_originating_leg_uuid": CALLER,
+        "variable_dialed_user": "1003",
+    }
+    call = fold(
+        [updated(switch.event("CHANNEL_HANGUP_COMPLETE", each, at=120), calls="all") for each in (caller, agent)]
+    )
+    assert (call.disposition, call.talk_seconds, call.duration_seconds) == (Disposition.ANSWERED, talk, 120)
+
+
 def test_who_is_consulted_and_then_has_the_customer_talked_in_the_consultation_until_that_ended() -> None:
     switch, number = Switch(), {"Caller-Caller-ID-Number": "1001", "Caller-Destination-Number": "1003"}
     consulting = number | {
