@@ -464,7 +464,7 @@ class Journal:
             # A refused group landed after all; it is on disk only, and the tail has no holes.
             self._tail.forget(upto=first - 1)
         self._state = state
-        if self._failing:
+        if self._failing and any(write.records or write.probe for write in writes):  # others need not the same room
             self._failing = False
             log.info("the journal writes again", action="journal_recovered")
         self._groups += 1
