@@ -99,6 +99,20 @@ async def test_one_hub_reads_and_the_other_stands_by_until_it_stops(
     assert dialler.keys() == []
 
 
+async def test_a_list_is_seen_when_what_had_waited_in_it_is_read(
+    redis_server: RedisServer, dialler: redis.Redis, intakes: list[RecordingIntake]
+) -> None:
+    intake = intakes[0]
+    dialler.lpush(KEY, *cdrs(*range(501)))
+    intake.full = True
+    async with at_work(configured(redis_server.url), intake) as runner:
+        await until(lambda: intake.offered == 500)
+        assert not runner.sees
+        intake.full = False
+        await until(lambda: runner.sees)
+        assert len(intake.bodies) == 501
+
+
 async def test_a_hub_that_reads_one_of_two_lists_is_not_blind(
     redis_server: RedisServer, dialler: redis.Redis, intakes: list[RecordingIntake]
 ) -> None:

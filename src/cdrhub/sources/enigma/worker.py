@@ -28,6 +28,7 @@ from cdrhub.sources.base import Intake
 from cdrhub.sources.enigma.config import Reliable
 from cdrhub.sources.transports.patience import accept_patiently
 from cdrhub.sources.transports.redis_list import (
+    BATCH_ENTRIES,
     REFUSED_SECONDS,
     RENEW_SHARE,
     Drained,
@@ -70,6 +71,7 @@ class ListWorker:
         kind = PlainList if reliable == "never" else ReliableList
         self._list: LeasedList = kind(client, drained=drained, lease=lease)
         self._sight = sight
+        self._seen = False  # whether the list is seen as it is now, and not as it was filled while nobody read it
         self._done = 0  # entries of the processing list that are durable and still there
         self._sometimes = Sometimes()
         self._log = log.bind(source=intake.source, list=drained.key)
@@ -79,12 +81,11 @@ class ListWorker:
         refuses us or the list holds only messages that are not for us."""
         try:
             await self._stand_by()
-            self._sight.since = self._sight.since or datetime.now(UTC)
-            self._intake.link_up(self._drained.key, self._how())
             try:
                 await self._drain()
             finally:
-                self._intake.link_down(self._drained.key)
+                if self._seen:
+                    self._intake.link_down(self._drained.key)
         except NotConnected:
             raise
         except BaseException:
@@ -152,6 +153,10 @@ class ListWorker:
     async def _drain(self) -> None:
         while True:
             taken = await self._whole_turn()
+            if not self._seen and len(taken.bodies) < BATCH_ENTRIES // 2:  # what had waited there is read
+                self._seen = True
+                self._sight.since = self._sight.since or datetime.now(UTC)
+                self._intake.link_up(self._drained.key, self._how())
             if taken.bodies:
                 continue
             if taken.left:

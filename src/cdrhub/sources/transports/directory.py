@@ -82,12 +82,13 @@ class DirectoryWatch:
         live = False
         try:
             changed = (await asyncio.to_thread(self._folder.stat)).st_mtime_ns
-            self._intake.link_up(link)
             try:
                 while True:
                     if changed != changed_ns or self._waiting or loop.time() >= next_full:
                         changed_ns, next_full = changed, loop.time() + self._full_scan_seconds
                         await self._read_new(live=live)
+                        if not live:
+                            self._intake.link_up(link)  # what was written before is read: now it is seen
                         if not live and self._knows_some and not self._waiting and not self._unreadable:
                             self._intake.caught_up(f"read from {self._folder.name}")
                         live = True

@@ -157,14 +157,12 @@ class FileTail:
         if mark is not None and not at_its_end:
             found = await asyncio.to_thread(self._marked, mark)
             if found is not None:
-                self._link(up=True)
                 return found
         lost = mark if not at_its_end else None
         while True:
             passed, file = await asyncio.to_thread(self._behind, mark, at_its_end=at_its_end)
             if file is not None:
                 await self._say_unread(lost, passed)
-                self._link(up=True)
                 return file
             self._catching_up = False
             self._absent()

@@ -69,6 +69,17 @@ async def test_files_are_read_once_in_order_of_names_and_left_alone(tmp_path: Pa
     assert sorted((path.name, path.stat().st_mtime_ns) for path in tmp_path.iterdir()) == before
 
 
+async def test_a_folder_is_seen_when_what_was_written_before_is_read(tmp_path: Path, intake: RecordingIntake) -> None:
+    (tmp_path / "cdr-1.log").write_bytes(b"Call 1\r\n")
+    intake.full = True
+    async with watching(tmp_path, intake):
+        await until(lambda: intake.offered == 1)
+        assert intake.links == {}
+        intake.full = False
+        await until(lambda: intake.links == {str(tmp_path): ""})
+        assert intake.bodies == [b"Call 1"]
+
+
 async def test_what_was_read_of_a_file_that_is_gone_is_forgotten(tmp_path: Path, intake: RecordingIntake) -> None:
     for number in range(3):
         (tmp_path / f"cdr-{number}.log").write_bytes(b"Call %d\n" % number)

@@ -62,12 +62,23 @@ async def test_what_is_there_is_caught_up_and_what_comes_is_live(log: Path, inta
     append(log, b"Call 1\r\n\r\nCall 2\r\n\r\n")
     async with following(log, intake):
         await until(lambda: intake.bodies == [b"Call 1", b"Call 2"])
-        assert intake.links == {str(log): ""}
+        await until(lambda: intake.links == {str(log): ""})
         await polls()
         append(log, b"Call 3\r\n")
         await until(lambda: len(intake.bodies) == 3)
     assert [accepted.attributes.get("live") for accepted in intake.accepted] == [False, False, None]
     assert intake.links == {}
+
+
+async def test_a_log_is_seen_when_what_was_written_before_is_read(log: Path, intake: RecordingIntake) -> None:
+    append(log, b"Call 1\r\n")
+    intake.full = True
+    async with following(log, intake):
+        await until(lambda: intake.offered == 1)
+        assert intake.links == {}
+        intake.full = False
+        await until(lambda: intake.links == {str(log): ""})
+        assert intake.bodies == [b"Call 1"]
 
 
 async def test_a_file_that_does_not_exist_yet_is_waited_for(log: Path, intake: RecordingIntake) -> None:
