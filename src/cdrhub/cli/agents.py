@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cdrhub.cli.database import opened
+from cdrhub.cli.database import PAGE, opened
 from cdrhub.cli.failure import say
 from cdrhub.cli.moments import read_zone
 from cdrhub.cli.options import (
@@ -80,7 +80,7 @@ def list_states(
                 columns=columns,
                 brief=BRIEF,
                 yields=("reason", "state_raw", "queue", "source"),
-                rows=database.each(each_state(database.store, wanted, limit=limit)),
+                rows=database.each(each_state(database.store, wanted, limit=limit), at_once=PAGE),
                 empty="no states of agents found",
             ),
             form=form,

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from cdrhub.cli.database import opened
+from cdrhub.cli.database import PAGE, opened
 from cdrhub.cli.failure import say
 from cdrhub.cli.moments import read_zone
 from cdrhub.cli.options import (
@@ -144,7 +144,7 @@ def list_calls(
                 brief=BRIEF,
                 headings=HEADINGS,
                 yields=YIELDS,
-                rows=database.each(each(database.store, wanted, limit=limit)),
+                rows=database.each(each(database.store, wanted, limit=limit), at_once=PAGE),
                 empty="no calls found",
             ),
             form=form,

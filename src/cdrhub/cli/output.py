@@ -145,14 +145,14 @@ def dumped(value: Any, *, zone: ZoneInfo, indent: int | None = None) -> str:
 
 
 def _simple(value: Any, zone: ZoneInfo) -> Any:
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
     if isinstance(value, Mapping):
         return {str(key): _simple(item, zone) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_simple(item, zone) for item in value]
     if isinstance(value, Decimal):
         return str(value)
-    if value is None or isinstance(value, bool | int | float):
-        return value
     return spoken_value(value, zone=zone)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from cdrhub.cli.database import opened
+from cdrhub.cli.database import PAGE, opened
 from cdrhub.cli.failure import Exit, say
 from cdrhub.cli.output import Format, Listing, counted, show
 from cdrhub.sources.simulation.comparison import Difference, Found, compared, extra, missing, people_of
@@ -45,7 +45,7 @@ def verified(config: Config, ledger: Path) -> Verdict:
     with opened(config) as database:
         rows = (
             (row["system"], row["call_key"], Found(columns=row, people=people_of(legs)))
-            for row, legs in database.each(each_with_legs(database.store, CallFilter()))
+            for row, legs in database.each(each_with_legs(database.store, CallFilter()), at_once=PAGE)
         )
         differences = differing(entries, rows)
     return Verdict(calls=Counter(system for system, _ in entries), differences=differences)
