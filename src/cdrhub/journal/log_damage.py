@@ -3,7 +3,7 @@
 For SQLite the log ends at the first frame that is not as it was written: so it undoes what a power cut left of the last
 transaction. But a commit that a further transaction went on from (the checksum of each frame goes on from the one
 before) had returned, and its records were acknowledged: that SQLite does not read it means that the disk did not keep
-the log. Of the last transaction nobody can know. The layout of the files: https://www.sqlite.org/walformat.html
+the log. Of the last two transactions nobody can know. The layout of the files: https://www.sqlite.org/walformat.html
 """
 
 from __future__ import annotations
@@ -52,19 +52,24 @@ def kept_logs(path: Path) -> list[Path]:
 
 
 def _leaves_commits_out(log: Path, *, page_size: int, read: int) -> bool:
-    """Whether a commit behind the first `read` frames is followed by a frame that goes on from it."""
+    """Whether a commit behind the first `read` frames, whole itself, is followed by a frame that goes on from it. The
+    head of one that is not whole may be half of an older frame's."""
     size = _FRAME.size + page_size
     with log.open("rb") as file:
         header = file.read(_HEADER.size)
         *_, salt1, salt2, sum1, sum2 = _HEADER.unpack(header)
         newest = (salt1, salt2) if _checksum((0, 0), header[:-8]) == (sum1, sum2) else None
         file.seek(_HEADER.size + read * size)
-        commit: tuple[int, int] | None = None
+        before: tuple[int, int] | None = None
+        committed = False
         while len(frame := file.read(size)) == size:
-            _, pages, salt1, salt2, sum1, sum2 = _FRAME.unpack_from(frame)
-            if commit is not None and _checksum(commit, frame[:8] + frame[_FRAME.size :]) == (sum1, sum2):
+            _, pages, salt1, salt2, *checksum = _FRAME.unpack_from(frame)
+            asked = before is not None and (committed or pages) and newest in (None, (salt1, salt2))
+            whole = asked and list(_checksum(before or (0, 0), frame[:8] + frame[_FRAME.size :])) == checksum
+            if committed and whole:
                 return True
-            commit = (sum1, sum2) if pages and newest in (None, (salt1, salt2)) else None
+            committed = bool(pages and whole)
+            before = (checksum[0], checksum[1])
     return False
 
 

@@ -236,13 +236,13 @@ def killed(directory: Path, *, changed_at: int | None = None) -> Path:
 
 @pytest.mark.parametrize(
     ("changed_at", "left"),
-    [(17, []), (32 + 100, []), (-2 * FRAME + 100, ["a", "b"])],
-    ids=["header", "first frame", "last commit but one"],
+    [(17, []), (32 + 100, []), (-3 * FRAME + 100, ["a", "b"])],
+    ids=["header", "first frame", "last commit but two"],
 )
 async def test_a_damaged_log_is_kept_and_told(tmp_path: Path, changed_at: int, left: list[str]) -> None:
     """SQLite reads what is before the damage and cuts the rest without a word."""
     journal = await Journal.open(tmp_path / "data")
-    for body in ("a", "b", "c", "d"):
+    for body in ("a", "b", "c", "d", "e"):
         await journal.append(lines(body))
     copy = killed(tmp_path / "data", changed_at=changed_at)
     await journal.close()
@@ -253,21 +253,26 @@ async def test_a_damaged_log_is_kept_and_told(tmp_path: Path, changed_at: int, l
     assert [(each["action"], each["file"]) for each in said] == [("journal_damaged", str(kept))]
     assert kept.read_bytes() == damaged
     assert await bodies(journal) == left
-    await journal.append(lines("e"))
+    await journal.append(lines("f"))
     again = killed(copy)
     assert list(journal.kept_logs) == [kept], "until somebody removes it"
     await journal.close()
     with capture_logs() as said:
         journal = await Journal.open(again)
     assert said == [], "it is told once"
-    assert await bodies(journal) == [*left, "e"]
+    assert await bodies(journal) == [*left, "f"]
     await journal.close()
 
 
-@pytest.mark.parametrize("changed_at", [None, -FRAME + 100], ids=["whole", "last commit"])
+@pytest.mark.parametrize(
+    "changed_at",
+    [None, -FRAME + 100, -2 * FRAME + 7],  # of a frame's head, how many pages the database has after a commit
+    ids=["whole", "last commit", "a frame of it that an older commit's head is half left of"],
+)
 async def test_a_log_that_a_power_cut_can_have_left_is_not_damaged(tmp_path: Path, changed_at: int | None) -> None:
     journal = await Journal.open(tmp_path / "data")
-    for body in ("a", "b", "c"):
+    last = "c" * 20_000  # of several frames
+    for body in ("a", "b", last):
         await journal.append(lines(body))
     copy = killed(tmp_path / "data", changed_at=changed_at)
     await journal.close()
@@ -275,7 +280,7 @@ async def test_a_log_that_a_power_cut_can_have_left_is_not_damaged(tmp_path: Pat
         journal = await Journal.open(copy)
     assert said == []
     assert list(journal.kept_logs) == []
-    assert await bodies(journal) == (["a", "b", "c"] if changed_at is None else ["a", "b"])
+    assert await bodies(journal) == (["a", "b", last] if changed_at is None else ["a", "b"])
     await journal.close()
 
 
