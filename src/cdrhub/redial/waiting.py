@@ -61,7 +61,7 @@ async def look(
             decision = Decision(result=Result.PAUSED, rule="old_news", reason="late", detail="it was due long ago")
         else:
             decision = when_due(case, waiting[case.id], policy=settings.policy, around=known.around(case))
-        if _as_before(case, decision, key=waiting[case.id]):
+        if _as_before(case, decision, key=waiting[case.id]) and carrier.dialler(case.source):
             later = update(cases).where(cases.c.id == case.id).values(next_action_at=decision.due_at)
             await tx.connection.execute(later)
             continue

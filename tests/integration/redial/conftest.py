@@ -44,6 +44,7 @@ class Bench:
     clock: Clock
     settings: Settings = field(default_factory=lambda: Settings(mode=Mode.ON))
     blind: set[str] = field(default_factory=set)
+    dialler: str = "crm"
 
     def engine(self) -> Engine:
         """A hub's engine."""
@@ -53,7 +54,7 @@ class Bench:
             clock=lambda: self.clock.now,
             healthy=lambda source: source not in self.blind,
             clock_suspect=lambda _source: False,
-            dialler=lambda _source: "crm",
+            dialler=lambda _source: self.dialler,
         )
 
     def dialling(self, *, since: datetime | None = None) -> Dialling:
@@ -63,7 +64,7 @@ class Bench:
             settings=self.settings,
             clock=lambda: self.clock.now,
             healthy=lambda source: source not in self.blind,
-            dialler=lambda _source: "crm",
+            dialler=lambda _source: self.dialler,
             speaks_live=lambda _source: True,
             since=Since(since, max_age=self.settings.timing.max_age),
         )
@@ -75,7 +76,7 @@ class Bench:
             settings=self.settings,
             clock=lambda: self.clock.now,
             healthy=lambda source: source not in self.blind,
-            dialler=lambda _source: "crm",
+            dialler=lambda _source: self.dialler,
             plan=lambda _source: NumberPlan(region="NG"),
         )
 

@@ -241,6 +241,17 @@ async def test_what_waits_by_the_same_rule_waits_on_in_silence_until_its_moment_
     assert await bench.claim() == [FIRST]
 
 
+async def test_a_case_does_not_wait_for_ever_for_a_source_that_is_there_no_more(bench: Any) -> None:
+    bench.blind.add("lagos")
+    case_id = await bench.case("C-1", FIRST, round=0)
+    assert (await bench.orders().dial(tenant="", code="C-1")).rule == "source_unhealthy"
+    bench.dialler = ""
+    bench.pass_time(30)
+    await bench.dialling().due()
+    row = await bench.of_case(case_id)
+    assert (row["state"], row["state_reason"]) == ("paused", "no_dialler")
+
+
 async def test_a_hub_that_could_not_look_for_long_dials_as_if_it_had_just_begun(bench: Any) -> None:
     case_id = await waiting(bench)
     hub = bench.dialling(since=bench.clock.now)
