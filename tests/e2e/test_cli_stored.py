@@ -179,6 +179,8 @@ def test_what_came_from_a_source_that_was_renamed_is_listed_under_its_name(impor
 
 def test_a_record_is_discarded_with_a_reason(imported: Path, inside: Inside, rows: Rows) -> None:
     (broken,) = rows("suspense", "list", "--reason", "wrong_field_count", folder=imported)
+    cut = inside("suspense", "list", "--limit", "1", folder=imported)
+    assert cut.stderr == "cdrhub: these are the oldest 1; more with --limit\n"
     assert rows("suspense", "list", "--reason", "too_long", folder=imported) == []
     again = inside("suspense", "replay", "--all", folder=imported)
     assert again.stdout.startswith("1 record: 0 applied, 0 without a call, 1 still in suspense")

@@ -84,7 +84,10 @@ def list_suspended(
         found = database.run(listed(database.store, source=source, reason=reason, limit=limit))
     rows = [record_row(record) for record in found]
     listing = Listing(columns=COLUMNS, brief=BRIEF, rows=rows, yields=("source",), empty="nothing is in suspense")
-    known_or_found(settings, source, found=show(listing, form=form, zone=local))
+    count = show(listing, form=form, zone=local)
+    known_or_found(settings, source, found=count)
+    if count == limit and form is Format.TABLE:
+        say(f"these are the oldest {limit}; more with --limit")
 
 
 @_suspense.command("show", epilog="Example: cdrhub suspense show 17")
