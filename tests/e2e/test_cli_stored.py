@@ -105,6 +105,8 @@ def test_a_call_is_shown_with_its_legs_and_records(imported: Path, inside: Insid
         (["suspense", "show", "99"], NO_INPUT, "there is no record 99"),
         (["suspense", "discard", "1", "--why", "x"], USAGE, "record 1 is applied, not in suspense"),
         (["suspense", "discard", "3", "--why", " "], USAGE, "--why: say why they are not wanted"),
+        (["suspense", "discard", "--why", "x"], USAGE, "say which: numbers of records, or --all, --source or --reason"),
+        (["suspense", "discard", "--source", "nope", "--why", "x"], NO_INPUT, "there is no source 'nope'"),
         (["suspense", "replay"], USAGE, "say which: numbers of records, or --all, --source or --reason"),
         (["suspense", "replay", "3", "99"], NO_INPUT, "there is no record 99"),
         (["suspense", "edit", "1"], USAGE, "record 1 is applied, not in suspense"),
@@ -185,8 +187,13 @@ def test_a_record_is_discarded_with_a_reason(imported: Path, inside: Inside, row
     again = inside("suspense", "replay", "--all", folder=imported)
     assert again.stdout.startswith("1 record: 0 applied, 0 without a call, 1 still in suspense")
     assert again.returncode == DIFFERENT
-    done = cdrhub("suspense", "discard", str(broken["id"]), "--why", "a probe", folder=imported)
+    none = inside("suspense", "discard", "--reason", "too_long", "--why", "a probe", folder=imported)
+    assert none.stdout == "0 records discarded\n"
+    chosen = ("--source", "lagos", "--reason", "wrong_field_count")
+    done = inside("suspense", "discard", *chosen, "--why", "a probe", folder=imported)
     assert (done.returncode, done.stdout) == (0, "1 record discarded\n")
+    shown = inside("suspense", "show", str(broken["id"]), folder=imported)
+    assert "a probe" in shown.stdout
     assert inside("suspense", "list", folder=imported).stdout == "nothing is in suspense\n"
 
 

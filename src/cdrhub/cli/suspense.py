@@ -31,6 +31,7 @@ from cdrhub.cli.options import (
 )
 from cdrhub.cli.output import Format, Listing, counted, record_row, refuse_csv, show, show_document, show_row
 from cdrhub.cli.plain import plain
+from cdrhub.cli.progress import stage, stages
 from cdrhub.errors import CdrhubError, Reason, UsageError
 
 if TYPE_CHECKING:
@@ -54,8 +55,10 @@ ReasonOption = Annotated[
 ]
 Number = Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_NUMBER, help="The record's number.")]
 Numbers = Annotated[
-    list[int], typer.Argument(metavar="ID…", min=1, max=MAX_NUMBER, help="Numbers of records, from `suspense list`.")
+    list[int] | None,
+    typer.Argument(metavar="[ID…]", min=1, max=MAX_NUMBER, help="Numbers of records, from `suspense list`."),
 ]
+AllOption = Annotated[bool, typer.Option("--all", help="All in suspense, of --source and --reason if given.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -159,14 +162,10 @@ def edit(
     "replay", epilog="Examples: cdrhub suspense replay 17 18 · cdrhub suspense replay --source lagos --all"
 )
 def replay(
-    numbers: Annotated[
-        list[int] | None, typer.Argument(metavar="[ID…]", min=1, max=MAX_NUMBER, help="Numbers of records.")
-    ] = None,
+    numbers: Numbers = None,
     config: ConfigFile = None,
     *,
-    all_of_them: Annotated[
-        bool, typer.Option("--all", help="All in suspense, of --source and --reason if given.")
-    ] = False,
+    all_of_them: AllOption = False,
     source: SourceOption = None,
     reason: ReasonOption = None,
     with_config: Annotated[
@@ -180,20 +179,22 @@ def replay(
 
     The settings are those of today's configuration: a corrected `fields` or `timezone` is often the repair.
     """
-    if bool(numbers) == (all_of_them or source is not None or reason is not None):
-        raise UsageError("say which: numbers of records, or --all, --source or --reason")
+    _require_a_choice(numbers, all_of_them=all_of_them, source=source, reason=reason)
     who = actor(as_whom)
     settings = loaded(config, source=source)
     from cdrhub.store import suspense  # noqa: PLC0415
 
-    with opened(settings) as database:
+    with opened(settings) as database, stages() as bar:
         for number in numbers or ():
             database.run(suspense.shown(database.store, number))  # one that does not exist is a slip of the hand
         reader = database.reader
         database.run(reader.remember(database.store))
-        chosen = list(dict.fromkeys(numbers or ())) or database.run(_all(database.store, source=source, reason=reason))
+        chosen = database.run(_chosen(database.store, numbers, source=source, reason=reason))
         reread = reader.current if with_config is WithConfig.CURRENT else reader.item
-        done = database.run(suspense.replay(database.store, chosen, reread=reread, actor=who, why=why))
+        reached = stage(bar, "records", len(chosen)).reached
+        done = database.run(
+            suspense.replay(database.store, chosen, reread=reread, actor=who, why=why, progress=reached)
+        )
     typer.echo(
         f"{counted(len(chosen), 'record')}: {done.applied} applied, {done.ignored} without a call, "
         f"{len(done.remaining)} still in suspense, {done.skipped} not in suspense"
@@ -205,33 +206,51 @@ def replay(
     return Exit.DIFFERENT if done.remaining else Exit.OK
 
 
-async def _all(store: Store, *, source: str | None, reason: Reason | None) -> list[int]:
-    """The numbers of everything in suspense that fits."""
+def _require_a_choice(
+    numbers: list[int] | None, *, all_of_them: bool, source: str | None, reason: Reason | None
+) -> None:
+    if bool(numbers) == (all_of_them or source is not None or reason is not None):
+        raise UsageError("say which: numbers of records, or --all, --source or --reason")
+
+
+async def _chosen(store: Store, numbers: list[int] | None, *, source: str | None, reason: Reason | None) -> list[int]:
+    """These numbers, each once, or those of everything in suspense that fits."""
     from cdrhub.store.suspense import AT_ONCE, listed  # noqa: PLC0415
 
+    if numbers:
+        return list(dict.fromkeys(numbers))
     found: list[int] = []
     while page := await listed(store, source=source, reason=reason, after=found[-1] if found else 0, limit=AT_ONCE):
         found.extend(record.id for record in page)
     return found
 
 
-@_suspense.command("discard", epilog="Example: cdrhub suspense discard 17 18 --why 'a port scan'")
+@_suspense.command(
+    "discard",
+    epilog="Examples: cdrhub suspense discard 17 18 --why 'a port scan' · "
+    "cdrhub suspense discard --source lagos --reason unparsable --why 'a port scan'",
+)
 def discard(
-    numbers: Numbers,
+    numbers: Numbers = None,
     config: ConfigFile = None,
     *,
+    all_of_them: AllOption = False,
+    source: SourceOption = None,
+    reason: ReasonOption = None,
     why: Annotated[str, typer.Option("--why", help="Why they are not wanted, for the audit.")],
     as_whom: ActorOption = None,
 ) -> None:
     """Put records aside for good: they are kept and no longer listed."""
+    _require_a_choice(numbers, all_of_them=all_of_them, source=source, reason=reason)
     if not why.strip():
         raise UsageError("--why: say why they are not wanted")
     who = actor(as_whom)
     settings = loaded(config)
     from cdrhub.store import suspense  # noqa: PLC0415
 
-    chosen = list(dict.fromkeys(numbers))
     with opened(settings) as database:
+        chosen = database.run(_chosen(database.store, numbers, source=source, reason=reason))
+        known_or_found(settings, source, found=len(chosen))
         count = database.run(suspense.discard(database.store, chosen, actor=who, why=why.strip()))
     typer.echo(f"{counted(count, 'record')} discarded")
 
