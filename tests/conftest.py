@@ -11,6 +11,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from support.servers import ENGINES, MariaDBServer, PostgresServer, ServerUnavailable, running
+from support.warm import warmed
 
 _numbers = itertools.count(1)
 
@@ -31,6 +32,13 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warmed() -> Iterator[None]:
+    """Processes of the program are forked from one that has imported it."""
+    with warmed():
+        yield
 
 
 @pytest.fixture(scope="session")

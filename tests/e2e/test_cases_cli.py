@@ -25,6 +25,7 @@ import pytest
 
 from cdrhub.cli.app import app
 from cdrhub.cli.failure import exit_code_of
+from support import commands
 from support.daemon import Daemon
 from support.servers import free_port
 from support.threecx import line_20
@@ -113,20 +114,6 @@ def unread(*arguments: str, folder: Path) -> int:
         os.close(writing)
 
 
-def program(*arguments: str, folder: Path, stdin: str | None = None) -> Done:
-    """The program as a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "cdrhub", *arguments],
-        cwd=folder,
-        input=stdin or "",
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-        env={"PATH": os.environ["PATH"], "USER": "tester", "COLUMNS": "200", "PYTHONWARNINGS": "error"},
-    )
-
-
 # -- importing ---------------------------------------------------------------------------------------------------------
 
 
@@ -169,7 +156,7 @@ def test_a_sheet_of_another_encoding_is_refused_until_it_is_named(cdrhub: Inside
 
 def test_a_sheet_may_come_by_standard_input(folder: Path) -> None:
     sheet = "code,number_1\nC-2,08039100002\n"
-    piped = program("cases", "import", "-", "--source", "lagos", folder=folder, stdin=sheet)
+    piped = commands.cdrhub("cases", "import", "-", "--source", "lagos", folder=folder, stdin=sheet.encode())
     assert (piped.returncode, piped.stdout) == (0, "1 case: 1 new, 0 changed\n")
 
 
@@ -479,9 +466,9 @@ def test_six_numbers_are_worked_through_and_every_step_is_explained(tmp_path: Pa
     try:
         crm.switch = socket.create_connection(("127.0.0.1", port))
         daemon.wait_for("cdrhub_source_links", 1)
-        imported = program("cases", "import", "people.csv", "--source", "lagos", folder=tmp_path)
+        imported = commands.cdrhub("cases", "import", "people.csv", "--source", "lagos", folder=tmp_path)
         assert imported.stdout == "2 cases: 2 new, 0 changed\n"
-        assert program("cases", "dial", "C-1", folder=tmp_path).returncode == 0
+        assert commands.cdrhub("cases", "dial", "C-1", folder=tmp_path).returncode == 0
         deadline = time.monotonic() + SECONDS
         while (state := state_of("C-1", tmp_path)) != "contacted" and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -489,7 +476,7 @@ def test_six_numbers_are_worked_through_and_every_step_is_explained(tmp_path: Pa
         daemon.stop()
     assert state == "contacted"
     assert crm.asked == [f"+23480391000{count:02d}" for count in range(1, 7)]
-    said = program("cases", "explain", "C-1", folder=tmp_path).stdout
+    said = commands.cdrhub("cases", "explain", "C-1", folder=tmp_path).stdout
     sentences = [line for line in said.splitlines() if re.match(r"\d{4}-\d\d-\d\d ", line)]
     assert len([line for line in sentences if "The call to" in line]) == 6
     for before, after in zip(range(1, 6), range(2, 7), strict=True):

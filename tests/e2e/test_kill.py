@@ -121,7 +121,7 @@ path = "{PATH}"
             await asyncio.to_thread(daemon.start)
         load.over = True
         await asyncio.gather(*senders)
-        await asyncio.to_thread(daemon.drained)
+        await asyncio.to_thread(daemon.drained, seconds=180.0)
         assert await asyncio.to_thread(daemon.stop) == 0
     finally:
         load.over = True

@@ -274,7 +274,7 @@ def test_a_reload_that_meets_a_bug_of_a_plug_in_changes_nothing(tmp_path: Path) 
         sources=source(port) + source(other, "acme").replace("3cx", "acme"),
     )
     working = daemon.config.read_text()
-    daemon.start(environment={"PYTHONPATH": os.pathsep.join((*sys.path, str(tmp_path)))})
+    daemon.start(environment={"PYTHONPATH": os.pathsep.join((*sys.path, str(tmp_path)))}, fresh=True)
     try:
         with socket.create_connection(("127.0.0.1", port)) as pbx:
             for place in ("model", "source", "settings"):

@@ -25,7 +25,7 @@ from support.service import LINE, calls, source, started, wait_for_log
 def test_sigterm_brings_what_was_taken_into_the_database_and_exits_0(tmp_path: Path) -> None:
     port, database = free_port(), tmp_path / "hub.db"
     daemon = Daemon(tmp_path, database=f"sqlite:///{database}", sources=source(port))
-    with started(daemon), socket.create_connection(("127.0.0.1", port)) as pbx:
+    with started(daemon, fresh=True), socket.create_connection(("127.0.0.1", port)) as pbx:
         pbx.sendall(b"".join(LINE % (n, n) for n in range(2_000)))
         daemon.wait_for("cdrhub_records_received_total", 2_000)
         assert daemon.stop() == 0

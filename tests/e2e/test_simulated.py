@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from support.commands import cdrhub
 from support.daemon import Daemon
 from support.servers import free_port
 
@@ -42,21 +43,6 @@ region = "IL"
     running.start()
     yield running
     running.stop()
-
-
-def cdrhub(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "cdrhub", *map(str, arguments)],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error", "COLUMNS": "200"},
-    )
-    assert "Traceback" not in done.stderr
-    return done
 
 
 def test_what_was_simulated_is_in_the_database_and_what_is_changed_is_told(daemon: Daemon, tmp_path: Path) -> None:

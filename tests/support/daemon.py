@@ -6,13 +6,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from support import warm
 from support.servers import free_port
 
 START_SECONDS = 60.0
@@ -27,7 +27,7 @@ class Daemon:
         self.directory = directory
         self.http_port = free_port()
         self.config = directory / "config.toml"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: warm.Process | subprocess.Popen[bytes] | None = None
         self.log = directory / "daemon.log"
         directory.mkdir(parents=True, exist_ok=True)
         self.config.write_text(
@@ -46,16 +46,18 @@ listen = "127.0.0.1:{self.http_port}"
 """
         )
 
-    def start(self, *, environment: Mapping[str, str] | None = None, ready: bool = True) -> None:
-        """Start the process and wait until it serves."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "cdrhub", "run", "--config", str(self.config)],
-                stdin=subprocess.DEVNULL,
+    def start(self, *, environment: Mapping[str, str] | None = None, ready: bool = True, fresh: bool = False) -> None:
+        """Start the process, which is a copy of one that is `warm` unless it has to be `fresh`, and wait until it
+        serves."""
+        with self.log.open("ab") as log, Path(os.devnull).open("rb") as nothing:
+            self.process = warm.start(
+                ["run", "--config", str(self.config)],
+                stdin=nothing,
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
-                env={**os.environ, **(environment or {})},
+                environ={**os.environ, **(environment or {})},
+                fresh=fresh,
             )
         if not ready:
             return

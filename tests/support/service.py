@@ -22,9 +22,9 @@ def source(port: int, name: str = "pbx", extra: str = "") -> str:
 
 
 @contextlib.contextmanager
-def started(daemon: Daemon) -> Iterator[Daemon]:
-    """A daemon that runs while the context is open."""
-    daemon.start()
+def started(daemon: Daemon, *, fresh: bool = False) -> Iterator[Daemon]:
+    """A daemon that runs while the context is open; `fresh`: with an interpreter of its own."""
+    daemon.start(fresh=fresh)
     try:
         yield daemon
     finally:
