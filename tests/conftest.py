@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,13 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from cdrhub.cli import GC_THRESHOLDS
 from support.servers import ENGINES, MariaDBServer, PostgresServer, ServerUnavailable, running
 from support.warm import warmed
 
 _numbers = itertools.count(1)
+
+gc.set_threshold(*GC_THRESHOLDS)  # the program's; thousands of tests leave more objects than it ever has
 
 # How long an example took says something of the machine only. The same examples each time: a failure is of the change
 # that it is seen with; `make soak` looks at others.

@@ -18,6 +18,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from support.commands import cdrhub
 from support.daemon import Daemon
 from support.receivers import SECRET, Reader, Receiver, node_receiver, python_receiver
 from support.servers import free_port
@@ -240,8 +241,7 @@ async def test_a_case_goes_on_and_ends_and_everybody_hears_of_it(tmp_path: Path,
 
 def beside(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A command of the program beside the daemon."""
-    command = [sys.executable, "-m", "cdrhub", *arguments, "--config", str(daemon.config)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = cdrhub(*arguments, "--config", daemon.config, folder=daemon.directory)
     assert done.returncode == 0, done.stderr
     return done
 
