@@ -137,6 +137,8 @@ class SourceContract:
         async with subject.running():
             await subject.say_until_acknowledged(subject.record(0))
             await until(lambda: subject.intake.bodies)
+            if subject.linked:  # at the latest when what was there has been read
+                await until(lambda: subject.intake.links)
             assert bool(subject.intake.links) == subject.linked
         states = [said["state"] for said in subject.intake.inferences if said["infers"] == "coverage"]
         assert states[0] == ("blind" if subject.linked else "idle")

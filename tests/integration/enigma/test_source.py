@@ -212,7 +212,7 @@ async def test_each_list_has_its_own_worker(redis_server: RedisServer, dialler: 
     async with at_work(configured(redis_server.url, keys=keys), intake):
         dialler.lpush(keys[1], *cdrs(1))
         dialler.lpush(KEY, *cdrs(2))
-        await until(lambda: intake.bodies and intake.counts["stood_by"])
+        await until(lambda: intake.bodies and intake.links and intake.counts["stood_by"])
         assert list(intake.links) == [keys[1]]
         assert intake.accepted[0].attributes == {"list": keys[1]}
         dialler.delete(LEASE)
@@ -373,7 +373,7 @@ async def test_an_old_redis_is_read_plainly_and_said_so() -> None:
         async with at_work(configured(old.url), intake):
             with old.client() as client:
                 client.lpush(KEY, *cdrs(*range(250)))
-            await until(lambda: len(intake.bodies) == 250)
+            await until(lambda: len(intake.bodies) == 250 and intake.links)
             assert intake.links[KEY].endswith("plainly")
         assert [line["log_level"] for line in logs if line["action"] == "taken_plainly"] == ["warning"]
         assert "popped plainly" in await EnigmaSource(configured(old.url)).probe()

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import structlog
 from redis.asyncio import Redis
@@ -39,6 +39,8 @@ from cdrhub.sources.transports.redis_list import (
     ScriptsRefused,
     Taken,
 )
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +92,7 @@ class ListWorker:
             raise
         except BaseException:
             with contextlib.suppress(SourceSignal):  # then the lease expires by itself
-                await self._list.release(done=self._done)
+                await self._whole(self._list.release(done=self._done))
             raise
 
     def _how(self) -> str:
@@ -152,7 +154,7 @@ class ListWorker:
 
     async def _drain(self) -> None:
         while True:
-            taken = await self._whole_turn()
+            taken = await self._whole(self._turn())
             if not self._seen and len(taken.bodies) < BATCH_ENTRIES // 2:  # what had waited there is read
                 self._seen = True
                 self._sight.since = self._sight.since or datetime.now(UTC)
@@ -163,18 +165,18 @@ class ListWorker:
                 raise BackOff(WRONG_REDIS_SECONDS, self._wrong_redis())
             await self._list.wait()
 
-    async def _whole_turn(self) -> Taken:
-        """One turn, which a first cancellation does not interrupt."""
-        turn = asyncio.create_task(self._turn())
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` gives; a first cancellation waits for its end."""
+        working = asyncio.create_task(work)
         try:
-            return await asyncio.shield(turn)
+            return await asyncio.shield(working)
         except asyncio.CancelledError:
             try:
-                await asyncio.wait({turn})
+                await asyncio.wait({working})
             except asyncio.CancelledError:
-                turn.cancel()
-                await asyncio.wait({turn})
-            if not turn.cancelled() and (error := turn.exception()) is not None:
+                working.cancel()
+                await asyncio.wait({working})
+            if not working.cancelled() and (error := working.exception()) is not None:
                 self._log.info("the last batch stays in Redis", action="last_batch_stays", why=str(error))
             raise
 

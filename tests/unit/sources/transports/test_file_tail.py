@@ -216,12 +216,11 @@ async def test_a_file_truncated_and_grown_past_the_offset_is_noticed(log: Path, 
 async def test_a_vanished_file_is_a_link_that_is_down(log: Path, intake: RecordingIntake) -> None:
     append(log, b"Call 1\n")
     async with following(log, intake):
-        await until(lambda: intake.bodies)
+        await until(lambda: intake.bodies and intake.links)
         log.unlink()
         await until(lambda: not intake.links)
         append(log, b"Call 2\n")
-        await until(lambda: intake.bodies == [b"Call 1", b"Call 2"])
-        assert intake.links
+        await until(lambda: intake.bodies == [b"Call 1", b"Call 2"] and intake.links)
 
 
 async def test_the_position_moves_only_with_durable_records(log: Path, intake: RecordingIntake) -> None:
