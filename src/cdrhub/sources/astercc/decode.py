@@ -144,7 +144,7 @@ class _Event:
     def _kind(self) -> str:
         """What kind of event it is; another agent's contradicts nothing."""
         kind = f"{self.source}.{self.event}"[:MAX_WORD].lower()
-        return f"{kind}.{self.agent}" if self.source == "AGENT" else kind
+        return bounded_key(f"{kind}.{self.agent}") if self.source == "AGENT" else kind
 
     def _authority(self) -> Authority:
         if self.source == "AGENT" and not self.outgoing and self.event != "hangup":

@@ -86,7 +86,7 @@ class Draft:
         attributes = storable_json(self.attributes, self.flags) if self.attributes else self.attributes
         return CallUpdate(
             call_key=bounded_key(self.call_key),
-            kind=self.kind,
+            kind=bounded_key(self.kind),
             digest=digest,
             values=values,
             legs=tuple(self.legs),

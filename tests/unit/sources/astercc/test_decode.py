@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.agent import AgentState
 from cdrhub.model.disposition import Disposition, EndedBy, Outcome, Role, State
-from cdrhub.model.update import CallUpdate, Ignored
+from cdrhub.model.update import MAX_KEY, CallUpdate, Ignored
 from cdrhub.sources.astercc import SYSTEM
 from cdrhub.sources.astercc.bodies import MAX_BODY_BYTES, Format, events, read_fields, sniff
 from cdrhub.sources.astercc.config import AsterCCConfig, AsterCCSettings
@@ -232,6 +232,10 @@ def test_the_phone_of_a_second_agent_contradicts_nothing() -> None:
         event("CALLEE", "hangup", 60, uniqueid="u2", hangupfirst="CALLEE"),
     )
     assert (call.caller_number, call.agent_id, "conflict" in call.flags) == ("6101", "7001", False)
+
+
+def test_the_kind_of_an_event_is_no_longer_than_a_key() -> None:
+    assert len(updated(event("AGENT", "answer", 0, agentno="7" * 100_000)).kind) <= MAX_KEY
 
 
 def test_a_lost_beginning_leaves_the_earliest_time_seen() -> None:

@@ -9,7 +9,9 @@ import pytest
 from cdrhub.model.call import Call
 from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
 from cdrhub.model.fold import fold
-from cdrhub.model.update import CallUpdate, Ignored
+from cdrhub.model.numbers import NumberPlan
+from cdrhub.model.update import MAX_KEY, CallUpdate, Ignored
+from cdrhub.sources.freeswitch.draft import Draft
 from support.freeswitch import Switch, decoded, updated
 from support.queue_call import AGENT_CHANNEL, MEMBER, SESSION, QueueCall, agents
 
@@ -185,6 +187,11 @@ def test_a_second_queue_and_a_second_try_contradict_nothing() -> None:
         it.cancel(start + 30, "TIMEOUT", member=member, alive=True)
     it.hangup(90)
     assert (it.call.did, it.call.dialed_number, "conflict" in it.call.flags) == ("0140300000", "0140300000", False)
+
+
+def test_the_kind_of_an_event_is_no_longer_than_a_key() -> None:
+    said = Draft("s1", f"agent-offering:{'m' * 100_000}", NumberPlan())
+    assert len(said.update(digest=b"d", at=None, sequence=None, event_id=None).kind) <= MAX_KEY
 
 
 def test_an_agents_own_call_that_is_transferred_is_none_that_the_switch_placed() -> None:
