@@ -14,7 +14,6 @@ import structlog
 
 from cdrhub.errors import CdrhubError, ConfigError, DecodeError, Reason
 from cdrhub.model.inference import decode_inference
-from cdrhub.model.numbers import load_numbering_plans
 from cdrhub.model.record import INFERENCE, RawRecord
 from cdrhub.model.update import Decoded
 from cdrhub.os_errors import is_exhausted
@@ -56,7 +55,6 @@ class Decoders:
     def __init__(self) -> None:
         self._revisions: dict[str, Revision] = {}
         self._decoders: dict[str, Decoder] = {}
-        load_numbering_plans()
 
     def learn(self, revision: Revision) -> None:
         """Know these settings."""

@@ -29,6 +29,7 @@ from cdrhub.listeners import Listeners
 from cdrhub.metrics import Metrics
 from cdrhub.model.call import Call
 from cdrhub.model.inference import Coverage, coverage_inference
+from cdrhub.model.numbers import load_numbering_plans
 from cdrhub.ownership import Ownership, Ownerships
 from cdrhub.phone_systems import PhoneSystemsOfHub
 from cdrhub.pipeline import DATABASE_AWAY, DATABASE_BACK, Pipeline
@@ -153,6 +154,7 @@ class Hub:
             listeners.expect(addresses(config))
             journal = await Journal.open(config.hub.data_dir, max_bytes=config.hub.journal_max_bytes)
             on_failure.push_async_callback(journal.close)
+            load_numbering_plans()
             decoders = Decoders()
             store = Store.open(
                 config.database.url.get_secret_value(),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cdrhub.cli.app import app
+from cdrhub.cli.app import command
 from cdrhub.cli.failure import exit_code_of
 from support.commands import LINES, SOURCE, Inside, Rows, cdrhub
 
@@ -25,7 +25,7 @@ def inside(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("USER", "tester")
         monkeypatch.setenv("COLUMNS", "200")
-        code = exit_code_of(lambda: app(arguments, prog_name="cdrhub", standalone_mode=False))
+        code = exit_code_of(lambda: command(arguments, prog_name="cdrhub", standalone_mode=False))
         said = capsys.readouterr()
         return subprocess.CompletedProcess(arguments, code, said.out, said.err)
 

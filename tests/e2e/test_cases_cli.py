@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from cdrhub.cli.app import app
+from cdrhub.cli.app import command
 from cdrhub.cli.failure import exit_code_of
 from support import commands
 from support.daemon import Daemon
@@ -77,7 +77,7 @@ def cdrhub(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 
     def run(*arguments: str | Path, code: int = 0) -> Done:
         given = tuple(map(str, arguments))
-        returned = exit_code_of(lambda: app(given, prog_name="cdrhub", standalone_mode=False))
+        returned = exit_code_of(lambda: command(given, prog_name="cdrhub", standalone_mode=False))
         said = capsys.readouterr()
         done = Done(given, returned, said.out, said.err)
         assert done.returncode == code, done

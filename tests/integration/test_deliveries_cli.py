@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
-from cdrhub.cli.app import app
+from cdrhub.cli.app import command
 from cdrhub.cli.failure import exit_code_of
 from cdrhub.store import Store
 from cdrhub.store.event_tables import deliveries, webhook_endpoints
@@ -40,7 +40,7 @@ class Program:
     def run(self, *arguments: str, status: int = 0) -> str:
         """What it says: on stdout, or on stderr where it fails with `status`."""
         words = ["deliveries", *arguments, "--config", str(self.config)]
-        ended = exit_code_of(lambda: app(words, prog_name="cdrhub", standalone_mode=False))
+        ended = exit_code_of(lambda: command(words, prog_name="cdrhub", standalone_mode=False))
         out, err = self.capture.readouterr()
         assert ended == status, err
         return err if status else out

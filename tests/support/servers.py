@@ -180,6 +180,7 @@ class PostgresServer(_Server):
                 f"--pwfile={secret}",
                 "--encoding=UTF8",
                 "--locale=C.UTF-8",
+                "--set=scram_iterations=1",  # thousands of connections, and nobody guesses at their password
                 "--no-sync",
             ],
             cwd=self.directory,

@@ -194,6 +194,7 @@ def _import_everything() -> None:
             importlib.import_module(name)
     for name in _ALSO:
         importlib.import_module(name)
+    importlib.import_module("cdrhub.model.numbers").load_numbering_plans()
     gc.collect()
     gc.freeze()
 

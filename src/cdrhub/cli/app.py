@@ -147,3 +147,6 @@ def _put_into_panels() -> None:
 
 _laid_out(app)
 _put_into_panels()
+
+command = typer.main.get_command(app)
+"""All of them, as the program runs them."""

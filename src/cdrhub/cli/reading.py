@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cdrhub.decoders import Decoders, Revision
+from cdrhub.model.numbers import load_numbering_plans
 from cdrhub.ownership import Ownership, decoder_revision, ownership
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Reader:
 
     def decode(self, record: RawRecord) -> Outcome:
         """What a record says under its own settings. Where those are lost, that is a DecodeError to be suspended."""
+        load_numbering_plans()
         if not self._decoders.knows(record.config_revision):
             self._decoders.give_up(record.config_revision)
         return self._decoders.decode(record)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import phonenumbers
@@ -63,9 +63,10 @@ class Number:
         return self.e164 or _NO_DIGITS.sub("", self.raw) or self.raw
 
 
+@cache
 def load_numbering_plans() -> None:
-    """Read the plans of all countries now, which takes a tenth of a second. libphonenumber reads each from its file
-    when it first meets the country, under a lock that a reading which fails never gives back
+    """Read the plans of all countries, once, in a tenth of a second. libphonenumber reads each from its file when
+    it first meets the country, under a lock that a reading which fails never gives back
     (https://github.com/daviddrysdale/python-phonenumbers, phonemetadata.py): who has no free descriptor at that moment
     stands still at the next number, for ever."""
     phonenumbers.PhoneMetadata.load_all()

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
-from cdrhub.cli.app import app
+from cdrhub.cli.app import command
 from cdrhub.config import parse
 from cdrhub.errors import Reason
 from cdrhub.metrics import _RESULTS, Metrics
@@ -215,15 +214,15 @@ def test_every_view_has_its_row_and_every_row_its_view() -> None:
 def commands() -> dict[str, Any]:
     """Every command of the program by its whole name, e.g. `suspense list`."""
     found: dict[str, Any] = {}
-    waiting: list[tuple[str, Any]] = [("", typer.main.get_command(app))]
+    waiting: list[tuple[str, Any]] = [("", command)]
     while waiting:
-        name, command = waiting.pop()
-        if name and getattr(command, "invoke_without_command", False):
-            found[name] = command
-        if hasattr(command, "commands"):
-            waiting += [(f"{name} {child}".strip(), each) for child, each in command.commands.items()]
+        name, one = waiting.pop()
+        if name and getattr(one, "invoke_without_command", False):
+            found[name] = one
+        if hasattr(one, "commands"):
+            waiting += [(f"{name} {child}".strip(), each) for child, each in one.commands.items()]
         else:
-            found[name] = command
+            found[name] = one
     return found
 
 
