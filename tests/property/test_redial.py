@@ -11,8 +11,6 @@ The transactions are the real ones on a real database (SQLite); the steps betwee
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +42,7 @@ from cdrhub.store import Store
 from cdrhub.store.redial_tables import attempts, cases
 from cdrhub.store.tables import outbox
 from support import ledger
+from support.emptied import emptied
 
 T = TypeVar("T")
 
@@ -109,13 +108,11 @@ class Hub:
 class World(RuleBasedStateMachine):
     """Two hubs, one database, a switch, and people."""
 
-    template: Path
+    prepared: Path  #: a database with the schema
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.folder = Path(tempfile.mkdtemp(prefix="redial"))
-        shutil.copy(self.template, self.folder / "cdrhub.db")
         self.now = ledger.at(0)
         self.blind = self.paused = False
         self.requested: Counter[str] = Counter()
@@ -138,9 +135,7 @@ class World(RuleBasedStateMachine):
             mode=Mode.ON, policy=policy, result_wait=timedelta(seconds=wait), shared_hold=timedelta(minutes=10)
         )
         self.live = live
-        self.store = Store.open(
-            f"sqlite:///{self.folder / 'cdrhub.db'}", redecode=ledger.decode, clock=lambda: self.now
-        )
+        self.store = self.run(emptied(f"sqlite:///{self.prepared}", redecode=ledger.decode, clock=lambda: self.now))
         self.orders = Orders(
             database=self.store.database,
             settings=self.settings,
@@ -194,7 +189,6 @@ class World(RuleBasedStateMachine):
         finally:
             self.run(self.store.close())
             self.runner.close()
-            shutil.rmtree(self.folder)
 
     # -- people --------------------------------------------------------------------------------------------------------
 
@@ -550,9 +544,9 @@ class World(RuleBasedStateMachine):
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database, made once."""
-    file = tmp_path_factory.mktemp("template") / "cdrhub.db"
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the schema."""
+    file = tmp_path_factory.mktemp("redial") / "cdrhub.db"
 
     async def prepare() -> None:
         store = Store.open(f"sqlite:///{file}")
@@ -566,8 +560,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("examples", "steps"), [(30, 40), pytest.param(3_000, 80, marks=pytest.mark.soak)], ids=["short", "long"]
 )
-def test_any_order_of_events(template: Path, examples: int, steps: int) -> None:
-    World.template = template
+def test_any_order_of_events(prepared: Path, examples: int, steps: int) -> None:
+    World.prepared = prepared
     run_state_machine_as_test(
         World,
         settings=settings(

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cdrhub.store import Store
 from support import ledger
 from support.api import Client, Peer, configured, serving
 from support.emptied import emptied
@@ -15,7 +14,7 @@ from support.emptied import emptied
 @pytest.fixture
 async def api(store_url: str) -> AsyncIterator[Client]:
     """A client of a server over an empty store."""
-    store = await emptied(Store.open(store_url, redecode=ledger.decode))
+    store = await emptied(store_url, redecode=ledger.decode)
     async with serving(Peer(configured(), store)) as client:
         yield client
     await store.close()

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cdrhub.store import Store
 from support.broadcasting import Bench
 from support.emptied import emptied
 
@@ -14,6 +13,6 @@ from support.emptied import emptied
 @pytest.fixture
 async def bench(store_url: str) -> AsyncIterator[Bench]:
     """A store without rows."""
-    opened = await emptied(Store.open(store_url, connections=4))
+    opened = await emptied(store_url, connections=4)
     yield Bench(opened)
     await opened.close()

@@ -225,6 +225,6 @@ class Bench:
 async def bench(store_url: str) -> AsyncIterator[Bench]:
     """A store without rows."""
     clock = Clock()
-    opened = await emptied(Store.open(store_url, redecode=ledger.decode, connections=2, clock=lambda: clock.now))
+    opened = await emptied(store_url, redecode=ledger.decode, connections=2, clock=lambda: clock.now)
     yield Bench(opened, clock)
     await opened.close()

@@ -14,7 +14,7 @@ from support.emptied import emptied
 @pytest.fixture
 async def store(store_url: str) -> AsyncIterator[Store]:
     """A store without rows."""
-    opened = await emptied(Store.open(store_url, redecode=ledger.decode, connections=2))
+    opened = await emptied(store_url, redecode=ledger.decode, connections=2)
     yield opened
     await opened.close()
 
