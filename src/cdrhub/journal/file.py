@@ -27,7 +27,8 @@ from datetime import datetime
 from pathlib import Path
 
 from cdrhub.errors import JournalError, JournalLocked
-from cdrhub.journal.log_damage import keep_damaged_log
+from cdrhub.journal.log_damage import KeptLog, keep_damaged_log
+from cdrhub.journal.numbering import contradiction
 from cdrhub.journal.packing import Damaged, Entry, from_microseconds, unpack
 from cdrhub.journal.reserve import Reserve, is_full
 
@@ -43,7 +44,7 @@ VACUUM_PAGES = 512  #: given back at one deletion, 2 MB
 SUSPECT_STARTS = 3  #: unclean ends in a row with the same first entry, after which that batch is suspect
 NAMED_STARTS = 3  #: further unclean ends in a row at the mark of one entry, after which it is named
 
-_FORMAT = 2
+_FORMAT = 3
 _SCHEMA = """
 BEGIN IMMEDIATE;
 CREATE TABLE groups (
@@ -56,16 +57,25 @@ CREATE TABLE damaged (
 );
 CREATE TABLE progress (
     id INTEGER PRIMARY KEY CHECK (id = 1), checkpoint INTEGER NOT NULL, running INTEGER NOT NULL,
-    in_flight_first INTEGER NOT NULL, in_flight_last INTEGER, deaths INTEGER NOT NULL
+    in_flight_first INTEGER NOT NULL, in_flight_last INTEGER, deaths INTEGER NOT NULL,
+    checkpoint_again INTEGER NOT NULL DEFAULT 0
 );
-INSERT INTO progress VALUES (1, 0, 0, 1, NULL, 0);
+INSERT INTO progress VALUES (1, 0, 0, 1, NULL, 0, 0);
 CREATE TABLE positions (source TEXT, key TEXT, value TEXT NOT NULL, PRIMARY KEY (source, key)) WITHOUT ROWID;
 CREATE TABLE settings (
     revision TEXT PRIMARY KEY, source TEXT NOT NULL, system TEXT NOT NULL, settings TEXT NOT NULL
 ) WITHOUT ROWID;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 COMMIT;
 """
+_FROM_2 = """
+BEGIN IMMEDIATE;
+ALTER TABLE progress ADD COLUMN checkpoint_again INTEGER NOT NULL DEFAULT 0;
+UPDATE progress SET checkpoint_again = checkpoint;
+PRAGMA user_version = 3;
+COMMIT;
+"""
+_SCRIPTS = {0: _SCHEMA, 2: _FROM_2}  #: what makes a file of the present format of one of these
 _GROUP = "last, count, received_at, bytes, crc, payload"
 _INSERT_GROUP = f"INSERT INTO groups ({_GROUP}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 - a constant
 _KEEP_DAMAGED = f"INSERT OR IGNORE INTO damaged SELECT {_GROUP}, ? FROM groups WHERE last = ?"  # noqa: S608 - likewise
@@ -177,7 +187,7 @@ class WritableFile:
         self._inode: tuple[int, int] | None = None  #: of the file that is open
         self._state = State(last=0, checkpoint=0, bytes=0, oldest=None)
         self._looked_through = False
-        self.kept_log: Path | None = None  #: a copy of the log, made at the opening because it was damaged
+        self.kept_log: KeptLog | None = None  #: a copy of the log, made at the opening because it was damaged
         self._reserve = Reserve(path.with_name(RESERVE_NAME))
         try:
             self._open()
@@ -319,7 +329,7 @@ class WritableFile:
         connection.execute("BEGIN IMMEDIATE")
         (freed,) = connection.execute("SELECT total(bytes) FROM groups WHERE last <= ?", (checkpoint,)).fetchone()
         connection.execute("DELETE FROM groups WHERE last <= ?", (checkpoint,))
-        connection.execute("UPDATE progress SET checkpoint = ?", (checkpoint,))
+        connection.execute("UPDATE progress SET checkpoint = ?1, checkpoint_again = ?1", (checkpoint,))
         for sql, values in work:
             connection.execute(sql, values)
         oldest = connection.execute("SELECT received_at FROM groups ORDER BY last LIMIT 1").fetchone()
@@ -345,7 +355,6 @@ class WritableFile:
         try:
             if not self._looked_through:
                 self._look_through(connection)
-                self._looked_through = True
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # writes
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
@@ -357,14 +366,18 @@ class WritableFile:
             connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
             connection.execute(f"PRAGMA journal_size_limit = {WAL_KEEP_BYTES}")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                connection.executescript(_SCHEMA)
+            if version in _SCRIPTS:
+                connection.executescript(_SCRIPTS[version])
             elif version != _FORMAT:
                 raise JournalError(
                     f"the journal {self._path} is of format {version}, this version of cdrhub reads {_FORMAT}: "
                     "run the version that wrote it until it is empty, then move the file away; followed files are read "
                     "from their beginning then, and what is known already makes no second call"
                 )
+            if not self._looked_through:
+                if (wrong := contradiction(connection)) is not None:
+                    raise spoilt(self._path, ValueError(wrong))
+                self._looked_through = True
             state = _read_state(connection)
             if state.last < self._state.last:
                 # Numbers are never used again, and what was acknowledged must be there: no record is taken until it is.
@@ -410,6 +423,7 @@ class ReadableFile:
         Raises DamagedGroup when that one is the first, Unreadable when the machine does not give the database,
         JournalError when what it gives is none."""
         entries: list[Entry] = []
+        expected = after + 1
         try:
             rows = self._open().execute(
                 "SELECT last, count, crc, payload FROM groups WHERE last > ? AND last <= ? ORDER BY last", (after, last)
@@ -417,11 +431,17 @@ class ReadableFile:
             with closing(rows):  # an unfinished SELECT would keep the log from being cut
                 for its_last, count, crc, payload in rows:
                     first = its_last - count + 1
+                    if first > expected:  # what is missing was set aside, or is hidden
+                        if entries:
+                            break  # told when it is asked for by itself
+                        raise spoilt(self._path, ValueError(f"entry {expected} is missing"))
+                    expected = its_last + 1
                     try:
                         if not isinstance(payload, bytes) or zlib.crc32(payload) != crc:
                             raise Damaged("its checksum is another")
                         least = 0 if entries else 1
-                        found = unpack(payload, first=first, after=after, limit=limit, max_bytes=max_bytes, least=least)
+                        asked = {"after": after, "limit": limit, "max_bytes": max_bytes, "least": least}
+                        found = unpack(payload, first=first, last=its_last, **asked)
                     except Damaged as error:
                         if entries:
                             break  # told when it is asked for by itself

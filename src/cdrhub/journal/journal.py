@@ -161,11 +161,12 @@ class Journal:
             why = "its disk is full" if is_full(error) else error
             raise JournalError(f"the journal in {directory} cannot be opened: {why}") from error
         state = journal._file.state
-        if journal._file.kept_log is not None:
+        if (kept := journal._file.kept_log) is not None:
             log.error(
                 "the journal's log was damaged: records that were acknowledged may be missing; a copy of it is kept",
                 action="journal_damaged",
-                file=str(journal._file.kept_log),
+                file=str(kept.file),
+                removed=[str(older) for older in kept.removed],
             )
         journal._state = state
         journal._checkpoint = journal._beyond_damaged(state.checkpoint)

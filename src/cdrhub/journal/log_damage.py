@@ -11,11 +11,14 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct, iter_unpack
 
 _LOG = "-wal"
 _KEPT = "-wal.damaged-"
+KEPT_LOGS = 8  #: copies, of some 10 MB each; the oldest goes when there is a further one
 _HEADER = Struct(">6I2I")  #: magic, version, page size, number, two salts; their checksum
 _FRAME = Struct(">2I2I2I")  #: page, pages of the database if it is a commit; the salts; the checksum up to here
 _FRAMES_READ = Struct("=I")
@@ -23,7 +26,15 @@ _FRAMES_READ_AT = 16  #: in the index
 _WORD = (1 << 32) - 1
 
 
-def keep_damaged_log(path: Path, connection: sqlite3.Connection) -> Path | None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptLog:
+    """A copy that was made."""
+
+    file: Path
+    removed: Sequence[Path]  #: older copies, which were one too many
+
+
+def keep_damaged_log(path: Path, connection: sqlite3.Connection) -> KeptLog | None:
     """A copy of the log of the database at `path`, if it is damaged and before anything is written over it. The
     connection must have read. Raises OSError and sqlite3.Error."""
     log = Path(f"{path}{_LOG}")
@@ -43,11 +54,14 @@ def keep_damaged_log(path: Path, connection: sqlite3.Connection) -> Path | None:
             os.fsync(file)
         finally:
             os.close(file)
-    return kept
+    removed = kept_logs(path)[:-KEPT_LOGS]
+    for older in removed:
+        older.unlink()
+    return KeptLog(file=kept, removed=removed)
 
 
 def kept_logs(path: Path) -> list[Path]:
-    """Every copy that is still there."""
+    """Every copy that is still there, from the oldest log on."""
     return sorted(path.parent.glob(f"{path.name}{_KEPT}*"))
 
 

@@ -111,22 +111,24 @@ def _origin(said: list[Any]) -> bytes:
         return _encode_any_json(said).encode()
 
 
-def unpack(payload: bytes, *, first: int, after: int, limit: int, max_bytes: int, least: int = 0) -> list[Entry]:
-    """The entries of a payload whose first record is `first`, beginning behind `after`.
+def unpack(
+    payload: bytes, *, first: int, last: int, after: int, limit: int, max_bytes: int, least: int = 0
+) -> list[Entry]:
+    """The entries of a payload whose records are `first` to `last`, beginning behind `after`.
 
     At most `limit`, and bodies of at most `max_bytes` in sum, but not fewer than `least` where there are so many.
     Raises Damaged.
     """
     entries: list[Entry] = []
     try:
-        _unpack(payload, entries, first=first, after=after, limit=limit, max_bytes=max_bytes, least=least)
+        _unpack(payload, entries, first=first, last=last, after=after, limit=limit, max_bytes=max_bytes, least=least)
     except (StructError, ValueError, TypeError, OverflowError) as error:
         raise Damaged(str(error)) from error
     return entries
 
 
 def _unpack(
-    payload: bytes, entries: list[Entry], *, first: int, after: int, limit: int, max_bytes: int, least: int
+    payload: bytes, entries: list[Entry], *, first: int, last: int, after: int, limit: int, max_bytes: int, least: int
 ) -> None:
     at, end, seq, taken = 0, len(payload), first, 0
     known, moment = None, _EPOCH
@@ -163,3 +165,5 @@ def _unpack(
                 )
                 entries.append(Entry(seq, record))
             seq += 1
+    if seq != last + 1:
+        raise Damaged(f"it holds {seq - first} records, not {last + 1 - first}")

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from cdrhub.errors import IntakeRefused, JournalError
 from cdrhub.journal import Journal
 from cdrhub.journal.file import DATABASE_NAME
+from cdrhub.journal.log_damage import KEPT_LOGS
 from cdrhub.journal.tail import RECORD_BYTES
 from support.descriptors import no_free_descriptor
 from support.intake import until
@@ -200,6 +201,65 @@ async def test_a_value_that_was_never_written_is_told_as_damage_of_the_file(tmp_
     assert "\ufffd" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("UPDATE progress SET checkpoint = 4", "the checkpoint is 4 and 1"),
+        ("UPDATE progress SET checkpoint_again = 0", "the checkpoint is 1 and 0"),
+        ("UPDATE progress SET checkpoint = 4, checkpoint_again = 4", "entry 3 is there, which the checkpoint 4 covers"),
+        ("UPDATE progress SET checkpoint = 900, checkpoint_again = 900", "entry 3 is there"),
+        ("UPDATE groups SET count = 1 WHERE last = 5", "ends with entry 5 begins behind entry 4, not 3"),
+        ("UPDATE groups SET count = 3 WHERE last = 5", "ends with entry 5 begins behind entry 2, not 3"),
+        ("UPDATE groups SET count = 1 WHERE last = 3", "ends with entry 3 begins behind entry 2, not 1"),
+        ("UPDATE groups SET last = 4 WHERE last = 5", "ends with entry 4 begins behind entry 2, not 3"),
+        ("DELETE FROM groups WHERE last = 3", "ends with entry 5 begins behind entry 3, not 1"),
+        ("DELETE FROM groups WHERE last = 5", "ends with entry 6 begins behind entry 5, not 3"),
+        ("UPDATE groups SET received_at = 1 << 62 WHERE last = 5", "was received out of all time"),
+    ],
+)
+async def test_numbers_that_contradict_each_other_are_told_at_the_opening(
+    tmp_path: Path, change: str, said: str
+) -> None:
+    """Of a checkpoint, or a count, that another one took the place of, records were passed over without a word."""
+    journal = await Journal.open(tmp_path)
+    for bodies_of_group in (("a", "b", "c"), ("d", "e"), ("f",)):
+        await journal.append(lines(*bodies_of_group))
+    await journal.checkpoint(1)
+    await journal.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as connection, connection:
+        connection.execute(change)
+    with pytest.raises(JournalError, match=rf"journal\.db is damaged \(.*{said}.*\): move it away"):
+        await Journal.open(tmp_path)
+
+
+async def test_a_group_of_another_number_of_records_is_set_aside(tmp_path: Path) -> None:
+    """What begins before the checkpoint can be of any length."""
+    journal = await Journal.open(tmp_path)
+    await journal.append(lines("a", "b", "c"))
+    await journal.append(lines("d"))
+    await journal.checkpoint(1)
+    await journal.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as connection, connection:
+        connection.execute("UPDATE groups SET count = 4 WHERE last = 3")
+    journal = await Journal.open(tmp_path)
+    assert await bodies(journal) == ["d"]
+    assert journal.stats.damaged == 4
+    await journal.close()
+    await (await Journal.open(tmp_path)).close()
+
+
+async def test_what_is_missing_behind_what_was_read_is_damage(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path, tail_bytes=0)
+    for body in ("a", "b", "c"):
+        await journal.append(lines(body))
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as connection, connection:
+        connection.execute("DELETE FROM groups WHERE last = 2")
+    assert await journal.read(after=0, limit=10, max_bytes=ENOUGH_BYTES) != []
+    with pytest.raises(JournalError, match=r"journal\.db is damaged \(entry 2 is missing\)"):
+        await journal.read(after=1, limit=10, max_bytes=ENOUGH_BYTES)
+    await journal.close()
+
+
 async def test_a_page_that_hides_records_is_told_at_the_opening(tmp_path: Path) -> None:
     """Of a page that says it holds less than it does, SQLite gives the rest without a word."""
     journal = await Journal.open(tmp_path)
@@ -261,6 +321,26 @@ async def test_a_damaged_log_is_kept_and_told(tmp_path: Path, changed_at: int, l
         journal = await Journal.open(again)
     assert said == [], "it is told once"
     assert await bodies(journal) == [*left, "f"]
+    await journal.close()
+
+
+async def test_of_damaged_logs_the_newest_are_kept(tmp_path: Path) -> None:
+    """A disk that fails at each start was filled with copies."""
+    journal = await Journal.open(tmp_path / "data")
+    for body in ("a", "b", "c", "d"):
+        await journal.append(lines(body))
+    copy = killed(tmp_path / "data", changed_at=32 + 100)
+    await journal.close()
+    older = [
+        copy / f"{DATABASE_NAME}-wal.damaged-{second}" for second in range(1_700_000_000, 1_700_000_000 + KEPT_LOGS)
+    ]
+    for file in older:
+        file.write_bytes(b"an older log")
+    with capture_logs() as said:
+        journal = await Journal.open(copy)
+    assert [each["removed"] for each in said] == [[str(older[0])]]
+    assert list(journal.kept_logs)[:-1] == older[1:]
+    assert len(journal.kept_logs) == KEPT_LOGS
     await journal.close()
 
 

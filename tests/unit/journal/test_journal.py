@@ -393,6 +393,19 @@ async def test_a_journal_of_a_later_version_is_not_touched(tmp_path: Path) -> No
         await Journal.open(tmp_path)
 
 
+async def test_a_journal_of_the_format_before_is_taken_over(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path)
+    await journal.append(lines("a", "b", "c"))
+    await journal.checkpoint(1)
+    await journal.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as connection:
+        connection.executescript("ALTER TABLE progress DROP COLUMN checkpoint_again; PRAGMA user_version = 2")
+    for _ in range(2):
+        journal = await Journal.open(tmp_path)
+        assert await bodies(journal) == ["b", "c"]
+        await journal.close()
+
+
 async def test_a_file_name_that_is_no_unicode_is_a_position_like_any_other(tmp_path: Path) -> None:
     key = os.fsdecode(b"read:caf\xe9.txt")
     journal = await Journal.open(tmp_path)

@@ -32,21 +32,21 @@ records = st.builds(
 )
 
 
-def opened(payload: bytes, **limits: int) -> list[RawRecord]:
-    asked = {"first": 1, "after": 0, "limit": 1000, "max_bytes": ENOUGH_BYTES, **limits}
+def opened(payload: bytes, *, count: int, **limits: int) -> list[RawRecord]:
+    asked = {"first": 1, "last": count, "after": 0, "limit": 1000, "max_bytes": ENOUGH_BYTES, **limits}
     return [entry.record for entry in unpack(payload, **asked)]
 
 
 @given(st.lists(records, max_size=8), st.lists(records, max_size=8))
 def test_what_is_packed_comes_out_and_payloads_join(ones: list[RawRecord], others: list[RawRecord]) -> None:
-    assert opened(pack(ones) + pack(others)) == ones + others
+    assert opened(pack(ones) + pack(others), count=len(ones + others)) == ones + others
 
 
 @given(st.lists(records, min_size=1, max_size=8), st.data())
 def test_any_window_of_a_payload(them: list[RawRecord], draw: Any) -> None:
     after = draw.draw(st.integers(9, 10 + len(them)))
     limit = draw.draw(st.integers(1, 9))
-    found = unpack(pack(them), first=11, after=after, limit=limit, max_bytes=ENOUGH_BYTES)
+    found = unpack(pack(them), first=11, last=10 + len(them), after=after, limit=limit, max_bytes=ENOUGH_BYTES)
     start = max(0, after - 10)
     assert [entry.record for entry in found] == them[start : start + limit]
     assert [entry.seq for entry in found] == list(range(start + 11, start + 11 + len(found)))
@@ -60,7 +60,7 @@ def test_broken_payloads_are_damaged_or_records(them: list[RawRecord], draw: Any
             payload[draw.draw(st.integers(0, len(payload) - 1))] = draw.draw(st.integers(0, 255))
     cut = draw.draw(st.integers(0, len(payload)))
     try:
-        found = opened(bytes(payload[:cut]))
+        found = opened(bytes(payload[:cut]), count=len(them))
     except Damaged:
         return
     assert all(isinstance(each.body, bytes) for each in found)
@@ -69,15 +69,21 @@ def test_broken_payloads_are_damaged_or_records(them: list[RawRecord], draw: Any
 def test_a_cut_payload_is_damaged() -> None:
     payload = pack(lines("one", "two"))
     with pytest.raises(Damaged):
-        opened(payload[:-1])
+        opened(payload[:-1], count=2)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_payload_of_another_number_of_records_is_damaged(count: int) -> None:
+    with pytest.raises(Damaged, match=f"it holds 2 records, not {count}"):
+        opened(pack(lines("one", "two")), count=count)
 
 
 def test_bytes_bound_a_window_but_for_the_least() -> None:
     payload = pack(lines("aaaa", "bbbb", "cccc"))
-    assert len(opened(payload, max_bytes=8)) == 2
-    assert len(opened(payload, max_bytes=7)) == 1
-    assert len(opened(payload, max_bytes=3)) == 0
-    assert len(opened(payload, max_bytes=3, least=1)) == 1
+    assert len(opened(payload, count=3, max_bytes=8)) == 2
+    assert len(opened(payload, count=3, max_bytes=7)) == 1
+    assert len(opened(payload, count=3, max_bytes=3)) == 0
+    assert len(opened(payload, count=3, max_bytes=3, least=1)) == 1
 
 
 def test_an_origin_is_written_once_for_a_run() -> None:
@@ -86,7 +92,7 @@ def test_an_origin_is_written_once_for_a_run() -> None:
 
 
 def test_attributes_may_be_any_mapping() -> None:
-    (found,) = opened(pack([record("x", attributes=MappingProxyType({"peer": "a"}))]))
+    (found,) = opened(pack([record("x", attributes=MappingProxyType({"peer": "a"}))]), count=1)
     assert found.attributes == {"peer": "a"}
 
 
