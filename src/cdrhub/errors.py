@@ -14,6 +14,7 @@
     ├── StoreError         the database cannot be used as it is
     │   ├── SchemaOutdated an older (or newer) schema; names `cdrhub db upgrade`
     │   ├── StoreUnavailable  the database is away or too busy; nothing was written, try again
+    │   │   └── StoreDamaged      its file contradicts itself; trying again helps when somebody has restored it
     │   └── NotFound       a record, call or source that was asked for does not exist
     ├── SourceSignal       what a source's session tells its runner
     │   ├── NotConnected   the link is down: come back after a back-off
@@ -94,6 +95,10 @@ class SchemaOutdated(StoreError):
 
 class StoreUnavailable(StoreError):
     """The database is away or too busy; nothing was written. Trying again later is safe."""
+
+
+class StoreDamaged(StoreUnavailable):
+    """The database's file contradicts itself, or is none; nothing was written. Restore it from a backup."""
 
 
 class NotFound(StoreError):

@@ -32,7 +32,7 @@ from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.model.numbers import load_numbering_plans
 from cdrhub.ownership import Ownership, Ownerships
 from cdrhub.phone_systems import PhoneSystemsOfHub
-from cdrhub.pipeline import DATABASE_AWAY, DATABASE_BACK, Pipeline
+from cdrhub.pipeline import DATABASE_BACK, Pipeline, say_away, waiting_for
 from cdrhub.redial.door import Door, open_doors
 from cdrhub.redial.orders import Orders
 from cdrhub.redial.service import Redial
@@ -98,6 +98,7 @@ class Hub:
         self._tasks: list[asyncio.Task[None]] = []
         self._preparing: asyncio.Task[None] | None = None
         self._prepared = False
+        self._away: StoreUnavailable | None = None  #: what preparing the database met
         self._began = datetime.now(UTC)
         self._landmark: Landmark | None = None  #: as the journal has it
         self._landmark_before: Landmark | None = None  #: as of the last batch
@@ -333,7 +334,7 @@ class Hub:
         if not self._journal.readable:
             problems.append("the journal cannot be read: records wait in it")
         if not self._prepared:
-            problems.append("the database is away: records wait in the journal")
+            problems.append(waiting_for(self._away))
         elif (waiting := self._pipeline.problem) is not None:
             problems.append(waiting)
         if damaged := self._journal.stats.damaged:
@@ -405,8 +406,9 @@ class Hub:
                 else:
                     await self._prepare()
             except StoreUnavailable as error:
+                self._away = error
                 if self._sometimes.now("database_away"):
-                    log.warning(DATABASE_AWAY, action="database_away", error=str(error))
+                    say_away(error)
                 await asyncio.sleep(PREPARE_RETRY_SECONDS)
         if self._sometimes.over("database_away"):
             log.info(DATABASE_BACK, action="database_back")

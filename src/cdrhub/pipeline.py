@@ -21,7 +21,7 @@ from typing import Protocol
 import structlog
 
 from cdrhub.decoders import Decoders, DecodingWaits, UnknownRevision
-from cdrhub.errors import DecodeError, Reason, StoreUnavailable
+from cdrhub.errors import DecodeError, Reason, StoreDamaged, StoreUnavailable
 from cdrhub.journal import Entry, Journal
 from cdrhub.landmark import Landmark
 from cdrhub.metrics import Metrics
@@ -40,6 +40,7 @@ log = structlog.get_logger(__name__)
 DATABASE_AWAY = (
     "the database is away: records wait in the journal; if its address or password is wrong, mend it and restart"
 )
+DATABASE_DAMAGED = "the database is damaged: records wait in the journal until it is restored"
 DATABASE_BACK = "the database is back"
 SETTINGS_REFUSED = "the database does not take a source's decode settings: its records can be replayed with others only"
 READ_BYTES = 8 * 1024 * 1024  #: of record bodies in one read of the journal
@@ -50,6 +51,19 @@ FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 15.0
 EXHAUSTED_SECONDS = 1.0  #: until a record is decoded again for which the machine lacked something
 HELD_UP_SECONDS = 10.0  #: that a batch may take before a person is told
+
+
+def waiting_for(error: StoreUnavailable | None) -> str:
+    """That records wait in the journal for the database, and what ails that."""
+    return DATABASE_DAMAGED if isinstance(error, StoreDamaged) else "the database is away: records wait in the journal"
+
+
+def say_away(error: StoreUnavailable) -> None:
+    """Say it in the log."""
+    if isinstance(error, StoreDamaged):
+        log.error(DATABASE_DAMAGED, action="database_damaged", error=str(error))
+    else:
+        log.warning(DATABASE_AWAY, action="database_away", error=str(error))
 
 
 class Writer(Protocol):
@@ -124,8 +138,7 @@ class Pipeline:
         self._owners: dict[str, Ownership] = {}
         self._poison: int | None = None
         self._sometimes = Sometimes()
-        #: Whether the last batch that was tried met no database.
-        self.database_away = False
+        self._away: StoreUnavailable | None = None  #: what the last batch met that was tried and met no database
         #: A record that is in the database, one of the newest.
         self.landmark: Landmark | None = None
         #: What the machine lacks to decode the next record (None), or an older one for what a lane writes.
@@ -175,8 +188,8 @@ class Pipeline:
     @property
     def problem(self) -> str | None:
         """Why records wait in the journal, in words; None while they do not."""
-        if self.database_away:
-            return "the database is away: records wait in the journal"
+        if self._away is not None:
+            return waiting_for(self._away)
         for lacking in self._undecoded.values():
             return f"records cannot be decoded and wait in the journal: {lacking}"
         waited = time.monotonic() - min(self._in_hand.values(), default=math.inf)
@@ -304,16 +317,16 @@ class Pipeline:
             except DecodingWaits as error:  # of an older record of one of these calls
                 await self._wait_to_decode(error, part=part)
             except StoreUnavailable as error:
-                self._note_database(away=True)
+                self._note_database(away=error)
                 self._metrics.database_retries.inc()
                 if self._sometimes.now("database_away"):
-                    log.warning(DATABASE_AWAY, action="database_away", error=str(error))
+                    say_away(error)
                 await self._wait_unmarked(retry)
                 retry = min(retry * 2, LAST_RETRY_SECONDS)
             else:
                 if self._sometimes.over("database_away"):
                     log.info(DATABASE_BACK, action="database_back")
-                self._note_database(away=False)
+                self._note_database(away=None)
                 self._undecoded.pop(part, None)
                 self._metrics.batch_seconds.observe(time.monotonic() - begun)
                 self._metrics.batch_records.observe(len(items))
@@ -331,9 +344,9 @@ class Pipeline:
                 self.landmark = Landmark.of(item.record)
                 return
 
-    def _note_database(self, *, away: bool) -> None:
-        self.database_away = away
-        self._metrics.database_up.set(not away)
+    def _note_database(self, *, away: StoreUnavailable | None) -> None:
+        self._away = away
+        self._metrics.database_up.set(away is None)
 
     async def _wait_unmarked(self, seconds: float) -> None:
         """Wait for what is not the record's fault without a suspect's mark: who ends the process now says nothing of

@@ -10,9 +10,10 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from structlog.testing import capture_logs
 
 from cdrhub.decoders import Decoders, DecodingWaits, Revision
-from cdrhub.errors import DecodeError, Reason, StoreUnavailable
+from cdrhub.errors import DecodeError, Reason, StoreDamaged, StoreUnavailable
 from cdrhub.intake import inferred
 from cdrhub.journal import NAMED_STARTS, SUSPECT_STARTS, Journal
 from cdrhub.landmark import Landmark
@@ -41,6 +42,7 @@ class ScriptedStore:
         self.items: list[Item] = []
         self.batches: list[int] = []
         self.away = 0
+        self.why = StoreUnavailable("away")
         self.hold: asyncio.Event | None = None
         self.held_digest: bytes | None = None
         self.known: dict[str, tuple[str, str, str]] = {}
@@ -48,7 +50,7 @@ class ScriptedStore:
     async def write(self, batch: Sequence[Item]) -> Written:
         if self.away:
             self.away -= 1
-            raise StoreUnavailable("away")
+            raise self.why
         if self.hold is not None and any(item.record.digest == self.held_digest for item in batch):
             await self.hold.wait()
         old = {item.record.digest for item in self.items}
@@ -256,15 +258,30 @@ async def test_the_checkpoint_does_not_pass_what_a_slow_lane_still_holds_when_al
     assert len(store.items) == 20
 
 
-async def test_a_database_that_is_away_is_tried_again_until_it_is_back(journal: Journal) -> None:
+@pytest.mark.parametrize(
+    ("why", "action", "problem"),
+    [
+        (StoreUnavailable("why"), "database_away", "the database is away: records wait in the journal"),
+        (
+            StoreDamaged("why"),
+            "database_damaged",
+            "the database is damaged: records wait in the journal until it is restored",
+        ),
+    ],
+)
+async def test_a_database_that_is_away_is_tried_again_until_it_is_back(
+    journal: Journal, why: StoreUnavailable, action: str, problem: str
+) -> None:
     store, metrics = ScriptedStore(), Metrics()
-    store.away = 2
+    store.away, store.why = 2, why
     pipeline = made(journal, store, lanes=1, metrics=metrics)
-    async with running(pipeline):
-        await journal.append([record(1)])
-        await until(lambda: pipeline.problem == "the database is away: records wait in the journal")
-        await pipeline.drain()
-        assert pipeline.problem is None
+    with capture_logs() as said:
+        async with running(pipeline):
+            await journal.append([record(1)])
+            await until(lambda: pipeline.problem == problem)
+            await pipeline.drain()
+            assert pipeline.problem is None
+    assert [(each["action"], each.get("error")) for each in said] == [(action, "why"), ("database_back", None)]
     assert len(store.items) == 1
     assert b"cdrhub_database_retries_total 2.0" in metrics.text()
     assert b"cdrhub_database_up 1.0" in metrics.text()

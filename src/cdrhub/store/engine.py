@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from cdrhub.errors import CdrhubError, StoreError, StoreUnavailable
+from cdrhub.errors import CdrhubError, StoreDamaged, StoreError, StoreUnavailable
 from cdrhub.store import mariadb, postgresql, sqlite
 from cdrhub.store.renewal import Renewal
 from cdrhub.store.transaction import Transaction
@@ -125,7 +125,7 @@ class Database:
             raise
         except Exception as error:
             if self._meaning(error) in (Trouble.AWAY, Trouble.TRANSIENT):
-                raise StoreUnavailable(self.explain(error)) from error
+                raise self._unavailable(error) from error
             raise
 
     @asynccontextmanager
@@ -193,7 +193,7 @@ class Database:
             except (CdrhubError, RacedError):
                 raise
             except NoFreeConnection as error:
-                raise StoreUnavailable(self.explain(error)) from error
+                raise self._unavailable(error) from error
             except Exception as error:
                 match self._meaning(error):
                     case Trouble.RACED:
@@ -206,7 +206,7 @@ class Database:
                     case Trouble.AWAY if attempt == 1:
                         await self._renew()
                     case Trouble.AWAY | Trouble.TRANSIENT:
-                        raise StoreUnavailable(self.explain(error)) from error
+                        raise self._unavailable(error) from error
                     case None:
                         raise
 
@@ -237,9 +237,14 @@ class Database:
             return Trouble.TRANSIENT if transient else Trouble.AWAY
         return Trouble.AWAY if isinstance(error, TimeoutError | NoFreeConnection) else self._trouble(error)
 
+    def _unavailable(self, error: BaseException) -> StoreUnavailable:
+        if self.kind == "sqlite" and sqlite.is_damaged(_cause(error)):
+            return StoreDamaged(f"{self.explain(error)}: {sqlite.DAMAGED}")
+        return StoreUnavailable(self.explain(error))
+
     def explain(self, error: BaseException) -> str:
         """`error` in one line, without the password."""
-        cause = driver_error(error.__cause__ if isinstance(error, _Unconnected) and error.__cause__ else error)
+        cause = _cause(error)
         said = " ".join(str(cause).split())
         if not said:
             said = "no answer in time" if isinstance(cause, TimeoutError) else type(cause).__name__
@@ -248,6 +253,10 @@ class Database:
         if self.url.password:
             said = said.replace(str(self.url.password), "***")
         return f"{self.explain_url()}: {said}"
+
+
+def _cause(error: BaseException) -> BaseException:
+    return driver_error(error.__cause__ if isinstance(error, _Unconnected) and error.__cause__ else error)
 
 
 def _cancellations() -> int:

@@ -29,6 +29,10 @@ from cdrhub.store.types import Cost, UtcDateTime, sqlite_time
 
 PRIVATE = 0o600  #: mode of a new database: it holds numbers and names of people
 _FILE = "cdrhub_file"
+DAMAGED = (
+    "the file is damaged: stop the daemon, move the file away with its -wal and -shm, put a backup in its place, or "
+    "what `sqlite3 THE_OLD .recover | sqlite3 THE_NEW` gives of it, and start"
+)
 BUSY_SECONDS = 10.0  #: how long one statement waits for another process's transaction
 
 _UPDATE = f"UPDATE calls SET {', '.join(f'{name} = ?' for name in UPDATED_COLUMNS)} WHERE id = ?"  # noqa: S608  (names of ours only)
@@ -133,6 +137,15 @@ def engine(url: URL, *, writer: bool, seconds: float) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
     return made
+
+
+def is_damaged(error: BaseException) -> bool:
+    """Whether SQLite says of the file that it contradicts itself or is no database, or gives a text that nobody wrote,
+    which is an error without a code (https://www.sqlite.org/rescode.html)."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return isinstance(error, sqlite3.OperationalError) and "decode to UTF-8" in str(error)
+    return (code & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def is_exchanged(url: URL, info: Mapping[str, Any]) -> bool:
