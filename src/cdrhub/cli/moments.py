@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+import re
+from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from cdrhub.errors import UsageError
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def read_zone(name: str) -> ZoneInfo:
@@ -23,7 +26,8 @@ def read_moment(text: str, *, zone: ZoneInfo, now: datetime) -> datetime:
     """The UTC moment that `text` means at `now` (aware).
 
     `2026-03-01`, `2026-03-01T08:30`, `2026-03-01T08:30:00+01:00` (without an offset: in `zone`), `now`, `today` and
-    `yesterday` (their first moment in `zone`), `-2h` (before now). UsageError for anything else.
+    `yesterday` (their first moment in `zone`, as of a date), `-2h` (before now). UsageError for anything else, and for
+    a time that the clocks of `zone` leave out or show twice.
     """
     from cdrhub.sources.spans import read_duration  # noqa: PLC0415 - it loads pydantic
 
@@ -36,11 +40,22 @@ def read_moment(text: str, *, zone: ZoneInfo, now: datetime) -> datetime:
     try:
         if word.startswith("-"):
             return now.astimezone(UTC) - read_duration(word[1:])
+        if _DATE.fullmatch(word):
+            return datetime.combine(date.fromisoformat(word), time(), tzinfo=zone).astimezone(UTC)
         moment = datetime.fromisoformat(text.strip())
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=zone)
-        return moment.astimezone(UTC)
+        return (_once(moment, zone) if moment.tzinfo is None else moment).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise UsageError(
             f"{text!r} is not a time: write 2026-03-01, 2026-03-01T08:30, today, yesterday, now or -2h"
         ) from error
+
+
+def _once(moment: datetime, zone: ZoneInfo) -> datetime:
+    """`moment`, which has no offset, in `zone`. UsageError where clocks are turned (PEP 495: two offsets)."""
+    first, second = (moment.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
+    if first.utcoffset() == second.utcoffset():
+        return first
+    there = first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == moment
+    said = "is there twice in" if there else "is left out by the clocks of"
+    meant = [each.astimezone(UTC).astimezone(zone).isoformat() for each in (first, second)]
+    raise UsageError(f"{moment.isoformat()} {said} {zone.key}: write {' or '.join(sorted(meant))}")

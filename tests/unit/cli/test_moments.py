@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -38,6 +39,44 @@ def test_a_moment_in_the_zone_asked_for(text: str, moment: datetime) -> None:
 def test_anything_else_says_what_may_be_written(text: str) -> None:
     with pytest.raises(UsageError, match="write 2026-03-01"):
         read_moment(text, zone=LAGOS, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "said"),
+    [
+        (
+            "2026-03-29T02:30",
+            "Europe/Berlin",
+            "2026-03-29T02:30:00 is left out by the clocks of Europe/Berlin: "
+            "write 2026-03-29T01:30:00+01:00 or 2026-03-29T03:30:00+02:00",
+        ),
+        (
+            "2026-10-25 02:30",
+            "Europe/Berlin",
+            "2026-10-25T02:30:00 is there twice in Europe/Berlin: "
+            "write 2026-10-25T02:30:00+01:00 or 2026-10-25T02:30:00+02:00",
+        ),
+        ("2026-04-24T00:15", "Africa/Cairo", "is left out"),
+    ],
+)
+def test_a_time_at_which_clocks_are_turned_is_no_moment(text: str, zone: str, said: str) -> None:
+    """Which of two was meant was guessed without a word."""
+    with pytest.raises(UsageError, match=re.escape(said)):
+        read_moment(text, zone=ZoneInfo(zone), now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "moment"),
+    [
+        ("2026-03-29T02:30+01:00", "Europe/Berlin", datetime(2026, 3, 29, 1, 30, tzinfo=UTC)),
+        ("2026-03-29T03:00", "Europe/Berlin", datetime(2026, 3, 29, 1, 0, tzinfo=UTC)),
+        ("2026-10-25T03:00", "Europe/Berlin", datetime(2026, 10, 25, 2, 0, tzinfo=UTC)),
+        ("2026-04-24", "Africa/Cairo", datetime(2026, 4, 23, 22, 0, tzinfo=UTC)),  # begins at 01:00
+        ("2026-11-01", "America/Havana", datetime(2026, 11, 1, 4, 0, tzinfo=UTC)),  # midnight is twice: the first
+    ],
+)
+def test_a_day_on_which_clocks_are_turned_has_one_beginning(text: str, zone: str, moment: datetime) -> None:
+    assert read_moment(text, zone=ZoneInfo(zone), now=NOW) == moment
 
 
 def test_a_zone_is_suggested() -> None:
