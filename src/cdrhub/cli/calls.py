@@ -185,12 +185,13 @@ def show_call(
 def readings(config: Config, number: str, *, source: str | None) -> frozenset[str]:
     """What `number` is in E.164 to `source`, or to each of all sources where there is none of that name now.
     UsageError if it has no digit."""
-    from cdrhub.model.numbers import read_number  # noqa: PLC0415 - phonenumbers is heavy
+    from cdrhub.model.numbers import in_ascii_digits, read_number  # noqa: PLC0415 - phonenumbers is heavy
 
-    if not any(character.isdigit() for character in number):
+    text = in_ascii_digits(number)
+    if not any(character.isdigit() for character in text):
         raise UsageError(f"--number: {number!r} has no digit")
     names = [source] if source is not None and source in config.sources else list(config.sources)
-    found = (read_number(number, config.number_plan(name)).e164 for name in names)
+    found = (read_number(text, config.number_plan(name)).e164 for name in names)
     return frozenset(e164 for e164 in found if e164 is not None)
 
 

@@ -99,7 +99,9 @@ def bounded(**texts: str | None) -> None:
 
 def number_keys(config: Config, number: str, *, source: str | None) -> set[str]:
     """What a number may be called in cases: its E.164 to each source, and its digits."""
-    digits = "".join(character for character in number if character.isdigit())
+    from cdrhub.model.numbers import in_ascii_digits  # noqa: PLC0415
+
+    digits = "".join(character for character in in_ascii_digits(number) if character.isdecimal())
     return {*number_readings(config, number, source=source), digits}
 
 

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
+from unicodedata import decimal, normalize
 
 import phonenumbers
 from phonenumbers import shortnumberinfo
@@ -92,6 +93,11 @@ def is_emergency(text: str, plan: NumberPlan) -> bool:
     return not dialled.isdisjoint(_EMERGENCY) or any(
         shortnumberinfo.connects_to_emergency_number(each, region) for each in dialled if each
     )
+
+
+def in_ascii_digits(text: str) -> str:
+    """A text as people type it with the digits of any script (Arabic ones, those of full width) as 0 to 9."""
+    return "".join(str(decimal(each)) if each.isdecimal() else each for each in normalize("NFKC", text))
 
 
 def inside_number(text: str) -> str:

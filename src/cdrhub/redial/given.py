@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
-from unicodedata import category, normalize
+from unicodedata import category
 
-from cdrhub.model.numbers import NumberPlan, is_emergency, national_digits, read_number, spellings
+from cdrhub.model.numbers import NumberPlan, in_ascii_digits, is_emergency, national_digits, read_number, spellings
 from cdrhub.redial.model import Number
 from cdrhub.redial.order_errors import NumberUnusable
 from cdrhub.store.redial_tables import MAX_CODE, MAX_NUMBER
@@ -148,9 +148,7 @@ def _spelt(text: str, *, bracketed_zero: str = "") -> str:
     """A number as people write it, without what is no part of it: marks of direction, hard spaces, long dashes, the
     brackets around an area code, and the `(0)` behind a country code. Where that one is dialled, as in Italy, only a
     numbering plan knows: `bracketed_zero` is what stands for it."""
-    plain = "".join(
-        "-" if category(each) == "Pd" else each for each in normalize("NFKC", text) if category(each) != "Cf"
-    )
+    plain = "".join("-" if category(each) == "Pd" else each for each in in_ascii_digits(text) if category(each) != "Cf")
     if plain.startswith("+"):
         plain = plain.replace("(0)", bracketed_zero)
     return plain.replace("(", " ").replace(")", " ").strip()

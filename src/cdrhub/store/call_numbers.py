@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from sqlalchemy import ColumnElement, and_, select
 
-from cdrhub.model.numbers import NumberPlan, national_digits, read_number
+from cdrhub.model.numbers import NumberPlan, in_ascii_digits, national_digits, read_number
 from cdrhub.model.update import MAX_TEXT
 from cdrhub.store.tables import DIALLED_OTHERWISE, OWN_CALLEE, OWN_CALLER, calls
 
@@ -30,7 +30,8 @@ def places_of(number: str, *, region: str | None, readings: frozenset[str]) -> l
     `number` in any spelling; `region` (ISO 3166-1) reads a national one, and `readings` are what it means to others, in
     E.164. One that nobody can read is taken for the end of an outside number, where it is long enough.
     """
-    raw = number.strip()[:MAX_TEXT]
+    said = number.strip()[:MAX_TEXT]
+    raw = in_ascii_digits(said)
     digits = re.sub(r"\D", "", raw)
     if not digits:
         return []
@@ -42,7 +43,7 @@ def places_of(number: str, *, region: str | None, readings: frozenset[str]) -> l
     if not e164 and len(national) >= SUFFIX_DIGITS:
         ending = calls.alias("ending")
         places.append(outside.in_(select(ending.c.external_number).where(ending.c.external_number.endswith(national))))
-    sent = {raw, digits, f"+{digits}"}
+    sent = {said, raw, digits, f"+{digits}"}
     for one in e164:
         sent |= {one, one.removeprefix("+"), national_digits(one)}
     return places + [and_(column == one, where) for column, where in _AS_SENT for one in sorted(sent)]

@@ -90,6 +90,9 @@ ALL = {f"k{n}" for n in range(20)} | {"queued", "inside"}
         (CallFilter(number="0102", readings=frozenset({"+4950102"})), {"inside"}),
         (CallFilter(number=" 01-02 "), {"inside"}),
         (CallFilter(number="101"), {"inside"}),
+        (CallFilter(number="\u0660\u0668\u0660\u0663 \u0669000007"), {"k7"}),  # Arabic digits, some of them
+        (CallFilter(number="\uff0b\uff12\uff13\uff148039000007"), {"k7"}),  # of full width
+        (CallFilter(number="\u0661\u0660\u0661"), {"inside"}),
         (CallFilter(number="%"), set()),
         (CallFilter(number=""), set()),
         (CallFilter(id="k5"), {"k5"}),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cdrhub.model.numbers import NumberPlan, is_emergency, party, read_number, spellings
+from cdrhub.model.numbers import NumberPlan, in_ascii_digits, is_emergency, party, read_number, spellings
 
 NIGERIA = NumberPlan(region="NG", strip_prefixes=("9",))
 
@@ -120,3 +120,15 @@ def test_a_mobile_telephone_of_mexico_has_one_form() -> None:
 )
 def test_a_number_of_argentina_has_two_spellings(number: str, same: set[str]) -> None:
     assert spellings(number) == same
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "+234 803-9",
+        "\uff0b\uff12\uff13\uff14 \uff18\uff10\uff13\uff0d\uff19",
+        "+\u0662\u0663\u0664 \u06f8\u06f0\u06f3-\u096f",
+    ],
+)
+def test_digits_of_any_script_are_digits(typed: str) -> None:
+    assert in_ascii_digits(typed) == "+234 803-9"
