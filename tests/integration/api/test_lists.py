@@ -33,7 +33,9 @@ async def test_a_number_on_the_list_is_not_dialled(api: Client) -> None:
     assert (await api.ask("DELETE", "/do-not-call?number=x&read_as=lagos", token=ADMIN)).problem == "number-unusable"
 
 
-@pytest.mark.parametrize("spelling", ["+234 (0) 803 910 0001", "0803\u2013910\u20130001", "\u200e08039100001"])
+@pytest.mark.parametrize(
+    "spelling", ["+234 (0) 803 910 0001", "0803\u2013910\u20130001", "\u200e08039100001", "\u0660803910\uff10001"]
+)
 async def test_a_number_is_one_in_every_spelling(api: Client, spelling: str) -> None:
     listed = await api.ask("POST", "/do-not-call", {"number": spelling, "read_as": "lagos"})
     assert listed.body["match_key"] == "+2348039100001"
@@ -122,6 +124,19 @@ async def test_calls_come_page_by_page_and_one_with_its_legs(api: Client, safe: 
     assert "announced" not in newest
     assert newest["sort_at"].endswith("Z")
     assert (await api.ask("GET", f"/calls/{UNKNOWN}")).problem == "no-such-call"
+
+
+async def test_a_source_that_is_not_there_is_no_empty_list(api: Client) -> None:
+    """As of one that is silent."""
+    for path in ("calls", "cases"):
+        refused = await api.ask("GET", f"/{path}?source=lago", token=READ)
+        assert (refused.problem, refused.body["errors"]) == (
+            "invalid",
+            [{"pointer": "?source", "detail": "there is no source 'lago'; did you mean 'lagos'?"}],
+        )
+        assert (await api.ask("GET", f"/{path}?source=lagos", token=READ)).status == 200
+    await api.peer.store.write([ledger.item(ledger.ended("call", 1), received=100, source="gone")])
+    assert len((await api.ask("GET", "/calls?source=gone", token=READ)).body["calls"]) == 1
 
 
 @pytest.mark.parametrize(

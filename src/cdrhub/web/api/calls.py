@@ -34,6 +34,8 @@ async def _listed(asked: Asked) -> Answer:
         state=query.state,
     )
     page = await listed(asked.served.store, chosen, after=after, limit=query.limit)
+    if query.source is not None and not page.rows:  # of one that was taken out of the configuration there may be some
+        asked.tenant_of(query.source, pointer="?source")
     return Answer(
         body=CallPage(
             calls=[CallShown.model_validate(row) for row in page.rows],

@@ -95,6 +95,8 @@ async def _listed(asked: Asked) -> Answer:
     )
     async with asked.served.store.database.connect() as connection:
         rows = await reading.listed(connection, chosen, before=before, limit=query.limit + 1)
+    if query.source is not None and not rows:
+        asked.tenant_of(query.source, pointer="?source")
     shown = [CaseShown.model_validate(row) for row in rows[: query.limit]]
     return Answer(body=CasePage(cases=shown, next=shown[-1].id if len(rows) > query.limit else None))
 

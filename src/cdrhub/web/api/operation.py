@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.config import Config, Role
+from cdrhub.config.problems import nearest
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.redial.given import GivenNumber, read_numbers
 from cdrhub.redial.order_errors import NumberUnusable
@@ -133,7 +134,7 @@ class Asked:
         that is not there and one that is another tenant's."""
         found = self.sources.get(source)
         if found is None:
-            said = f"there is no source {source!r}"
+            said = f"there is no source {source!r}{nearest(source, self.sources)}"
         elif found.into is not None:
             said = f"the records of {source!r} belong to the source {found.into!r}: name that one"
         else:

@@ -308,7 +308,15 @@ class DecisionKept(Shown):
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> DecisionKept:
         """A row of `redial_decisions`."""
-        return cls.model_validate({**row, "words": in_words(row)})
+        inputs = {
+            name: _moment(value) if name.endswith("_at") else value for name, value in (row["inputs"] or {}).items()
+        }
+        return cls.model_validate({**row, "inputs": inputs, "words": in_words(row)})
+
+
+def _moment(kept: str | None) -> datetime | None:
+    """A time as it stands in JSON, to be answered as every other one is."""
+    return datetime.fromisoformat(kept) if kept is not None else None
 
 
 class DecisionPage(BaseModel):
