@@ -6,16 +6,19 @@ import csv
 import io
 import json
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
 from cdrhub.model.record import digest_of
-from support.commands import DIFFERENT, LINES, NO_INPUT, SOURCE, UNREAD, USAGE, Inside, Rows, cdrhub
+from support.commands import DIFFERENT, LINES, NO_INPUT, SECONDS, SOURCE, UNREAD, USAGE, Inside, Rows, cdrhub
 
 
 def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
@@ -304,3 +307,19 @@ def test_coverage_of_a_source_that_was_never_heard(folder: Path) -> None:
     cdrhub("db", "upgrade", folder=folder)
     done = cdrhub("coverage", folder=folder)
     assert (done.returncode, done.stdout) == (0, "nothing was noted in this time\n")
+
+
+def test_an_import_that_is_interrupted_says_that_it_may_be_run_again(tmp_path: Path, inside: Inside) -> None:
+    (tmp_path / "config.toml").write_text(SOURCE)
+    (tmp_path / "cdr.log").write_bytes(LINES)
+    arguments = [sys.executable, "-m", "cdrhub", "import", "lagos", "cdr.log", "-"]
+    with subprocess.Popen(arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=tmp_path) as importing:
+        deadline = time.monotonic() + SECONDS
+        while inside("calls", folder=tmp_path).stdout.count("lagos") < 2:
+            assert time.monotonic() < deadline
+        importing.send_signal(signal.SIGINT)
+        said, errors = importing.communicate(timeout=30)
+    assert (importing.returncode, said) == (130, b"")
+    stays, end = errors.splitlines()
+    assert stays.startswith(b"cdrhub: what was imported so far stays; run it again for the rest")
+    assert end == b"cdrhub: interrupted"

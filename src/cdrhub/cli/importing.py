@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 from cdrhub.cli.database import Opened, opened
+from cdrhub.cli.failure import say
 from cdrhub.cli.options import ConfigFile, loaded
 from cdrhub.cli.output import counted
 from cdrhub.cli.progress import stage, stages
@@ -80,7 +81,11 @@ def import_files(
         if str(file) != "-" and not file.is_file():
             raise FileNotFoundError(2, _why_no_file(file), str(file))
     with opened(settings, create=True) as database:
-        total, damage = _import(database, config=settings, source=source, files=files, force=force)
+        try:
+            total, damage = _import(database, config=settings, source=source, files=files, force=force)
+        except KeyboardInterrupt:
+            say("what was imported so far stays; run it again for the rest: what is there already makes no second call")
+            raise
     typer.echo(
         f"{counted(total.records, 'record')}: {total.new} new, {total.duplicates} already there, "
         f"{total.suspended} in suspense, {total.ignored} without a call; "

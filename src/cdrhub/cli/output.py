@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from cdrhub.cli.plain import cell, plain
+from cdrhub.cli.progress import stage, stages
 from cdrhub.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,13 +67,24 @@ class Listing:
 
 
 def show(listing: Listing, *, form: Format, zone: ZoneInfo, stream: TextIO | None = None) -> int:
-    """Write `listing` to `stream` (standard output); the number of rows."""
+    """Write `listing` to `stream` (standard output); the number of rows. Rows that are read as they are written, to a
+    file or a pipe, are counted on the terminal."""
     out = stream or sys.stdout
-    if form is Format.TABLE:
-        return _table(listing, zone=zone, stream=out)
-    if form is Format.CSV:
-        return _csv(listing, zone=zone, stream=out)
-    return _json(listing, zone=zone, stream=out, lines=form is Format.NDJSON)
+    with _watched(listing, stream=out) as watched:
+        if form is Format.TABLE:
+            return _table(watched, zone=zone, stream=out)
+        if form is Format.CSV:
+            return _csv(watched, zone=zone, stream=out)
+        return _json(watched, zone=zone, stream=out, lines=form is Format.NDJSON)
+
+
+@contextmanager
+def _watched(listing: Listing, *, stream: TextIO) -> Iterator[Listing]:
+    if isinstance(listing.rows, Sequence) or stream.isatty() or not sys.stderr.isatty():
+        yield listing
+        return
+    with stages() as progress:
+        yield replace(listing, rows=progress.track(listing.rows, task_id=stage(progress, "rows", None).task))
 
 
 def show_row(row: Mapping[str, Any], *, zone: ZoneInfo, title: str = "") -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -37,6 +39,22 @@ def shown(form: Format, rows: list[dict[str, Any]] | None = None) -> str:
     count = show(Listing(columns=COLUMNS, rows=ROWS if rows is None else rows), form=form, zone=LAGOS, stream=out)
     assert count == len(ROWS if rows is None else rows)
     return out.getvalue()
+
+
+def test_rows_that_are_read_as_they_are_written_are_counted_on_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long list that went to a file looked like a program that hangs."""
+    terminal, its_end = os.openpty()
+    monkeypatch.setenv("TERM", "xterm")
+    out = io.StringIO()
+    try:
+        with os.fdopen(its_end, "w") as errors:
+            monkeypatch.setattr(sys, "stderr", errors)
+            count = show(Listing(columns=COLUMNS, rows=iter(ROWS)), form=Format.CSV, zone=LAGOS, stream=out)
+            monkeypatch.undo()
+            assert re.search(rb"rows .*2/2", os.read(terminal, 65536))
+    finally:
+        os.close(terminal)
+    assert (count, out.getvalue()) == (2, shown(Format.CSV))
 
 
 def test_csv_has_every_column_and_no_formula() -> None:
