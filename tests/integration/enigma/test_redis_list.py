@@ -307,6 +307,26 @@ async def test_what_belongs_to_somebody_else_is_left_in_its_place(
     assert not dialler.exists(PROCESSING)
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+async def test_who_may_not_put_back_what_is_somebody_elses_takes_nothing(
+    redis_server: RedisServer, dialler: redis.Redis, side: Side
+) -> None:
+    waiting = [b'{"type": "queue_calls"}', *entries(1)]
+    dialler.rpush(KEY, *waiting)
+    put_back = {"left": "-lpush", "right": "-rpush"}[side]
+    dialler.acl_setuser("reader", enabled=True, passwords=["+secret"], keys=["*"], commands=["+@all", put_back])
+    drained = Drained(key=KEY, side=side, longest=LONGEST, foreign="queue_calls")
+    lease = Lease(key=LEASE, holder="hub-a", session="1", seconds=10)
+    async with connected(f"redis://reader:secret@127.0.0.1:{redis_server.port}/0") as client:
+        mine = ReliableList(client, drained=drained, lease=lease)
+        await mine.acquire()
+        with pytest.raises(BackOff, match=put_back[1:]):
+            await mine.take(done=0)
+    dialler.acl_deluser("reader")
+    assert dialler.lrange(KEY, 0, -1) == waiting
+    assert not dialler.exists(PROCESSING)
+
+
 # -- waiting
 
 
@@ -406,7 +426,7 @@ async def test_a_key_that_is_no_list_needs_a_person(redis_server: RedisServer, d
     dialler.set(KEY, "a text")
     async with leased(redis_server) as mine:
         await mine.acquire()
-        with pytest.raises(BackOff, match="wrong kind of value"):
+        with pytest.raises(BackOff, match=rf"wrong kind of value.*\({KEY}\)"):
             await mine.take(done=0)
 
 

@@ -385,22 +385,54 @@ async def test_an_old_redis_is_read_plainly_and_said_so() -> None:
     assert Counter(intake.bodies) == Counter(cdrs(*range(250)))
 
 
-async def test_a_user_with_no_more_rights_than_the_page_says(redis_server: RedisServer, dialler: redis.Redis) -> None:
+def rights(*, plainly: bool) -> list[str]:
+    """What the page says that a user needs."""
     said = (Path(__file__).parents[3] / "docs" / "sources" / "enigma.md").read_text("utf-8")
-    needs = re.search(r"it needs (.+?)\. All keys", said, re.DOTALL)
+    needs = re.search(r"it needs (.+?); to take plainly (.+?) instead of the first two", said, re.DOTALL)
     assert needs is not None
-    rights = [f"+{command.lower()}" for command in re.findall(r"`(\w+)`", needs[1])]
-    assert len(rights) == 12
-    dialler.acl_setuser("reader", enabled=True, passwords=["+secret"], keys=[f"{KEY}*"], commands=rights, reset=True)
+    reliably, instead = ([f"+{word.lower()}" for word in re.findall(r"`(\w+)`", some)] for some in needs.groups())
+    assert (len(reliably), len(instead)) == (12, 6)
+    return reliably[2:] + instead if plainly else reliably
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("reliable", ["always", "never"])
+async def test_a_user_with_no_more_rights_than_the_page_says(
+    redis_server: RedisServer, dialler: redis.Redis, reliable: str, side: str
+) -> None:
+    beside = "enigma:notifications:cdr"
+    dialler.lpush(beside, *cdrs(3))
+    may = rights(plainly=reliable == "never")
+    dialler.acl_setuser("reader", enabled=True, passwords=["+secret"], keys=["enigma:*"], commands=may, reset=True)
     intake = RecordingIntake()
-    config = configured(f"redis://reader:secret@127.0.0.1:{redis_server.port}/0", reliable="always")
-    assert (await EnigmaSource(config).probe()).startswith(f"{KEY}: 0 waiting")
+    config = configured(f"redis://reader:secret@127.0.0.1:{redis_server.port}/0", reliable=reliable, side=side)
+    said = await EnigmaSource(config).probe()
+    assert said.startswith(f"{KEY}: 0 waiting")
+    assert f"{beside}: 1 waiting, which no hub reads" in said
     async with at_work(config, intake):
         await until(lambda: intake.links)
         dialler.rpush(KEY, QUEUE_CALLS, *cdrs(1, 2))
         await until(lambda: len(intake.bodies) == 2)
     dialler.acl_deluser("reader")
-    assert dialler.keys() == [KEY.encode()]
+    assert sorted(dialler.keys()) == [KEY.encode(), beside.encode()]
+    assert dialler.lrange(KEY, 0, -1) == [QUEUE_CALLS]
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("reliable", ["always", "never"])
+async def test_a_right_that_is_missing_is_named_before_anything_is_taken(
+    redis_server: RedisServer, dialler: redis.Redis, reliable: str, side: str
+) -> None:
+    of_the_other_side = {"+lpush", "+lpop"} if side == "right" else {"+rpush", "+rpop"}
+    may = rights(plainly=reliable == "never")
+    config = configured(f"redis://reader:secret@127.0.0.1:{redis_server.port}/0", reliable=reliable, side=side)
+    for missing in set(may) - of_the_other_side - {"+blmove"}:
+        left = [one for one in may if one != missing]
+        dialler.acl_setuser("reader", enabled=True, passwords=["+secret"], keys=[f"{KEY}*"], commands=left, reset=True)
+        with pytest.raises(BackOff, match=f"'{missing[1:]}|EXEC without MULTI|runs no scripts"):
+            await EnigmaSource(config).probe()
+    dialler.acl_deluser("reader")
+    assert dialler.keys() == []
 
 
 @pytest.mark.parametrize("reliable", ["always", "never"])

@@ -61,7 +61,8 @@ class EnigmaConfig(EnigmaSettings, SourceConfig):
     def _a_redis_url(cls, url: SecretStr) -> SecretStr:
         if not is_redis_url(url.get_secret_value()):
             raise ValueError(
-                "`redis`: is no URL of a Redis: write redis://:password@host:port/0, rediss://… or unix:///path"
+                "`redis`: is no URL of a Redis: write redis://:password@host:port/0, rediss://… or unix:///path, the "
+                "password percent-encoded or as ${NAME}, and behind `?` only what the Redis client redis-py knows"
             )
         return url
 

@@ -17,7 +17,7 @@ from cdrhub.sources.enigma.config import EnigmaConfig
 from cdrhub.sources.enigma.decode import MAX_BODY_BYTES, QUEUE_CALLS
 from cdrhub.sources.enigma.unread import unread, watch
 from cdrhub.sources.enigma.worker import CONTENT_TYPE, HOLDER_KEY, ListWorker, Sight
-from cdrhub.sources.transports.redis_list import REFUSED_SECONDS, Drained, Lease, connected, look
+from cdrhub.sources.transports.redis_list import REFUSED_SECONDS, Drained, Lease, connected, look, try_plainly
 
 HOLDER_RANDOM_BYTES: Final = 4
 SESSION_RANDOM_BYTES: Final = 8
@@ -81,6 +81,10 @@ class EnigmaSource:
         async with connected(self._config.redis.get_secret_value()) as client:
             for drained in self._lists():
                 found = await look(client, drained, seconds=PROBE_SECONDS)
+                if not found.scripts and self._config.reliable == "always":
+                    raise BackOff(REFUSED_SECONDS, "this Redis runs no scripts, which reliable = 'always' needs")
+                if not found.scripts or self._config.reliable == "never":
+                    await try_plainly(client, drained, seconds=PROBE_SECONDS)
                 waiting = f"{found.entries} waiting" + (
                     f", {found.processing} in processing" if found.processing else ""
                 )
@@ -90,8 +94,6 @@ class EnigmaSource:
             unseen = await unread(client, self._config.keys, seconds=PROBE_SECONDS)
             said += [f"{key}: {entries} waiting, which no hub reads: see `keys`" for key, entries in unseen.items()]
         if not found.scripts:
-            if self._config.reliable == "always":
-                raise BackOff(REFUSED_SECONDS, "this Redis runs no scripts, which reliable = 'always' needs")
             said.append("it runs no scripts: CDRs are popped plainly")
         return "; ".join(said)
 

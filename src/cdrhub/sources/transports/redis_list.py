@@ -21,10 +21,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
+from urllib.parse import urlsplit
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import parse_url
@@ -60,6 +62,7 @@ RENEW_SHARE: Final = 1 / 3  #: of the lease's life after which it is renewed
 REPLY_SHARE: Final = 1 / 6  #: of it in which Redis must answer; both together: a lease is given up at half its life
 REFUSED_SECONDS: Final = 60.0  #: until a Redis that refused us is asked again
 MAX_ERROR: Final = 200  #: characters of what Redis says
+_DATABASE: Final = re.compile(r"/?[0-9]*")
 
 # What passes by itself: a Redis that became the replica of another one (the link comes back soon, perhaps to the new
 # master), or whose cluster is being mended.
@@ -85,6 +88,15 @@ _RELEASE: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('LTRIM', KEYS[2], ARGV[2], -1)
 return redis.call('DEL', KEYS[1])
+"""
+#: Carries these commands out on one key, whatever becomes of each, and answers with the first refusal.
+_TRY: Final = """
+local refused = 1
+for _, command in ipairs(cjson.decode(ARGV[1])) do
+  local said = redis.pcall(command[1], KEYS[1], unpack(command, 2))
+  if refused == 1 and type(said) == 'table' and said.err then refused = said end
+end
+return refused
 """
 _TAKE: Final = """
 local lease, list, processing = KEYS[1], KEYS[2], KEYS[3]
@@ -133,11 +145,13 @@ for number = 1, #found do
 end
 answer[2] = #left
 if #moved == 0 then return answer end
-redis.call('RPUSH', processing, unpack(moved))
-if right then redis.call('LTRIM', list, 0, -looked - 1) else redis.call('LTRIM', list, looked, -1) end
-for number = #left, 1, -1 do
-  if right then redis.call('RPUSH', list, left[number]) else redis.call('LPUSH', list, left[number]) end
+-- With the command that then puts back what is left: where that is not allowed, nothing is taken.
+local push = right and 'RPUSH' or 'LPUSH'
+for number = 1, #moved do
+  redis.call(push, processing, moved[right and number or #moved + 1 - number])
 end
+if right then redis.call('LTRIM', list, 0, -looked - 1) else redis.call('LTRIM', list, looked, -1) end
+for number = #left, 1, -1 do redis.call(push, list, left[number]) end
 return answer
 """
 
@@ -175,6 +189,29 @@ class Drained:
     side: Side
     longest: int
     foreign: str = ""
+
+    @property
+    def pop(self) -> str:
+        """The command that takes one entry."""
+        return "RPOP" if self.side == "right" else "LPOP"
+
+    @property
+    def push(self) -> str:
+        """The command that puts one back."""
+        return "RPUSH" if self.side == "right" else "LPUSH"
+
+    @property
+    def trial(self) -> str:
+        """A key on which it is tried what is allowed; nobody ever sees anything there."""
+        return f"{self.key}:cdrhub:trial"
+
+    @property
+    def tried(self) -> Sequence[Sequence[str]]:
+        """What draining does to keys, as commands that leave nothing. EXPIRE first: see the scripts."""
+        for_a_second = ("EXPIRE", "1")
+        text = (("SETEX", "1", ""), ("GET",), ("DEL",))
+        entries = ((self.push, ""), ("LRANGE", "0", "-1"), for_a_second, ("LTRIM", "1", "0"))
+        return (for_a_second, *text, *entries)
 
     @property
     def processing(self) -> str:
@@ -242,12 +279,15 @@ class ScriptsRefused(Exception):
 
 
 def is_redis_url(url: str) -> bool:
-    """Whether `connected` takes this URL."""
+    """Whether `connected` takes this URL, and all of it means something: the client takes the beginning of a password
+    that holds `#` or `/` for the port, and what is no number for database 0."""
     try:
-        parse_url(url)
-    except (ValueError, TypeError):
+        parts = urlsplit(url)
+        _pool(url).make_connection()  # type: ignore[no-untyped-call]  # it knows each option; nothing is sent yet
+    except (ValueError, TypeError, RedisError):
         return False
-    return True
+    by_socket = parts.scheme == "unix"
+    return not parts.fragment and (by_socket or bool(parts.hostname and _DATABASE.fullmatch(parts.path)))
 
 
 @asynccontextmanager
@@ -257,6 +297,14 @@ async def connected(url: str) -> AsyncGenerator[Redis]:
     It connects when it is first used and sends nothing twice: a command that was sent and not answered may have been
     carried out. RESP2, so that old servers understand it.
     """
+    client = Redis(connection_pool=_pool(url))
+    try:
+        yield client
+    finally:
+        await client.connection_pool.disconnect()
+
+
+def _pool(url: str) -> ConnectionPool:
     options: dict[str, Any] = dict(parse_url(url))
     options |= {
         "decode_responses": False,
@@ -268,21 +316,20 @@ async def connected(url: str) -> AsyncGenerator[Redis]:
     }
     if url.startswith("unix:"):
         del options["socket_keepalive"]
-    client = Redis(connection_pool=ConnectionPool(**options))
-    try:
-        yield client
-    finally:
-        await client.connection_pool.disconnect()
+    return ConnectionPool(**options)
 
 
 @contextmanager
-def signalled() -> Iterator[None]:
+def signalled(key: str = "") -> Iterator[None]:
     """What goes wrong with Redis, as a signal to the runner: a link that is lost comes back soon, a Redis that refuses
-    us (a password, a right, a key that is no list) needs a person."""
+    us (a password, a right, a key that is no list) needs a person, who is told of which list it is."""
+    of = f" ({key})" if key else ""
     try:
         yield
-    except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
+    except (AuthenticationError, AuthorizationError) as error:
         raise BackOff(REFUSED_SECONDS, f"Redis refuses us: {_said(error)}") from error
+    except NoPermissionError as error:
+        raise BackOff(REFUSED_SECONDS, f"Redis refuses us: {_said(error)}{of}") from error
     except (AskError, ClusterCrossSlotError) as error:  # MOVED is an ASK to redis-py, and its words are a number only
         said = f"this Redis is a node of a cluster, which keeps a list and the keys beside it apart: {_said(error)}"
         raise BackOff(REFUSED_SECONDS, said) from error
@@ -291,7 +338,7 @@ def signalled() -> Iterator[None]:
     except (RedisError, ValueError) as error:
         if str(error).startswith(_PASSES_AS_WELL):
             raise NotConnected(f"Redis: {_said(error)}") from error
-        raise BackOff(REFUSED_SECONDS, f"Redis: {_said(error)}") from error
+        raise BackOff(REFUSED_SECONDS, f"Redis: {_said(error)}{of}") from error
     except TimeoutError as error:
         raise NotConnected("Redis does not answer in time") from error
     except OSError as error:
@@ -308,30 +355,49 @@ def _unknown(error: ResponseError) -> bool:
 
 
 async def look(client: Redis, drained: Drained, *, seconds: float) -> Look:
-    """How the list is; Redis has `seconds` to answer. Raises as the methods of `LeasedList` do."""
-    with signalled():
+    """How the list is, and that we may do what draining it takes; Redis has `seconds` to answer. Raises as the methods
+    of `LeasedList` do."""
+    with signalled(drained.key):
         async with asyncio.timeout(seconds):
             entries = await _awaited(client.llen(drained.key))
             processing = await _awaited(client.llen(drained.processing))
             holder: bytes | None = await _awaited(client.get(drained.lease))
-            try:
-                await _awaited(client.register_script("return 1")())
-                scripts = True
-            except ResponseError as error:
-                if not _unknown(error):
-                    raise
-                scripts = False
+            scripts = await _try_by_script(client, drained)
     return Look(
         entries=entries, processing=processing, holder=None if holder is None else holder_of(holder), scripts=scripts
     )
+
+
+async def _try_by_script(client: Redis, drained: Drained) -> bool:
+    """Whether this Redis runs scripts for us. Raises ResponseError where these may not do what draining takes."""
+    try:
+        script = await _awaited(client.script_load(_TRY))
+        await _awaited(client.evalsha(script, 1, drained.trial, json.dumps(drained.tried)))
+    except ResponseError as error:
+        if not _unknown(error):
+            raise
+        return False
+    return True
+
+
+async def try_plainly(client: Redis, drained: Drained, *, seconds: float) -> None:
+    """That we may do what draining the list plainly takes. Otherwise as `look`."""
+    with signalled(drained.key):
+        async with asyncio.timeout(seconds), client.pipeline(transaction=True) as pipe:
+            await pipe.watch(drained.trial)
+            await pipe.unwatch()  # type: ignore[no-untyped-call]  # redis-py's own
+            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py's own
+            for name, *rest in (*drained.tried, (drained.pop,)):
+                pipe.execute_command(name, drained.trial, *rest)
+            await pipe.execute()
 
 
 async def waits_unread(client: Redis, key: str, *, seconds: float) -> int:
     """How many entries wait in a list that nobody reads; 0 where somebody does. Otherwise as `look`."""
     with signalled():
         async with asyncio.timeout(seconds):
-            read = await _awaited(client.exists(lease_of(key)))
-            return 0 if read else int(await _awaited(client.llen(key)))
+            lease = await _awaited(client.get(lease_of(key)))
+            return 0 if lease is not None else int(await _awaited(client.llen(key)))
 
 
 def holder_of(token: bytes) -> str:
@@ -356,7 +422,7 @@ class _Link:
     @asynccontextmanager
     async def call(self, *, waits: float = 0.0) -> AsyncGenerator[None]:
         """Commands in this block are answered in time, or the link is lost."""
-        with signalled():
+        with signalled(self.drained.key):
             async with asyncio.timeout(waits + self.lease.seconds * REPLY_SHARE):
                 yield
 
@@ -487,11 +553,11 @@ class PlainList:
             if found:
                 return Taken(bodies=self._cut(found), done=len(found), recovered=True)
             self._recovering = False
-        pop, push = ("RPOP", "RPUSH") if drained.side == "right" else ("LPOP", "LPUSH")
-        popped = [entry for entry in await self._guarded(*[(pop, drained.key)] * PLAIN_ENTRIES) if entry is not None]
+        pops = [(drained.pop, drained.key)] * PLAIN_ENTRIES
+        popped = [entry for entry in await self._guarded(*pops) if entry is not None]
         foreign = [entry for entry in popped if self._is_foreign(entry)]
         if foreign:
-            await self._guarded((push, drained.key, *reversed(foreign)))
+            await self._guarded((drained.push, drained.key, *reversed(foreign)))
         return Taken(bodies=self._cut([entry for entry in popped if entry not in foreign]), left=len(foreign))
 
     async def renew(self) -> None:

@@ -32,6 +32,12 @@ def test_every_kind_of_url(url: str) -> None:
     [
         ({"redis": "http://:hunter2@dialler"}, "is no URL of a Redis"),
         ({"redis": "redis://:hunter2@dialler:port"}, "is no URL of a Redis"),
+        ({"redis": "redis://:12#hunter2@dialler"}, "is no URL of a Redis"),  # localhost, port 12, to the client
+        ({"redis": "redis://:12/hunter2@dialler"}, "is no URL of a Redis"),
+        ({"redis": "redis://:12?hunter2@dialler"}, "is no URL of a Redis"),
+        ({"redis": "redis://dialler/enigma"}, "is no URL of a Redis"),  # database 0
+        ({"redis": "redis://dialler?ssl_ca_certs=ca.pem"}, "is no URL of a Redis"),
+        ({"redis": "rediss://dialler?ssl_cert_reqs=some"}, "is no URL of a Redis"),
         ({"keys": []}, "at least 1"),
         ({"keys": [""]}, "has 1 to 512 characters"),
         ({"keys": ["a", "b", "a"]}, "'a' stands there twice"),
