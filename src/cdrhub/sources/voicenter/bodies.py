@@ -9,7 +9,7 @@ Formats: https://www.voicenter.com/API/CDR-Notification-System-API, http://xmlrp
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -160,13 +160,45 @@ def _json_value(text: bytes) -> tuple[Any, bool]:
     page) is read by the standard library instead, for the call in it is worth more than the law.
     """
     try:
-        return exact_json(text), False
+        value = exact_json(text)
+        return (_joined_json(text, value) if _may_hide(value, text) else value), False
     except orjson.JSONDecodeError as strict:
         try:
             readable = text.decode("utf-8", "replace")
             return json.loads(readable, strict=False), _REPLACED in readable
         except (ValueError, RecursionError):
             raise DecodeError(Reason.UNPARSABLE, f"not JSON: {strict}") from strict
+
+
+def _may_hide(value: Any, text: bytes) -> bool:
+    """Whether a name that says nothing in one of the objects of `value` may stand in `text` once more."""
+    objects = [item for item in (value if type(value) is list else (value,)) if type(item) is dict]
+    silent = {name for item in objects for name, said in item.items() if _says_nothing(said)}
+    return any(
+        text.count(f'"{name}"'.encode("utf-8", "replace")) > sum(name in item for item in objects) for name in silent
+    )
+
+
+def _joined_json(text: bytes, value: Any) -> Any:
+    """The value of a JSON text, of which orjson has read `value`, where a name may be there twice."""
+    try:
+        return json.loads(text, object_pairs_hook=_joined)
+    except (ValueError, RecursionError):  # what only orjson reads
+        return value
+
+
+def _joined(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of one object: of a name that is there twice, as in the vendor's own sample, the last that says
+    something."""
+    fields: dict[str, Any] = {}
+    for name, said in pairs:
+        if name not in fields or not _says_nothing(said):
+            fields[name] = said
+    return fields
+
+
+def _says_nothing(said: Any) -> bool:
+    return said is None or said in ("", [], {})
 
 
 def _form(text: bytes) -> Body:
@@ -177,12 +209,10 @@ def _form(text: bytes) -> Body:
         pairs = parse_qsl(readable, keep_blank_values=True, errors="replace", max_num_fields=MAX_FORM_FIELDS)
     except ValueError as error:
         raise DecodeError(Reason.UNPARSABLE, f"not a form: {error}") from error
-    fields: dict[str, Any] = {}
-    for key, value in pairs:
-        if value or key not in fields:
-            fields[key] = value
     return Body(
-        format=Format.FORM, items=(fields,), repaired=any(_REPLACED in key or _REPLACED in v for key, v in pairs)
+        format=Format.FORM,
+        items=(_joined(pairs),),
+        repaired=any(_REPLACED in key or _REPLACED in v for key, v in pairs),
     )
 
 
@@ -237,15 +267,13 @@ def _text_of(element: etree._Element | None) -> str:
 
 
 def _struct(element: etree._Element, *, depth: int) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
+    pairs: list[tuple[str, Any]] = []
     for member in element:
         name = _text_of(_child(member, "name")).strip()
         value = _child(member, "value")
         if name:
-            said = "" if value is None else _value(value, depth=depth)
-            if said != "" or name not in fields:
-                fields[name] = said
-    return fields
+            pairs.append((name, "" if value is None else _value(value, depth=depth)))
+    return _joined(pairs)
 
 
 def _value(element: etree._Element, *, depth: int) -> Any:

@@ -194,6 +194,36 @@ def test_repeated_keys_in_a_form_keep_what_says_something() -> None:
     assert parse(b"a=1&a=&b=&b=2").items == ({"a": "1", "b": "2"},)
 
 
+@pytest.mark.parametrize(
+    ("body", "items"),
+    [
+        (b'{"a": "1", "b": 2, "a": "", "b": null, "c": ""}', ({"a": "1", "b": 2, "c": ""},)),
+        (
+            b'[{"a": [1], "a": []}, {"a": {"b": 1, "b": ""}, "a": {}}, {"a": ""}]',
+            ({"a": [1]}, {"a": {"b": 1}}, {"a": ""}),
+        ),
+        (b'{"a": 1, "a": 0, "a": ""}', ({"a": 0},)),
+        (b'{"a": 1, "a": ""}', ({"a": 1},)),
+        (b'"{\\"a\\": 1, \\"a\\": \\"\\"}"', ({"a": 1},)),
+        (b'{"a": 1, "a": "", "b": ' + b"[" * 1_000 + b"]" * 1_000 + b"}", None),
+        (b'{"b": "", "x": "\\"b\\""}', ({"b": "", "x": '"b"'},)),
+        (b'{"a": 18446744073709551617, "b": 1, "b": ""}', ({"a": 18446744073709551617, "b": 1},)),
+    ],
+)
+def test_repeated_names_in_json_keep_what_says_something(body: bytes, items: tuple[object, ...] | None) -> None:
+    """The last counted, also where it was empty."""
+    found = parse(body).items
+    assert found == items if items is not None else found[0]["a"] in (1, "")
+
+
+def test_repeated_members_of_xmlrpc_keep_what_says_something() -> None:
+    member = "<member><name>{}</name><value>{}</value></member>"
+    said = "".join(member.format("a", each) for each in ("1", "<nil/>", "<array><data></data></array>", ""))
+    param = f"<param><value><struct>{said}</struct></value></param>"
+    body = f"<methodCall><methodName>CDR</methodName><params>{param}</params></methodCall>"
+    assert parse(body.encode()).items == ({"a": "1"},)
+
+
 def test_nested_json_leaves_other_text_alone() -> None:
     assert nested_json('[{"a":1}]') == [{"a": 1}]
     assert nested_json("[not json") == "[not json"
