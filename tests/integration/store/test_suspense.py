@@ -31,24 +31,25 @@ async def suspended(store: Store) -> list[RecordRow]:
     return await listed(store, limit=100_000)
 
 
-async def test_repairing_100_of_10000_gives_10000_calls(store: Store) -> None:
-    bodies = [ended(f"k{n}", n) for n in range(10_000)]
+async def test_repairing_one_of_a_hundred_gives_every_call(store: Store) -> None:
+    how_many = 10_000 if store.database.kind == "postgresql" else 2_000
+    bodies = [ended(f"k{n}", n) for n in range(how_many)]
     broken = {n: body.replace(b'"key"', b'"kee"') for n, body in enumerate(bodies) if n % 100 == 7}
     items = [item(broken.get(n, body)) for n, body in enumerate(bodies)]
     for batch in batches(items, 1000):
         await store.write(batch)
-    assert await count(store, calls) == 9_900
+    assert await count(store, calls) == how_many - len(broken)
     waiting = await suspended(store)
-    assert len(waiting) == 100
+    assert len(waiting) == len(broken) == how_many // 100
     for one in waiting:
         assert one.body is not None
         await edit(store, one.id, one.body.replace(b'"kee"', b'"key"'), actor="ada", why="key is misspelt")
     done = await replay(store, [one.id for one in waiting], reread=reread, actor="ada")
-    assert (done.applied, done.remaining, done.skipped) == (100, [], 0)
+    assert (done.applied, done.remaining, done.skipped) == (len(broken), [], 0)
     assert await suspended(store) == []
     told = await rows(store, calls)
-    assert {row["call_key"] for row in told} == {f"k{n}" for n in range(10_000)}
-    assert await count(store, call_legs) == len(await call_facts(store)) == len(told) == 10_000
+    assert {row["call_key"] for row in told} == {f"k{n}" for n in range(how_many)}
+    assert await count(store, call_legs) == len(await call_facts(store)) == len(told) == how_many
 
 
 async def test_lists_by_source_reason_and_age(store: Store) -> None:
