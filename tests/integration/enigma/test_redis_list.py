@@ -25,8 +25,8 @@ from cdrhub.sources.transports.redis_list import (
     ScriptsRefused,
     Side,
     connected,
-    look,
 )
+from cdrhub.sources.transports.redis_look import look
 from support.intake import until
 from support.proxy import Proxy
 from support.redis import RedisServer, running, without

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from cdrhub.errors import BackOff
 from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import Intake
-from cdrhub.sources.transports.redis_list import waits_unread
+from cdrhub.sources.transports.redis_look import waits_unread
 
 log = structlog.get_logger(__name__)
 

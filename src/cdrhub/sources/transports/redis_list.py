@@ -89,15 +89,6 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('LTRIM', KEYS[2], ARGV[2], -1)
 return redis.call('DEL', KEYS[1])
 """
-#: Carries these commands out on one key, whatever becomes of each, and answers with the first refusal.
-_TRY: Final = """
-local refused = 1
-for _, command in ipairs(cjson.decode(ARGV[1])) do
-  local said = redis.pcall(command[1], KEYS[1], unpack(command, 2))
-  if refused == 1 and type(said) == 'table' and said.err then refused = said end
-end
-return refused
-"""
 _TAKE: Final = """
 local lease, list, processing = KEYS[1], KEYS[2], KEYS[3]
 local token, seconds, done, side = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
@@ -201,19 +192,6 @@ class Drained:
         return "RPUSH" if self.side == "right" else "LPUSH"
 
     @property
-    def trial(self) -> str:
-        """A key on which it is tried what is allowed; nobody ever sees anything there."""
-        return f"{self.key}:cdrhub:trial"
-
-    @property
-    def tried(self) -> Sequence[Sequence[str]]:
-        """What draining does to keys, as commands that leave nothing. EXPIRE first: see the scripts."""
-        for_a_second = ("EXPIRE", "1")
-        text = (("SETEX", "1", ""), ("GET",), ("DEL",))
-        entries = ((self.push, ""), ("LRANGE", "0", "-1"), for_a_second, ("LTRIM", "1", "0"))
-        return (for_a_second, *text, *entries)
-
-    @property
     def processing(self) -> str:
         """The list of entries that were taken and are not yet known to be durable."""
         return f"{self.key}:cdrhub:processing"
@@ -237,16 +215,6 @@ class Taken:
     done: int = 0  #: entries at the head of the processing list that these are
     recovered: bool = False  #: an earlier session took them
     left: int = 0  #: foreign messages that were seen and left
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
-    """A list as it is at the moment, without touching it."""
-
-    entries: int
-    processing: int
-    holder: str | None
-    scripts: bool  #: whether this Redis runs scripts for us
 
 
 class LeasedList(Protocol):
@@ -349,55 +317,9 @@ def _said(error: BaseException) -> str:
     return (str(error) or type(error).__name__)[:MAX_ERROR]
 
 
-def _unknown(error: ResponseError) -> bool:
+def is_unknown(error: ResponseError) -> bool:
     """Whether this Redis does not know the command, or does not let us use it."""
     return isinstance(error, NoPermissionError) or str(error).lower().startswith("unknown command")
-
-
-async def look(client: Redis, drained: Drained, *, seconds: float) -> Look:
-    """How the list is, and that we may do what draining it takes; Redis has `seconds` to answer. Raises as the methods
-    of `LeasedList` do."""
-    with signalled(drained.key):
-        async with asyncio.timeout(seconds):
-            entries = await _awaited(client.llen(drained.key))
-            processing = await _awaited(client.llen(drained.processing))
-            holder: bytes | None = await _awaited(client.get(drained.lease))
-            scripts = await _try_by_script(client, drained)
-    return Look(
-        entries=entries, processing=processing, holder=None if holder is None else holder_of(holder), scripts=scripts
-    )
-
-
-async def _try_by_script(client: Redis, drained: Drained) -> bool:
-    """Whether this Redis runs scripts for us. Raises ResponseError where these may not do what draining takes."""
-    try:
-        script = await _awaited(client.script_load(_TRY))
-        await _awaited(client.evalsha(script, 1, drained.trial, json.dumps(drained.tried)))
-    except ResponseError as error:
-        if not _unknown(error):
-            raise
-        return False
-    return True
-
-
-async def try_plainly(client: Redis, drained: Drained, *, seconds: float) -> None:
-    """That we may do what draining the list plainly takes. Otherwise as `look`."""
-    with signalled(drained.key):
-        async with asyncio.timeout(seconds), client.pipeline(transaction=True) as pipe:
-            await pipe.watch(drained.trial)
-            await pipe.unwatch()  # type: ignore[no-untyped-call]  # redis-py's own
-            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py's own
-            for name, *rest in (*drained.tried, (drained.pop,)):
-                pipe.execute_command(name, drained.trial, *rest)
-            await pipe.execute()
-
-
-async def waits_unread(client: Redis, key: str, *, seconds: float) -> int:
-    """How many entries wait in a list that nobody reads; 0 where somebody does. Otherwise as `look`."""
-    with signalled():
-        async with asyncio.timeout(seconds):
-            lease = await _awaited(client.get(lease_of(key)))
-            return 0 if lease is not None else int(await _awaited(client.llen(key)))
 
 
 def holder_of(token: bytes) -> str:
@@ -405,7 +327,7 @@ def holder_of(token: bytes) -> str:
     return token.decode("utf-8", "replace").partition(" ")[0]
 
 
-async def _awaited(reply: Any) -> Any:
+async def awaited(reply: Any) -> Any:
     """redis-py types the replies of its two clients as one union."""
     return await reply
 
@@ -442,7 +364,7 @@ class _Link:
             except OutOfMemoryError:  # it waits for nobody then, and is emptied all the same
                 await asyncio.sleep(POLL_SECONDS)
             except ResponseError as error:
-                if not _unknown(error):
+                if not is_unknown(error):
                     raise
                 return False
         return True
@@ -466,18 +388,18 @@ class ReliableList:
 
     async def _run(self, script: str, *, keys: Sequence[str], args: Sequence[str | int]) -> Any:
         async with self._link.call():
-            return await _awaited(self._scripts[script](keys=list(keys), args=list(args)))
+            return await awaited(self._scripts[script](keys=list(keys), args=list(args)))
 
     async def acquire(self) -> str | None:
         """See `LeasedList.acquire`. Raises ScriptsRefused where this Redis runs none."""
         lease = self._lease
         async with self._link.call():
             try:
-                holder = await _awaited(
+                holder = await awaited(
                     self._scripts[_ACQUIRE](keys=[lease.key], args=[lease.token, lease.ours, lease.seconds])
                 )
             except ResponseError as error:
-                if _unknown(error):
+                if is_unknown(error):
                     raise ScriptsRefused(_said(error)) from error
                 raise
         return None if holder is None else holder_of(holder)
@@ -532,7 +454,7 @@ class PlainList:
         lease = self._lease
         async with self._link.call(), self._client.pipeline(transaction=True) as pipe:
             await pipe.watch(lease.key)
-            holder: bytes | None = await _awaited(pipe.get(lease.key))
+            holder: bytes | None = await awaited(pipe.get(lease.key))
             if holder is not None and not holder.startswith(lease.ours.encode()):
                 return holder_of(holder)
             pipe.multi()  # type: ignore[no-untyped-call]  # redis-py's own
@@ -578,7 +500,7 @@ class PlainList:
         lease = self._lease
         async with self._link.call(), self._client.pipeline(transaction=True) as pipe:
             await pipe.watch(lease.key)
-            if await _awaited(pipe.get(lease.key)) != lease.token.encode():
+            if await awaited(pipe.get(lease.key)) != lease.token.encode():
                 raise self._link.lost()
             pipe.multi()  # type: ignore[no-untyped-call]  # redis-py's own
             pipe.expire(lease.key, lease.seconds)
