@@ -7,6 +7,8 @@ from typing import Any
 
 Network = IPv4Network | IPv6Network
 
+_MAPPED_BITS = 96  #: before an IPv4 address in IPv6 (RFC 4291, 2.5.5.2)
+
 
 def split_address(address: str) -> tuple[str, int]:
     """Host and port of `host:port` or `[v6]:port`; ValueError that says how to write it."""
@@ -21,8 +23,11 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def read_network(value: Any) -> Network:
-    """The network of `10.0.0.0/8`, or of one address; ValueError that says how to write it."""
+    """The network of `10.0.0.0/8`, or of one address; ValueError that says how to write it. One of IPv4 addresses in
+    IPv6 (`::ffff:10.0.0.0/104`) is that of IPv4: so are those that come over a socket of IPv6 read."""
     try:
-        return ip_network(value, strict=False)
+        network = ip_network(value, strict=False)
+        mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+        return network if mapped is None else IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{value!r} is not a network: write e.g. '10.0.0.0/8', '192.0.2.7' or 'fd00::/8'") from error

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
+from cdrhub.addresses import split_address
 from cdrhub.config import Role
 
 _RANK = {Role.READ: 1, Role.OPERATE: 2, Role.ADMIN: 3}
 MAX_FORWARDED_HOPS = 16
+MAX_HOP = 64  #: characters that are looked at of one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,14 +56,13 @@ class Guard:
 
     def client(self, peer: str, forwarded_for: str | None) -> str:
         """The client's address: the peer, or behind trusted proxies the last address in X-Forwarded-For that is
-        not one of them. What cannot be read as an address counts as not trusted. `forwarded_for` are all headers of
-        that name, joined by commas in their order (RFC 9110, 5.3)."""
-        hops = [hop.strip() for hop in (forwarded_for or "").split(",")][-MAX_FORWARDED_HOPS:]
+        not one of them. What cannot be read as an address is not one of them either, and nobody whom an allow-list
+        lets in. `forwarded_for` are all headers of that name, joined by commas in their order (RFC 9110, 5.3)."""
         address = peer
-        for hop in reversed(hops):
-            if not self._trusted(address) or _address(hop) is None:
+        for hop in reversed(forwarded_for.split(",")[-MAX_FORWARDED_HOPS:] if forwarded_for else ()):
+            if not self._trusted(address):
                 break
-            address = hop
+            address = _without_port(hop.strip()[:MAX_HOP])
         return address
 
     def holder(self, *, client: str, authorization: str | None) -> Holder | None:
@@ -79,6 +80,14 @@ class Guard:
     def _trusted(self, address: str) -> bool:
         parsed = _address(address)
         return parsed is not None and any(parsed in network for network in self.trusted_proxies)
+
+
+def _without_port(hop: str) -> str:
+    """Some proxies write `192.0.2.7:4711` or `[2001:db8::7]:4711`."""
+    try:
+        return split_address(hop)[0]
+    except ValueError:
+        return hop
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdrhub.config import Role
-from cdrhub.web.auth import MAX_FORWARDED_HOPS, Guard, Holder, Token
+from cdrhub.web.auth import MAX_FORWARDED_HOPS, MAX_HOP, Guard, Holder, Token
 
 READ = Token(name="bi", token="r" * 16, role=Role.READ, tenant=None)
 ADMIN = Token(name="ops", token="a" * 16, role=Role.ADMIN, tenant=None)
@@ -73,7 +73,11 @@ def test_roles(authorization: str, role: Role, allowed: bool) -> None:
         ("10.1.0.1", "192.0.2.7", "192.0.2.7"),
         ("10.1.0.1", "127.0.0.1, 192.0.2.7", "192.0.2.7"),
         ("10.1.0.1", "192.0.2.7, 10.1.0.2", "192.0.2.7"),
-        ("10.1.0.1", "nonsense", "10.1.0.1"),
+        ("10.1.0.1", "192.0.2.7, unknown", "unknown"),  # nobody that an allow-list knows: not the proxy
+        ("10.1.0.1", "192.0.2.7,", ""),
+        ("10.1.0.1", "x" * 100, "x" * MAX_HOP),
+        ("10.1.0.1", "192.0.2.7:4711, 10.1.0.2:80", "192.0.2.7"),
+        ("10.1.0.1", "[2001:db8::7]:4711", "2001:db8::7"),
         ("::ffff:10.1.0.1", "192.0.2.7", "192.0.2.7"),
         ("10.1.0.1", "192.0.2.7, ::ffff:10.1.0.2", "192.0.2.7"),
         ("10.1.0.1", "127.0.0.1, " * MAX_FORWARDED_HOPS + "192.0.2.7", "192.0.2.7"),
