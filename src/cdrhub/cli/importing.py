@@ -24,7 +24,7 @@ from cdrhub.cli.failure import say
 from cdrhub.cli.options import ConfigFile, loaded
 from cdrhub.cli.output import counted
 from cdrhub.cli.progress import stage, stages
-from cdrhub.errors import CdrhubError, DecodeError, UsageError
+from cdrhub.errors import CdrhubError, DecodeError, StoreUnavailable, UsageError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -83,7 +83,7 @@ def import_files(
     with opened(settings, create=True) as database:
         try:
             total, damage = _import(database, config=settings, source=source, files=files, force=force)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, StoreUnavailable):
             say("what was imported so far stays; run it again for the rest: what is there already makes no second call")
             raise
     typer.echo(

@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from cdrhub.errors import CdrhubError, StoreDamaged, StoreError, StoreUnavailable
+from cdrhub.errors import CdrhubError, StoreError, StoreUnavailable
 from cdrhub.store import mariadb, postgresql, sqlite
 from cdrhub.store.renewal import Renewal
 from cdrhub.store.transaction import Transaction
@@ -238,9 +238,8 @@ class Database:
         return Trouble.AWAY if isinstance(error, TimeoutError | NoFreeConnection) else self._trouble(error)
 
     def _unavailable(self, error: BaseException) -> StoreUnavailable:
-        if self.kind == "sqlite" and sqlite.is_damaged(_cause(error)):
-            return StoreDamaged(f"{self.explain(error)}: {sqlite.DAMAGED}")
-        return StoreUnavailable(self.explain(error))
+        said = self.explain(error)
+        return sqlite.unavailable(_cause(error), said=said) if self.kind == "sqlite" else StoreUnavailable(said)
 
     def explain(self, error: BaseException) -> str:
         """`error` in one line, without the password."""

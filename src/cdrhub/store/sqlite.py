@@ -19,6 +19,7 @@ from sqlalchemy import URL, String, Table, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from cdrhub.errors import StoreDamaged, StoreUnavailable
 from cdrhub.store import sqlite_driver, sqlite_rows
 from cdrhub.store.portable import PortableTransaction
 from cdrhub.store.rows import ID_POSITION, KEPT_COLUMNS, UPDATED_COLUMNS, Row
@@ -29,10 +30,19 @@ from cdrhub.store.types import Cost, UtcDateTime, sqlite_time
 
 PRIVATE = 0o600  #: mode of a new database: it holds numbers and names of people
 _FILE = "cdrhub_file"
-DAMAGED = (
+_DAMAGED = (
     "the file is damaged: stop the daemon, move the file away with its -wal and -shm, put a backup in its place, or "
     "what `sqlite3 THE_OLD .recover | sqlite3 THE_NEW` gives of it, and start"
 )
+_NOT_OURS = (
+    "this user cannot write the file, or its folder, or its disk is read-only: commands want the user of the service"
+)
+_ADVICE = {
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_READONLY: _NOT_OURS,
+    sqlite3.SQLITE_CANTOPEN: _NOT_OURS,
+}
 BUSY_SECONDS = 10.0  #: how long one statement waits for another process's transaction
 
 _UPDATE = f"UPDATE calls SET {', '.join(f'{name} = ?' for name in UPDATED_COLUMNS)} WHERE id = ?"  # noqa: S608  (names of ours only)
@@ -139,13 +149,15 @@ def engine(url: URL, *, writer: bool, seconds: float) -> AsyncEngine:
     return made
 
 
-def is_damaged(error: BaseException) -> bool:
-    """Whether SQLite says of the file that it contradicts itself or is no database, or gives a text that nobody wrote,
-    which is an error without a code (https://www.sqlite.org/rescode.html)."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is None:
-        return isinstance(error, sqlite3.OperationalError) and "decode to UTF-8" in str(error)
-    return (code & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+def unavailable(error: BaseException, *, said: str) -> StoreUnavailable:
+    """What is raised for `error` of the driver, of which `said` is told, and what a person can do
+    (https://www.sqlite.org/rescode.html)."""
+    if isinstance(error, sqlite3.OperationalError) and "decode to UTF-8" in str(error):  # which has no code
+        advice: str | None = _DAMAGED
+    else:
+        advice = _ADVICE.get(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF)
+    kind = StoreDamaged if advice is _DAMAGED else StoreUnavailable
+    return kind(f"{said}: {advice}" if advice is not None else said)
 
 
 def is_exchanged(url: URL, info: Mapping[str, Any]) -> bool:

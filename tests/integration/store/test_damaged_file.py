@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cdrhub.errors import StoreDamaged
+from cdrhub.errors import StoreDamaged, StoreUnavailable
 from cdrhub.store import Store
 from cdrhub.store.calls import one
 from support.ledger import ended, item
@@ -32,6 +32,16 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     file.write_bytes(b"something else, and long enough to have a header" * 100)
     with pytest.raises(StoreDamaged, match=f"not a database: the file {WHAT_TO_DO}"):
         await store.prepare()
+    await store.close()
+
+
+async def test_a_file_that_cannot_be_opened_is_not_damaged(tmp_path: Path) -> None:
+    store = Store.open(f"sqlite:///{tmp_path}")
+    with pytest.raises(
+        StoreUnavailable, match=r"unable to open .*: this user cannot write the file, or its folder"
+    ) as met:
+        await store.prepare()
+    assert not isinstance(met.value, StoreDamaged)
     await store.close()
 
 

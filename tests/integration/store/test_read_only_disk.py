@@ -37,7 +37,7 @@ async def test_a_database_that_was_opened_read_only_is_written_when_it_can_be() 
         store = Store.open(f"sqlite:///{file}", redecode=ledger.decode)
         try:
             assert await count(store, calls) == 1
-            with pytest.raises(StoreUnavailable, match="readonly database"):
+            with pytest.raises(StoreUnavailable, match="readonly database: this user cannot write"):
                 await store.write([item(ended("meanwhile", 2))])
             assert await count(store, calls) == 1
             remounted(disk, "rw")
