@@ -48,7 +48,7 @@ BRIEF = (
 )
 HEADINGS = {"sort_at": "time", "caller_number": "caller", "callee_number": "callee", "agent_id": "agent"}
 YIELDS = ("wait_seconds", "direction", "source", "queue", "agent_id", "talk_seconds", "id")  #: if it is narrow
-LEG_YIELDS = ("cause", "queue", "agent_name", "number", "ring_seconds", "seq", "left_at", "answered_at")
+LEG_YIELDS = ("cause", "agent_name", "number", "ring_seconds", "seq", "queue", "left_at", "answered_at")
 LEG_HEADINGS = {"offered_at": "offered", "answered_at": "answered", "left_at": "left"}
 LEG_COLUMNS = (
     "seq",
@@ -138,13 +138,14 @@ def list_calls(
         direction=direction,
     )
     with opened(settings) as database:
+        rows = database.each(each(database.store, wanted, limit=limit), at_once=PAGE)
         count = show(
             Listing(
                 columns=calls.columns.keys(),
                 brief=BRIEF,
                 headings=HEADINGS,
                 yields=YIELDS,
-                rows=database.each(each(database.store, wanted, limit=limit), at_once=PAGE),
+                rows=map(_with_queue, rows) if form is Format.TABLE else rows,
                 empty="no calls found",
             ),
             form=form,
@@ -202,19 +203,36 @@ def _show_in_full(
     show_row(known, zone=local, title="Call")
     show(
         Listing(
-            columns=LEG_COLUMNS, rows=legs, headings=LEG_HEADINGS, yields=LEG_YIELDS, title="Legs", empty="no legs"
+            columns=LEG_COLUMNS,
+            rows=[_with_queue(leg) for leg in legs],
+            headings=LEG_HEADINGS,
+            yields=LEG_YIELDS,
+            title="Legs",
+            empty="no legs",
         ),
         form=Format.TABLE,
         zone=local,
     )
     bodies = [{**record, "body": _shown_body(record.get("body"))} for record in records]
     show(
-        Listing(columns=RECORD_COLUMNS, rows=bodies, yields=("content_type",), title="Records", empty="no records"),
+        Listing(
+            columns=RECORD_COLUMNS,
+            rows=bodies,
+            yields=("source", "content_type", "state"),
+            roomy=("body",),
+            title="Records",
+            empty="no records",
+        ),
         form=Format.TABLE,
         zone=local,
     )
     if any(row["body"].endswith("…") for row in bodies):
         say("bodies of records are cut; whole with --format json")
+
+
+def _with_queue(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A call or a leg as a table shows it: a queue of which only the number is known (asterCC) by that."""
+    return {**row, "queue": row["queue"] or row["queue_id"]}
 
 
 def _shown_body(body: bytes | None) -> str:

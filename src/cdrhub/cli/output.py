@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 WIDTH_OF_FILES = 250  #: columns of a table that goes to a file or a pipe
 GAP = 2  #: columns between two of a table's
 NARROWEST = 12  #: columns that a text is left, where others are kept whole on one line
+ROOMY = 40  #: the same of a text that is hard to read in so few
 WHOLE_UP_TO = 24  #: characters of a word that is kept on one line: numbers, times, names
-SHORT_IDS = (13, 18)  #: characters of a UUIDv7 that a terminal is shown, when they tell its rows apart
+IDS = {"id", "subject"}  #: columns of UUIDv7s, of which a terminal is shown the beginning
+SHORT_IDS = (13, 18, 23, 28)  #: characters of it, the fewest that tell the rows apart
 COUNTS = {"records", "calls", "count", "waiting", "refused", "attempts"}  #: columns of numbers, besides seconds
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _STEERS = re.compile(r"[\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -54,7 +56,7 @@ class Listing:
     """Rows to show. `columns` are keys of the rows; a table shows `brief` of them only, when given, under `headings`.
 
     Of `yields` a table leaves out what a terminal has no room for, and says so: first what is the same in all rows,
-    then in this order.
+    then in this order. Texts that are `roomy` are given more than others before that.
     """
 
     columns: Sequence[str]
@@ -62,6 +64,7 @@ class Listing:
     brief: Sequence[str] = ()
     headings: Mapping[str, str] = field(default_factory=dict)
     yields: Sequence[str] = ()
+    roomy: Sequence[str] = ()
     title: str = ""
     empty: str = "nothing found"  #: what a table says when there are no rows
 
@@ -175,6 +178,7 @@ class _Column:
     name: str
     heading: str
     cells: Sequence[str]
+    narrowest: int
 
     @property
     def width(self) -> int:
@@ -187,12 +191,14 @@ class _Column:
     @property
     def whole(self) -> bool:
         """Whether its cells are single words or times, that are hard to read in two pieces."""
-        return self.name.endswith("_at") or all(len(cell) <= WHOLE_UP_TO and " " not in cell for cell in self.cells)
+        if self.name.endswith("_at") or self.name in IDS:
+            return True
+        return all(len(cell) <= WHOLE_UP_TO and " " not in cell for cell in self.cells)
 
     @property
     def least(self) -> int:
         """The room without which it is not worth showing: a long text may go on on the next line."""
-        return self.width if self.whole or self.width <= WHOLE_UP_TO else NARROWEST
+        return self.width if self.whole or self.width <= WHOLE_UP_TO else min(self.width, self.narrowest)
 
     @property
     def constant(self) -> bool:
@@ -244,12 +250,13 @@ def _columns(listing: Listing, rows: Sequence[Mapping[str, Any]], *, zone: ZoneI
     columns = []
     for name in names:
         cells = [plain(_said(row.get(name), zone=zone, this_year=this_year)) for row in rows]
-        if terminal and name == "id":
+        if terminal and name in IDS:
             cells = _short(cells)
         heading = listing.headings.get(name) or re.sub("_seconds$", " s", name).replace("_", " ")
         if zones := sorted({str(time.tzname()) for time in times[name]}):
             heading = f"{heading} ({'/'.join(zones)})"
-        columns.append(_Column(name=name, heading=heading, cells=cells))
+        narrowest = ROOMY if name in listing.roomy else NARROWEST
+        columns.append(_Column(name=name, heading=heading, cells=cells, narrowest=narrowest))
     return columns
 
 
@@ -259,30 +266,37 @@ def _said(value: Any, *, zone: ZoneInfo, this_year: bool) -> str:
     return spoken_value(value, zone=zone, brief=True)
 
 
-def _short(ids: list[str]) -> list[str]:
-    """The beginnings of UUIDs that tell them apart; anything else as it is."""
-    if not all(_UUID.fullmatch(each) for each in ids):
-        return ids
+def _short(cells: list[str]) -> list[str]:
+    """UUIDs cut to the beginnings that tell them apart; anything else as it is."""
+    ids = {cell for cell in cells if _UUID.fullmatch(cell)}
     for length in SHORT_IDS:
-        cut = [each[:length] for each in ids]
-        if len(set(cut)) == len(set(ids)):
-            return cut
-    return ids
+        if len({each[:length] for each in ids}) == len(ids):
+            return [cell[:length] if cell in ids else cell for cell in cells]
+    return cells
 
 
 def _fitting(columns: Sequence[_Column], yields: Sequence[str], *, room: int) -> list[_Column]:
     """Those of `columns` that are shown in `room`: without as many of `yields` as it takes."""
+
+    def fit(some: Sequence[_Column]) -> bool:
+        return sum(each.least for each in some) + GAP * len(some) <= room
+
     shown = list(columns)
+    gone = []
     order = {name: place for place, name in enumerate(yields)}
     going = sorted(
         (column for column in columns if column.name in order),
         key=lambda column: (not column.constant, order[column.name]),
     )
     for column in going:
-        if sum(each.least for each in shown) + GAP * len(shown) <= room:
+        if fit(shown):
             break
         shown.remove(column)
-    return shown
+        gone.append(column)
+    for column in reversed(gone):  # a wide one that went last may leave room for others
+        if fit([*shown, column]):
+            shown.append(column)
+    return [column for column in columns if column in shown]
 
 
 def _width(text: str) -> int:

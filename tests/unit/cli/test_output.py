@@ -161,6 +161,39 @@ def test_a_terminal_shows_as_much_of_ids_as_tells_them_apart(monkeypatch: pytest
     ]
 
 
+def test_ids_that_were_given_at_once_are_not_broken_and_leave_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of one batch are the same up to their last twelve digits."""
+    batch = [{**CALLS[0], "id": f"01a205dd-f135-74c8-b2db-{rest}"} for rest in ("634f2ad805cf", "634b38e752a8")]
+    assert [line.split()[-1] for line in on_a_terminal(110, monkeypatch, batch)[2:]] == [
+        "01a205dd-f135-74c8-b2db-634f",
+        "01a205dd-f135-74c8-b2db-634b",
+    ]
+    narrow = Listing(columns=["source", "talk_seconds", "id"], yields=("source", "id"), rows=batch)
+    monkeypatch.setenv("COLUMNS", "30")
+    out = Terminal()
+    show(narrow, form=Format.TABLE, zone=LAGOS, stream=out)
+    assert "lagos" in out.getvalue()  # it had yielded in vain
+    assert "no room for: id " in out.getvalue()
+
+
+def test_a_subject_is_a_code_or_the_beginning_of_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"subject": "C-1"}, {"subject": CALLS[0]["id"]}]
+    monkeypatch.setenv("COLUMNS", "80")
+    out = Terminal()
+    show(Listing(columns=["subject"], rows=rows), form=Format.TABLE, zone=LAGOS, stream=out)
+    assert out.getvalue().split()[-2:] == ["C-1", "0197c4c1-9b6e"]
+
+
+def test_a_text_that_wants_room_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"id": 1, "content_type": "text/event-plain", "body": "word " * 40}]
+    listing = Listing(columns=["id", "content_type", "body"], rows=rows, yields=("content_type",), roomy=("body",))
+    for columns, here in ((70, True), (50, False)):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        out = Terminal()
+        show(listing, form=Format.TABLE, zone=LAGOS, stream=out)
+        assert ("text/event-plain" in out.getvalue()) is here
+
+
 def test_times_of_other_years_keep_their_year(monkeypatch: pytest.MonkeyPatch) -> None:
     old = [{**CALLS[0], "sort_at": datetime(2019, 3, 1, 9, 30, tzinfo=UTC)}, CALLS[1]]
     assert on_a_terminal(100, monkeypatch, old)[2].startswith("2019-03-01 10:30:00")

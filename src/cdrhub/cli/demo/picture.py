@@ -30,8 +30,9 @@ FEWEST_ROWS = 3
 RECENT = 2_000  #: newest calls among which those that changed last are looked for
 
 _LATEST = """
-SELECT substr(started_at, 12, 8) AS "started", system, direction, caller_number AS "from", callee_number AS "to", queue,
-       agent_id AS agent, coalesce(disposition, state || ' …') AS state, wait_seconds AS wait, talk_seconds AS talk
+SELECT substr(started_at, 12, 8) AS "started", system, direction, caller_number AS "from", callee_number AS "to",
+       coalesce(queue, queue_id) AS queue, agent_id AS agent, coalesce(disposition, state || ' …') AS state,
+       wait_seconds AS wait, talk_seconds AS talk
 FROM (SELECT * FROM calls WHERE state <> 'withdrawn' ORDER BY id DESC LIMIT ?) AS recent
 ORDER BY updated_at DESC, id DESC LIMIT ?
 """
