@@ -10,7 +10,9 @@ import csv
 import json
 import os
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -118,6 +120,17 @@ def tell(line: str) -> None:
     """Say that one step of such a work is done."""
     with unread():
         typer.echo(plain(line))
+
+
+def paragraph(text: str, *, indent: int, stream: TextIO | None = None) -> str:
+    """`text` broken between words where it goes to a terminal, what follows the first line behind `indent` blanks; as
+    it is elsewhere, and where there is hardly room beside them."""
+    columns = shutil.get_terminal_size().columns
+    if not (stream or sys.stdout).isatty() or columns < indent + NARROWEST:
+        return text
+    return textwrap.fill(
+        text, width=columns, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def refuse_csv(form: Format, *, of: str) -> None:

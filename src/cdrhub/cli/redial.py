@@ -102,7 +102,7 @@ def status(config: ConfigFile = None, *, form: FormatOption = Format.TABLE, time
         return
     redial = settings.redial
     said = {
-        "off": "redial is off: calls are told, nothing is decided for cases and nothing is dialled",
+        "off": "redial is off: nothing is dialled, and nothing is decided but that a person was reached",
         "observe": "redial observes: it decides and explains, and dials nothing",
         "on": "redial is on: it dials",
     }[redial.mode]

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -320,7 +321,7 @@ def _simulation(
     from cdrhub.sources.simulation import centre as centres  # noqa: PLC0415 - phonenumbers is heavy
     from cdrhub.sources.simulation.ledger import Ledger  # noqa: PLC0415
     from cdrhub.sources.simulation.numbers import customers  # noqa: PLC0415
-    from cdrhub.sources.simulation.pace import LONGEST_CALL, Pace, start_for  # noqa: PLC0415
+    from cdrhub.sources.simulation.pace import LONGEST_CALL, Pace, seconds_for, start_for  # noqa: PLC0415
     from cdrhub.sources.simulation.simulation import Simulation  # noqa: PLC0415
 
     try:
@@ -328,6 +329,8 @@ def _simulation(
     except ValueError as error:
         raise UsageError(f"--region: {error}") from error
     per_hour = rate / speed * 3600
+    if count is not None and not day:  # a day has hours in which hardly anybody calls
+        seconds = min(seconds_for(count=count, rate=rate), seconds or inf)
     start = start_for(now=datetime.now(UTC), speed=speed, seconds=seconds)
     if day and speed > 1:
         start = start.replace(hour=DAY_BEGINS, minute=0, second=0, microsecond=0)

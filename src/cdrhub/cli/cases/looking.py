@@ -11,7 +11,7 @@ from cdrhub.cli.database import opened
 from cdrhub.cli.failure import say
 from cdrhub.cli.moments import read_zone
 from cdrhub.cli.options import MAX_LIMIT, ConfigFile, FormatOption, SourceOption, ZoneOption, loaded
-from cdrhub.cli.output import Format, Listing, refuse_csv, show, show_document, show_row, spoken_value
+from cdrhub.cli.output import Format, Listing, paragraph, refuse_csv, show, show_document, show_row, spoken_value
 from cdrhub.cli.plain import plain
 from cdrhub.cli.redialling import (
     AgentOption,
@@ -204,8 +204,9 @@ def explain(
         typer.echo(f"nothing was decided about {plain(code)} yet: it was never ordered to be dialled")
     for row in rows:
         at = spoken_value(row["at"], zone=local, brief=True)
-        typer.echo(plain(f"{at}  {row['words'][:1].upper()}{row['words'][1:]}."))
-        typer.echo(plain(f"{' ' * len(at)}  {inputs_in_words(row, zone=local)}"))
+        beside = len(f"{at}  ")
+        typer.echo(paragraph(plain(f"{at}  {row['words'][:1].upper()}{row['words'][1:]}."), indent=beside))
+        typer.echo(paragraph(plain(f"{' ' * beside}{inputs_in_words(row, zone=local)}"), indent=beside))
     typer.echo("")
     show_numbers(numbers, local)
     typer.echo(plain(standing(case, local)))

@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from math import isinf
+from math import isinf, sqrt
 from typing import Final
 
 LONGEST_CALL: Final = timedelta(hours=1)
@@ -61,6 +61,12 @@ class Pace:
         """Begin no new call, and wait for nothing."""
         self.finishing = True
         self._hurry.set()
+
+
+def seconds_for(*, count: int, rate: float) -> float:
+    """Real seconds within which `count` calls that come at random, `rate` a second, have all begun: five standard
+    deviations more than they take on the average."""
+    return (count + 5 * (sqrt(count) + 1)) / rate
 
 
 def start_for(*, now: datetime, speed: float, seconds: float | None) -> datetime:

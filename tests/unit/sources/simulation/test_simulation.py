@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -14,7 +15,7 @@ import pytest
 
 from cdrhub.sources.simulation.centre import Centre, calls
 from cdrhub.sources.simulation.ledger import Entry
-from cdrhub.sources.simulation.pace import LONGEST_CALL, Pace, start_for
+from cdrhub.sources.simulation.pace import LONGEST_CALL, Pace, seconds_for, start_for
 from cdrhub.sources.simulation.planned import PlannedCall
 from cdrhub.sources.simulation.simulation import YIELD_EVERY, Due, Schedule, Simulation
 
@@ -153,3 +154,12 @@ def test_no_call_of_a_fast_simulation_ends_in_the_future() -> None:
     assert start_for(now=START, speed=11, seconds=60) == START - timedelta(minutes=10) - LONGEST_CALL
     assert start_for(now=START, speed=61, seconds=None) < START - timedelta(days=7)
     assert start_for(now=START, speed=inf, seconds=None) < START - LONGEST_CALL
+
+
+def test_a_few_calls_of_a_fast_simulation_lie_hours_back_and_not_days() -> None:
+    assert start_for(now=START, speed=60, seconds=seconds_for(count=150, rate=10)) > START - timedelta(hours=2)
+    for count in (1, 10, 150):
+        for seed in range(50):
+            chance = random.Random(seed)
+            begun = sum(chance.expovariate(10) for _ in range(count))
+            assert begun < seconds_for(count=count, rate=10)
