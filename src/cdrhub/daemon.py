@@ -20,7 +20,7 @@ from aiohttp import web
 
 from cdrhub.config import Config, HttpConfig
 from cdrhub.errors import CdrhubError, ReloadFailed
-from cdrhub.hub import Hub
+from cdrhub.hub.hub import Hub
 from cdrhub.listeners import bind
 from cdrhub.notify import SystemdNotifier
 from cdrhub.web.api.routes import add_api

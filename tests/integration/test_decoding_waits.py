@@ -8,19 +8,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from cdrhub.decoders import Decoders, Revision
+from cdrhub.hub.decoders import Decoders, Revision
+from cdrhub.hub.ownership import Ownership
+from cdrhub.hub.pipeline import Pipeline
 from cdrhub.journal import Journal
 from cdrhub.metrics import Metrics
 from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import CallUpdate
-from cdrhub.ownership import Ownership
-from cdrhub.pipeline import Pipeline
 from cdrhub.sources.registry import system
 from cdrhub.store import Store
 from cdrhub.store.batch import Item
 from cdrhub.store.calls import one
 from support.descriptors import no_free_descriptor
 from support.intake import until
+from support.processes import python
 
 LINE = (
     b"Call 1,00000172FF10D141_1,00:00:10,2026/03/09 10:00:00,2026/03/09 10:00:05,2026/03/09 10:00:15,%b,"
@@ -92,3 +93,27 @@ async def test_a_batch_that_waits_for_a_descriptor_does_not_accuse_the_database(
     finally:
         await journal.close()
         await store.close()
+
+
+NUMBERS_OF_NEW_COUNTRIES = """
+import asyncio, sys
+from pathlib import Path
+from cdrhub.hub.hub import Hub
+from cdrhub.model.numbers import NumberPlan, read_number
+from support.descriptors import no_free_descriptor
+from support.hubs import configured
+
+async def run(folder):
+    await (await Hub.start(configured(folder, ""))).stop()
+
+asyncio.run(run(Path(sys.argv[1])))
+with no_free_descriptor():
+    print(*[read_number(number, NumberPlan()).e164 for number in sys.argv[2:]])
+"""
+
+
+def test_a_hub_reads_a_number_of_a_country_never_met_before_without_a_free_descriptor(tmp_path: Path) -> None:
+    """libphonenumber opened a file for it, failed, and stood still for ever at the next one."""
+    numbers = ["+33612345678", "+818012345678", "+5511987654321"]
+    read = python(NUMBERS_OF_NEW_COUNTRIES, str(tmp_path), *numbers)
+    assert read.stdout.splitlines()[-1].split() == numbers, read.stderr

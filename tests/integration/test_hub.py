@@ -16,13 +16,13 @@ from structlog.testing import capture_logs
 
 from cdrhub.config import Config
 from cdrhub.errors import AddressUnavailable
-from cdrhub.hub import Hub
+from cdrhub.hub.hub import Hub
+from cdrhub.hub.sweeper import FORGOTTEN_AFTER
 from cdrhub.store import Store
 from cdrhub.store.batch import Item
 from cdrhub.store.calls import legs_of, one
 from cdrhub.store.coverage import stretches
 from cdrhub.store.tables import unopened
-from cdrhub.sweeper import FORGOTTEN_AFTER
 from support.hubs import configured, written_of
 from support.intake import until
 from support.servers import free_port

@@ -18,11 +18,11 @@ from structlog.testing import capture_logs
 from cdrhub import hub as hub_module
 from cdrhub.config import Config
 from cdrhub.errors import IntakeRefused
-from cdrhub.hub import Hub
+from cdrhub.hub.hub import Hub
+from cdrhub.hub.sweeper import FORGOTTEN_AFTER
 from cdrhub.journal import SUSPECT_STARTS, Journal
 from cdrhub.store import Store
 from cdrhub.store.calls import one
-from cdrhub.sweeper import FORGOTTEN_AFTER
 from support.hubs import configured, written_of
 from support.intake import until
 from support.journal import everything
@@ -227,7 +227,7 @@ from pathlib import Path
 folder = Path(sys.argv[1])
 sys.path.insert(0, str(folder))
 
-from cdrhub.hub import Hub
+from cdrhub.hub.hub import Hub
 from support.hubs import configured
 from support.records import raw_record
 from support.servers import free_port

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from cdrhub.config import parse
-from cdrhub.hub import Hub
+from cdrhub.hub.hub import Hub
 from cdrhub.store import Store
 from support.intake import until
 from support.servers import PostgresServer, free_port

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cdrhub.config.model import RetentionConfig
+from cdrhub.hub.retaining import Retaining
 from cdrhub.journal import Journal
-from cdrhub.retaining import Retaining
 from cdrhub.store import Store
 from cdrhub.store.tables import records
 from support.ledger import at, ended, item, rows

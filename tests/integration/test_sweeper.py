@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from cdrhub.errors import JournalFull
+from cdrhub.hub.sources_at_work import SourcesAtWork
+from cdrhub.hub.sweeper import Sweeper
 from cdrhub.journal import Journal
 from cdrhub.listeners import Listeners
 from cdrhub.metrics import Metrics
 from cdrhub.model.call import Call
 from cdrhub.routes import Routes
-from cdrhub.sources_at_work import SourcesAtWork
 from cdrhub.store import Store
-from cdrhub.sweeper import Sweeper
 from support.journal import lines
 from support.ledger import decode, item, message
 from support.plug_ins import install
@@ -100,9 +100,9 @@ from cdrhub.journal import Journal
 from cdrhub.listeners import Listeners
 from cdrhub.metrics import Metrics
 from cdrhub.routes import Routes
-from cdrhub.sources_at_work import SourcesAtWork, built
+from cdrhub.hub.sources_at_work import SourcesAtWork, built
 from cdrhub.store import Store
-from cdrhub.sweeper import Sweeper
+from cdrhub.hub.sweeper import Sweeper
 from support.hubs import configured
 from support.ledger import decode, item, message
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Table, select
 
-from cdrhub.hub import Hub
+from cdrhub.hub.hub import Hub
 from cdrhub.redial.given import GivenCase, GivenNumber
 from cdrhub.store.redial_tables import cases
 from support.hubs import configured

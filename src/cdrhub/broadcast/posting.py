@@ -29,10 +29,10 @@ from aiohttp import (
 
 from cdrhub import __version__
 from cdrhub.broadcast.health import Answer
-from cdrhub.interim_answers import BoundedResponse
-from cdrhub.private_addresses import PrivateAddress, leads_inside
-from cdrhub.public_resolver import PublicResolver
-from cdrhub.webhook_secrets import signer
+from cdrhub.outgoing.interim_answers import BoundedResponse
+from cdrhub.outgoing.private_addresses import PrivateAddress, leads_inside
+from cdrhub.outgoing.public_resolver import PublicResolver
+from cdrhub.outgoing.webhook_secrets import signer
 
 REQUEST_SECONDS = 20.0  #: until the answer is there (Standard Webhooks: 15 to 30 s)
 CONNECT_SECONDS = 10.0

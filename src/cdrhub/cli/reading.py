@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cdrhub.decoders import Decoders, Revision
+from cdrhub.hub.decoders import Decoders, Revision
+from cdrhub.hub.ownership import Ownership, decoder_revision, ownership
 from cdrhub.model.numbers import load_numbering_plans
-from cdrhub.ownership import Ownership, decoder_revision, ownership
 
 if TYPE_CHECKING:
     from cdrhub.config import Config

@@ -37,7 +37,7 @@ CampaignOption = Annotated[str | None, typer.Option("--campaign", metavar="NAME"
 
 def orders_of(database: Opened, config: Config) -> Orders:
     """Orders under this configuration."""
-    from cdrhub.phone_systems import PhoneSystemsOfHub  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.hub.phone_systems import PhoneSystemsOfHub  # noqa: PLC0415 - SQLAlchemy is not for --help
     from cdrhub.redial.orders import Orders  # noqa: PLC0415
 
     systems = PhoneSystemsOfHub(config=lambda: config, sees=lambda _source: True, clock_suspect=())

@@ -13,7 +13,7 @@ from cdrhub.addresses import split_address
 from cdrhub.config.keylines import KeyPath
 from cdrhub.config.model import MIN_SECRET, Config
 from cdrhub.config.problems import nearest
-from cdrhub.private_addresses import leads_inside
+from cdrhub.outgoing.private_addresses import leads_inside
 from cdrhub.redial.webhook_dialler_config import WebhookDiallerConfig
 
 Problem = tuple[KeyPath, str]

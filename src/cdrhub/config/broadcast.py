@@ -16,8 +16,8 @@ from cdrhub.broadcast.endpoint import Endpoint
 from cdrhub.broadcast.events import TYPES, Selection
 from cdrhub.broadcast.render import Privacy, Veil
 from cdrhub.config.table import NAME_PATTERN, Table
+from cdrhub.outgoing.webhook_secrets import signer
 from cdrhub.sources.dialling.fields import HttpUrl
-from cdrhub.webhook_secrets import signer
 
 MAX_WEBHOOKS = 100
 MAX_FORMER_SECRETS = 3

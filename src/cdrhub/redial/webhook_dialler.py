@@ -22,13 +22,13 @@ import orjson
 from yarl import URL
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused
+from cdrhub.outgoing.webhook_secrets import signer
 from cdrhub.redial.webhook_dialler_config import WebhookDiallerConfig
 from cdrhub.sources.dialler import DiallerType
 from cdrhub.sources.dialling.answers import MAX_VENDOR_REF, AnswerUnseen, refuse_status, shown
 from cdrhub.sources.dialling.http import HttpAnswer, HttpClient
 from cdrhub.sources.dialling.one_way import OneWayDialler
 from cdrhub.sources.dialling.orders import reference_of
-from cdrhub.webhook_secrets import signer
 
 ORDER: Final = "redial.dial"  #: `type` of the request's body
 

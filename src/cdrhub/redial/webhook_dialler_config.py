@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
+from cdrhub.outgoing.webhook_secrets import signer
 from cdrhub.sources.dialler import DiallerConfig
 from cdrhub.sources.dialling.fields import REQUEST_SECONDS, HttpUrl, RequestSeconds
-from cdrhub.webhook_secrets import signer
 
 
 class WebhookDiallerConfig(DiallerConfig):

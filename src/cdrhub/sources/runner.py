@@ -25,12 +25,12 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from cdrhub.coverage import SET_BACK, CoverageLedger
 from cdrhub.errors import BackOff, EndOfInput, IntakeRefused, NotConnected
 from cdrhub.model.call import Call
 from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import HttpHandler, Intake, Source, SourceConfig
+from cdrhub.sources.coverage import SET_BACK, CoverageLedger
 from cdrhub.sources.spans import OpeningHours
 
 log = structlog.get_logger(__name__)

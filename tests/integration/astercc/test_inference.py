@@ -6,8 +6,8 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cdrhub.decoders import Decoders, Revision
-from cdrhub.hub import Hub
+from cdrhub.hub.decoders import Decoders, Revision
+from cdrhub.hub.hub import Hub
 from cdrhub.store import Store
 from cdrhub.store.calls import one
 from support.astercc import PATH, event

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cdrhub.hub import Hub
+from cdrhub.hub.hub import Hub
 from cdrhub.model.disposition import Disposition
 from cdrhub.sources.freeswitch.simulate import Setup, listening
 from cdrhub.sources.simulation.centre import Centre, staff

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cdrhub.hub import Hub
+from cdrhub.hub.hub import Hub
 from cdrhub.model.disposition import Disposition
 from cdrhub.sources.simulation.centre import Centre
 from cdrhub.sources.simulation.dialled import Ordering, Timing

@@ -11,7 +11,7 @@ from typing import Any
 
 from cdrhub.config import Config
 from cdrhub.errors import NotFound
-from cdrhub.hub import Hub
+from cdrhub.hub.hub import Hub
 from cdrhub.store import Store
 from cdrhub.store.calls import legs_of, one
 from cdrhub.store.coverage import stretches

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cdrhub.hub import Hub
+from cdrhub.hub.hub import Hub
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.freeswitch.simulate import Setup, SimulatedSwitch, listening
 from cdrhub.sources.freeswitch.simulate.events import Event, Happening

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cdrhub.hub import Hub
+from cdrhub.hub.hub import Hub
 from cdrhub.sources.freeswitch.esl.frames import EVENT_PLAIN, Framer
 from cdrhub.sources.freeswitch.headers import MAX_EVENT_BYTES
 from cdrhub.store import Store

@@ -14,8 +14,8 @@ from aiohttp import web
 from cdrhub.broadcast.health import Verdict
 from cdrhub.broadcast.posting import FINISH_SECONDS, Poster, retry_after
 from cdrhub.broadcast.render import event_id, rendered
-from cdrhub.interim_answers import MAX_INTERIM
-from cdrhub.private_addresses import is_public
+from cdrhub.outgoing.interim_answers import MAX_INTERIM
+from cdrhub.outgoing.private_addresses import is_public
 from support.broadcast import NOON, OTHER_SECRET, SECRET, Received, event, receiving
 from support.servers import free_port
 

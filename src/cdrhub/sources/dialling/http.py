@@ -21,10 +21,10 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from cdrhub.interim_answers import BoundedResponse
 from cdrhub.model.dialling import Refusal
-from cdrhub.private_addresses import PrivateAddress, leads_inside
-from cdrhub.public_resolver import PublicResolver
+from cdrhub.outgoing.interim_answers import BoundedResponse
+from cdrhub.outgoing.private_addresses import PrivateAddress, leads_inside
+from cdrhub.outgoing.public_resolver import PublicResolver
 from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, shown
 from cdrhub.sources.dialling.fields import REQUEST_SECONDS
 

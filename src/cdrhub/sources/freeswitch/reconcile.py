@@ -45,7 +45,7 @@ log = structlog.get_logger(__name__)
 
 SILENCE = timedelta(seconds=10)  #: of a call or a member, before the events are not merely on their way
 CONFIRM_SECONDS = 3.0  #: in which an end that the switch just told may still come as an event
-LIVING_AFTER = timedelta(hours=6)  #: of silence; a call that is not said to live is given up after 12 h (sweeper.py)
+LIVING_AFTER = timedelta(hours=6)  #: of silence; without a sign of life given up after 12 h (hub/sweeper.py)
 MAX_CHANNELS = 2_000  #: listed in one answer: a few megabytes, read in one turn of the loop; more are asked one by one
 
 _UUID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:@-]{0,254}")  #: what can be an argument of a command

@@ -9,8 +9,8 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from cdrhub.decoders import Decoders, Revision
 from cdrhub.errors import DecodeError, Reason
+from cdrhub.hub.decoders import Decoders, Revision
 from cdrhub.model.record import digest_of
 from cdrhub.sources.astercc import source
 from cdrhub.sources.astercc.bodies import MAX_BODY_BYTES, Format

@@ -8,8 +8,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from yarl import URL
 
-from cdrhub.interim_answers import MAX_INTERIM
 from cdrhub.model.dialling import Refusal
+from cdrhub.outgoing.interim_answers import MAX_INTERIM
 from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, refuse_status, shown
 from cdrhub.sources.dialling.fields import HttpUrl
 from cdrhub.sources.dialling.http import MAX_ANSWER_BYTES, HttpClient

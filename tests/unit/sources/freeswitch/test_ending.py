@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cdrhub.hub.sweeper import FORGOTTEN_AFTER
 from cdrhub.model.disposition import Disposition, State
 from cdrhub.model.fold import fold
 from cdrhub.model.inference import decode_inference, encode_inference
@@ -14,7 +15,6 @@ from cdrhub.sources.freeswitch import CDR_SYSTEM, SYSTEM
 from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig, FreeSwitchConfig
 from cdrhub.sources.freeswitch.ending import UNHEARD_OF, provisional_end
 from cdrhub.sources.freeswitch.reconcile import LIVING_AFTER
-from cdrhub.sweeper import FORGOTTEN_AFTER
 from support.freeswitch import Switch, by_call, calls_of, record_of, updated, updates_of
 
 

@@ -20,16 +20,16 @@ from typing import Protocol
 
 import structlog
 
-from cdrhub.decoders import Decoders, DecodingWaits, UnknownRevision
 from cdrhub.errors import DecodeError, Reason, StoreDamaged, StoreUnavailable
+from cdrhub.hub.decoders import Decoders, DecodingWaits, UnknownRevision
+from cdrhub.hub.landmark import Landmark
+from cdrhub.hub.ownership import Ownership
 from cdrhub.journal import Entry, Journal
-from cdrhub.landmark import Landmark
 from cdrhub.metrics import Metrics
 from cdrhub.model.agent import AgentState
 from cdrhub.model.inference import Coverage
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Ignored
-from cdrhub.ownership import Ownership
 from cdrhub.sometimes import Sometimes
 from cdrhub.store.batch import Item, Outcome, Written
 from cdrhub.store.engine import RefusedError

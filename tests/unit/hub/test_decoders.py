@@ -10,8 +10,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from cdrhub.decoders import Decoders, Revision, UnknownRevision
 from cdrhub.errors import DecodeError, Reason
+from cdrhub.hub.decoders import Decoders, Revision, UnknownRevision
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.registry import system
@@ -68,18 +68,6 @@ def test_long_values_of_strangers_are_not_kept_in_memory() -> None:
     assert after - before < 20 * long, "that is the last CDR, but not all of them"
 
 
-NUMBERS_OF_NEW_COUNTRIES = """
-import sys
-from support.descriptors import no_free_descriptor
-from cdrhub.decoders import Decoders
-from cdrhub.model.numbers import NumberPlan, read_number
-
-Decoders()
-with no_free_descriptor():
-    print(*[read_number(number, NumberPlan()).e164 for number in sys.argv[1:]])
-"""
-
-
 A_ZONE = """
 import sys, zoneinfo
 from cdrhub.sources.registry import system
@@ -102,18 +90,11 @@ def test_a_zone_that_cannot_be_read_without_a_free_descriptor_is_no_wrong_one(tm
     assert read.stdout == "Too many open files\n", read.stderr
 
 
-def test_a_number_of_a_country_never_met_before_is_read_without_a_free_descriptor() -> None:
-    """libphonenumber opened a file for it, failed, and stood still for ever at the next one."""
-    numbers = ["+33612345678", "+818012345678", "+5511987654321"]
-    read = python(NUMBERS_OF_NEW_COUNTRIES, *numbers)
-    assert read.stdout.split() == numbers, read.stderr
-
-
 WITHOUT_MEMORY = """
 import re, resource
 from datetime import UTC, datetime
 from pathlib import Path
-from cdrhub.decoders import Decoders, Revision
+from cdrhub.hub.decoders import Decoders, Revision
 from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.sources.registry import system
 

@@ -12,18 +12,18 @@ from zoneinfo import ZoneInfo
 import pytest
 from structlog.testing import capture_logs
 
-from cdrhub.decoders import Decoders, DecodingWaits, Revision
 from cdrhub.errors import DecodeError, Reason, StoreDamaged, StoreUnavailable
-from cdrhub.intake import inferred
+from cdrhub.hub.decoders import Decoders, DecodingWaits, Revision
+from cdrhub.hub.intake import inferred
+from cdrhub.hub.landmark import Landmark
+from cdrhub.hub.ownership import Ownership
+from cdrhub.hub.pipeline import HELD_UP_SECONDS, Pipeline
 from cdrhub.journal import NAMED_STARTS, SUSPECT_STARTS, Journal
-from cdrhub.landmark import Landmark
 from cdrhub.metrics import Metrics
 from cdrhub.model.agent import AgentKind, AgentState, AgentWord
 from cdrhub.model.inference import Coverage, agent_inference, coverage_inference
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
-from cdrhub.ownership import Ownership
-from cdrhub.pipeline import HELD_UP_SECONDS, Pipeline
 from cdrhub.sources.registry import system
 from cdrhub.store.batch import Item, Outcome, Written
 from support.descriptors import no_free_descriptor

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdrhub.clock import NEEDED, SLACK, WINDOW, Clocks, ClockWatch, spoken_offset
+from cdrhub.hub.clock import NEEDED, SLACK, WINDOW, Clocks, ClockWatch, spoken_offset
 from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.model.update import CallUpdate
 

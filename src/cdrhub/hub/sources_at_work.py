@@ -16,11 +16,11 @@ import structlog
 
 from cdrhub.config import Config
 from cdrhub.errors import ConfigError
-from cdrhub.intake import OpenCalls, SourceIntake
+from cdrhub.hub.intake import OpenCalls, SourceIntake
+from cdrhub.hub.reloading import pushed_to
 from cdrhub.journal import Journal
 from cdrhub.listeners import Listeners
 from cdrhub.metrics import Metrics
-from cdrhub.reloading import pushed_to
 from cdrhub.routes import Routes
 from cdrhub.sources.base import Source, SourceConfig
 from cdrhub.sources.registry import system

@@ -11,7 +11,7 @@ import socket
 from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from cdrhub.private_addresses import PrivateAddress, is_public
+from cdrhub.outgoing.private_addresses import PrivateAddress, is_public
 
 
 class PublicResolver(AbstractResolver):

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from aiohttp import web
 
+from cdrhub.hub.sources_at_work import SourcesAtWork
 from cdrhub.journal import Journal
 from cdrhub.listeners import Listeners
 from cdrhub.metrics import Metrics
 from cdrhub.model.call import Call
 from cdrhub.routes import Routes
 from cdrhub.sources.base import Intake
-from cdrhub.sources_at_work import SourcesAtWork
 from support.hubs import configured
 
 PATH = "/ingest/voicenter/0123456789abcdef-secret"

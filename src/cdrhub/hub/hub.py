@@ -18,34 +18,34 @@ import structlog
 
 from cdrhub import __version__
 from cdrhub.broadcast.service import Broadcast
-from cdrhub.clock import Clocks
 from cdrhub.config import Config
-from cdrhub.decoders import Decoders, DecodingWaits, Revision, UnknownRevision
 from cdrhub.errors import CdrhubError, IntakeRefused, ReloadFailed, StoreUnavailable
-from cdrhub.intake import inferred
+from cdrhub.hub.clock import Clocks
+from cdrhub.hub.decoders import Decoders, DecodingWaits, Revision, UnknownRevision
+from cdrhub.hub.intake import inferred
+from cdrhub.hub.landmark import Landmark, forget
+from cdrhub.hub.ownership import Ownership, Ownerships
+from cdrhub.hub.phone_systems import PhoneSystemsOfHub
+from cdrhub.hub.pipeline import DATABASE_BACK, Pipeline, say_away, waiting_for
+from cdrhub.hub.reloading import addresses, changed, refuse_fixed
+from cdrhub.hub.retaining import Retaining
+from cdrhub.hub.sources_at_work import SourcesAtWork, built
+from cdrhub.hub.sweeper import Sweeper
 from cdrhub.journal import SUSPECT_STARTS, Journal
-from cdrhub.landmark import Landmark, forget
 from cdrhub.listeners import Listeners
 from cdrhub.metrics import Metrics
 from cdrhub.model.call import Call
 from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.model.numbers import load_numbering_plans
-from cdrhub.ownership import Ownership, Ownerships
-from cdrhub.phone_systems import PhoneSystemsOfHub
-from cdrhub.pipeline import DATABASE_BACK, Pipeline, say_away, waiting_for
 from cdrhub.redial.door import Door, open_doors
 from cdrhub.redial.orders import Orders
 from cdrhub.redial.service import Redial
-from cdrhub.reloading import addresses, changed, refuse_fixed
-from cdrhub.retaining import Retaining
 from cdrhub.routes import Routes
 from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import Source
-from cdrhub.sources_at_work import SourcesAtWork, built
 from cdrhub.store import Store
 from cdrhub.store.batch import Written
 from cdrhub.store.open_calls import open_calls
-from cdrhub.sweeper import Sweeper
 
 log = structlog.get_logger(__name__)
 

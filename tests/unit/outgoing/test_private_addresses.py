@@ -8,8 +8,8 @@ from ipaddress import ip_address, ip_network
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from cdrhub.private_addresses import PrivateAddress, is_public, leads_inside
-from cdrhub.public_resolver import PublicResolver
+from cdrhub.outgoing.private_addresses import PrivateAddress, is_public, leads_inside
+from cdrhub.outgoing.public_resolver import PublicResolver
 
 
 @pytest.mark.parametrize(

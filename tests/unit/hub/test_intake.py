@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from cdrhub.errors import IntakeRefused, JournalError
-from cdrhub.intake import SourceIntake
+from cdrhub.hub.intake import SourceIntake
 from cdrhub.journal import Journal
 from cdrhub.journal.file import DATABASE_NAME
 from cdrhub.listeners import Listeners

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdrhub.coverage import CoverageLedger
 from cdrhub.model.inference import Coverage, coverage_inference
+from cdrhub.sources.coverage import CoverageLedger
 
 T0 = datetime(2026, 3, 9, 12, 0, tzinfo=UTC)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from cdrhub.config import Config, parse
+from cdrhub.hub.phone_systems import PhoneSystemsOfHub
 from cdrhub.model.numbers import NumberPlan
-from cdrhub.phone_systems import PhoneSystemsOfHub
 
 CONFIG = """
 [redial.diallers.crm]

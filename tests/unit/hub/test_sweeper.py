@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from cdrhub.hub.sweeper import FORGOTTEN_AFTER, conclusion
 from cdrhub.model.call import Call
 from cdrhub.model.inference import decode_inference, encode_inference
 from cdrhub.model.record import INFERENCE
 from cdrhub.model.update import Authority, CallUpdate
 from cdrhub.sources.registry import system
-from cdrhub.sweeper import FORGOTTEN_AFTER, conclusion
 from support.records import raw_record
 
 T0 = datetime(2026, 3, 9, 12, 0, tzinfo=UTC)

@@ -12,7 +12,8 @@ from typing import Any
 
 import structlog
 
-from cdrhub.intake import inferred
+from cdrhub.hub.intake import inferred
+from cdrhub.hub.sources_at_work import SourcesAtWork
 from cdrhub.journal import Journal
 from cdrhub.model.call import Call
 from cdrhub.model.disposition import State
@@ -21,7 +22,6 @@ from cdrhub.model.update import MIN_TIME
 from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import SourceConfig, System
 from cdrhub.sources.registry import system
-from cdrhub.sources_at_work import SourcesAtWork
 from cdrhub.store import Store
 from cdrhub.store.open_calls import open_calls
 
