@@ -15,9 +15,9 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from cdrhub import hub as hub_module
 from cdrhub.config import Config
 from cdrhub.errors import IntakeRefused
+from cdrhub.hub import hub as hub_module
 from cdrhub.hub.hub import Hub
 from cdrhub.hub.sweeper import FORGOTTEN_AFTER
 from cdrhub.journal import SUSPECT_STARTS, Journal

@@ -23,7 +23,7 @@ from cdrhub.errors import CdrhubError, IntakeRefused, ReloadFailed, StoreUnavail
 from cdrhub.hub.clock import Clocks
 from cdrhub.hub.decoders import Decoders, DecodingWaits, Revision, UnknownRevision
 from cdrhub.hub.intake import inferred
-from cdrhub.hub.landmark import Landmark, forget
+from cdrhub.hub.losses import Losses
 from cdrhub.hub.ownership import Ownership, Ownerships
 from cdrhub.hub.phone_systems import PhoneSystemsOfHub
 from cdrhub.hub.pipeline import DATABASE_BACK, Pipeline, say_away, waiting_for
@@ -100,10 +100,7 @@ class Hub:
         self._prepared = False
         self._away: StoreUnavailable | None = None  #: what preparing the database met
         self._began = datetime.now(UTC)
-        self._landmark: Landmark | None = None  #: as the journal has it
-        self._landmark_before: Landmark | None = None  #: as of the last batch
-        self._doubted: Landmark | None = None  #: the last one before a connection was made anew
-        self._made = 0  #: connections, by the last batch
+        self._losses = Losses(journal=journal, store=store, hub=config.hub.name, conclude=self._conclude)
         self._retaining = Retaining(
             store=store, journal=journal, limits=lambda: self.config.retention, began=self._began
         )
@@ -236,7 +233,7 @@ class Hub:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self.config.hub.shutdown_seconds):
                         await self._pipeline.drain()
-                await self._note_landmark()
+                await self._losses.note()
             await redial
             await broadcast
             await self._cancel_tasks()
@@ -362,9 +359,7 @@ class Hub:
 
     def _wrote(self, written: Written) -> None:
         """A batch was committed. Whoever has nothing to take of it is left asleep: a look is a transaction."""
-        if (made := self._store.database.made) != self._made:
-            self._made, self._doubted = made, self._doubted or self._landmark_before
-        self._landmark_before = self._pipeline.landmark
+        self._losses.wrote(self._pipeline.landmark)
         if written.settled:
             self.redial.wake()
         if written.public:
@@ -412,64 +407,17 @@ class Hub:
                 await asyncio.sleep(PREPARE_RETRY_SECONDS)
         if self._sometimes.over("database_away"):
             log.info(DATABASE_BACK, action="database_back")
-        await self._look_for_lost()
+        await self._losses.look_back(until=self._began)
         self.broadcast.begin()
         self.redial.begin(sighted=lambda: all(self._sources.sees(name) for name in self.config.sources))
         await self._pipeline.run(suspect=suspect)
 
-    async def _look_for_lost(self) -> None:
-        """What a restored or exchanged database lacks; waits while it is away."""
-        mark = Landmark.noted(self._journal)
-        while mark is not None:
-            try:
-                await self._say_if_lost(mark, until=self._began)
-            except StoreUnavailable:
-                await asyncio.sleep(PREPARE_RETRY_SECONDS)
-                continue
-            except IntakeRefused:
-                pass  # the next start says it again
-            return
-
-    async def _look_at_doubted(self) -> None:
-        """What a fail-over to a standby that lacked the last commits lost, or a restore below the running hub."""
-        mark, self._doubted = self._doubted, None
-        if mark is not None:
-            try:
-                await self._say_if_lost(mark, until=datetime.now(UTC))
-            except (IntakeRefused, StoreUnavailable):
-                self._doubted = mark  # the next look says it
-
-    async def _say_if_lost(self, mark: Landmark, *, until: datetime) -> None:
-        """Say aloud, and in the coverage, if the database lacks what this hub brought into it (landmark). Raises
-        StoreUnavailable, IntakeRefused."""
-        since = await mark.lost_since(self._store)
-        if since is None:
-            return
-        if self._sometimes.now("database_older"):
-            log.error(
-                "the database lacks records that were in it: was it restored, did it fail over, or is it another one?",
-                action="database_older",
-                since=since.isoformat(),
-                until=mark.received_at.isoformat(),
-            )
-        lost = Coverage(
-            state="blind",
-            since=since,
-            until=max(since, until),
-            detail="the database lacks what was received: it was restored, failed over, or is another one",
-            hub=self.config.hub.name,
-        )
+    async def _conclude(self, coverage: Coverage) -> None:
+        """Journal what none of the sources saw. Raises IntakeRefused."""
         for name in self.config.sources:
             await self._remember_settings(name, self.config)
-            record = inferred(coverage_inference(lost), source=name, revision=self.config.revision(name))
+            record = inferred(coverage_inference(coverage), source=name, revision=self.config.revision(name))
             await self._journal.append([record], reserved=True)
-        await forget(self._journal)
-
-    async def _note_landmark(self) -> None:
-        mark = self._pipeline.landmark
-        if mark is not None and mark != self._landmark:
-            await mark.note(self._journal)
-            self._landmark = mark
 
     async def _retention(self) -> None:
         while True:
@@ -495,8 +443,8 @@ class Hub:
         while True:
             await asyncio.sleep(WATCH_EVERY_SECONDS)
             self._clocks.look()
-            await self._look_at_doubted()
-            await self._note_landmark()
+            await self._losses.look()
+            await self._losses.note()
 
     def _show_journal(self) -> None:
         """Let the journal's metrics be read from the journal, at the moment they are asked for."""

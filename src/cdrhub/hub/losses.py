@@ -1,0 +1,96 @@
+"""What the database lost of what this hub brought into it: it was restored, failed over, or is another one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import structlog
+
+from cdrhub.errors import IntakeRefused, StoreUnavailable
+from cdrhub.hub.landmark import Landmark, forget
+from cdrhub.journal import Journal
+from cdrhub.model.inference import Coverage
+from cdrhub.sometimes import Sometimes
+from cdrhub.store import Store
+
+RETRY_SECONDS = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+class Losses:
+    """Notes landmarks while records are written, and looks whether the database still has them."""
+
+    def __init__(
+        self, *, journal: Journal, store: Store, hub: str, conclude: Callable[[Coverage], Awaitable[None]]
+    ) -> None:
+        """`conclude` journals what each source did not see; it raises IntakeRefused."""
+        self._journal = journal
+        self._store = store
+        self._hub = hub
+        self._conclude = conclude
+        self._noted: Landmark | None = None  #: as the journal has it
+        self._newest: Landmark | None = None  #: as of the last batch
+        self._doubted: Landmark | None = None  #: the newest one before a connection was made anew
+        self._made = 0  #: connections, by the last batch
+        self._sometimes = Sometimes()
+
+    def wrote(self, newest: Landmark | None) -> None:
+        """A batch was committed. A connection that was made for it may lead to another server."""
+        if (made := self._store.database.made) != self._made:
+            self._made, self._doubted = made, self._doubted or self._newest
+        self._newest = newest
+
+    async def note(self) -> None:
+        """Let the journal know what is in the database."""
+        if self._newest is not None and self._newest != self._noted:
+            await self._newest.note(self._journal)
+            self._noted = self._newest
+
+    async def look_back(self, *, until: datetime) -> None:
+        """What a restored or exchanged database lacks at the start; waits while it is away."""
+        mark = Landmark.noted(self._journal)
+        while mark is not None:
+            try:
+                await self._say_if_lost(mark, until=until)
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            except IntakeRefused:
+                pass  # the next start says it again
+            return
+
+    async def look(self) -> None:
+        """What a fail-over to a standby that lacked the last commits lost, or a restore below the running hub."""
+        mark, self._doubted = self._doubted, None
+        if mark is not None:
+            try:
+                await self._say_if_lost(mark, until=datetime.now(UTC))
+            except (IntakeRefused, StoreUnavailable):
+                self._doubted = mark  # the next look says it
+
+    async def _say_if_lost(self, mark: Landmark, *, until: datetime) -> None:
+        """Say aloud, and in the coverage, if the database lacks what this hub brought into it. Raises StoreUnavailable,
+        IntakeRefused."""
+        since = await mark.lost_since(self._store)
+        if since is None:
+            return
+        if self._sometimes.now("database_older"):
+            log.error(
+                "the database lacks records that were in it: was it restored, did it fail over, or is it another one?",
+                action="database_older",
+                since=since.isoformat(),
+                until=mark.received_at.isoformat(),
+            )
+        await self._conclude(
+            Coverage(
+                state="blind",
+                since=since,
+                until=max(since, until),
+                detail="the database lacks what was received: it was restored, failed over, or is another one",
+                hub=self._hub,
+            )
+        )
+        await forget(self._journal)
