@@ -31,8 +31,7 @@ from cdrhub.store.types import Cost, UtcDateTime, sqlite_time
 PRIVATE = 0o600  #: mode of a new database: it holds numbers and names of people
 _FILE = "cdrhub_file"
 _DAMAGED = (
-    "the file is damaged: stop the daemon, move the file away with its -wal and -shm, put a backup in its place, or "
-    "what `sqlite3 THE_OLD .recover | sqlite3 THE_NEW` gives of it, and start"
+    "the file is damaged: stop the daemon, move the file away with its -wal and -shm, put a backup in its place, start"
 )
 _NOT_OURS = (
     "this user cannot write the file, or its folder, or its disk is read-only: commands want the user of the service"
