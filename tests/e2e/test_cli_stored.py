@@ -167,12 +167,17 @@ def test_what_was_written_in_an_editor_and_is_refused_is_kept(imported: Path, in
     assert shown["repaired_body"] == "by Ben"
 
 
-def test_an_editor_that_is_written_wrongly_is_named(imported: Path) -> None:
-    done = cdrhub("suspense", "edit", "3", folder=imported, environ={"EDITOR": 'vi "-n'})
-    assert (done.returncode, done.stderr) == (
-        USAGE,
-        "cdrhub: the editor 'vi \"-n' cannot be started: No closing quotation\n",
-    )
+@pytest.mark.parametrize(
+    ("editor", "said"),
+    [
+        ('vi "-n', "the editor 'vi \"-n' cannot be started: No closing quotation"),
+        ("truncate -s 16777217", "the repaired record has more than 16777216 bytes: the record is unchanged"),
+    ],
+)
+def test_an_editor_that_does_not_repair_is_told(editor: str, said: str, imported: Path) -> None:
+    """What had 2 GB was an internal error."""
+    done = cdrhub("suspense", "edit", "3", folder=imported, environ={"EDITOR": editor})
+    assert (done.returncode, done.stderr) == (USAGE, f"cdrhub: {said}\n")
 
 
 def test_what_came_from_a_source_that_was_renamed_is_listed_under_its_name(imported: Path, rows: Rows) -> None:

@@ -287,6 +287,8 @@ def _edited(before: bytes, number: int) -> bytes:
             raise UsageError(f"the editor {editor!r} cannot be started: {why}") from error
         if done.returncode != 0:
             raise UsageError(f"the editor ended with {done.returncode}: the record is unchanged")
+        if file.stat().st_size > MAX_REPAIRED:
+            raise UsageError(f"the repaired record has more than {MAX_REPAIRED} bytes: the record is unchanged")
         after = file.read_bytes()
     # Editors end a file with a newline that the record did not have.
     if after.endswith(b"\n") and not before.endswith(b"\n"):

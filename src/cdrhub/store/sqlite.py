@@ -36,11 +36,14 @@ _DAMAGED = (
 _NOT_OURS = (
     "this user cannot write the file, or its folder, or its disk is read-only: commands want the user of the service"
 )
+_NOT_OPENED = (
+    "the file or its folder is not this user's (commands want the user of the service), or no descriptor is free"
+)
 _ADVICE = {
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_NOTADB: _DAMAGED,
     sqlite3.SQLITE_READONLY: _NOT_OURS,
-    sqlite3.SQLITE_CANTOPEN: _NOT_OURS,
+    sqlite3.SQLITE_CANTOPEN: _NOT_OPENED,
 }
 BUSY_SECONDS = 10.0  #: how long one statement waits for another process's transaction
 

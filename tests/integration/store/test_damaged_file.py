@@ -37,9 +37,7 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 
 async def test_a_file_that_cannot_be_opened_is_not_damaged(tmp_path: Path) -> None:
     store = Store.open(f"sqlite:///{tmp_path}")
-    with pytest.raises(
-        StoreUnavailable, match=r"unable to open .*: this user cannot write the file, or its folder"
-    ) as met:
+    with pytest.raises(StoreUnavailable, match=r"unable to open .*: the file or its folder is not this user's") as met:
         await store.prepare()
     assert not isinstance(met.value, StoreDamaged)
     await store.close()
