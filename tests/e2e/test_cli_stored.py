@@ -109,6 +109,7 @@ def test_a_call_is_shown_with_its_legs_and_records(imported: Path, inside: Insid
         (["suspense", "discard", "1", "--why", "x"], USAGE, "record 1 is applied, not in suspense"),
         (["suspense", "discard", "3", "--why", " "], USAGE, "--why: say why they are not wanted"),
         (["suspense", "discard", "--why", "x"], USAGE, "say which: numbers of records, or --all, --source or --reason"),
+        (["suspense", "discard", "3", "--why", "x" * 1001], USAGE, "--why: one line of 1000 characters at most"),
         (["suspense", "discard", "--source", "nope", "--why", "x"], NO_INPUT, "there is no source 'nope'"),
         (["suspense", "replay"], USAGE, "say which: numbers of records, or --all, --source or --reason"),
         (["suspense", "replay", "3", "99"], NO_INPUT, "there is no record 99"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from difflib import get_close_matches
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from cdrhub.errors import UsageError
 
+LAST_YEAR = 9000  #: what is kept must be a moment in every zone
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -40,10 +41,12 @@ def read_moment(text: str, *, zone: ZoneInfo, now: datetime) -> datetime:
     try:
         if word.startswith("-"):
             return now.astimezone(UTC) - read_duration(word[1:])
-        if _DATE.fullmatch(word):
-            return datetime.combine(date.fromisoformat(word), time(), tzinfo=zone).astimezone(UTC)
         moment = datetime.fromisoformat(text.strip())
-        return (_once(moment, zone) if moment.tzinfo is None else moment).astimezone(UTC)
+        if moment.year > LAST_YEAR:
+            raise UsageError(f"{text!r} is behind the year {LAST_YEAR}")
+        if moment.tzinfo is None:  # of a date its first moment, where clocks are turned at midnight too
+            moment = moment.replace(tzinfo=zone) if _DATE.fullmatch(word) else _once(moment, zone)
+        return moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise UsageError(
             f"{text!r} is not a time: write 2026-03-01, 2026-03-01T08:30, today, yesterday, now or -2h"

@@ -122,6 +122,18 @@ def actor(given: str | None) -> str:
     return name.strip()
 
 
+def bounded(**texts: str | None) -> None:
+    """Texts fit their columns. UsageError."""
+    from cdrhub.model.update import MAX_TEXT  # noqa: PLC0415
+    from cdrhub.store.redial_tables import MAX_CODE  # noqa: PLC0415
+    from cdrhub.store.tables import MAX_DETAIL  # noqa: PLC0415
+
+    limits = {"reference": MAX_CODE, "why": MAX_DETAIL}
+    for name, text in texts.items():
+        if text is not None and (len(text) > limits.get(name, MAX_TEXT) or not text.isprintable()):
+            raise UsageError(f"--{name}: one line of {limits.get(name, MAX_TEXT)} characters at most")
+
+
 def _user() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_name

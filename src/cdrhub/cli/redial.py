@@ -10,10 +10,10 @@ import typer
 from cdrhub.cli.database import opened
 from cdrhub.cli.failure import Exit, say
 from cdrhub.cli.moments import read_zone
-from cdrhub.cli.options import ActorOption, ConfigFile, FormatOption, ZoneOption, actor, loaded
+from cdrhub.cli.options import ActorOption, ConfigFile, FormatOption, ZoneOption, actor, bounded, loaded
 from cdrhub.cli.output import Format, Listing, show
 from cdrhub.cli.plain import plain
-from cdrhub.cli.redialling import bounded, orders_of
+from cdrhub.cli.redialling import orders_of
 from cdrhub.errors import UsageError
 
 if TYPE_CHECKING:

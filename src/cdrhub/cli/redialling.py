@@ -85,18 +85,6 @@ def one_source(config: Config, given: str | None) -> str:
     raise UsageError(f"which source's? give one with --source: there are {', '.join(config.sources) or 'none'}")
 
 
-def bounded(**texts: str | None) -> None:
-    """Texts fit their columns. UsageError."""
-    from cdrhub.model.update import MAX_TEXT  # noqa: PLC0415
-    from cdrhub.store.redial_tables import MAX_CODE  # noqa: PLC0415
-    from cdrhub.store.tables import MAX_DETAIL  # noqa: PLC0415
-
-    limits = {"reference": MAX_CODE, "why": MAX_DETAIL}
-    for name, text in texts.items():
-        if text is not None and (len(text) > limits.get(name, MAX_TEXT) or not text.isprintable()):
-            raise UsageError(f"--{name}: one line of {limits.get(name, MAX_TEXT)} characters at most")
-
-
 def number_keys(config: Config, number: str, *, source: str | None) -> set[str]:
     """What a number may be called in cases: its E.164 to each source, and its digits."""
     from cdrhub.model.numbers import in_ascii_digits  # noqa: PLC0415

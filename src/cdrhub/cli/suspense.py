@@ -26,6 +26,7 @@ from cdrhub.cli.options import (
     WithConfig,
     ZoneOption,
     actor,
+    bounded,
     known_or_found,
     loaded,
 )
@@ -138,6 +139,7 @@ def edit(
     The original is kept beside the repaired bytes, and it is noted who did it. Nothing becomes a call by this:
     `cdrhub suspense replay ID` tries again.
     """
+    bounded(why=why)
     who = actor(as_whom)
     settings = loaded(config)
     from cdrhub.store import suspense  # noqa: PLC0415
@@ -180,6 +182,7 @@ def replay(
     The settings are those of today's configuration: a corrected `fields` or `timezone` is often the repair.
     """
     _require_a_choice(numbers, all_of_them=all_of_them, source=source, reason=reason)
+    bounded(why=why)
     who = actor(as_whom)
     settings = loaded(config, source=source)
     from cdrhub.store import suspense  # noqa: PLC0415
@@ -244,6 +247,7 @@ def discard(
     _require_a_choice(numbers, all_of_them=all_of_them, source=source, reason=reason)
     if not why.strip():
         raise UsageError("--why: say why they are not wanted")
+    bounded(why=why)
     who = actor(as_whom)
     settings = loaded(config)
     from cdrhub.store import suspense  # noqa: PLC0415

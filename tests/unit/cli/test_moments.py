@@ -79,6 +79,13 @@ def test_a_day_on_which_clocks_are_turned_has_one_beginning(text: str, zone: str
     assert read_moment(text, zone=ZoneInfo(zone), now=NOW) == moment
 
 
+@pytest.mark.parametrize("text", ["9999-12-31T23:00Z", "9001-01-01"])
+def test_a_moment_that_is_none_in_other_zones_is_refused(text: str) -> None:
+    """A list with one of them could be shown in no zone east of it."""
+    with pytest.raises(UsageError, match="is behind the year 9000"):
+        read_moment(text, zone=LAGOS, now=NOW)
+
+
 def test_a_zone_is_suggested() -> None:
     with pytest.raises(UsageError, match="did you mean 'Africa/Lagos'"):
         read_zone("Afrika/Lagos")

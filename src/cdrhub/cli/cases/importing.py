@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from cdrhub.cli.database import opened
-from cdrhub.cli.options import ConfigFile, known_source, loaded
+from cdrhub.cli.options import ConfigFile, bounded, known_source, loaded
 from cdrhub.cli.output import counted
 from cdrhub.cli.plain import plain
-from cdrhub.cli.redialling import bounded, orders_of, readings
+from cdrhub.cli.redialling import orders_of, readings
 from cdrhub.cli.sheets import SHEET_SECONDS, EncodingOption, FileArgument, read_sheet, written
 
 

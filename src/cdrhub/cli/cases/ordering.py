@@ -13,7 +13,7 @@ import typer
 from cdrhub.cli.cases.standing import outcome
 from cdrhub.cli.database import opened
 from cdrhub.cli.failure import Exit, say, spoken
-from cdrhub.cli.options import MAX_LIMIT, ConfigFile, SourceOption, loaded
+from cdrhub.cli.options import MAX_LIMIT, ConfigFile, SourceOption, bounded, loaded
 from cdrhub.cli.output import counted, spoken_value, tell
 from cdrhub.cli.plain import plain
 from cdrhub.cli.progress import stage, stages
@@ -22,7 +22,6 @@ from cdrhub.cli.redialling import (
     CampaignOption,
     CodeArgument,
     TenantOption,
-    bounded,
     case_named,
     each_case,
     orders_of,
