@@ -3,9 +3,9 @@
 Files are never renamed, moved or deleted: the folder belongs to the phone system. What was read is remembered by
 name, size and time of change, together with the records; a file that grows later is read again, and its old lines
 are known by their digests. A file whose last line is not terminated counts as half-written until it has kept its size
-for a while. One that cannot be read is said aloud, tried again with every full look, and holds up no other. One that is
-removed while the folder is watched is forgotten, so that what is remembered does not grow for ever; should it come
-back, its lines are known by their digests.
+for a while. One that cannot be read is said aloud, tried again with every full look, and holds up no other; while it is
+the newest, nothing is seen. One that is removed while the folder is watched is forgotten, so that what is remembered
+does not grow for ever; should it come back, its lines are known by their digests.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class DirectoryWatch:
         self._knows_some = False  # whether it was this folder that was read before
 
     async def watch(self) -> NoReturn:
-        """Watch until cancelled. NotConnected when the folder, or every file in it, cannot be read."""
+        """Watch until cancelled. NotConnected when the folder, or the newest file in it, cannot be read."""
         loop = asyncio.get_running_loop()
         link = str(self._folder)
         changed_ns: int | None = None
@@ -113,8 +113,12 @@ class DirectoryWatch:
                     continue
                 except OSError as error:
                     unreadable[name] = error
-        if unreadable and not present.keys() - unreadable.keys():
-            raise next(iter(unreadable.values()))
+        newest = max(present, key=lambda name: present[name].changed_ns, default=next(iter(unreadable), ""))
+        if newest in unreadable:  # then nothing that comes is seen, whatever was read before
+            error, name = unreadable[newest], newest.encode(errors="replace").decode()
+            raise NotConnected(
+                f"{name}, the newest in {self._folder.name}, cannot be read: {error.strerror}"
+            ) from error
         self._say_unreadable(unreadable)
         there = present.keys() | unreadable.keys()
         await self._forget(self._names - there)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NoReturn
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,6 +17,7 @@ from structlog.testing import capture_logs
 from cdrhub.errors import NotConnected
 from cdrhub.sources.transports.directory import READ_BYTES, DirectoryWatch
 from support.intake import RecordingIntake, until
+from support.rights import without_rights
 from support.sinks import LINES, IntakeSink
 
 
@@ -31,7 +34,7 @@ async def watching(
     settled: float = 60.0,
     full_scan: float = 0.02,
     sink: IntakeSink | None = None,
-) -> AsyncGenerator[None]:
+) -> AsyncGenerator[asyncio.Task[NoReturn]]:
     watch = DirectoryWatch(
         folder,
         pattern="cdr-*.log",
@@ -44,11 +47,11 @@ async def watching(
     )
     session = asyncio.create_task(watch.watch())
     try:
-        yield
+        yield session
     finally:
-        session.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await session
+        if session.cancel():
+            with contextlib.suppress(asyncio.CancelledError):
+                await session
 
 
 async def test_files_are_read_once_in_order_of_names_and_left_alone(tmp_path: Path, intake: RecordingIntake) -> None:
@@ -180,6 +183,31 @@ async def test_a_folder_in_which_nothing_can_be_read_is_a_link_that_is_down(
                 tmp_path, pattern="*", line_format=LINES, sink=IntakeSink(intake), intake=intake, poll_seconds=0.005
             ).watch()
     assert intake.counts["file_unreadable"] == 0
+
+
+async def test_a_folder_whose_newest_file_may_not_be_read_is_a_link_that_is_down(intake: RecordingIntake) -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+
+        def write(number: int, *, changed: int) -> Path:
+            file = folder / f"cdr-{number}.log"
+            file.write_bytes(b"Call %d\r\n" % number)
+            os.utime(file, (changed, changed))
+            return file
+
+        secret = write(1, changed=300)
+        write(2, changed=200)
+        with without_rights(secret):
+            async with watching(folder, intake) as session:
+                await asyncio.wait({session}, timeout=5)
+            assert str(session.exception()).startswith("cdr-1.log, the newest in ")
+        assert (intake.bodies, intake.links) == ([b"Call 2"], {})
+        write(3, changed=400)
+        with without_rights(secret):
+            async with watching(folder, intake):
+                await until(lambda: intake.links)
+        assert intake.bodies == [b"Call 2", b"Call 3"]
 
 
 async def test_a_missing_folder_is_a_link_that_is_down(tmp_path: Path, intake: RecordingIntake) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -18,6 +18,7 @@ import pytest
 from cdrhub.errors import NotConnected
 from cdrhub.sources.transports.file_tail import POSITION_KEY, FileTail, Mark
 from support.intake import RecordingIntake, until
+from support.rights import without_rights
 from support.sinks import LINES, IntakeSink
 
 POLL_SECONDS = 0.005
@@ -290,7 +291,6 @@ def rotate(log: Path, *, names: Sequence[str], minute: int, content: bytes) -> N
     written_at(log, minute)
 
 
-NOBODY = 65_534
 NUMBERED = ["cdr.log.1", "cdr.log.2", "cdr.log.3"]
 START = datetime(2026, 3, 9, 10, 0, tzinfo=UTC)
 AS_LOGROTATE_NAMES_THEM = {
@@ -405,20 +405,6 @@ async def test_what_was_packed_before_it_was_read_is_told(log: Path, intake: Rec
             "cdr.log.1.gz was packed before it was read",
         )
     ]
-
-
-@contextlib.contextmanager
-def without_rights(path: Path) -> Generator[None]:
-    """Nobody may read `path`, also where the tests run as root."""
-    path.chmod(0)
-    is_root = os.geteuid() == 0
-    if is_root:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        if is_root:
-            os.seteuid(0)
 
 
 async def test_a_part_that_may_not_be_read_holds_up_no_other(intake: RecordingIntake) -> None:
