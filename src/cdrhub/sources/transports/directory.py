@@ -115,10 +115,8 @@ class DirectoryWatch:
                     unreadable[name] = error
         newest = max(present, key=lambda name: present[name].changed_ns, default=next(iter(unreadable), ""))
         if newest in unreadable:  # then nothing that comes is seen, whatever was read before
-            error, name = unreadable[newest], newest.encode(errors="replace").decode()
-            raise NotConnected(
-                f"{name}, the newest in {self._folder.name}, cannot be read: {error.strerror}"
-            ) from error
+            why, name = unreadable[newest], newest.encode(errors="replace").decode()
+            raise NotConnected(f"{name}, the newest in {self._folder.name}, cannot be read: {why.strerror}") from why
         self._say_unreadable(unreadable)
         there = present.keys() | unreadable.keys()
         await self._forget(self._names - there)
