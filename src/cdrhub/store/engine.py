@@ -247,6 +247,8 @@ class Database:
         said = " ".join(str(cause).split())
         if not said:
             said = "no answer in time" if isinstance(cause, TimeoutError) else type(cause).__name__
+        if isinstance(cause, ConnectionRefusedError):
+            said = "connection refused: does the server run, and listen there?"
         if isinstance(cause, NoFreeConnection):
             said = "no connection was free in time: all wait for the database"
         if self.url.password:

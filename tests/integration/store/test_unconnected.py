@@ -47,3 +47,9 @@ async def test_a_certificate_that_is_gone(tmp_path: Path, monkeypatch: pytest.Mo
 
 async def test_a_greeting_that_the_driver_cannot_read(stranger: int) -> None:
     await expect_away(f"mariadb://hub:secret@127.0.0.1:{stranger}/hub", why="requires a buffer")
+
+
+async def test_nobody_listens_there() -> None:
+    await expect_away(
+        f"postgresql://hub@127.0.0.1:{free_port()}/hub", why="refused: does the server run, and listen there"
+    )
