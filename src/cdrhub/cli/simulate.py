@@ -178,8 +178,9 @@ def voicenter(
         rate=rate, speed=speed, count=count, seconds=seconds, seed=seed, day=day, region="IL", ledger=ledger, mix=MIX
     )
     account = Account(simulation.centre, broken=broken)
-    ordering = _ordering(dial)
-    return _pushes(_played(simulation, seconds, partial(simulate, simulation, account, url=to, ordering=ordering)))
+    trouble, ordering = _once(str, then=""), _ordering(dial)
+    work = partial(simulate, simulation, account, url=to, ordering=ordering, trouble=trouble)
+    return _pushes(_played(simulation, seconds, work))
 
 
 @_simulate.command(
@@ -216,8 +217,8 @@ def astercc(
     simulation = _simulation(
         rate=rate, speed=speed, count=count, seconds=seconds, seed=seed, day=day, region=region, ledger=ledger, mix=MIX
     )
-    ordering = _ordering(dial)
-    work = partial(simulate, simulation, url=to, timezone=timezone, broken=broken, ordering=ordering)
+    trouble, ordering = _once(str, then=""), _ordering(dial)
+    work = partial(simulate, simulation, url=to, timezone=timezone, broken=broken, ordering=ordering, trouble=trouble)
     return _pushes(_played(simulation, seconds, work))
 
 
@@ -433,14 +434,14 @@ def _ordering(dial: str | None) -> Ordering | None:
     return Ordering(host=host, port=port, ready=lambda url: say(f"takes orders to dial at {url}"))
 
 
-def _once(spoken: Callable[[T], str]) -> Callable[[T], None]:
-    """Says each trouble once."""
+def _once(spoken: Callable[[T], str], *, then: str = "; trying again") -> Callable[[T], None]:
+    """Says each trouble once, and what is done `then`."""
     said: set[str] = set()
 
     def trouble(error: T) -> None:
         if (why := spoken(error)) not in said:
             said.add(why)
-            say(f"{why}; trying again")
+            say(why + then)
 
     return trouble
 

@@ -49,13 +49,14 @@ async def pushing(
     hints: Mapping[int, str],
     sends: int = 1,
     resend_seconds: float = 0.0,
+    trouble: Callable[[str], None],
 ) -> AsyncIterator[Callable[[Push], Awaitable[None]]]:
     """A function that pushes to `url` and counts in `sent`; it waits where CONNECTIONS pushes wait already. Leaving the
     block waits until every push was answered or given up; cancelling drops what is under way.
 
     `acknowledges` tells from its status and body whether an answer does. What it does not is sent again, `sends` times
     in all, the n-th time n × `resend_seconds` later. An answer is waited for `answer_seconds`. `hints` say after the
-    status of an error what may be wrong.
+    status of an error what may be wrong; `trouble` is told each time.
     """
     sent.acknowledged = sent.acknowledged or 0
     queue: asyncio.Queue[Push] = asyncio.Queue(maxsize=CONNECTIONS)
@@ -85,6 +86,7 @@ async def pushing(
                 sent.acknowledged = (sent.acknowledged or 0) + 1
                 return
             sent.last_error = why
+            trouble(why)
         sent.given_up += 1
 
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)

@@ -164,7 +164,9 @@ async def test_a_simulated_team_loses_nothing(tmp_path: Path) -> None:
 async def test_it_says_why_nothing_was_taken() -> None:
     async with served(RecordingIntake()) as url:
         simulation = Simulation(centre=CENTRE, pace=Pace(start=START, speed=inf), count=1)
-        await simulate(simulation, url=url + "x", timezone=ZONE)
+        told: list[str] = []
+        await simulate(simulation, url=url + "x", timezone=ZONE, trouble=told.append)
+    assert told == [simulation.sent.last_error] * simulation.sent.records
     assert simulation.sent.given_up == simulation.sent.records > 0
     assert simulation.sent.last_error == "HTTP 404: no source has this path; is the secret right?"
     await simulate(simulation, url=url, timezone=ZONE)

@@ -112,7 +112,9 @@ async def test_a_simulated_account_says_what_was_answered_and_what_to_look_at() 
         await simulate(lost, Account(CENTRE), url=url + "x", resend_seconds=0.01)
     assert lost.sent.given_up == lost.sent.records
     assert lost.sent.last_error == "HTTP 404: no source has this path; is the secret right?"
-    await simulate(gone, Account(CENTRE), url=url, resend_seconds=0.01)
+    told: list[str] = []
+    await simulate(gone, Account(CENTRE), url=url, resend_seconds=0.01, trouble=told.append)
+    assert told == [gone.sent.last_error] * (gone.sent.resent + gone.sent.given_up)
     assert gone.sent.last_error.endswith(": does the hub run, and listen there?")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -27,16 +27,23 @@ async def simulate(
     timezone: str = "UTC",
     broken: float = 0.0,
     ordering: Ordering | None = None,
+    trouble: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Push what the simulated centre makes to `url`, until it is over.
 
     With `ordering` MAKECALL is there as long as the centre works, and calls that are ordered are pushed as well. A
     call's entry goes into the ledger when its last event leaves, acknowledged or not: what the hub did not take is
-    missing there. `timezone` and `broken` are those of `Team`. Cancelling drops what is under way.
+    missing there. `timezone` and `broken` are those of `Team`. `trouble` is told why an event was not
+    acknowledged. Cancelling drops what is under way.
     """
     team = Team(simulation.centre, timezone=timezone, broken=broken)
     async with pushing(
-        url, sent=simulation.sent, acknowledges=_acknowledges, answer_seconds=ANSWER_SECONDS, hints=_HINTS
+        url,
+        sent=simulation.sent,
+        acknowledges=_acknowledges,
+        answer_seconds=ANSWER_SECONDS,
+        hints=_HINTS,
+        trouble=trouble,
     ) as push:
         await push_calls(
             simulation,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -32,10 +32,12 @@ async def simulate(
     url: str,
     resend_seconds: float = RESEND_SECONDS,
     ordering: Ordering | None = None,
+    trouble: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Push what the simulated centre makes to `url`, until it is over and every push was answered or given up.
 
     With `ordering` Click2Call is there as long as the centre works, and calls that are ordered are pushed as well.
+    `trouble` is told why a push was not acknowledged.
 
     A push counts as acknowledged once it is answered, also with "not understood": then the receiver keeps it. The
     entry of a call goes into the ledger whether its pushes were acknowledged or not.
@@ -48,6 +50,7 @@ async def simulate(
         hints=_HINTS,
         sends=SENDS,
         resend_seconds=resend_seconds,
+        trouble=trouble,
     ) as push:
         await push_calls(
             simulation,
