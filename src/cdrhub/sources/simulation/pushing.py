@@ -137,7 +137,9 @@ async def _posted(
     except aiohttp.ClientSSLError as error:
         return f"{error}: SSL_CERT_FILE can name the certificate to trust"
     except aiohttp.ClientConnectorError as error:
-        return f"{error.os_error.strerror or error}: does the hub run, and listen there?"
+        refused = isinstance(error.os_error, ConnectionRefusedError)
+        why = "connection refused" if refused else error.os_error.strerror or error
+        return f"{why}: does the hub run, and listen there?"
     except TimeoutError:
         return f"no answer in {client.timeout.total:g} s"
     except aiohttp.ClientError as error:

@@ -115,7 +115,7 @@ async def test_a_simulated_account_says_what_was_answered_and_what_to_look_at() 
     told: list[str] = []
     await simulate(gone, Account(CENTRE), url=url, resend_seconds=0.01, trouble=told.append)
     assert told == [gone.sent.last_error] * (gone.sent.resent + gone.sent.given_up)
-    assert gone.sent.last_error.endswith(": does the hub run, and listen there?")
+    assert gone.sent.last_error == "connection refused: does the hub run, and listen there?"
 
 
 async def test_a_simulated_account_says_how_a_certificate_is_trusted(tmp_path: Path) -> None:
