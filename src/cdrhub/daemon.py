@@ -110,7 +110,8 @@ async def serving(hub: Hub, *, tls: Callable[[], ssl.SSLContext | None]) -> Asyn
     assert server is not None  # noqa: S101 - `setup` made it
     try:
         listening = bind(http.listen, key="http.listen")
-        async with taking(listening, server=server, tls=tls, refused=hub.metrics.http_refused.inc):
+        refused, unmet = hub.metrics.http_refused.inc, hub.metrics.http_unmet.inc
+        async with taking(listening, server=server, tls=tls, refused=refused, unmet=unmet):
             yield
     finally:
         await runner.cleanup()

@@ -75,6 +75,9 @@ class Metrics:
         self.http_refused = self._counter(
             "cdrhub_http_connections_refused_total", "HTTP connections closed because there were too many at once."
         )
+        self.http_unmet = self._counter(
+            "cdrhub_http_handshakes_failed_total", "TLS handshakes that failed: probes, or who refuses our certificate."
+        )
         self.database_up = self._gauge("cdrhub_database_up", "1 while the database takes batches.")
         self.database_retries = self._counter(
             "cdrhub_database_retries_total", "Batches begun anew because the database was away."

@@ -9,6 +9,7 @@ bounded by aiohttp's keep-alive timeout, bodies by whoever reads them.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable
@@ -17,12 +18,16 @@ from contextlib import asynccontextmanager
 import structlog
 from aiohttp import web
 
+from cdrhub.sometimes import Sometimes
+
 log = structlog.get_logger(__name__)
 
 MAX_HTTP_CONNECTIONS = 1_000
 HEADER_SECONDS = 20.0  #: for the head of a connection's first request; as much again for the TLS handshake
 ACCEPTS_AT_ONCE = 64
 ACCEPT_PAUSE_SECONDS = 1.0  #: after the process ran out of descriptors or memory
+SAID_EVERY_SECONDS = 3600.0  #: that clients refuse our certificate, for each reason
+_DISTRUST = re.compile(r"_ALERT_(?:\w*CERTIFICATE|UNKNOWN_CA)")  #: what such a client says (RFC 8446, 6.2)
 _LINE_ENDS = b"\r\n"
 _HEAD_ENDS = (b"\r\n\r\n", b"\n\n")
 _LONGEST_END = max(map(len, _HEAD_ENDS))
@@ -35,15 +40,18 @@ async def taking(
     server: web.Server,
     tls: Callable[[], ssl.SSLContext | None],
     refused: Callable[[], None],
+    unmet: Callable[[], None],
     limit: int = MAX_HTTP_CONNECTIONS,
     header_seconds: float = HEADER_SECONDS,
 ) -> AsyncGenerator[None]:
     """Hand connections of the non-blocking `listening` to `server` while the context is open; then close the socket.
 
     Each handshake begins with the certificate that `tls` has at the moment. `refused` is called for each connection
-    over `limit`. Those that `server` has stay with it.
+    over `limit`, `unmet` for each handshake that fails. Those that `server` has stay with it.
     """
-    door = _Door(listening, server=server, tls=tls, refused=refused, limit=limit, header_seconds=header_seconds)
+    door = _Door(
+        listening, server=server, tls=tls, refused=refused, unmet=unmet, limit=limit, header_seconds=header_seconds
+    )
     door.open()
     try:
         yield
@@ -61,6 +69,7 @@ class _Door:
         server: web.Server,
         tls: Callable[[], ssl.SSLContext | None],
         refused: Callable[[], None],
+        unmet: Callable[[], None],
         limit: int,
         header_seconds: float,
     ) -> None:
@@ -68,6 +77,8 @@ class _Door:
         self._server = server
         self._tls = tls
         self._refused = refused
+        self._unmet = unmet
+        self._sometimes = Sometimes(every=SAID_EVERY_SECONDS)
         self._limit = limit
         self._header_seconds = header_seconds
         self._loop = asyncio.get_running_loop()
@@ -122,11 +133,24 @@ class _Door:
                 ssl=tls,
                 ssl_handshake_timeout=self._header_seconds if tls else None,
             )
-        except OSError:  # gone already, or no TLS, or too slow with it: nothing was asked, so nothing is lost
+        except OSError as error:  # gone already, or no TLS, or too slow with it, or it wants another certificate
             self._inside.discard(inside)
+            if tls is not None:
+                self._unmet()
+                self._say_distrusted(error)
         except asyncio.CancelledError:
             self._inside.discard(inside)
             raise
+
+    def _say_distrusted(self, error: OSError) -> None:
+        """A phone system that does not trust our certificate pushes nothing, and tells nobody else."""
+        reason = error.reason or "" if isinstance(error, ssl.SSLError) else ""
+        if _DISTRUST.search(reason) and self._sometimes.now(reason):
+            log.warning(
+                "a client refuses our certificate: look at its dates, its names and its chain",
+                action="certificate_refused",
+                reason=reason,
+            )
 
 
 class _Connection(asyncio.Protocol):

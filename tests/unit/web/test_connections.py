@@ -8,11 +8,15 @@ import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from cdrhub.web.connections import taking
+from support.certificates import OLD
 from support.intake import until
 from support.peers import Client
 
@@ -26,9 +30,16 @@ class Site:
 
     port: int
     refused: int = 0
+    unmet: int = 0
 
     def refuse(self) -> None:
         self.refused += 1
+
+    def miss(self) -> None:
+        self.unmet += 1
+
+    def has_missed(self, number: int) -> bool:
+        return self.unmet == number
 
 
 @asynccontextmanager
@@ -53,6 +64,7 @@ async def served(
             server=runner.server,
             tls=lambda: tls,
             refused=site.refuse,
+            unmet=site.miss,
             limit=limit,
             header_seconds=header_seconds,
         ):
@@ -112,7 +124,24 @@ async def test_who_does_not_finish_its_handshake_is_closed_and_makes_room(said: 
             await client.received_until_closed()
             await client.close()
             await asyncio.sleep(0.01)
-        assert site.refused == 0
+        assert (site.refused, site.unmet) == (0, 2)
+
+
+async def test_that_clients_refuse_the_certificate_is_said_once_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "pair.pem").write_text("".join(OLD))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "pair.pem")
+
+    def distrust(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as client, pytest.raises(ssl.SSLCertVerificationError):
+            ssl.create_default_context().wrap_socket(client, server_hostname="old")
+
+    with capture_logs() as logs:
+        async with served(tls=tls) as site:
+            for number in (1, 2):
+                await asyncio.to_thread(distrust, site.port)
+                await until(partial(site.has_missed, number))
+    assert [(said["action"], said["reason"]) for said in logs] == [("certificate_refused", "TLSV1_ALERT_UNKNOWN_CA")]
 
 
 async def test_an_unfinished_handshake_does_not_hold_up_the_end() -> None:
