@@ -567,7 +567,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("examples", "steps"), [(30, 40), pytest.param(3_000, 80, marks=pytest.mark.soak)], ids=["short", "long"]
+    ("examples", "steps"), [(20, 40), pytest.param(3_000, 80, marks=pytest.mark.soak)], ids=["short", "long"]
 )
 def test_any_order_of_events(prepared: Path, examples: int, steps: int) -> None:
     World.prepared = prepared
