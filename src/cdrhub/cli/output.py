@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, TextIO
 from zoneinfo import ZoneInfo
 
@@ -72,8 +73,8 @@ class Listing:
 
 
 def show(listing: Listing, *, form: Format, zone: ZoneInfo, stream: TextIO | None = None) -> int:
-    """Write `listing` to `stream` (standard output); the number of rows. Rows that are read as they are written, to a
-    file or a pipe, are counted on the terminal."""
+    """Write `listing` to `stream` (standard output); the number of rows. Rows that are read as they are written
+    to a file are counted on the terminal."""
     out = stream or sys.stdout
     with _watched(listing, stream=out) as watched:
         if form is Format.TABLE:
@@ -83,9 +84,17 @@ def show(listing: Listing, *, form: Format, zone: ZoneInfo, stream: TextIO | Non
         return _json(watched, zone=zone, stream=out, lines=form is Format.NDJSON)
 
 
+def _is_file(stream: TextIO) -> bool:
+    """Whether it goes to a file. What a pager shows has the terminal for itself."""
+    try:
+        return S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):  # it is closed, or none of the system's
+        return False
+
+
 @contextmanager
 def _watched(listing: Listing, *, stream: TextIO) -> Iterator[Listing]:
-    if isinstance(listing.rows, Sequence) or stream.isatty() or not sys.stderr.isatty():
+    if isinstance(listing.rows, Sequence) or not sys.stderr.isatty() or not _is_file(stream):
         yield listing
         return
     with stages() as progress:

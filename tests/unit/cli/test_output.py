@@ -11,6 +11,7 @@ import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -42,24 +43,30 @@ def shown(form: Format, rows: list[dict[str, Any]] | None = None) -> str:
     return out.getvalue()
 
 
-def test_rows_that_are_read_as_they_are_written_are_counted_on_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long list that went to a file looked like a program that hangs."""
-    terminal, its_end = os.openpty()
+def test_rows_that_are_read_as_they_are_written_to_a_file_are_counted_on_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A long list that went to a file looked like a program that hangs. A pager has the terminal for itself."""
     monkeypatch.setenv("TERM", "xterm")
-    out = io.StringIO()
+    terminal, its_end = os.openpty()
+    reading, writing = os.pipe()
+    file = tmp_path / "list.csv"
     try:
-        with os.fdopen(its_end, "w") as errors:
+        with os.fdopen(its_end, "w") as errors, os.fdopen(writing, "w") as pager, file.open("w", newline="") as out:
             monkeypatch.setattr(sys, "stderr", errors)
-            count = show(Listing(columns=COLUMNS, rows=iter(ROWS)), form=Format.CSV, zone=LAGOS, stream=out)
+            for stream in (pager, out):
+                assert show(Listing(columns=COLUMNS, rows=iter(ROWS)), form=Format.CSV, zone=LAGOS, stream=stream) == 2
             monkeypatch.undo()
         drawn = b""
         with suppress(OSError):  # the end of a terminal whose other end is closed; one read need not give all of it
             while part := os.read(terminal, 65536):
                 drawn += part
         assert re.search(rb"rows .*2/2", drawn)
+        assert drawn.count(b"\x1b[?25l") == 1, "one bar hid the cursor"
+        assert file.read_bytes().decode() == shown(Format.CSV)
     finally:
         os.close(terminal)
-    assert (count, out.getvalue()) == (2, shown(Format.CSV))
+        os.close(reading)
 
 
 def test_csv_has_every_column_and_no_formula() -> None:
