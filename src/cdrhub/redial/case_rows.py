@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils
-from sqlalchemy import Row, Select, delete, select, union_all
+from sqlalchemy import Row, Select, delete, insert, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.dialling import Refusal
@@ -23,7 +23,7 @@ from cdrhub.parts import in_parts
 from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number, PlacedBy
 from cdrhub.store.one_of import OneOf
 from cdrhub.store.padded import padded
-from cdrhub.store.redial_tables import attempts, case_numbers, cases
+from cdrhub.store.redial_tables import attempts, case_numbers, cases, deleted_cases
 
 AT_ONCE = 500  #: keys in one statement
 # What every decision reads is made once: making a statement takes several times what running it does.
@@ -189,7 +189,25 @@ async def numbers_locked(connection: AsyncConnection, keys: Collection[str]) -> 
         await connection.execute(query)
 
 
-async def forget(connection: AsyncConnection, case_id: str) -> None:
-    """Delete a case with its numbers; attempts and decisions stay, for they are what happened."""
-    await connection.execute(delete(case_numbers).where(case_numbers.c.case_id == case_id))
-    await connection.execute(delete(cases).where(cases.c.id == case_id))
+async def forget(connection: AsyncConnection, case: Case) -> None:
+    """Delete a case with its numbers; attempts and decisions stay, for they are what happened, and are its own again if
+    it is made again (`made_again`)."""
+    before = (deleted_cases.c.tenant == case.tenant) & (deleted_cases.c.code == case.code)
+    await connection.execute(delete(deleted_cases).where(before))
+    row = {"case_id": case.id, "tenant": case.tenant, "code": case.code, "round": case.round}
+    await connection.execute(insert(deleted_cases).values(row | {"created_at": case.created_at}))
+    await connection.execute(delete(case_numbers).where(case_numbers.c.case_id == case.id))
+    await connection.execute(delete(cases).where(cases.c.id == case.id))
+
+
+async def made_again(connection: AsyncConnection, *, tenant: str, codes: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Code → the columns of a case that are as they were, of those of these codes that were deleted and are now made
+    again."""
+    mine = (deleted_cases.c.tenant == tenant) & deleted_cases.c.code.in_(codes)
+    found = {
+        row.code: {"id": row.case_id, "round": row.round, "created_at": row.created_at}
+        for row in await connection.execute(select(deleted_cases).where(mine))
+    }
+    if found:
+        await connection.execute(delete(deleted_cases).where(mine))
+    return found

@@ -132,8 +132,11 @@ class Orders:
         given: Sequence[tuple[GivenCase, Sequence[Number]]],
         known: Mapping[str, str],
     ) -> None:
+        """Keep cases of one tenant; `known` has the ids of those that are there, locked, by their codes."""
         connection, now = tx.connection, self._clock()
         last = await case_rows.last_results(connection, known.values())
+        tenant, made = given[0][0].tenant, [one.code for one, _ in given if one.code not in known]
+        again = await case_rows.made_again(connection, tenant=tenant, codes=made) if made else {}
         new, old, numbers = [], [], []
         for one, its in given:
             values = {
@@ -148,10 +151,9 @@ class Orders:
             if case_id is not None:
                 old.append({"case": case_id, **values})
             else:
-                case_id = case_rows.new_id()
-                new.append(
-                    {"id": case_id, "tenant": one.tenant, "code": one.code, "created_at": now, **_FRESH, **values}
-                )
+                fresh = {"id": case_rows.new_id(), "created_at": now, **_FRESH, **again.get(one.code, {})}
+                case_id = fresh["id"]
+                new.append({"tenant": tenant, "code": one.code, **fresh, **values})
             numbers += [
                 {
                     "case_id": case_id,
@@ -185,13 +187,14 @@ class Orders:
             await look(tx, waiting, now=now, carrier=self._carrier, healthy=self._healthy, rules=_OF_THE_CASE)
 
     async def forget(self, *, tenant: str, code: str) -> None:
-        """Delete a case; its attempts and decisions stay. Raises NoSuchCase, CaseBusy."""
+        """Delete a case; its attempts and decisions stay, and are its own again if it is made again under its code.
+        Raises NoSuchCase, CaseBusy."""
 
         async def work(tx: Transaction) -> None:
             case = await self._locked(tx, tenant, code)
             if case.live_attempt is not None:
                 raise CaseBusy(f"case {code!r} is being dialled: stop it first")
-            await case_rows.forget(tx.connection, case.id)
+            await case_rows.forget(tx.connection, case)
 
         await self._write(work)
 

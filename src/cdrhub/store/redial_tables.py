@@ -60,6 +60,18 @@ case_numbers = Table(
     **MARIADB_OPTIONS,
 )
 
+deleted_cases = Table(
+    "deleted_cases",  # what one has again that is made again under its code
+    METADATA,
+    Column("tenant", text(MAX_SOURCE), nullable=False),
+    Column("code", text(MAX_CODE), nullable=False),
+    Column("case_id", CallId(), nullable=False),
+    Column("round", Integer(), nullable=False),
+    Column("created_at", UtcDateTime(), nullable=False),
+    PrimaryKeyConstraint("code", "tenant"),
+    **MARIADB_OPTIONS,
+)
+
 attempts = Table(
     "attempts",
     METADATA,

@@ -240,12 +240,13 @@ async def test_an_order_that_was_refused_after_its_case_was_stopped_holds_nobody
 
 
 async def made_anew(bench: Any) -> tuple[str, str]:
-    """A case whose first number was requested, then stopped, deleted and made anew; the old attempt, the new case."""
+    """A case whose first number was requested, then stopped, deleted and made anew under another code; the old attempt,
+    the new case."""
     _, attempt_id = await requested(bench)
     await bench.orders().stop(tenant="", code="C-1")
     await bench.orders().forget(tenant="", code="C-1")
-    case_id = await bench.case("C-1", FIRST, SECOND, round=0, created_at=bench.clock.now)
-    assert (await bench.orders().dial(tenant="", code="C-1")).rule == "number_requested"
+    case_id = await bench.case("C-2", FIRST, SECOND, round=0, created_at=bench.clock.now)
+    assert (await bench.orders().dial(tenant="", code="C-2")).rule == "number_requested"
     return attempt_id, case_id
 
 
@@ -280,15 +281,15 @@ async def test_what_the_dialler_says_of_a_case_that_was_deleted_holds_nobody(ben
 async def test_a_number_of_cases_that_are_deleted_and_made_anew_is_rung_five_times_a_day(bench: Any) -> None:
     bench.settings = replace(bench.settings, shared_hold=timedelta(0))
     for time in range(5):
-        _, attempt_id = await requested(bench, "C-1", FIRST)
+        _, attempt_id = await requested(bench, f"C-{time}", FIRST)
         seconds = (bench.clock.now - ledger.START).total_seconds()
         rang = {"started_at": seconds, "ended_at": seconds + 9, "received": seconds + 9}
         bench.pass_time(10)
         await bench.call(f"k{time}", disposition="busy", contact_ref=attempt_id, **rang)
         await bench.decide()
-        await bench.orders().forget(tenant="", code="C-1")
-    await bench.case("C-1", FIRST, round=0)
-    decision = await bench.orders().dial(tenant="", code="C-1")
+        await bench.orders().forget(tenant="", code=f"C-{time}")
+    await bench.case("C-5", FIRST, round=0)
+    decision = await bench.orders().dial(tenant="", code="C-5")
     assert (decision.rule, decision.due_at) == ("hard_stop", ledger.at(110) + timedelta(hours=24))
 
 
