@@ -228,7 +228,8 @@ def when_due(case: Case, key: str, *, policy: Policy, around: Surroundings) -> D
     """A case whose time has come, or whose decided attempt met an objection. `key` is the number that was meant: it is
     dialled if the rules allow it now.
 
-    One whose agent or network failed waits where they do not: that never leads to the next number.
+    One whose agent or network failed, or on which the person wants to be called back, waits where they do not: that
+    never leads to the next number.
     """
     if case.live_attempt is not None:
         return _attempt_live(case)
@@ -236,7 +237,8 @@ def when_due(case: Case, key: str, *, policy: Policy, around: Surroundings) -> D
     found = objection(case, number, policy, around) if number is not None else None
     if number is not None and found is None:
         return Decision(result=Result.NEXT, rule="due", number=number)
-    if found is not None and found.until is not None and case.failed_before_dialling(key):
+    stays = case.failed_before_dialling(key) or _wants_to_be_called_back(case, around)
+    if found is not None and found.until is not None and stays:
         return Decision(
             result=Result.SCHEDULED, rule=found.rule, detail=found.detail, number=number, due_at=found.until
         )
@@ -268,6 +270,12 @@ def _went_on(case: Case, attempt: Attempt) -> bool:
         one.round == attempt.round and one.placed_by is not PlacedBy.AGENT and one.state is not AttemptState.CANCELLED
         for one in case.attempts[place + 1 :]
     )
+
+
+def _wants_to_be_called_back(case: Case, around: Surroundings) -> bool:
+    """Whether the person asked to be called back, and nobody has called them since."""
+    asked = around.asked_back
+    return asked is not None and not any(one.tried and (one.requested_at or asked) > asked for one in case.attempts)
 
 
 def _attempt_live(case: Case) -> Decision:

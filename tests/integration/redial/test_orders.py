@@ -148,6 +148,25 @@ async def test_a_call_back_is_dialled_at_its_time(bench: Any, preset: str) -> No
     assert await bench.claim() == [FIRST]
 
 
+async def test_a_call_back_that_a_rule_holds_is_made_to_its_number(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    attempt_id = await bench.accepted(case_id, SECOND)
+    await bench.call("k1", SECOND, disposition="answered")
+    await bench.decide()
+    at = bench.clock.now + timedelta(hours=2)
+    await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.CALLBACK, at=at)
+    bench.pass_time(7_200)
+    assert await bench.dialling().due() == 1  # decided, and about to leave
+    await bench.orders().pause(scope="all", name="", actor="test")
+    assert await bench.claim() == []
+    bench.pass_time(30)
+    await bench.dialling().due()
+    await bench.orders().unpause(scope="all", name="")
+    bench.pass_time(30)
+    await bench.dialling().due()
+    assert await bench.claim() == [SECOND]
+
+
 async def test_a_call_back_at_a_time_that_is_over_is_refused_and_changes_nothing(bench: Any) -> None:
     attempt_id = await reached(bench)
     before = await bench.decisions()
