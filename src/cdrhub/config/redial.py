@@ -20,7 +20,7 @@ from cdrhub.model.disposition import Disposition
 from cdrhub.redial.decision import Timing
 from cdrhub.redial.policy import PRESETS, RINGS_WITHIN, Mode, Policy
 from cdrhub.redial.settings import Settings
-from cdrhub.redial.window import Window
+from cdrhub.redial.window import DAYS, Hours, Window
 from cdrhub.sources.dialler import DiallerConfig
 from cdrhub.sources.dialling.fields import HttpUrl, RequestSeconds
 from cdrhub.sources.spans import Duration
@@ -32,7 +32,11 @@ MAX_HEADERS = 20  #: of a look-up
 MAX_HEADER_VALUE = 4_096  #: characters
 CODE, TENANT = "{code}", "{tenant}"  #: places in the URL of a look-up
 
-_WINDOW = re.compile(r"(?P<start>\d{2}:\d{2})-(?P<end>\d{2}:\d{2})")
+_DAY = "|".join(DAYS)
+_HOURS = re.compile(
+    rf"(?:(?P<first>{_DAY})(?:-(?P<last>{_DAY}))? +)?(?P<start>\d{{2}}:\d{{2}})-(?P<end>\d{{2}}:\d{{2}})",
+    re.IGNORECASE | re.ASCII,
+)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")  # RFC 9110, 5.6.2
 _RESULTS = tuple(word.value for word in Disposition if word is not Disposition.NOT_DIALLED)
 
@@ -44,20 +48,32 @@ def _a_window(text: str) -> str:
 
 
 def read_window(text: str) -> Window:
-    """The calling window of `"08:00-21:00"`. Raises ValueError; 24:00 is written 23:59."""
-    found = _WINDOW.fullmatch(text)
+    """The calling window of `"Mon-Fri 08:00-20:00, Sat 09:00-13:00"`, of every day without days. Raises ValueError;
+    24:00 is written 23:59."""
+    return Window(hours=tuple(_read_hours(part.strip()) for part in text.split(",")))
+
+
+def _read_hours(text: str) -> Hours:
+    found = _HOURS.fullmatch(text)
     try:
-        times = [time.fromisoformat(part) for part in found.groups()] if found is not None else []
+        times = [time.fromisoformat(found[part]) for part in ("start", "end")] if found is not None else []
     except ValueError:
         times = []
-    if len(times) != 2 or times[0] >= times[1]:
-        raise ValueError('is not a calling window: write e.g. "08:00-21:00", from the earlier to the later')
-    window = Window(start=times[0], end=times[1])
-    if window.length <= RINGS_WITHIN:
+    if found is None or not times or times[0] >= times[1]:
+        raise ValueError(
+            'is not a calling window: write e.g. "08:00-21:00", from the earlier to the later, or '
+            '"Mon-Fri 08:00-20:00, Sat 09:00-13:00"'
+        )
+    first = found["first"] or DAYS[0]
+    last = found["last"] or found["first"] or DAYS[-1]
+    hours = Hours(
+        start=times[0], end=times[1], first=DAYS.index(first.capitalize()), last=DAYS.index(last.capitalize())
+    )
+    if hours.length <= RINGS_WITHIN:
         raise ValueError(
             "is too short: nobody is called in its last two minutes, for the agent's telephone rings first"
         )
-    return window
+    return hours
 
 
 def _known_results(waits: Mapping[str, timedelta]) -> Mapping[str, timedelta]:
@@ -141,7 +157,8 @@ class RedialConfig(Table):
     )
     window: Annotated[str, AfterValidator(_a_window)] | None = Field(
         None,
-        description='When numbers may be called, in the called person\'s zone, e.g. `"08:00-21:00"`; `""` is always.',
+        description='When numbers may be called, in the called person\'s zone, e.g. `"08:00-21:00"` on every day, or '
+        '`"Mon-Fri 08:00-20:00, Sat 09:00-13:00"`; `""` is always.',
     )
     max_age_seconds: float = Field(
         300, gt=0, le=MAX_SECONDS, description="Age of news, in seconds, at which it makes nobody's telephone ring."

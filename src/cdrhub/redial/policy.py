@@ -19,7 +19,7 @@ from phonenumbers import timezone as number_zones
 
 from cdrhub.model.disposition import Disposition
 from cdrhub.redial.model import CLOSED, Case, Number
-from cdrhub.redial.window import Window
+from cdrhub.redial.window import Hours, Window
 
 DO_NOT_CALL = "do_not_call"  #: `cases.state_reason` too, of a case that waits for the end of a verdict
 HARD_STOP_REQUESTS = 5  #: on one number within HARD_STOP_PERIOD, whatever any policy says
@@ -66,7 +66,7 @@ CAUTIOUS = Policy(
         Disposition.ABANDONED: timedelta(hours=72),  # Ofcom, persistent misuse, until 2017
     },
     between_numbers=timedelta(minutes=30),  # Enigma's retry_timeout
-    window=Window(start=time(8), end=time(21)),  # 47 CFR 64.1200(c)(1), the called party's local time
+    window=Window(hours=(Hours(start=time(8), end=time(21)),)),  # 47 CFR 64.1200(c)(1), the called party's local time
 )
 
 PRESETS: Mapping[str, Policy] = {"plain": PLAIN, "cautious": CAUTIOUS}
@@ -202,7 +202,7 @@ def calling_window(case: Case, number: Number, policy: Policy, around: Surroundi
     if until == around.now:
         return None
     where = ", ".join(zone.key for zone in zones[:3])
-    why = f"outside {window.start}-{window.end}, or about to be," if until is not None else "no common hour in"
+    why = f"outside {window}, or about to be," if until is not None else "no common hour in"
     return Objection(rule="calling_window", until=until, detail=f"{why} {where}")
 
 

@@ -8,35 +8,75 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-AHEAD = timedelta(days=8)  #: how far is looked for it: one day is like the next, but for clocks that are turned
+AHEAD = timedelta(days=8)  #: how far is looked for it: one week is like the next, but for clocks that are turned
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Window:
-    """When people may be called, in their own zone: from `start` (inclusive) to `end` (exclusive) of each day."""
+class Hours:
+    """From `start` (inclusive) to `end` (exclusive) of each day from the `first` to the `last`: 0 is Monday, and the
+    last may lie in the next week."""
 
     start: time
     end: time
+    first: int = 0
+    last: int = 6
+
+    def __str__(self) -> str:
+        first, last = DAYS[self.first], DAYS[self.last]
+        days = "" if self._days == len(DAYS) else f"{first} " if first == last else f"{first}-{last} "
+        return f"{days}{self.start:%H:%M}-{self.end:%H:%M}"
 
     @property
     def length(self) -> timedelta:
-        """How long it is open, but on days on which clocks are turned."""
+        """How long they are, but on days on which clocks are turned."""
         return datetime.combine(date.min, self.end) - datetime.combine(date.min, self.start)
+
+    @property
+    def _days(self) -> int:
+        return (self.last - self.first) % len(DAYS) + 1
+
+    def on(self, day: date) -> bool:
+        """Whether they are of that day."""
+        return (day.weekday() - self.first) % len(DAYS) < self._days
+
+    def contain(self, shown: datetime) -> bool:
+        """Whether a moment, as the clocks of the person's zone show it, lies inside."""
+        return self.on(shown) and self.start <= shown.time() < self.end
+
+    def ending_sooner(self, by: timedelta) -> Hours:
+        """The same, `by` so much shorter at their end. They must be longer than that."""
+        return replace(self, end=(datetime.combine(date.min, self.start) + self.length - by).time())
+
+    def opening_after(self, shown: datetime) -> datetime:
+        """When they begin next, by clocks that show this now and that nobody turns."""
+        opens = (datetime.combine(shown, self.start) + _DAY * days for days in range(len(DAYS) + 1))
+        return next(moment for moment in opens if moment > shown and self.on(moment))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """When people may be called, in their own zone: within any of these hours."""
+
+    hours: tuple[Hours, ...]
+
+    def __str__(self) -> str:
+        return ", ".join(str(each) for each in self.hours)
 
     def contains(self, moment: datetime) -> bool:
         """Whether a moment, already in the person's zone, lies inside."""
-        return self.start <= moment.time() < self.end
+        return any(each.contain(moment) for each in self.hours)
 
     def ending_sooner(self, by: timedelta) -> Window:
-        """The same, `by` so much shorter at its end. It must be longer than that."""
-        return Window(start=self.start, end=(datetime.combine(date.min, self.start) + self.length - by).time())
+        """The same, all of its hours `by` so much shorter at their end."""
+        return Window(hours=tuple(each.ending_sooner(by) for each in self.hours))
 
     def next_inside(self, zones: Sequence[ZoneInfo], moment: datetime) -> datetime | None:
         """The first moment from `moment` on (UTC) that is inside in all zones; None if there is none within AHEAD."""
@@ -51,8 +91,7 @@ class Window:
     def _next_inside(self, zone: ZoneInfo, moment: datetime) -> datetime:
         while not self.contains(local := moment.astimezone(zone)):
             shown = local.replace(tzinfo=None)
-            opens = datetime.combine(shown, self.start)
-            opens += _DAY if opens < shown else timedelta()
+            opens = min(each.opening_after(shown) for each in self.hours)
             then = moment + (opens - shown)  # if nobody turns the clocks before
             turned = then.astimezone(zone).utcoffset() != local.utcoffset()
             moment = _turn(zone, moment, then) if turned else then

@@ -13,7 +13,7 @@ from cdrhub.model.disposition import Disposition
 from cdrhub.redial.policy import CAUTIOUS, PLAIN, Mode
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.webhook_dialler_config import WebhookDiallerConfig
-from cdrhub.redial.window import Window
+from cdrhub.redial.window import Hours, Window
 
 CRM = (
     '[redial.diallers.crm]\ntype = "webhook"\nurl = "https://crm.example.com/dial"\n'
@@ -73,7 +73,17 @@ def test_every_timing_reaches_the_settings() -> None:
     assert settings.result_wait == timedelta(seconds=60)
     assert settings.manual_calls_redial
     assert settings.hangup_superseded
-    assert settings.policy.window == Window(start=time(9, 30), end=time(17))
+    assert settings.policy.window == Window(hours=(Hours(start=time(9, 30), end=time(17)),))
+
+
+def test_a_window_has_days_of_the_week() -> None:
+    window = loaded('[redial]\nwindow = "mon-Fri 08:00-20:00,Sat  09:00-13:00"').redial.policy().window
+    assert window == Window(
+        hours=(
+            Hours(start=time(8), end=time(20), first=0, last=4),
+            Hours(start=time(9), end=time(13), first=5, last=5),
+        )
+    )
 
 
 def test_a_dialler_has_the_model_of_its_type_and_a_source_names_it() -> None:
@@ -95,6 +105,10 @@ def test_a_dialler_has_the_model_of_its_type_and_a_source_names_it() -> None:
         ('[redial]\nwindow = "8-21"', "2: redial.window: is not a calling window: write e.g. "),
         ('[redial]\nwindow = "08:00-24:00"', "is not a calling window"),
         ('[redial]\nwindow = "08:00-08:02"', "is too short"),
+        ('[redial]\nwindow = "Mon-Fri 08:00-20:00, Sat 09:00-09:01"', "is too short"),
+        ('[redial]\nwindow = "Mon-Fri 08:00-20:00, "', "is not a calling window"),
+        ('[redial]\nwindow = "Mon-Frei 08:00-20:00"', "is not a calling window"),
+        ('[redial]\nwindow = "Mon-Fri"', "is not a calling window"),
         ("[redial]\nresult_wait_seconds = 300", "must be less than max_age_seconds"),
         ('[redial.diallers.crm]\nurl = "http://x"', "redial.diallers.crm.type: is missing: what dials, e.g. type = "),
         (

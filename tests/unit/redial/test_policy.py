@@ -21,11 +21,11 @@ from cdrhub.redial.policy import (
     objection,
     zones_of,
 )
-from cdrhub.redial.window import Window
+from cdrhub.redial.window import Hours, Window
 from support.redial import FIRST, NOON, SECOND, around, attempt, case, number, over
 
 HOUR = timedelta(hours=1)
-DAY_WINDOW = Policy(window=Window(start=time(8), end=time(21)))
+DAY_WINDOW = Policy(window=Window(hours=(Hours(start=time(8), end=time(21)),)))
 
 
 def asked(
@@ -162,7 +162,7 @@ def test_the_window_is_in_the_zone_of_the_number() -> None:
 
 
 def test_a_window_of_minutes_is_waited_for() -> None:
-    policy = Policy(window=Window(start=time(14, 5), end=time(14, 10)))  # Lagos is an hour ahead of UTC
+    policy = Policy(window=Window(hours=(Hours(start=time(14, 5), end=time(14, 10)),)))  # Lagos is an hour ahead of UTC
     assert asked(case(), policy=policy) == ("calling_window", NOON.replace(hour=13, minute=5))
 
 
