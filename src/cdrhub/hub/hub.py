@@ -45,6 +45,7 @@ from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import Source
 from cdrhub.store import Store
 from cdrhub.store.batch import Written
+from cdrhub.store.hub_clock import HubClock
 from cdrhub.store.open_calls import open_calls
 
 log = structlog.get_logger(__name__)
@@ -92,6 +93,7 @@ class Hub:
         )
         self._clocks = Clocks()
         self._clocks.watch(_revisions(config))
+        self._clock = HubClock(store.database)
         self._sweeper = Sweeper(
             store=store, journal=journal, sources=self._sources, expected=lambda: self.config.sources
         )
@@ -341,7 +343,7 @@ class Hub:
             problems.append(f"records may be missing, of a journal that was damaged: {names} in data_dir")
         if self._retaining.problem is not None:
             problems.append(self._retaining.problem)
-        problems += self._sources.problems + self._clocks.problems
+        problems += self._clock.problems + self._sources.problems + self._clocks.problems
         return problems + self.redial.problems + self.broadcast.problems
 
     def status(self) -> str:
@@ -433,6 +435,7 @@ class Hub:
             try:
                 await self._store.join_unopened()
                 await self._sweeper.sweep()
+                await self._clock.look()
             except UnknownRevision as error:  # another hub met it; the next look knows it
                 await self._pipeline.learn_revisions(error.revision)
             except (StoreUnavailable, IntakeRefused, DecodingWaits) as error:
