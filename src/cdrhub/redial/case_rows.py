@@ -20,6 +20,7 @@ from cdrhub.model.dialling import Refusal
 from cdrhub.model.disposition import Disposition
 from cdrhub.model.update import bounded_key
 from cdrhub.parts import in_parts
+from cdrhub.redial.given import kept_as
 from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number, PlacedBy
 from cdrhub.store.one_of import OneOf
 from cdrhub.store.padded import padded
@@ -177,9 +178,9 @@ async def last_results(connection: AsyncConnection, ids: Collection[str]) -> dic
 
 
 async def numbers_locked(connection: AsyncConnection, keys: Collection[str]) -> None:
-    """Lock these numbers, in whatever case they are, until the transaction ends: whoever asks next what was requested
-    on them waits for this transaction."""
-    for part in in_parts(sorted(keys), AT_ONCE):
+    """Lock these numbers, in whatever case and spelling, until the transaction ends: whoever asks next what was
+    requested on them waits for this transaction."""
+    for part in in_parts(sorted(set().union(*map(kept_as, keys))), AT_ONCE):
         query = (
             select(case_numbers.c.position)
             .where(case_numbers.c.match_key.in_(part))

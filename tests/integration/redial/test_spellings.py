@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from sqlalchemy import insert
 
+from cdrhub.redial import case_rows
 from cdrhub.redial.given import GivenVerdict
 from cdrhub.store.redial_tables import do_not_call
 from support import ledger
+from support.locks import waits_for_a_lock
 
 MOBILE, WITHOUT_9 = "+5491123456789", "+541123456789"
 PARIS, POTSDAM = "+33123456789", "+4933123456789"
@@ -74,3 +77,16 @@ async def test_a_number_that_was_listed_otherwise_is_not_called(bench: Any, list
     assert (await bench.orders().dial(tenant="", code="C-1")).result == "exhausted"
     assert await bench.orders().permit(tenant="", number=number, region_of="lagos")
     assert (await bench.orders().dial(tenant="", code="C-1")).result == "next"
+
+
+async def test_another_hub_that_requests_another_spelling_meanwhile_is_waited_for(bench: Any) -> None:
+    if bench.store.database.kind == "sqlite":
+        pytest.skip("one transaction writes at a time")
+    for code, number, agent in (("C-1", MOBILE, "101"), ("C-2", WITHOUT_9, "102")):
+        await bench.case(code, number, agent=agent, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    async with bench.store.database.connect(writing=True) as connection:
+        await case_rows.numbers_locked(connection, {WITHOUT_9})
+        claiming = asyncio.create_task(bench.claim())
+        await waits_for_a_lock(claiming, bench.store.database)
+    assert await claiming == [MOBILE]
