@@ -35,6 +35,7 @@ from cdrhub.redial.since import Since
 from cdrhub.redial.surroundings import Known, gather
 from cdrhub.redial.transaction import transact
 from cdrhub.redial.waiting import by_rules, due, look
+from cdrhub.redial.watch import note
 from cdrhub.store.engine import Database
 from cdrhub.store.outbox import SETTLED
 from cdrhub.store.redial_tables import attempts, cases, redial_decisions
@@ -100,6 +101,8 @@ class Dialling:
         """
         if self._settings.mode is not Mode.ON or not await self._anything_to_claim(room):
             return ()
+        if not self.since.looks(self._clock()):
+            await self.oldest_due()
         return await transact(self._database, partial(self._claim, room=room))
 
     async def _anything_to_claim(self, room: Mapping[str, int]) -> bool:
@@ -373,7 +376,12 @@ class Dialling:
         async with self._database.connect() as connection:
             found = [moment for query in queries if (moment := await connection.scalar(query)) is not None]
         self.since.looked(now)
+        if self._settings.mode is Mode.ON and (began := self.since.at(now)) is not None and self.since.wants_note(now):
+            self.since.noted(await transact(self._database, partial(self._note, began=began, now=now)), now=now)
         return min(found, default=None)
+
+    async def _note(self, tx: Transaction, *, began: datetime, now: datetime) -> datetime:
+        return await note(tx.connection, began=began, now=now, max_age=self._settings.timing.max_age)
 
     async def _wait_anew(self, tx: Transaction, *, now: datetime) -> None:
         await wait_anew(tx.connection, now=now, timing=self._settings.timing)

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+NOTES = 5  #: within the greatest age of news
+
 
 class Since:
-    """The moment since which one hub dials, as far as its clock tells; None for a hub to which nothing is old news."""
+    """The moment since which one hub dials, or others did without a pause before it, as far as its clock tells; None
+    for a hub to which nothing is old news."""
 
     def __init__(self, moment: datetime | None, *, max_age: timedelta) -> None:
         self._moment = moment
         self._max_age = max_age
         self._looked_at: datetime | None = None
+        self._noted_at: datetime | None = None
         self._first = True
 
     def under(self, max_age: timedelta) -> Since:
@@ -34,6 +38,18 @@ class Since:
         if self._moment is not None:
             self._moment = self._began(self._moment, now)
         self._looked_at, self._first = now, False
+
+    def looks(self, now: datetime) -> bool:
+        """Whether it looked a moment ago, so that it knows since when it dials."""
+        return self._looked_at is not None and timedelta(0) <= now - self._looked_at <= self._max_age
+
+    def wants_note(self, now: datetime) -> bool:
+        """Whether other hubs, and the one after it, are to be told again that it looks (watch.py)."""
+        return self._noted_at is None or not timedelta(0) <= now - self._noted_at < self._max_age / NOTES
+
+    def noted(self, began: datetime, *, now: datetime) -> None:
+        """It was told at `now`; since `began` one hub or another dials."""
+        self._moment, self._noted_at = began, now
 
     def at(self, now: datetime) -> datetime | None:
         """The moment, by a clock that says `now`; never one that is still to come."""

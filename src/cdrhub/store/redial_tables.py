@@ -156,3 +156,13 @@ redial_pauses = Table(
     PrimaryKeyConstraint("scope", "name"),
     **MARIADB_OPTIONS,
 )
+
+redial_watch = Table(
+    "redial_watch",
+    METADATA,
+    Column("name", text(MAX_WORD), nullable=False),  # what is watched: dialling
+    Column("since", UtcDateTime(), nullable=False),  # a hub has dialled, with no longer pause than max_age_seconds
+    Column("looked_at", UtcDateTime(), nullable=False),  # when one looked last
+    PrimaryKeyConstraint("name"),
+    **MARIADB_OPTIONS,
+)

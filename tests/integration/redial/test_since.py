@@ -38,6 +38,32 @@ async def test_a_decision_that_waited_for_a_hub_that_dials(bench: Any, before: i
     assert (row["state"], row["state_reason"]) == (("dialling", "") if requested else ("paused", "late"))
 
 
+@pytest.mark.parametrize(("alone", "requested"), [(0, True), (300, True), (301, False)])
+async def test_a_hub_that_begins_goes_on_where_another_one_was(bench: Any, alone: int, requested: bool) -> None:
+    """`alone`: for so many seconds before it begins nobody dialled."""
+    case_id = await bench.case("C-1", FIRST, SECOND, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    first = bench.dialling(since=bench.clock.now)
+    for _ in range(11):  # its dialler has no room
+        assert await first.claim(room={"crm": 0}) == ()
+        assert await first.due() == 0
+        bench.pass_time(60)
+    bench.pass_time(alone - 60)
+    second = bench.dialling(since=bench.clock.now)
+    claimed = await second.claim(room={"crm": 10})
+    assert [one.order.number for one in claimed] == ([FIRST] if requested else [])
+    row = await bench.of_case(case_id)
+    assert (row["state"], row["state_reason"]) == (("dialling", "") if requested else ("paused", "late"))
+
+
+async def test_a_hub_that_begins_while_another_one_catches_up_rings_nobody_late_either(bench: Any) -> None:
+    await bench.case("C-1", FIRST, SECOND, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    bench.pass_time(301)
+    assert await bench.dialling(since=bench.clock.now).due() == 0
+    assert await bench.dialling(since=bench.clock.now).claim(room={"crm": 10}) == []
+
+
 @pytest.mark.parametrize(("away", "reason"), [(300, "agent_retry"), (301, "late")])
 async def test_a_refusal_that_waited_for_the_database_leads_to_no_other_request(
     bench: Any, away: int, reason: str

@@ -1,4 +1,4 @@
-"""Cases that were deleted."""
+"""Cases that were deleted, and since when hubs dial."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ MARIADB: dict[str, Any] = {
 
 
 def upgrade() -> None:
-    """Make the table of what a case has again that is made again. Of those that were deleted before nobody knows it."""
+    """Make two tables: what a case has again that is made again, and since when hubs dial. Of cases that were deleted
+    before nobody knows what they had."""
     op.create_table(
         "deleted_cases",
         sa.Column("tenant", types.text(64), nullable=False),
@@ -30,6 +31,15 @@ def upgrade() -> None:
         sa.Column("round", sa.Integer(), nullable=False),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("code", "tenant"),
+        if_not_exists=True,
+        **MARIADB,
+    )
+    op.create_table(
+        "redial_watch",
+        sa.Column("name", types.text(32), nullable=False),
+        sa.Column("since", types.UtcDateTime(), nullable=False),
+        sa.Column("looked_at", types.UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
         if_not_exists=True,
         **MARIADB,
     )

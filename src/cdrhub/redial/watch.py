@@ -1,0 +1,30 @@
+"""Since when hubs dial: of several that share a database, and of one before its restart and after it.
+
+What waits for room waits in the database. A hub that begins must know whether nobody was there, or another one that had
+no room: the row of `redial_watch` is written by each hub that dials, a few times within the greatest age of news.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cdrhub.store.redial_tables import redial_watch
+
+DIALLING = "dialling"
+
+
+async def note(connection: AsyncConnection, *, began: datetime, now: datetime, max_age: timedelta) -> datetime:
+    """Note in this write transaction that a hub which dials since `began` looked at `now`; since when hubs dial without
+    a pause of more than `max_age`."""
+    mine = redial_watch.c.name == DIALLING
+    row = (await connection.execute(select(redial_watch).where(mine).with_for_update())).one_or_none()
+    if row is None:
+        await connection.execute(insert(redial_watch).values(name=DIALLING, since=began, looked_at=now))
+        return began
+    if abs(now - row.looked_at) <= max_age:
+        began = min(began, row.since)
+    await connection.execute(update(redial_watch).where(mine).values(since=began, looked_at=now))
+    return began
