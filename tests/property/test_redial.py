@@ -96,6 +96,12 @@ def rang(attempt: Attempt) -> bool:
             return attempt.state in (AttemptState.UNKNOWN, AttemptState.SUPERSEDED)
 
 
+def given(code: str) -> GivenCase:
+    """One of the cases, as an integrator gives it."""
+    agent, numbers = CASES[code]
+    return GivenCase(code=code, source="lagos", agent=agent, numbers=[GivenNumber(number=number) for number in numbers])
+
+
 @dataclass
 class Hub:
     """What one process holds in memory: lost when it dies."""
@@ -146,13 +152,7 @@ class World(RuleBasedStateMachine):
             plan=lambda _source: NumberPlan(region="NG"),
         )
         self.hubs = [self.hub(), self.hub()]
-        given = [
-            GivenCase(
-                code=code, source="lagos", agent=agent, numbers=[GivenNumber(number=number) for number in numbers]
-            )
-            for code, (agent, numbers) in CASES.items()
-        ]
-        self.run(self.orders.keep(given))
+        self.run(self.orders.keep([given(code) for code in CASES]))
         self.dial("C-1")
         self.turn(False, last="send", answer=ANSWERS[0], dies=False)
 
@@ -208,6 +208,14 @@ class World(RuleBasedStateMachine):
             self.order(self.orders.stop(tenant="", code=code))
         else:
             self.order(self.orders.resume(tenant="", code=code, not_reached=why == "not_reached"))
+
+    @rule(code=st.sampled_from(sorted(CASES)))
+    def make_again(self, code: str) -> None:
+        self.order(self.deleted_and_made(code))
+
+    async def deleted_and_made(self, code: str) -> None:
+        await self.orders.forget(tenant="", code=code)
+        assert await self.orders.make(given(code))
 
     @rule(which=pick, result=st.sampled_from(Reported))
     def report(self, which: int, result: Reported) -> None:
@@ -512,7 +520,7 @@ class World(RuleBasedStateMachine):
             elif case.state == CaseState.PAUSED:
                 assert case.state_reason
             else:
-                assert case.state in CLOSED or case.round == 0, (case.code, case.state, case.round)
+                assert case.state in CLOSED or case.revision == 1, (case.code, case.state, case.round)
 
     def until_nothing_goes_on(self) -> None:
         """The last hub looks until nothing is left to do; both died before."""
@@ -538,7 +546,7 @@ class World(RuleBasedStateMachine):
     async def going_on(self) -> list[str]:
         """Cases that go on, live attempts, and calls about which nobody decided."""
         queries = (
-            select(cases.c.code).where(cases.c.state.in_(GOING), cases.c.round > 0),
+            select(cases.c.code).where(cases.c.state.in_(GOING), cases.c.revision > 1),
             select(attempts.c.id).where(attempts.c.live_case.is_not(None)),
             select(outbox.c.call_id).where(outbox.c.type == "call.settled"),
         )
