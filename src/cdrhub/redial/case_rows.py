@@ -202,11 +202,11 @@ async def forget(connection: AsyncConnection, case: Case) -> None:
 
 
 async def made_again(connection: AsyncConnection, *, tenant: str, codes: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Code → the columns of a case that are as they were, of those of these codes that were deleted and are now made
-    again."""
+    """Code → what a case has of before, of those of these codes that were deleted and are now made again. It begins a
+    round of its own: what is told or reported late of its attempts leads to nothing."""
     mine = (deleted_cases.c.tenant == tenant) & deleted_cases.c.code.in_(codes)
     found = {
-        row.code: {"id": row.case_id, "round": row.round, "created_at": row.created_at}
+        row.code: {"id": row.case_id, "round": row.round + 1, "created_at": row.created_at}
         for row in await connection.execute(select(deleted_cases).where(mine))
     }
     if found:

@@ -12,6 +12,7 @@ import pytest
 from cdrhub.redial import reading
 from cdrhub.redial.given import GivenCase, GivenNumber
 from cdrhub.redial.policy import PLAIN, Policy
+from cdrhub.redial.reports import Reported
 from support import ledger
 
 FIRST, SECOND = "+2348039100001", "+2348039100002"
@@ -61,7 +62,20 @@ async def test_its_attempts_are_its_own_again(bench: Any, policy: Policy, rule: 
     bench.settings = replace(bench.settings, policy=policy)
     assert (await bench.orders().dial(tenant="", code="C-1")).rule == rule
     after = await case_of(bench)
-    assert (after["id"], after["round"], after["created_at"]) == (before["id"], 3, before["created_at"])
+    assert (after["id"], after["round"], after["created_at"]) == (before["id"], 5, before["created_at"])
+
+
+@pytest.mark.parametrize("result", [Reported.WRONG_PARTY, Reported.CALLBACK])
+async def test_a_report_of_before_dials_nobody(bench: Any, result: Reported) -> None:
+    await bench.orders().keep([given()])
+    await rung(bench)
+    async with bench.store.database.connect() as connection:
+        attempt, _ = await reading.attempts_of(connection, (await case_of(bench))["id"])
+    await made_again(bench)
+    later = bench.clock.now + timedelta(hours=1)
+    decision = await bench.orders().report(tenant="", attempt_id=attempt["id"], result=result, at=later)
+    assert (decision.result, decision.rule) == ("nothing", "earlier_round")
+    assert (await case_of(bench))["state"] == "open"
 
 
 async def test_a_conversation_of_before_is_one_with_it(bench: Any) -> None:
