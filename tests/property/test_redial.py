@@ -124,7 +124,7 @@ class World(RuleBasedStateMachine):
         self.blind = self.paused = False
         self.requested: Counter[str] = Counter()
         self.moments: dict[str, dict[str, datetime]] = {}  #: of requests on a number, by the ids of their attempts
-        self.holders: dict[str, list[tuple[str, datetime]]] = {}
+        self.holders: dict[str, list[Claimed]] = {}
         self.dialled: list[tuple[Claimed, datetime]] = []
         self.records = 0
         #: Attempts that were not dialled, as far as anybody knew: a person or a later record may say otherwise, when
@@ -287,7 +287,7 @@ class World(RuleBasedStateMachine):
         for one in sorted(claimed, key=lambda one: one.order.number):
             self.assert_may_be_requested(one, before)
             self.moments.setdefault(one.order.number, {})[one.order.attempt_id] = self.now
-            self.holders.setdefault(one.order.number, []).append((one.order.case_code, self.now))
+            self.holders.setdefault(one.order.number, []).append(one)
             hub.claimed.append(one)
 
     def send(self, hub: Hub) -> None:
@@ -437,11 +437,16 @@ class World(RuleBasedStateMachine):
         order = one.order
         assert not self.blind
         assert not (self.paused and order.agent == "101")
-        held = self.now - self.settings.shared_hold
-        assert not [code for code, at in self.holders.get(order.number, ()) if code != order.case_code and at > held]
-        # Whose telephone may ring already, for whatever case, is not rung.
         person = set(CASES[order.case_code][1])
         everywhere = [attempt for of_case in before.values() for _, attempt in of_case]
+        # What never rang counts for nothing.
+        spared = self.refused | self.not_dialled
+        spared |= {attempt.id for attempt in everywhere if attempt.outcome is Disposition.NOT_DIALLED}
+        made = self.moments.get(order.number, {})
+        held = self.now - self.settings.shared_hold
+        of_others = [one.order for one in self.holders.get(order.number, ()) if one.order.case_code != order.case_code]
+        assert not [one for one in of_others if one.attempt_id not in spared and made[one.attempt_id] > held]
+        # Whose telephone may ring already, for whatever case, is not rung.
         assert not [attempt for attempt in everywhere if attempt.key in person and self.may_ring(attempt)]
         known = [attempt for _, attempt in before[order.case_code]]
         (mine,) = [attempt for attempt in known if attempt.id == order.attempt_id]
@@ -450,8 +455,6 @@ class World(RuleBasedStateMachine):
         assert not [one for one in known if (one.round, one.key) == (mine.round, mine.key) and rang(one)]
         policy = self.settings.policy
         since = self.now - HARD_STOP_PERIOD
-        made = self.moments.get(order.number, {})
-        spared = self.refused | self.not_dialled
         assert sum(at > since for attempt_id, at in made.items() if attempt_id not in spared) < HARD_STOP_REQUESTS
         tried = [attempt for attempt in known if rang(attempt)]
         if policy.number_cap is not None:
