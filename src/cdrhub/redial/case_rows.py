@@ -205,9 +205,11 @@ async def made_again(connection: AsyncConnection, *, tenant: str, codes: Collect
     """Code → what a case has of before, of those of these codes that were deleted and are now made again. It begins a
     round of its own: what is told or reported late of its attempts leads to nothing."""
     mine = (deleted_cases.c.tenant == tenant) & deleted_cases.c.code.in_(codes)
+    # Who makes one of them at the same moment waits here, finds nothing, and meets the key of the code.
+    query = select(deleted_cases).where(mine).order_by(deleted_cases.c.code).with_for_update()
     found = {
         row.code: {"id": row.case_id, "round": row.round + 1, "created_at": row.created_at}
-        for row in await connection.execute(select(deleted_cases).where(mine))
+        for row in await connection.execute(query)
     }
     if found:
         await connection.execute(delete(deleted_cases).where(mine))

@@ -104,7 +104,8 @@ async def test_two_that_make_it_again_make_it_once(bench: Any) -> None:
     await bench.orders().keep([given()])
     await rung(bench)
     before = await case_of(bench)
-    await bench.orders().forget(tenant="", code="C-1")
-    done = await asyncio.gather(*(bench.orders().keep([given()]) for _ in range(2)))
-    assert sorted(done) == [(0, 1), (1, 0)]
-    assert (await case_of(bench))["id"] == before["id"]
+    for _ in range(5):
+        await bench.orders().forget(tenant="", code="C-1")
+        done = await asyncio.gather(*(bench.orders().keep([given()]) for _ in range(2)))
+        assert sorted(done) == [(0, 1), (1, 0)]
+        assert (await case_of(bench))["id"] == before["id"]
