@@ -172,11 +172,24 @@ def _json_value(text: bytes) -> tuple[Any, bool]:
 
 def _may_hide(value: Any, text: bytes) -> bool:
     """Whether a name that says nothing in one of the objects of `value` may stand in `text` once more."""
+    if text.count(b'":') == _names(value, within=LOOKED_INTO) and b'" :' not in text:
+        return False  # as many names were written as were read
     objects = [item for item in (value if type(value) is list else (value,)) if type(item) is dict]
     silent = {name for item in objects for name, said in item.items() if _says_nothing(said)}
     return any(
         text.count(f'"{name}"'.encode("utf-8", "replace")) > sum(name in item for item in objects) for name in silent
     )
+
+
+def _names(value: Any, *, within: int) -> int:
+    """How many names there are in an object or array, and in those inside it, `within` deep."""
+    count = 0
+    if type(value) is dict:
+        count, value = len(value), value.values()
+    for member in value if within else ():
+        if type(member) is dict or type(member) is list:
+            count += _names(member, within=within - 1)
+    return count
 
 
 def _joined_json(text: bytes, value: Any) -> Any:
