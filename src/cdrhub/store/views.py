@@ -128,6 +128,8 @@ def _count(words: _Words, condition: str) -> str:
 
 def _queue_hourly(words: _Words) -> str:
     wait = words.seconds("l.offered_at", "COALESCE(l.answered_at, l.left_at)")
+    answered = f"CASE WHEN l.outcome = 'answered' THEN {wait} END"
+    abandoned = f"CASE WHEN l.outcome = 'abandoned' THEN {wait} END"
     counted = {
         "offered": words.integer("COUNT(*)"),
         "answered": _count(words, "l.outcome = 'answered'"),
@@ -135,9 +137,11 @@ def _queue_hourly(words: _Words) -> str:
         **{_flow_out(outcome): _count(words, f"l.outcome = '{outcome.value}'") for outcome in _QUEUE_OUTCOMES},
         "still_waiting": _count(words, "l.outcome = 'unknown' AND c.state <> 'ended'"),
         "wait_known": words.integer(f"COUNT({wait})"),
+        "wait_known_answered": words.integer(f"COUNT({answered})"),
+        "wait_known_abandoned": words.integer(f"COUNT({abandoned})"),
         "wait_seconds": words.integer(f"SUM({wait})"),
-        "wait_seconds_answered": words.integer(f"SUM(CASE WHEN l.outcome = 'answered' THEN {wait} END)"),
-        "wait_seconds_abandoned": words.integer(f"SUM(CASE WHEN l.outcome = 'abandoned' THEN {wait} END)"),
+        "wait_seconds_answered": words.integer(f"SUM({answered})"),
+        "wait_seconds_abandoned": words.integer(f"SUM({abandoned})"),
         "longest_wait_seconds": words.integer(f"MAX({wait})"),
     }
     # Where the records of a source name a queue by its number alone, that is its name too.

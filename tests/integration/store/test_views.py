@@ -93,9 +93,10 @@ async def test_queue_figures(store: Store) -> None:
     ten = found["2026-03-09T10:00:00Z", "sales"]
     assert (ten["offered"], ten["answered"], ten["abandoned"], ten["overflow"]) == (4, 3, 0, 1)
     assert (ten["wait_seconds"], ten["wait_seconds_answered"], ten["longest_wait_seconds"]) == (7 * 3 + 30, 21, 30)
+    assert (ten["wait_known"], ten["wait_known_answered"], ten["wait_known_abandoned"]) == (4, 3, 0)
     union = found["2026-03-09T11:00:00Z", "Ünïon \U0001f4de"]
     assert (union["offered"], union["abandoned"], union["wait_seconds_abandoned"]) == (1, 1, 79)
-    assert union["wait_seconds_answered"] is None
+    assert (union["wait_seconds_answered"], union["wait_known_answered"], union["wait_known_abandoned"]) == (None, 0, 1)
     waiting = found["2026-03-09T12:00:00Z", "sales"]
     assert (waiting["offered"], waiting["still_waiting"], waiting["wait_seconds"]) == (1, 1, None)
     for row in found.values():
