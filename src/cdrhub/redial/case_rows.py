@@ -7,7 +7,8 @@ All functions work on the connection of a transaction that somebody else began. 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -111,6 +112,19 @@ async def _with_parts(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> 
     return {row.id: _case_of(row, numbers[row.id], tried[row.id]) for row in rows}
 
 
+def _with_keys_of_today(tried: Sequence[Attempt], numbers: Sequence[Number]) -> Iterator[Attempt]:
+    """Attempts of a case, which may have their numbers in another spelling by now: its source got a `region`, say. What
+    was tried is no other number for that."""
+    keys = {number.key for number in numbers}
+    today = {each: key for key in keys for each in kept_as(key)}
+    for attempt in tried:
+        if attempt.key in keys:
+            yield attempt
+        else:
+            found = (today[each] for each in kept_as(attempt.key) if each in today)
+            yield replace(attempt, key_today=next(found, ""))
+
+
 def _case_of(row: Row[Any], numbers: Sequence[Number], tried: Sequence[Attempt]) -> Case:
     return Case(
         id=row.id,
@@ -127,7 +141,7 @@ def _case_of(row: Row[Any], numbers: Sequence[Number], tried: Sequence[Attempt])
         next_action_at=row.next_action_at,
         created_at=row.created_at,
         numbers=tuple(sorted(numbers, key=attrgetter("position"))),
-        attempts=tuple(sorted(tried, key=attrgetter("id"))),
+        attempts=tuple(sorted(_with_keys_of_today(tried, numbers), key=attrgetter("id"))),
     )
 
 

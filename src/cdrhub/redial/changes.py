@@ -166,7 +166,7 @@ class Changes:
                 {"attempt": attempt.id, "new_state": state, "at": at, "result": outcome, "call": call_id}
             )
         if outcome is not None and case is not None:
-            self._results.append({"case": case.id, "key": attempt.key, "result": outcome, "at": at})
+            self._results.append({"case": case.id, "key": attempt.number_key, "result": outcome, "at": at})
 
     def decide(
         self,

@@ -181,7 +181,8 @@ def after_refusal(
         case Refusal.CONFIGURATION:
             return Decision(result=Result.PAUSED, rule="dialler_refuses", reason="dialler_configuration", detail=detail)
         case Refusal.NETWORK:
-            failures = sum(other.refusal is Refusal.NETWORK for other in case.of_round() if other.key == attempt.key)
+            on_it = [other for other in case.of_round() if other.number_key == attempt.number_key]
+            failures = sum(other.refusal is Refusal.NETWORK for other in on_it)
             return _again(
                 case,
                 attempt,
@@ -287,7 +288,7 @@ def _agent_failed(case: Case, attempt: Attempt, *, policy: Policy, timing: Timin
     return _again(
         case,
         attempt,
-        failures=case.agent_failures(attempt.key),
+        failures=case.agent_failures(attempt.number_key),
         most=timing.agent_retries,
         wait=timing.agent_retry,
         rule="agent_retry",
@@ -312,7 +313,7 @@ def _again(
     """The same number once more, later: what failed was not its doing, and it never leads to the next one."""
     if failures > most:
         return Decision(result=Result.PAUSED, rule=rule, reason=reason, detail=f"{failures} times in a row")
-    number = case.number(attempt.key)
+    number = case.number(attempt.number_key)
     if number is None:  # taken out of the case meanwhile
         return next_number(case, policy=policy, around=around)
     return Decision(

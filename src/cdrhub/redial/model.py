@@ -88,7 +88,7 @@ class Attempt:
 
     id: str  #: UUIDv7; the reference that the vendor is given
     round: int
-    key: str  #: Number.key
+    key: str  #: Number.key, as it was then
     state: AttemptState
     source: str
     agent: str = ""
@@ -101,6 +101,12 @@ class Attempt:
     deadline_at: datetime | None = None
     ended_at: datetime | None = None
     call_id: str | None = None  #: the call that it was
+    key_today: str = ""  #: Number.key of its number, where the case has that in another spelling by now
+
+    @property
+    def number_key(self) -> str:
+        """Number.key of the number of the case that it was made to."""
+        return self.key_today or self.key
 
     @property
     def live(self) -> bool:
@@ -177,7 +183,7 @@ class Case:
 
     def untried(self) -> list[Number]:
         """The numbers that the present round has not tried, in their order; one that stands twice counts once."""
-        seen = {attempt.key for attempt in self.of_round() if attempt.tried}
+        seen = {attempt.number_key for attempt in self.of_round() if attempt.tried}
         left = []
         for number in sorted(self.numbers, key=lambda number: number.position):
             if number.key not in seen:
@@ -189,7 +195,7 @@ class Case:
         """How often in a row, up to now, the agent failed an attempt on this number in the present round."""
         count = 0
         for attempt in reversed(self.of_round()):
-            if attempt.key != key or attempt.live or attempt.state is AttemptState.CANCELLED:
+            if attempt.number_key != key or attempt.live or attempt.state is AttemptState.CANCELLED:
                 continue
             if attempt.refusal is not Refusal.AGENT and attempt.outcome is not Disposition.NOT_DIALLED:
                 break
@@ -199,6 +205,6 @@ class Case:
     def failed_before_dialling(self, key: str) -> bool:
         """Whether the last attempt on this number in the present round failed before the number was dialled."""
         for attempt in reversed(self.of_round()):
-            if attempt.key == key and not attempt.live and attempt.state is not AttemptState.CANCELLED:
+            if attempt.number_key == key and not attempt.live and attempt.state is not AttemptState.CANCELLED:
                 return not attempt.tried
         return False

@@ -381,7 +381,7 @@ class Orders:
         self, tx: Transaction, case: Case, attempt: Attempt, result: Reported, *, at: datetime | None, now: datetime
     ) -> Decision:
         connection = tx.connection
-        number = case.number(attempt.key)
+        number = case.number(attempt.number_key)
         match result:
             case Reported.CONTACTED | Reported.REFUSED:
                 return Decision(result=Result.CONTACTED, rule="reported", detail=result)
@@ -397,7 +397,9 @@ class Orders:
                 return Decision(result=Result.SCHEDULED, rule=CALL_BACK, number=number, due_at=at)
             case Reported.WRONG_PARTY | Reported.VOICEMAIL:
                 # Who was the wrong party is on the attempt's number.
-                keys = {one.key for one in case.numbers if result is Reported.VOICEMAIL or one.key != attempt.key}
+                keys = {
+                    one.key for one in case.numbers if result is Reported.VOICEMAIL or one.key != attempt.number_key
+                }
                 since = attempt.requested_at or now
                 if await answered_since(connection, tenant=case.tenant, keys=keys, since=since):
                     return Decision(result=Result.NOTHING, rule="answered_elsewhere", detail=result)

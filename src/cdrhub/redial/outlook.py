@@ -39,7 +39,7 @@ async def outlook(
     around = known.around(case)
     found = []
     for number in case.numbers:
-        of_round = [attempt for attempt in case.of_round() if attempt.key == number.key]
+        of_round = [attempt for attempt in case.of_round() if attempt.number_key == number.key]
         found.append(
             Outlook(
                 number=number,

@@ -137,7 +137,7 @@ def hard_stop(_case: Case, number: Number, _policy: Policy, around: Surroundings
 
 def number_cap(case: Case, number: Number, policy: Policy, _around: Surroundings) -> Objection | None:
     """So many attempts on one number of a case, over all rounds."""
-    made = sum(attempt.tried for attempt in case.attempts if attempt.key == number.key)
+    made = sum(attempt.tried for attempt in case.attempts if attempt.number_key == number.key)
     if policy.number_cap is None or made < policy.number_cap:
         return None
     return Objection(rule="number_cap", until=None, detail=f"{made} attempts on this number")
@@ -179,7 +179,7 @@ def cool_down(case: Case, number: Number, policy: Policy, around: Surroundings) 
         asked_back = asked is not None and (attempt.requested_at or over) <= asked
         if attempt.outcome is Disposition.ANSWERED and policy.contacted_cool_down is not None and not asked_back:
             waits.append((over + policy.contacted_cool_down, "after a conversation"))
-        if attempt.outcome is not None and attempt.key == number.key and attempt.outcome in policy.cool_down:
+        if attempt.number_key == number.key and attempt.outcome is not None and attempt.outcome in policy.cool_down:
             waits.append((over + policy.cool_down[attempt.outcome], f"after {attempt.outcome}"))
     until, why = max(waits, default=(around.now, ""))
     return Objection(rule="cool_down", until=until, detail=why) if until > around.now else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import insert
 
 from cdrhub.redial import case_rows
 from cdrhub.redial.given import GivenVerdict
+from cdrhub.redial.policy import Policy
 from cdrhub.store.redial_tables import do_not_call
 from support import ledger
 from support.locks import waits_for_a_lock
@@ -77,6 +79,26 @@ async def test_a_number_that_was_listed_otherwise_is_not_called(bench: Any, list
     assert (await bench.orders().dial(tenant="", code="C-1")).result == "exhausted"
     assert await bench.orders().permit(tenant="", number=number, region_of="lagos")
     assert (await bench.orders().dial(tenant="", code="C-1")).result == "next"
+
+
+@pytest.mark.parametrize(
+    ("rung", "now"), [("08039100001", LAGOS), ("2348039100001", LAGOS), (LAGOS, "08039100001"), (WITHOUT_9, MOBILE)]
+)
+async def test_a_number_that_was_rung_under_another_spelling_is_not_the_next_one(
+    bench: Any, rung: str, now: str
+) -> None:
+    """Its source got a `region`, and the CRM gave the case once more."""
+    case_id = await bench.case("C-1", now, PARIS)
+    bench.settings = replace(bench.settings, policy=Policy(number_cap=1))
+    await bench.accepted(case_id, rung)
+    await bench.call("k1", rung if rung.startswith("+") else LAGOS, callee_number=rung)
+    await bench.decide()
+    assert [(number, outcome) for number, _, outcome in await bench.attempts(case_id)] == [
+        (rung, "no_answer"),
+        (PARIS, None),
+    ]
+    await bench.orders().stop(tenant="", code="C-1")
+    assert (await bench.orders().dial(tenant="", code="C-1")).number.key == PARIS
 
 
 async def test_another_hub_that_requests_another_spelling_meanwhile_is_waited_for(bench: Any) -> None:
