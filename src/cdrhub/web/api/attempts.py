@@ -23,7 +23,8 @@ async def _reported(asked: Asked, within: Within) -> Answer:
     said: ResultReported = asked.body
     row = await reading.attempt(within.connection, str(asked.path["id"]), tenant=asked.tenant)
     if row["case_code"] is None:
-        raise NoSuchAttempt(f"the case of attempt {row['id']!r} was deleted")
+        deleted = f"the case of attempt {row['id']!r} was deleted"
+        raise NoSuchAttempt(f"{deleted}: a number that must not be called is told by POST /do-not-call")
     decision = await within.orders.report(tenant=row["tenant"], attempt_id=row["id"], result=said.result, at=said.at)
     return await ordered(within.connection, decision, code=row["case_code"], tenant=row["tenant"])
 
