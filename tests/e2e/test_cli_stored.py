@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import re
@@ -10,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import termios
 import time
 from contextlib import closing
 from pathlib import Path
@@ -322,6 +324,11 @@ def test_an_import_that_is_interrupted_says_that_it_may_be_run_again(tmp_path: P
     with subprocess.Popen(arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=tmp_path) as importing:
         deadline = time.monotonic() + SECONDS
         while inside("calls", folder=tmp_path).stdout.count("lagos") < 2:
+            assert time.monotonic() < deadline
+        assert importing.stdin is not None
+        importing.stdin.write(b"\n")
+        importing.stdin.flush()
+        while fcntl.ioctl(importing.stdin, termios.FIONREAD, bytes(4)) != bytes(4):  # until it reads on from there
             assert time.monotonic() < deadline
         importing.send_signal(signal.SIGINT)
         said, errors = importing.communicate(timeout=30)

@@ -234,7 +234,11 @@ async def test_a_link_that_is_cut_after_any_number_of_bytes_loses_nothing(
         for cut in range(40):
             said += (more := cdrs(*range(cut * 100, cut * 100 + 30)))
             ending = asyncio.create_task(session(source, intake))
-            await until(lambda: intake.links)
+            await until(lambda: intake.links or ending.done())  # noqa: B023 - it is of this round
+            if ending.done():  # the link before was given up for a slow answer, and the cut meant for it met this one
+                assert isinstance(await ending, NotConnected)
+                ending = asyncio.create_task(session(source, intake))
+                await until(lambda: intake.links)
             proxy.cut_after(chance.choice((1, 100, 300, 500, 1_000, 5_000, 7_500, 8_000)))
             dialler.lpush(KEY, *more)
             assert isinstance(await ending, NotConnected)
