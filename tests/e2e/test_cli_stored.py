@@ -317,6 +317,7 @@ def test_coverage_of_a_source_that_was_never_heard(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "nothing was noted in this time\n")
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_import_that_is_interrupted_says_that_it_may_be_run_again(tmp_path: Path, inside: Inside) -> None:
     (tmp_path / "config.toml").write_text(SOURCE)
     (tmp_path / "cdr.log").write_bytes(LINES)

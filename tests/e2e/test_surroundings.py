@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,15 +46,6 @@ def test_a_full_disk_is_no_bug() -> None:
     finally:
         os.close(full)
     assert (done.returncode, done.stderr) == (69, "cdrhub: the output cannot be written: No space left on device\n")
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Processes that a test starts hear SIGINT, also where the tests run in the background of a shell, which ignores
-    it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interruptible")

@@ -33,14 +33,15 @@ class Losses:
         self._conclude = conclude
         self._noted: Landmark | None = None  #: as the journal has it
         self._newest: Landmark | None = None  #: as of the last batch
-        self._doubted: Landmark | None = None  #: the newest one before a connection was made anew
+        self._doubted: list[Landmark] = []  #: the newest one before each connection that was made anew
         self._made = 0  #: connections, by the last batch
         self._sometimes = Sometimes()
 
     def wrote(self, newest: Landmark | None) -> None:
         """A batch was committed. A connection that was made for it may lead to another server."""
         if (made := self._store.database.made) != self._made:
-            self._made, self._doubted = made, self._doubted or self._newest
+            self._made = made
+            self._doubted += [self._newest] if self._newest is not None else []
         self._newest = newest
 
     async def note(self) -> None:
@@ -64,19 +65,19 @@ class Losses:
 
     async def look(self) -> None:
         """What a fail-over to a standby that lacked the last commits lost, or a restore below the running hub."""
-        mark, self._doubted = self._doubted, None
-        if mark is not None:
+        while doubted := len(self._doubted):
             try:
-                await self._say_if_lost(mark, until=datetime.now(UTC))
+                lost = await self._say_if_lost(self._doubted[0], until=datetime.now(UTC))
             except (IntakeRefused, StoreUnavailable):
-                self._doubted = mark  # the next look says it
+                return  # the next look says it
+            del self._doubted[: doubted if lost else 1]  # those after one that is lost are told with it
 
-    async def _say_if_lost(self, mark: Landmark, *, until: datetime) -> None:
-        """Say aloud, and in the coverage, if the database lacks what this hub brought into it. Raises StoreUnavailable,
-        IntakeRefused."""
+    async def _say_if_lost(self, mark: Landmark, *, until: datetime) -> bool:
+        """Whether the database lacks what this hub brought into it; if so, say it aloud and in the coverage. Raises
+        StoreUnavailable, IntakeRefused."""
         since = await mark.lost_since(self._store)
         if since is None:
-            return
+            return False
         if self._sometimes.now("database_older"):
             log.error(
                 "the database lacks records that were in it: was it restored, did it fail over, or is it another one?",
@@ -94,3 +95,4 @@ class Losses:
             )
         )
         await forget(self._journal)
+        return True
