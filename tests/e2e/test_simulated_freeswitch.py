@@ -116,6 +116,7 @@ def test_what_a_killed_daemon_did_not_hear_the_documents_tell(tmp_path: Path) ->
             daemon.wait_for("cdrhub_records_stored_total", 100)
             daemon.kill()
             daemon.start()
+        daemon.wait_for("cdrhub_records_stored_total", RECORDS)
         ledger = switch.finished()
         daemon.drained()
         assert daemon.stop() == 0
