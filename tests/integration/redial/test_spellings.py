@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from cdrhub.redial import case_rows
 from cdrhub.redial.given import GivenVerdict
+from cdrhub.redial.outlook import outlook
 from cdrhub.redial.policy import Policy
-from cdrhub.store.redial_tables import do_not_call
+from cdrhub.redial.reports import Reported
+from cdrhub.store.redial_tables import case_numbers, do_not_call
 from support import ledger
 from support.locks import waits_for_a_lock
 
@@ -97,8 +100,26 @@ async def test_a_number_that_was_rung_under_another_spelling_is_not_the_next_one
         (rung, "no_answer"),
         (PARIS, None),
     ]
+    async with bench.store.database.connect() as connection:
+        _, (first, _) = await outlook(connection, case_id, now=bench.clock.now, settings=bench.settings)
+        results = select(case_numbers.c.last_disposition).where(case_numbers.c.match_key == now)
+        assert (first.tried, await connection.scalar(results)) == (True, "no_answer")
     await bench.orders().stop(tenant="", code="C-1")
     assert (await bench.orders().dial(tenant="", code="C-1")).number.key == PARIS
+
+
+@pytest.mark.parametrize(
+    ("said", "result", "number"), [("callback", "scheduled", LAGOS), ("wrong_party", "next", PARIS)]
+)
+async def test_what_is_reported_is_of_the_number_that_was_rung_under_another_spelling(
+    bench: Any, said: str, result: str, number: str
+) -> None:
+    attempt_id = await bench.accepted(await bench.case("C-1", LAGOS, PARIS), "08039100001")
+    await bench.call("k1", LAGOS, disposition="answered", callee_number="08039100001")
+    await bench.decide()
+    at = bench.clock.now + timedelta(hours=1) if said == "callback" else None
+    decision = await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported(said), at=at)
+    assert (decision.result, decision.number.key) == (result, number)
 
 
 async def test_another_hub_that_requests_another_spelling_meanwhile_is_waited_for(bench: Any) -> None:
