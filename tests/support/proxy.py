@@ -119,4 +119,5 @@ class Proxy:
                 self.cut()
                 return
         if writer.can_write_eof():
-            writer.write_eof()
+            with contextlib.suppress(OSError):  # it is cut already
+                writer.write_eof()

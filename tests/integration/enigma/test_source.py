@@ -343,10 +343,30 @@ async def test_a_batch_taken_plainly_that_cannot_be_finished_is_counted(
     intake = RecordingIntake()
     intake.full = True
     dialler.lpush(KEY, *cdrs(1, 2))
-    async with at_work(configured(redis_server.url, reliable="never"), intake):
+    async with at_work(configured(redis_server.url, reliable="never", lease_seconds=30), intake):
         await until(lambda: intake.offered == 2)
     assert intake.counts["not_kept"] == 2
+    assert "2 popped CDRs could not be kept" in intake.inferences[-1]["detail"]
     assert dialler.keys() == []
+
+
+@pytest.mark.parametrize("is_cut", [False, pytest.param(True, id="cut")])
+async def test_a_batch_taken_plainly_whose_answer_does_not_come_is_told(
+    redis_server: RedisServer, dialler: redis.Redis, is_cut: bool
+) -> None:
+    intake = RecordingIntake()
+    dialler.lpush(KEY, *cdrs(1, 2))
+    async with Proxy(("127.0.0.1", redis_server.port)) as proxy:
+        proxy.go_deaf_at(b'"call_ref":1')
+        config = configured(redis_server.at(proxy.port), reliable="never", lease_seconds=30 if is_cut else 3)
+        ending = asyncio.create_task(session(EnigmaSource(config), intake))
+        await until(lambda: proxy.deaf)
+        if is_cut:
+            proxy.cut()
+        assert isinstance(await ending, NotConnected)
+    assert intake.counts["answers_lost"] == 1
+    assert "up to 100 CDRs may have been popped unseen" in intake.inferences[-1]["detail"]
+    assert not dialler.exists(KEY)
 
 
 async def test_a_batch_taken_plainly_survives_a_link_that_breaks(

@@ -26,9 +26,10 @@ from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import Intake
 from cdrhub.sources.enigma.config import Reliable
-from cdrhub.sources.transports.patience import accept_patiently
+from cdrhub.sources.transports.patience import accept_patiently, tell_blind
 from cdrhub.sources.transports.redis_list import (
     BATCH_ENTRIES,
+    PLAIN_ENTRIES,
     REFUSED_SECONDS,
     RENEW_SHARE,
     Drained,
@@ -38,6 +39,7 @@ from cdrhub.sources.transports.redis_list import (
     ReliableList,
     ScriptsRefused,
     Taken,
+    TakenUnseen,
 )
 
 T = TypeVar("T")
@@ -183,7 +185,13 @@ class ListWorker:
     async def _turn(self) -> Taken:
         # Whether a taking that fails has forgotten them is not known: then they are taken again.
         done, self._done = self._done, 0
-        taken = await self._list.take(done=done)
+        since = datetime.now(UTC)
+        try:
+            taken = await self._list.take(done=done)
+        except TakenUnseen as error:
+            self._intake.count("answers_lost")
+            await self._say_not_kept(f"up to {PLAIN_ENTRIES} CDRs may have been popped unseen: {error}", since=since)
+            raise
         if taken.left:
             self._intake.count("foreign_left", taken.left)
             if self._sometimes.now("wrong_redis"):
@@ -203,6 +211,7 @@ class ListWorker:
         """Hand a batch to the intake, for as long as it takes, and keep the lease meanwhile."""
         if taken.recovered:
             self._intake.count("recovered", len(taken.bodies))
+        since = datetime.now(UTC)
         offering = asyncio.create_task(self._offer(taken))
         try:
             while not offering.done():
@@ -214,6 +223,7 @@ class ListWorker:
             await asyncio.wait({offering})
             if not self._list.reliable:
                 self._intake.count("not_kept", len(taken.bodies))
+                await self._say_not_kept(f"{len(taken.bodies)} popped CDRs could not be kept", since=since)
             raise
         except SourceSignal:
             if self._list.reliable:
@@ -221,6 +231,12 @@ class ListWorker:
             await asyncio.wait({offering})
             raise
         await offering
+
+    async def _say_not_kept(self, why: str, *, since: datetime) -> None:
+        """They are in Redis no more: nobody sees them again."""
+        self._log.error("CDRs that were popped plainly are lost", action="popped_and_lost", why=why)
+        until = max(since, datetime.now(UTC))
+        await tell_blind(self._intake, since=since, until=until, detail=f"{self._drained.key}: {why}")
 
     async def _offer(self, taken: Taken) -> None:
         attributes = {"list": self._drained.key} | ({"live": False} if taken.recovered else {})

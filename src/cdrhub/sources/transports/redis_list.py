@@ -29,6 +29,7 @@ from typing import Any, Final, Literal, Protocol
 from urllib.parse import urlsplit
 
 from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -242,6 +243,10 @@ class LeasedList(Protocol):
         """Forget the first `done` entries of the processing list and give the lease up, if it is still ours."""
 
 
+class TakenUnseen(NotConnected):
+    """Redis was told to give entries, up to PLAIN_ENTRIES, and no answer came: those it gave are nowhere."""
+
+
 class ScriptsRefused(Exception):
     """This Redis runs no scripts: an old one, or they are forbidden. Only `ReliableList.acquire` raises it."""
 
@@ -436,6 +441,22 @@ class ReliableList:
         await self._run(_RELEASE, keys=(self._lease.key, self._drained.processing), args=(self._lease.token, done))
 
 
+class Transaction(Pipeline):
+    """redis-py's, which asks the server to unwatch when it is left, on a new connection if need be, and waits for the
+    answer without bound: on a link that went deaf for ever. This one closes the connection, which unwatches as well."""
+
+    def __init__(self, client: Redis) -> None:
+        super().__init__(client.connection_pool, client.response_callbacks, transaction=True, shard_hint=None)
+        self.unanswered = False  #: whether it was left before the answer to EXEC came
+
+    async def reset(self) -> None:  # type: ignore[override]  # two parents of its parent call different things so
+        if self.watching and self.connection:
+            self.unanswered = True
+            await self.connection.disconnect(nowait=True)
+            self.watching = False
+        await super().reset()  # type: ignore[no-untyped-call]  # redis-py's own
+
+
 class PlainList:
     """Taking by transactions guarded by WATCH: what was taken is nowhere else. Redis 2.2 or newer."""
 
@@ -452,10 +473,11 @@ class PlainList:
     async def acquire(self) -> str | None:
         """See `LeasedList.acquire`."""
         lease = self._lease
-        async with self._link.call(), self._client.pipeline(transaction=True) as pipe:
+        async with self._link.call(), Transaction(self._client) as pipe:
             await pipe.watch(lease.key)
             holder: bytes | None = await awaited(pipe.get(lease.key))
             if holder is not None and not holder.startswith(lease.ours.encode()):
+                await pipe.unwatch()  # type: ignore[no-untyped-call]  # redis-py's own
                 return holder_of(holder)
             pipe.multi()  # type: ignore[no-untyped-call]  # redis-py's own
             pipe.execute_command("SETEX", lease.key, lease.seconds, lease.token)
@@ -476,10 +498,10 @@ class PlainList:
                 return Taken(bodies=self._cut(found), done=len(found), recovered=True)
             self._recovering = False
         pops = [(drained.pop, drained.key)] * PLAIN_ENTRIES
-        popped = [entry for entry in await self._guarded(*pops) if entry is not None]
+        popped = [entry for entry in await self._guarded(*pops, taking=True) if entry is not None]
         foreign = [entry for entry in popped if self._is_foreign(entry)]
         if foreign:
-            await self._guarded((drained.push, drained.key, *reversed(foreign)))
+            await self._guarded((drained.push, drained.key, *reversed(foreign)), taking=True)
         return Taken(bodies=self._cut([entry for entry in popped if entry not in foreign]), left=len(foreign))
 
     async def renew(self) -> None:
@@ -495,21 +517,33 @@ class PlainList:
         async with self._link.call():
             return await self._client.get(self._lease.key) == self._lease.token.encode()
 
-    async def _guarded(self, *commands: Sequence[str | int | bytes]) -> list[Any]:
-        """Renew the lease and carry out `commands`, all or none, only while the lease is ours; their answers."""
-        lease = self._lease
-        async with self._link.call(), self._client.pipeline(transaction=True) as pipe:
-            await pipe.watch(lease.key)
-            if await awaited(pipe.get(lease.key)) != lease.token.encode():
-                raise self._link.lost()
-            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py's own
-            pipe.expire(lease.key, lease.seconds)
-            for command in commands:
-                pipe.execute_command(*command)
-            try:
-                answers: list[Any] = await pipe.execute()
-            except WatchError as error:
-                raise self._link.lost() from error
+    async def _guarded(self, *commands: Sequence[str | int | bytes], taking: bool = False) -> list[Any]:
+        """Renew the lease and carry out `commands`, all or none, only while the lease is ours; their answers.
+
+        Raises TakenUnseen where they are for `taking` entries, were sent, and nobody knows what became of them.
+        """
+        lease, pipe, sent = self._lease, Transaction(self._client), False
+        try:
+            async with self._link.call(), pipe:
+                await pipe.watch(lease.key)
+                if await awaited(pipe.get(lease.key)) != lease.token.encode():
+                    await pipe.unwatch()  # type: ignore[no-untyped-call]  # redis-py's own
+                    raise self._link.lost()
+                pipe.multi()  # type: ignore[no-untyped-call]  # redis-py's own
+                pipe.expire(lease.key, lease.seconds)
+                for command in commands:
+                    pipe.execute_command(*command)
+                sent = True
+                try:
+                    answers: list[Any] = await pipe.execute()
+                except WatchError as error:
+                    if pipe.unanswered:  # the connection broke
+                        raise
+                    raise self._link.lost() from error
+        except NotConnected as error:
+            if taking and sent and pipe.unanswered:
+                raise TakenUnseen(str(error)) from error
+            raise
         return answers[1:]
 
     def _is_foreign(self, entry: bytes) -> bool:

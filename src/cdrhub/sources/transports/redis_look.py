@@ -11,7 +11,15 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from cdrhub.sources.transports.redis_list import Drained, awaited, holder_of, is_unknown, lease_of, signalled
+from cdrhub.sources.transports.redis_list import (
+    Drained,
+    Transaction,
+    awaited,
+    holder_of,
+    is_unknown,
+    lease_of,
+    signalled,
+)
 
 #: Carries these commands out on one key, whatever becomes of each, and answers with the first refusal.
 _TRY: Final = """
@@ -63,7 +71,7 @@ async def _try_by_script(client: Redis, drained: Drained) -> bool:
 async def try_plainly(client: Redis, drained: Drained, *, seconds: float) -> None:
     """That we may do what draining the list plainly takes. Otherwise as `look`."""
     with signalled(drained.key):
-        async with asyncio.timeout(seconds), client.pipeline(transaction=True) as pipe:
+        async with asyncio.timeout(seconds), Transaction(client) as pipe:
             await pipe.watch(_trial(drained))
             await pipe.unwatch()  # type: ignore[no-untyped-call]  # redis-py's own
             pipe.multi()  # type: ignore[no-untyped-call]  # redis-py's own
