@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -46,6 +47,7 @@ _ADVICE = {
     sqlite3.SQLITE_CANTOPEN: _NOT_OPENED,
 }
 BUSY_SECONDS = 10.0  #: how long one statement waits for another process's transaction
+BEGUN_SECONDS = 0.01  #: between two looks whether another process has begun the write-ahead log
 
 _UPDATE = f"UPDATE calls SET {', '.join(f'{name} = ?' for name in UPDATED_COLUMNS)} WHERE id = ?"  # noqa: S608  (names of ours only)
 UPDATE_COLUMNS = (*UPDATED_COLUMNS, "id")
@@ -98,6 +100,30 @@ class _Connection(sqlite3.Connection):
     statement is open any more (https://www.sqlite.org/c3ref/close.html). `sqlite_driver` leaves none open; a cursor of
     aiosqlite's own, whose reader was cancelled, has one until Python's collector comes by; until then nobody writes."""
 
+    def __init__(self, *place: Any, **how: Any) -> None:
+        super().__init__(*place, **how)
+        try:
+            self._keep_log()
+            self.execute("PRAGMA synchronous = FULL")
+            self.execute("PRAGMA temp_store = MEMORY")
+        except BaseException:
+            self.close()
+            raise
+
+    def _keep_log(self) -> None:
+        """Have a write-ahead log. Where another process begins one in the same moment SQLite says that the file is
+        locked and does not wait, for either may wait for the other (https://www.sqlite.org/c3ref/busy_handler.html)."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(BEGUN_SECONDS)
+            else:
+                return
+
     def close(self) -> None:
         """Roll back what is open, then close; again and again does nothing."""
         try:
@@ -126,6 +152,7 @@ def engine(url: URL, *, writer: bool, seconds: float) -> AsyncEngine:
         connect_args={
             "timeout": BUSY_SECONDS,
             "factory": _Connection,
+            "isolation_level": None,  # transactions begin where we say so, not where the driver guesses
             "async_creator_fn": sqlite_driver.connect,
         },
         pool_size=1 if writer else 4,
@@ -135,14 +162,8 @@ def engine(url: URL, *, writer: bool, seconds: float) -> AsyncEngine:
     )
 
     @event.listens_for(made.sync_engine, "connect")
-    def set_up(connection: Any, entry: Any) -> None:
+    def remember_file(_: Any, entry: Any) -> None:
         entry.info[_FILE] = _identity(url)
-        connection.isolation_level = None  # transactions begin where we say so, not where the driver guesses
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = FULL")
-        cursor.execute("PRAGMA temp_store = MEMORY")
-        cursor.close()
 
     @event.listens_for(made.sync_engine, "begin")
     def begin(connection: Any) -> None:

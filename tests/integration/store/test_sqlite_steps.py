@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -50,6 +53,19 @@ async def test_a_nul_in_a_batch_costs_nothing_but_time(store: Store) -> None:
     )
     assert written.calls_created == 2
     assert {row["call_key"]: row["cause"] for row in await rows(store, calls)}["n"] == "a\0b"
+
+
+async def test_another_process_that_begins_the_log_is_waited_for(tmp_path: Path) -> None:
+    opened = Store.open(f"sqlite:///{tmp_path}/cdrhub.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "cdrhub.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # before there is a log; SQLite refuses at once to begin one beside it
+        preparing = asyncio.create_task(opened.prepare())
+        done, _ = await asyncio.wait({preparing}, timeout=0.2)
+        assert not done
+        other.execute("COMMIT")
+        await preparing
+    await opened.write([item(ended("k"))])
+    await opened.close()
 
 
 async def test_the_statements_find_calls_by_their_keys(store: Store) -> None:
