@@ -199,10 +199,9 @@ class Carrier:
             state=_STATES[decision.result],
             state_reason=decision.rule if decision.result is Result.SCHEDULED else decision.reason,
             next_action_at=decision.due_at if decision.result is Result.SCHEDULED else None,
+            next_key=_next_key(case, decision),
         )
-        told.changes.change(
-            case, next_key=decision.number.key if decision.goes_on and decision.number is not None else ""
-        )
+        told.changes.change(case)
         call_id = call[0] if call is not None else None
         _tell(case, decision, told, reason=reason, call_id=call_id, about=placed or attempt)
         return case
@@ -244,9 +243,17 @@ class Carrier:
         """Nothing follows, and no attempt of the case is live any more: it is not dialling."""
         if case.state is not CaseState.DIALLING or case.live_attempt is not None:
             return case
-        case = replace(case, state=CaseState.OPEN, state_reason="", next_action_at=None)
+        case = replace(case, state=CaseState.OPEN, state_reason="", next_action_at=None, next_key="")
         told.changes.change(case)
         return case
+
+
+def _next_key(case: Case, decision: Decision) -> str:
+    """The number that is meant from now on. A case that is paused goes on with the one that it had, unless that was
+    tried (`when_due`)."""
+    if decision.number is not None:
+        return decision.number.key
+    return case.next_key if decision.result is Result.PAUSED else ""
 
 
 def _tell(

@@ -115,14 +115,18 @@ async def _with_parts(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> 
 def _with_keys_of_today(tried: Sequence[Attempt], numbers: Sequence[Number]) -> Iterator[Attempt]:
     """Attempts of a case, which may have their numbers in another spelling by now: its source got a `region`, say. What
     was tried is no other number for that."""
-    keys = {number.key for number in numbers}
-    today = {each: key for key in keys for each in kept_as(key)}
     for attempt in tried:
-        if attempt.key in keys:
-            yield attempt
-        else:
-            found = (today[each] for each in kept_as(attempt.key) if each in today)
-            yield replace(attempt, key_today=next(found, ""))
+        today = _key_of_today(attempt.key, numbers)
+        yield attempt if today == attempt.key else replace(attempt, key_today=today)
+
+
+def _key_of_today(key: str, numbers: Sequence[Number]) -> str:
+    """`Number.key` of that one of these numbers of which `key` is a spelling; empty if none is."""
+    keys = {number.key for number in numbers}
+    if key in keys or not key:
+        return key
+    today = {each: one for one in keys for each in kept_as(one)}
+    return next((today[each] for each in kept_as(key) if each in today), "")
 
 
 def _case_of(row: Row[Any], numbers: Sequence[Number], tried: Sequence[Attempt]) -> Case:
@@ -139,6 +143,7 @@ def _case_of(row: Row[Any], numbers: Sequence[Number], tried: Sequence[Attempt])
         state_reason=row.state_reason,
         round=row.round,
         next_action_at=row.next_action_at,
+        next_key=_key_of_today(row.next_key, numbers),
         created_at=row.created_at,
         numbers=tuple(sorted(numbers, key=attrgetter("position"))),
         attempts=tuple(sorted(_with_keys_of_today(tried, numbers), key=attrgetter("id"))),

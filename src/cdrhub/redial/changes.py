@@ -102,8 +102,8 @@ class Changes:
         """These facts of the outbox are decided about."""
         self._done += ids
 
-    def change(self, case: Case, *, next_key: str = "") -> None:
-        """The case stands as `case` says. `next_key` is the number that is next."""
+    def change(self, case: Case) -> None:
+        """The case stands as `case` says."""
         self._changed.append(
             {
                 "case": case.id,
@@ -111,7 +111,7 @@ class Changes:
                 "reason": case.state_reason,
                 "new_round": case.round,
                 "due_at": case.next_action_at,
-                "key": next_key,
+                "key": case.next_key,
                 "at": self.now,
             }
         )

@@ -186,7 +186,7 @@ class Dialling:
         told.changes.settle(case, attempt, state=AttemptState.CANCELLED, at=told.now)
         case = with_attempt(case, replace(attempt, state=AttemptState.CANCELLED))
         if decision is None:
-            decision = when_due(case, attempt.key, policy=self._settings.policy, around=known.around(case))
+            decision = when_due(case, attempt.number_key, policy=self._settings.policy, around=known.around(case))
         known.took(self._carrier.carry_out(case, decision, told, cause="due", inputs={}, attempt=attempt))
 
     async def live(self) -> Mapping[str, int]:
@@ -403,7 +403,7 @@ class Dialling:
 
     async def _due(self, tx: Transaction) -> int:
         now = self._clock()
-        waiting = {row.id: row.next_key for row in await tx.connection.execute(due(now).limit(AT_ONCE))}
+        waiting = (await tx.connection.scalars(due(now).limit(AT_ONCE))).all()
         await look(
             tx,
             waiting,
@@ -426,9 +426,9 @@ class Dialling:
     async def _look_anew(self, tx: Transaction, *, after: str) -> Sequence[str]:
         now = self._clock()
         query = by_rules(WORKED_OUT, now).where(cases.c.id > after).limit(AT_ONCE)
-        waiting = {row.id: row.next_key for row in await tx.connection.execute(query)}
+        waiting = (await tx.connection.scalars(query)).all()
         await look(tx, waiting, now=now, carrier=self._carrier, healthy=self._healthy, rules=WORKED_OUT)
-        return list(waiting)
+        return waiting
 
     # -- what is not wanted any more -----------------------------------------------------------------------------------
 

@@ -152,6 +152,7 @@ class Case:
     timezone: str = ""  #: IANA name of the person's zone; empty: that of the number
     state_reason: str = ""
     next_action_at: datetime | None = None
+    next_key: str = ""  #: Number.key of the number that is, or was, meant to be dialled next
     created_at: datetime | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 

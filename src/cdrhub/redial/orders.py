@@ -23,7 +23,7 @@ from cdrhub.parts import in_parts
 from cdrhub.redial import case_rows
 from cdrhub.redial.carrying import ORDER, REPORT, Carrier, Told
 from cdrhub.redial.changes import Changes
-from cdrhub.redial.decision import Decision, Result, next_number, with_attempt
+from cdrhub.redial.decision import Decision, Result, next_number, when_due, with_attempt
 from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict, kept_as, read_numbers
 from cdrhub.redial.in_call import answered_since
 from cdrhub.redial.model import MAY_HAVE_REACHED, Attempt, AttemptState, Case, CaseState, Number, PlacedBy
@@ -183,7 +183,7 @@ class Orders:
         if old and self._settings.mode is not Mode.OFF:
             # What they wait for may be of a number, or in a zone, that is theirs no longer.
             query = by_rules(_OF_THE_CASE, now).where(cases.c.id.in_(ids))
-            waiting = {row.id: row.next_key for row in await connection.execute(query)}
+            waiting = (await connection.scalars(query)).all()
             await look(tx, waiting, now=now, carrier=self._carrier, healthy=self._healthy, rules=_OF_THE_CASE)
 
     async def forget(self, *, tenant: str, code: str) -> None:
@@ -267,7 +267,9 @@ class Orders:
             changes = Changes(now)
             changes.place(case, read, attempt)
             reason = case.state_reason if case.state_reason in MAY_HAVE_REACHED else ""
-            changes.change(replace(case, state=CaseState.DIALLING, state_reason=reason, next_action_at=None))
+            changes.change(
+                replace(case, state=CaseState.DIALLING, state_reason=reason, next_action_at=None, next_key="")
+            )
             changes.decide(
                 case,
                 Decision(result=Result.NOTHING, rule="announced"),
@@ -296,8 +298,9 @@ class Orders:
     async def resume(
         self, *, tenant: str, code: str, not_reached: bool = False, at: datetime | None = None
     ) -> Decision:
-        """Let a paused case go on with the next number. `not_reached`: what nobody knew counts as not reached; `at`:
-        not before this moment, so that many cases do not ring at once.
+        """Let a paused case go on: with the number that was meant before it was paused, else with the next one.
+        `not_reached`: what nobody knew counts as not reached; `at`: not before this moment, so that many cases do not
+        ring at once.
 
         Raises NoSuchCase, OrderError where the case is not paused.
         """
@@ -318,7 +321,7 @@ class Orders:
                         case = with_attempt(case, ended)
             case = replace(case, state=CaseState.OPEN)
             known = await self._known(connection, case, now)
-            decision = next_number(case, policy=self._settings.policy, around=known.around(case))
+            decision = when_due(case, case.next_key, policy=self._settings.policy, around=known.around(case))
             if at is not None and at > now and decision.result is Result.NEXT:
                 decision = replace(decision, result=Result.SCHEDULED, rule="spread", due_at=at)
             last = case.attempts[-1] if case.attempts else None

@@ -3,7 +3,7 @@ other numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
@@ -19,14 +19,14 @@ from cdrhub.store.transaction import Transaction
 
 
 def due(now: datetime) -> Select[Any]:
-    """Cases whose time has come, by id with the number that is next, those that waited longest first."""
-    return select(cases.c.id, cases.c.next_key).where(cases.c.next_action_at <= now).order_by(cases.c.next_action_at)
+    """The ids of cases whose time has come, those that waited longest first."""
+    return select(cases.c.id).where(cases.c.next_action_at <= now).order_by(cases.c.next_action_at)
 
 
 def by_rules(rules: Collection[str], now: datetime) -> Select[Any]:
-    """Cases that one of these rules makes wait, by id with the number that is next."""
+    """The ids of cases that one of these rules makes wait."""
     return (
-        select(cases.c.id, cases.c.next_key)
+        select(cases.c.id)
         .where(cases.c.state == CaseState.WAITING)
         .where(cases.c.state_reason.in_(sorted(rules)), cases.c.next_action_at > now)
         .order_by(cases.c.id)
@@ -35,7 +35,7 @@ def by_rules(rules: Collection[str], now: datetime) -> Select[Any]:
 
 async def look(
     tx: Transaction,
-    waiting: Mapping[str, str],
+    ids: Collection[str],
     *,
     now: datetime,
     carrier: Carrier,
@@ -43,11 +43,11 @@ async def look(
     late: Callable[[datetime], bool] = lambda _moment: False,
     rules: Collection[str] = (),
 ) -> None:
-    """Decide about waiting cases, by their ids with the number that is next: those that are due, and of those that are
-    not the ones that one of these `rules` makes wait. `late`: whether what was due at a moment is old news."""
-    if not waiting:
+    """Decide about the waiting ones of these cases: those that are due, and of those that are not the ones that one of
+    these `rules` makes wait. `late`: whether what was due at a moment is old news."""
+    if not ids:
         return
-    locked = await case_rows.locked(tx.connection, waiting)
+    locked = await case_rows.locked(tx.connection, ids)
     settings = carrier.settings
     known = await gather(tx.connection, list(locked.values()), now=now, settings=settings, healthy=healthy)
     told = Told(now=now)
@@ -60,8 +60,8 @@ async def look(
         if late(case.next_action_at):
             decision = Decision(result=Result.PAUSED, rule="old_news", reason="late", detail="it was due long ago")
         else:
-            decision = when_due(case, waiting[case.id], policy=settings.policy, around=known.around(case))
-        if _as_before(case, decision, key=waiting[case.id]) and carrier.dialler(case.source):
+            decision = when_due(case, case.next_key, policy=settings.policy, around=known.around(case))
+        if _as_before(case, decision) and carrier.dialler(case.source):
             later = update(cases).where(cases.c.id == case.id).values(next_action_at=decision.due_at)
             await tx.connection.execute(later)
             continue
@@ -71,11 +71,11 @@ async def look(
     await told.write(tx)
 
 
-def _as_before(case: Case, decision: Decision, *, key: str) -> bool:
+def _as_before(case: Case, decision: Decision) -> bool:
     """Whether a case waits on, for the same number and by the same rule: that was decided and told already."""
     return (
         decision.result is Result.SCHEDULED
         and decision.number is not None
-        and decision.number.key == key
+        and decision.number.key == case.next_key
         and decision.rule == case.state_reason
     )

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from cdrhub.model.dialling import Refusal, Refused, Standing
 from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict
 from cdrhub.redial.order_errors import CaseBusy, NoSuchAttempt, NoSuchCase, NumberUnusable, OrderError
 from cdrhub.redial.policy import PRESETS
 from cdrhub.redial.reports import Reported
 
-FIRST, SECOND = "+2348039100001", "+2348039100002"
+FIRST, SECOND, THIRD = "+2348039100001", "+2348039100002", "+2348039100003"
 
 
 def given(code: str = "C-1", *numbers: str, **values: Any) -> GivenCase:
@@ -164,6 +165,49 @@ async def test_a_call_back_that_a_rule_holds_is_made_to_its_number(bench: Any) -
     await bench.orders().unpause(scope="all", name="")
     bench.pass_time(30)
     await bench.dialling().due()
+    assert await bench.claim() == [SECOND]
+
+
+async def called_back_late(bench: Any) -> str:
+    """A case whose second number asked to be called back, of which nobody dialled in time; its id."""
+    case_id: str = await bench.case("C-1", FIRST, SECOND)
+    attempt_id = await bench.accepted(case_id, SECOND)
+    await bench.call("k1", SECOND, disposition="answered")
+    await bench.decide()
+    at = bench.clock.now + timedelta(hours=2)
+    await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.CALLBACK, at=at)
+    bench.pass_time(8_000)
+    await bench.dialling(since=bench.clock.now).due()
+    assert (await bench.of_case(case_id))["state_reason"] == "late"
+    return case_id
+
+
+async def test_a_call_back_that_came_late_is_made_to_its_number_when_a_person_resumes_it(bench: Any) -> None:
+    await called_back_late(bench)
+    assert (await bench.orders().resume(tenant="", code="C-1")).rule == "due"
+    assert await bench.claim() == [SECOND]
+
+
+async def test_an_agent_who_fails_too_often_is_asked_for_the_same_number_when_a_person_resumes_it(bench: Any) -> None:
+    bench.settings = replace(bench.settings, timing=replace(bench.settings.timing, agent_retries=0))
+    case_id = await called_back_late(bench)
+    await bench.orders().resume(tenant="", code="C-1")
+    dialling = bench.dialling()
+    (claimed,) = await dialling.claim(room={"crm": 1})
+    await dialling.answered(claimed.order.attempt_id, Refused(refusal=Refusal.AGENT, detail="busy"))
+    assert (await bench.of_case(case_id))["state_reason"] == "agent_unavailable"
+    await bench.orders().resume(tenant="", code="C-1")
+    assert await bench.claim() == [SECOND]
+
+
+async def test_a_case_that_was_paused_goes_on_behind_the_number_that_was_tried(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND, THIRD, round=0)
+    await bench.orders().dial(tenant="", code="C-1")
+    assert await bench.claim() == [FIRST]
+    bench.pass_time(121)
+    await bench.dialling().standing(await bench.live_attempt(case_id), Standing())
+    assert (await bench.of_case(case_id))["next_key"] == FIRST
+    await bench.orders().resume(tenant="", code="C-1", not_reached=True)
     assert await bench.claim() == [SECOND]
 
 

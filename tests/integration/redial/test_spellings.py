@@ -122,6 +122,13 @@ async def test_what_is_reported_is_of_the_number_that_was_rung_under_another_spe
     assert (decision.result, decision.number.key) == (result, number)
 
 
+async def test_a_case_that_waits_for_a_number_under_another_spelling_is_dialled_there(bench: Any) -> None:
+    waits = {"state": "waiting", "state_reason": "spread", "next_action_at": bench.clock.now, "next_key": "08039100001"}
+    await bench.case("C-1", PARIS, LAGOS, **waits)
+    assert await bench.dialling().due() == 1
+    assert await bench.claim() == [LAGOS]
+
+
 async def test_another_hub_that_requests_another_spelling_meanwhile_is_waited_for(bench: Any) -> None:
     if bench.store.database.kind == "sqlite":
         pytest.skip("one transaction writes at a time")

@@ -232,7 +232,9 @@ class CaseShown(Shown):
     state_reason: str
     round: int
     next_action_at: datetime | None
-    next_key: str = Field(description="The number that is then due.")
+    next_key: str = Field(
+        description="The number that is then due; of a paused case the one with which it goes on, unless it was tried."
+    )
     numbers: list[NumberShown]
     created_at: datetime
     updated_at: datetime
