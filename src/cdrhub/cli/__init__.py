@@ -35,6 +35,6 @@ def _open_what_is_closed() -> None:
 
 def _command() -> object:
     """What the command returns that this process was started with."""
-    from cdrhub.cli.app import command  # noqa: PLC0415 - here, so that an interrupt of the import is handled too
+    from cdrhub.cli.app import command  # here, so that an interrupt of the import is handled too
 
     return command(prog_name="cdrhub", standalone_mode=False)

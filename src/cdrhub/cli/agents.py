@@ -69,8 +69,8 @@ def list_states(
     local = read_zone(timezone)
     when = span(since, until, local)
     settings = loaded(config)
-    from cdrhub.store.agents import AgentStateFilter, each_state  # noqa: PLC0415 - SQLAlchemy is not for --help
-    from cdrhub.store.tables import agent_states  # noqa: PLC0415
+    from cdrhub.store.agents import AgentStateFilter, each_state
+    from cdrhub.store.tables import agent_states
 
     wanted = AgentStateFilter(since=when.since, until=when.until, source=source, agent=agent, kind=kind)
     columns = [name for name in agent_states.columns.keys() if name != "digest"]  # noqa: SIM118  (names, not columns)

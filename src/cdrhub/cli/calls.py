@@ -123,8 +123,8 @@ def list_calls(
     local = read_zone(timezone)
     when = span(since, until, local)
     settings = loaded(config)
-    from cdrhub.store.calls import CallFilter, each  # noqa: PLC0415 - SQLAlchemy is not for --help
-    from cdrhub.store.tables import calls  # noqa: PLC0415
+    from cdrhub.store.calls import CallFilter, each
+    from cdrhub.store.tables import calls
 
     wanted = CallFilter(
         since=when.since,
@@ -170,7 +170,7 @@ def show_call(
     refuse_csv(form, of="a call with its legs")
     local = read_zone(timezone)
     settings = loaded(config)
-    from cdrhub.store.calls import legs_of, one, records_of  # noqa: PLC0415
+    from cdrhub.store.calls import legs_of, one, records_of
 
     with opened(settings) as database:
         call = database.run(one(database.store, call_id.strip()))
@@ -186,7 +186,7 @@ def show_call(
 def readings(config: Config, number: str, *, source: str | None) -> frozenset[str]:
     """What `number` is in E.164 to `source`, or to each of all sources where there is none of that name now.
     UsageError if it has no digit."""
-    from cdrhub.model.numbers import in_ascii_digits, read_number  # noqa: PLC0415 - phonenumbers is heavy
+    from cdrhub.model.numbers import in_ascii_digits, read_number
 
     text = in_ascii_digits(number)
     if not any(character.isdigit() for character in text):

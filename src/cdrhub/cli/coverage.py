@@ -51,7 +51,7 @@ def coverage(
     when = span(since, until, local)
     settings = loaded(config)
     begin = when.since or (when.until or datetime.now(UTC)) - DEFAULT_SPAN
-    from cdrhub.store.coverage import stretches  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.store.coverage import stretches
 
     with opened(settings) as database:
         found = database.run(stretches(database.store, since=begin, until=when.until, source=source))

@@ -87,11 +87,11 @@ def opened(config: Config, *, create: bool = False, seconds: float | None = None
     NotFound: a reader that makes them hides a wrong address. Another version's are refused (SchemaOutdated). Raises
     StoreUnavailable.
     """
-    import structlog  # noqa: PLC0415 - SQLAlchemy and this are not for --help
+    import structlog
 
-    from cdrhub.cli.reading import Reader  # noqa: PLC0415
-    from cdrhub.store import Store  # noqa: PLC0415
-    from cdrhub.store.engine import STATEMENT_SECONDS  # noqa: PLC0415
+    from cdrhub.cli.reading import Reader
+    from cdrhub.store import Store
+    from cdrhub.store.engine import STATEMENT_SECONDS
 
     if not create and (file := missing_file(config)) is not None:
         raise NotFound(f"there is no database at {file}: start the daemon once, or correct database.url")
@@ -110,7 +110,7 @@ def opened(config: Config, *, create: bool = False, seconds: float | None = None
 
 
 async def _refuse_empty(store: Store) -> None:
-    from cdrhub.store import schema  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.store import schema
 
     if await schema.checked(store.database) is None:
         where = store.database.explain_url()

@@ -117,8 +117,8 @@ def show_delivery(
     refuse_csv(form, of="an event")
     local = read_zone(timezone)
     settings = loaded(config)
-    from cdrhub.broadcast import deliveries  # noqa: PLC0415
-    from cdrhub.broadcast.render import OPEN, event_id, rendered  # noqa: PLC0415
+    from cdrhub.broadcast import deliveries
+    from cdrhub.broadcast.render import OPEN, event_id, rendered
 
     endpoint = _endpoint(settings, webhook)
     with opened(settings) as database:
@@ -165,7 +165,7 @@ def retry(
     if positions and refused:
         raise UsageError("name positions, or give --refused for all")
     settings = loaded(config)
-    from cdrhub.broadcast.deliveries import ask_refused, refused_counts, try_now  # noqa: PLC0415
+    from cdrhub.broadcast.deliveries import ask_refused, refused_counts, try_now
 
     with opened(settings) as database:
         _known(database, settings, webhook)
@@ -216,7 +216,7 @@ def again(
         raise UsageError("say which: --from and --to for positions, --since and --until for times")
     if first is not None and last is not None and first > last:
         raise UsageError(f"--from {first} lies behind --to {last}")
-    from cdrhub.broadcast.events import TYPES  # noqa: PLC0415
+    from cdrhub.broadcast.events import TYPES
 
     if not any(fnmatchcase(known, kind) for known in TYPES):
         raise UsageError(f"--type: {kind!r} matches no event: write e.g. call.* or case.paused (docs/events.md)")
@@ -225,7 +225,7 @@ def again(
     endpoint = _endpoint(settings, webhook)
     if endpoint is None:
         raise _unknown(settings, webhook)
-    from cdrhub.broadcast.deliveries import ask_again  # noqa: PLC0415
+    from cdrhub.broadcast.deliveries import ask_again
 
     with opened(settings) as database:
         row = _known(database, settings, webhook)
@@ -263,7 +263,7 @@ class _Range:
 
 
 def _log(database: Opened) -> EventLog:
-    from cdrhub.broadcast.log import EventLog  # noqa: PLC0415
+    from cdrhub.broadcast.log import EventLog
 
     return EventLog(database.store.database)
 
@@ -283,7 +283,7 @@ def _endpoint(settings: Config, name: str) -> Endpoint | None:
 
 
 def _unknown(settings: Config, name: str) -> NotFound:
-    from cdrhub.config.problems import nearest  # noqa: PLC0415
+    from cdrhub.config.problems import nearest
 
     names = [hook.name for hook in settings.broadcast.webhooks]
     if not names:
@@ -293,7 +293,7 @@ def _unknown(settings: Config, name: str) -> NotFound:
 
 def _known(database: Opened, settings: Config, name: str) -> EndpointRow:
     """The row of a webhook; NotFound says whether it is misspelt, or new."""
-    from cdrhub.broadcast.deliveries import endpoints  # noqa: PLC0415
+    from cdrhub.broadcast.deliveries import endpoints
 
     found = {row.name: row for row in database.read(endpoints)}
     if name in found:
@@ -304,7 +304,7 @@ def _known(database: Opened, settings: Config, name: str) -> EndpointRow:
 
 
 async def _webhooks(database: Opened, settings: Config) -> list[dict[str, Any]]:
-    from cdrhub.broadcast.deliveries import endpoints, oldest_waiting, refused_counts  # noqa: PLC0415
+    from cdrhub.broadcast.deliveries import endpoints, oldest_waiting, refused_counts
 
     configured = [hook.name for hook in settings.broadcast.webhooks]
     newest = (await _log(database).reach()).newest
@@ -337,8 +337,8 @@ async def _webhooks(database: Opened, settings: Config) -> list[dict[str, Any]]:
 
 
 async def _singles(database: Opened, name: str, *, limit: int) -> list[dict[str, Any]]:
-    from cdrhub.broadcast.deliveries import listed  # noqa: PLC0415
-    from cdrhub.broadcast.render import cloud_event  # noqa: PLC0415
+    from cdrhub.broadcast.deliveries import listed
+    from cdrhub.broadcast.render import cloud_event
 
     async with database.store.database.connect() as connection:
         singles = await listed(connection, name, limit=limit)

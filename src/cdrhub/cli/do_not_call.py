@@ -71,7 +71,7 @@ def add(
     who, holds = _who(said_by), _until(until, read_zone(timezone))
     settings = loaded(config)
     read_as = one_source(settings, source)
-    from cdrhub.redial.given import GivenVerdict  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.redial.given import GivenVerdict
 
     tenant = readings(settings)[read_as].tenant
     given = [
@@ -149,7 +149,7 @@ def import_numbers(
     who, holds = _who(said_by), _until(until, local)
     settings = loaded(config)
     read_as = one_source(settings, source)
-    from cdrhub.redial.verdict_sheet import read_verdicts  # noqa: PLC0415
+    from cdrhub.redial.verdict_sheet import read_verdicts
 
     verdicts = read_sheet(
         file,
@@ -177,7 +177,7 @@ def import_numbers(
 def _each(
     database: Opened, *, tenant: str | None, keys: Collection[str] | None, limit: int
 ) -> Iterator[dict[str, Any]]:
-    from cdrhub.redial.reading import verdicts  # noqa: PLC0415
+    from cdrhub.redial.reading import verdicts
 
     async def page(at: AsyncConnection, last: dict[str, Any] | None, size: int) -> list[dict[str, Any]]:
         after = (last["match_key"], last["tenant"]) if last is not None else None

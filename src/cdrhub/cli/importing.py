@@ -107,8 +107,8 @@ def _import(
     database: Opened, *, config: Config, source: str, files: Sequence[Path], force: bool
 ) -> tuple[Written, Sequence[str]]:
     """What was written, and which files are damaged."""
-    from cdrhub.store.batch import Written  # noqa: PLC0415 - not for --help
-    from cdrhub.store.tally import merged  # noqa: PLC0415
+    from cdrhub.store.batch import Written
+    from cdrhub.store.tally import merged
 
     recorder = Recorder(database.reader, config=config, source=source)
     database.run(database.reader.remember(database.store))
@@ -130,7 +130,7 @@ class Recorder:
     """Makes records of one source's messages, and reads them as its daemon would."""
 
     def __init__(self, reader: Reader, *, config: Config, source: str) -> None:
-        from cdrhub.sources.registry import system  # noqa: PLC0415
+        from cdrhub.sources.registry import system
 
         self._reader = reader
         self._source = source
@@ -139,7 +139,7 @@ class Recorder:
 
     def item(self, body: bytes, *, file: str) -> Item:
         """The decoded record of one message of `file`."""
-        from cdrhub.model.record import RawRecord, digest_of  # noqa: PLC0415
+        from cdrhub.model.record import RawRecord, digest_of
 
         return self._reader.item(
             RawRecord(

@@ -30,7 +30,7 @@ def read_moment(text: str, *, zone: ZoneInfo, now: datetime) -> datetime:
     `yesterday` (their first moment in `zone`, as of a date), `-2h` (before now). UsageError for anything else, and for
     a time that the clocks of `zone` leave out or show twice.
     """
-    from cdrhub.sources.spans import read_duration  # noqa: PLC0415 - it loads pydantic
+    from cdrhub.sources.spans import read_duration
 
     word = text.strip().lower()
     if word == "now":

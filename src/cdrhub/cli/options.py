@@ -86,7 +86,7 @@ def config_file(given: Path | None) -> Path:
 
 def loaded(given: Path | None, *, source: str | None = None) -> Config:
     """The configuration that a command works with; NotFound if it has no `source`, where one is named."""
-    from cdrhub.config import load  # noqa: PLC0415 - pydantic and the systems are not for --help
+    from cdrhub.config import load
 
     config = load(config_file(given), os.environ)
     if source is not None:
@@ -124,9 +124,9 @@ def actor(given: str | None) -> str:
 
 def bounded(**texts: str | None) -> None:
     """Texts fit their columns. UsageError."""
-    from cdrhub.model.update import MAX_TEXT  # noqa: PLC0415
-    from cdrhub.store.redial_tables import MAX_CODE  # noqa: PLC0415
-    from cdrhub.store.tables import MAX_DETAIL  # noqa: PLC0415
+    from cdrhub.model.update import MAX_TEXT
+    from cdrhub.store.redial_tables import MAX_CODE
+    from cdrhub.store.tables import MAX_DETAIL
 
     limits = {"reference": MAX_CODE, "why": MAX_DETAIL}
     for name, text in texts.items():
@@ -150,7 +150,7 @@ def known_or_found(config: Config, source: str | None, *, found: int) -> None:
 
 def known_source(config: Config, name: str) -> None:
     """NotFound, with the nearest one, if there is no source called `name`."""
-    from cdrhub.config.problems import nearest  # noqa: PLC0415
+    from cdrhub.config.problems import nearest
 
     if name in config.sources:
         return

@@ -131,11 +131,11 @@ def tell(line: str) -> None:
         typer.echo(plain(line))
 
 
-def paragraph(text: str, *, indent: int, stream: TextIO | None = None) -> str:
+def paragraph(text: str, *, indent: int) -> str:
     """`text` broken between words where it goes to a terminal, what follows the first line behind `indent` blanks; as
     it is elsewhere, and where there is hardly room beside them."""
     columns = shutil.get_terminal_size().columns
-    if not (stream or sys.stdout).isatty() or columns < indent + NARROWEST:
+    if not sys.stdout.isatty() or columns < indent + NARROWEST:
         return text
     return textwrap.fill(
         text, width=columns, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
@@ -228,10 +228,10 @@ class _Column:
 
 
 def _table(listing: Listing, *, zone: ZoneInfo, stream: TextIO) -> int:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - only a table needs rich
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     terminal = stream.isatty()
     console = Console(file=stream, highlight=False, width=None if terminal else WIDTH_OF_FILES)
@@ -322,7 +322,7 @@ def _fitting(columns: Sequence[_Column], yields: Sequence[str], *, room: int) ->
 
 
 def _width(text: str) -> int:
-    from rich.cells import cell_len  # noqa: PLC0415 - only a table needs rich
+    from rich.cells import cell_len
 
     return cell_len(text)
 

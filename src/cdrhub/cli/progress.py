@@ -33,8 +33,8 @@ class Stage:
 @contextmanager
 def stages(*, of_bytes: bool = False) -> Iterator[Progress]:
     """A progress bar on a terminal, else nothing. It counts things, or bytes."""
-    from rich.console import Console  # noqa: PLC0415 - rich is not for --help
-    from rich.progress import (  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import (
         BarColumn,
         DownloadColumn,
         MofNCompleteColumn,

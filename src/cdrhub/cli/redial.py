@@ -121,8 +121,8 @@ def status(config: ConfigFile = None, *, form: FormatOption = Format.TABLE, time
 
 def _status(database: Opened, config: Config) -> list[dict[str, Any]]:
     """Pauses, what the diallers have under way, and how many cases stand where, as rows of one form."""
-    from cdrhub.redial import reading  # noqa: PLC0415
-    from cdrhub.redial.wording import reason_in_words, rule_in_words  # noqa: PLC0415
+    from cdrhub.redial import reading
+    from cdrhub.redial.wording import reason_in_words, rule_in_words
 
     async def all_three(at: AsyncConnection) -> tuple[list[dict[str, Any]], ...]:
         return await reading.pauses(at), await reading.live_attempts(at), await reading.tally(at)

@@ -37,8 +37,8 @@ CampaignOption = Annotated[str | None, typer.Option("--campaign", metavar="NAME"
 
 def orders_of(database: Opened, config: Config) -> Orders:
     """Orders under this configuration."""
-    from cdrhub.hub.phone_systems import PhoneSystemsOfHub  # noqa: PLC0415 - SQLAlchemy is not for --help
-    from cdrhub.redial.orders import Orders  # noqa: PLC0415
+    from cdrhub.hub.phone_systems import PhoneSystemsOfHub
+    from cdrhub.redial.orders import Orders
 
     systems = PhoneSystemsOfHub(config=lambda: config, sees=lambda _source: True, clock_suspect=())
     return Orders(
@@ -53,7 +53,7 @@ def orders_of(database: Opened, config: Config) -> Orders:
 
 def case_named(database: Opened, code: str, tenant: str | None) -> dict[str, Any]:
     """The case of that code, with its numbers. NotFound, UsageError where several tenants have one."""
-    from cdrhub.redial import reading  # noqa: PLC0415
+    from cdrhub.redial import reading
 
     try:
         return database.read(reading.case_of, code=code, tenant=tenant)
@@ -63,7 +63,7 @@ def case_named(database: Opened, code: str, tenant: str | None) -> dict[str, Any
 
 def readings(config: Config) -> dict[str, Reading]:
     """How each source reads numbers, and whose its cases are."""
-    from cdrhub.redial.number_cells import Reading  # noqa: PLC0415
+    from cdrhub.redial.number_cells import Reading
 
     return {
         name: Reading(
@@ -87,7 +87,7 @@ def one_source(config: Config, given: str | None) -> str:
 
 def number_keys(config: Config, number: str, *, source: str | None) -> set[str]:
     """What a number may be called in cases: its E.164 to each source, and its digits."""
-    from cdrhub.model.numbers import in_ascii_digits  # noqa: PLC0415
+    from cdrhub.model.numbers import in_ascii_digits
 
     digits = "".join(character for character in in_ascii_digits(number) if character.isdecimal())
     return {*number_readings(config, number, source=source), digits}
@@ -95,7 +95,7 @@ def number_keys(config: Config, number: str, *, source: str | None) -> set[str]:
 
 def each_case(database: Opened, wanted: CaseFilter, *, limit: int) -> Iterator[dict[str, Any]]:
     """Cases, the newest first."""
-    from cdrhub.redial.reading import listed  # noqa: PLC0415
+    from cdrhub.redial.reading import listed
 
     async def page(at: AsyncConnection, last: dict[str, Any] | None, size: int) -> list[dict[str, Any]]:
         return await listed(at, wanted, before=last["id"] if last is not None else None, limit=size)

@@ -80,9 +80,9 @@ def replay(
     local = read_zone(timezone)
     when = span(since, until, local)
     settings = loaded(config, source=source)
-    from cdrhub.redial.retelling import retell  # noqa: PLC0415 - SQLAlchemy is not for --help
-    from cdrhub.store.agent_replay import replay_states  # noqa: PLC0415
-    from cdrhub.store.replay import replay as replayed  # noqa: PLC0415
+    from cdrhub.redial.retelling import retell
+    from cdrhub.store.agent_replay import replay_states
+    from cdrhub.store.replay import replay as replayed
 
     found: Counter[str] = Counter()
     events: Counter[str] = Counter()

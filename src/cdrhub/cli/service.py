@@ -46,8 +46,8 @@ def run(config: ConfigFile = None) -> None:
     file = config_file(config)
     settings = loaded(file)
 
-    from cdrhub.cli.logs import configure  # noqa: PLC0415 - heavy, and for this command only
-    from cdrhub.daemon import run as run_daemon  # noqa: PLC0415
+    from cdrhub.cli.logs import configure
+    from cdrhub.daemon import run as run_daemon
 
     configure(settings.hub)
     asyncio.run(run_daemon(settings, lambda: loaded(file)))
@@ -70,7 +70,7 @@ def check(
     delivery contract of each source is shown.
     """
     settings = loaded(config)
-    from cdrhub.web.tls import server_context  # noqa: PLC0415
+    from cdrhub.web.tls import server_context
 
     _build_sources(settings)
     server_context(settings.http)
@@ -99,7 +99,7 @@ def upgrade(config: ConfigFile = None) -> None:
     A schema that is of this version already is left as it is. Make a backup first.
     """
     settings = loaded(config)
-    from cdrhub.store import Store  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.store import Store
 
     async def work() -> tuple[str | None, str]:
         store = Store.open(settings.database.url.get_secret_value(), connections=1)
@@ -121,14 +121,14 @@ def schema() -> None:
 
     Editors with a TOML language server check and complete the file with it.
     """
-    from cdrhub.config.schema import json_schema  # noqa: PLC0415 - loads every phone system
+    from cdrhub.config.schema import json_schema
 
     show_document(json_schema(), form=Format.JSON, zone=_UTC)
 
 
 def _build_sources(config: Config) -> None:
     """Build every source as a start would, without connecting. ConfigError names those that refuse."""
-    from cdrhub.sources.registry import system  # noqa: PLC0415
+    from cdrhub.sources.registry import system
 
     refused = []
     for name, source in config.sources.items():
@@ -142,7 +142,7 @@ def _build_sources(config: Config) -> None:
 
 def _warnings(config: Config) -> list[str]:
     """What is allowed and worth a thought."""
-    from cdrhub.config import is_loopback  # noqa: PLC0415
+    from cdrhub.config import is_loopback
 
     warnings = []
     if not config.sources:
@@ -175,7 +175,7 @@ def _show_sources(config: Config) -> None:
 
 
 def _show_contracts(config: Config) -> None:
-    from cdrhub.sources.registry import system  # noqa: PLC0415
+    from cdrhub.sources.registry import system
 
     rows = []
     for name, source in config.sources.items():
@@ -209,7 +209,7 @@ def _journal_failures(config: Config) -> list[str]:
 
 
 def _database_failures(config: Config) -> list[str]:
-    from cdrhub.store import Store, schema  # noqa: PLC0415
+    from cdrhub.store import Store, schema
 
     if (file := missing_file(config)) is not None:
         folder, writable = _begun(file.absolute().parent)
@@ -242,8 +242,8 @@ def _database_failures(config: Config) -> list[str]:
 
 def _propose_entries(config: Config) -> None:
     """Say which inside numbers a source's directory file should name, by what was seen of them."""
-    from cdrhub.model.numbers import inside_number  # noqa: PLC0415
-    from cdrhub.store.calls import unnamed  # noqa: PLC0415
+    from cdrhub.model.numbers import inside_number
+    from cdrhub.store.calls import unnamed
 
     with opened(config) as database:
         found = database.run(unnamed(database.store))
@@ -259,7 +259,7 @@ def _propose_entries(config: Config) -> None:
 
 def _port_failures(config: Config) -> list[str]:
     """Ports that cannot be had. One that is in use may be this very daemon's: so it is said."""
-    from cdrhub.listeners import bind  # noqa: PLC0415
+    from cdrhub.listeners import bind
 
     wanted = {config.http.listen: "http.listen"}
     for name, source in config.sources.items():
@@ -277,8 +277,8 @@ def _port_failures(config: Config) -> list[str]:
 
 def _source_failures(config: Config) -> list[str]:
     """Phone systems that cannot be reached, of those that can be tried without taking anything from them."""
-    from cdrhub.sources.base import Probed  # noqa: PLC0415
-    from cdrhub.sources.registry import system  # noqa: PLC0415
+    from cdrhub.sources.base import Probed
+    from cdrhub.sources.registry import system
 
     failures = []
     for name, table in config.sources.items():

@@ -45,7 +45,7 @@ def read_sheet(
 ) -> Sequence[T]:
     """What a CSV file, or standard input, holds, all of it. `read` makes it of the text, and tells the line at which it
     is; `hint` is said of columns that are not used. CdrhubError, with every problem named, where there is one."""
-    from cdrhub.sheet import ENCODINGS, SheetUnreadable, decoded  # noqa: PLC0415
+    from cdrhub.sheet import ENCODINGS, SheetUnreadable, decoded
 
     raw = _bytes_of(file)
     try:
@@ -64,7 +64,7 @@ def written(
     database: Opened, given: Sequence[T], write: Callable[[Transaction, Sequence[T]], Awaitable[Done]]
 ) -> list[Done]:
     """What `write` returns for each PAGE of `given`; all of them are written in one transaction."""
-    from cdrhub.redial.transaction import transact  # noqa: PLC0415
+    from cdrhub.redial.transaction import transact
 
     with stages() as progress:
         writing = stage(progress, "writing", len(given))

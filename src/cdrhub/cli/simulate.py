@@ -127,7 +127,7 @@ def threecx(
 
     With --dial there are the Call Control API and the make_call link; any client, secret, PIN and extension is right.
     """
-    from cdrhub.sources.threecx.simulate import LAYOUTS, MIX, PBX, simulate  # noqa: PLC0415 - phonenumbers is heavy
+    from cdrhub.sources.threecx.simulate import LAYOUTS, MIX, PBX, simulate
 
     host, port = _address(to)
     simulation = _simulation(
@@ -172,7 +172,7 @@ def voicenter(
     With --dial there is a Click2Call: an agent's `phone` is SIPSIP and an extension, as SIPSIP101, any `code` is right.
     """
     _pushed_to(to, "voicenter")
-    from cdrhub.sources.voicenter.simulate import MIX, Account, simulate  # noqa: PLC0415 - aiohttp is heavy
+    from cdrhub.sources.voicenter.simulate import MIX, Account, simulate
 
     simulation = _simulation(
         rate=rate, speed=speed, count=count, seconds=seconds, seed=seed, day=day, region="IL", ledger=ledger, mix=MIX
@@ -212,7 +212,7 @@ def astercc(
     """
     _pushed_to(to, "astercc")
     read_zone(timezone)
-    from cdrhub.sources.astercc.simulate import MIX, simulate  # noqa: PLC0415 - aiohttp is heavy
+    from cdrhub.sources.astercc.simulate import MIX, simulate
 
     simulation = _simulation(
         rate=rate, speed=speed, count=count, seconds=seconds, seed=seed, day=day, region=region, ledger=ledger, mix=MIX
@@ -241,8 +241,8 @@ def enigma(
     Each number tried is a call; those of one contact share its reference. Ends with a summary. Without --count and
     --seconds it goes on until Ctrl-C.
     """
-    from cdrhub.sources.enigma.simulate import MIX, simulate  # noqa: PLC0415 - redis is heavy
-    from cdrhub.sources.transports.redis_list import is_redis_url  # noqa: PLC0415
+    from cdrhub.sources.enigma.simulate import MIX, simulate
+    from cdrhub.sources.transports.redis_list import is_redis_url
 
     if not is_redis_url(to):
         raise UsageError("--to: this is not the URL of a Redis: write redis://127.0.0.1:6379/0")
@@ -284,7 +284,7 @@ def freeswitch(
     The calls begin when the first client listens. The password is that of the variable CDRHUB_SIMULATE_PASSWORD, else
     ClueCon. Without --count and --seconds it goes on until Ctrl-C.
     """
-    from cdrhub.sources.freeswitch.simulate import Setup, simulate  # noqa: PLC0415 - phonenumbers is heavy
+    from cdrhub.sources.freeswitch.simulate import Setup, simulate
 
     host, port = _address(listen, option="--listen")
     password = os.environ.get(PASSWORD_VARIABLE)
@@ -319,11 +319,11 @@ def _simulation(
     mix: Mapping[Course, float] | None = None,
 ) -> Simulation:
     """The simulation that the options describe. UsageError for a country without numbers."""
-    from cdrhub.sources.simulation import centre as centres  # noqa: PLC0415 - phonenumbers is heavy
-    from cdrhub.sources.simulation.ledger import Ledger  # noqa: PLC0415
-    from cdrhub.sources.simulation.numbers import customers  # noqa: PLC0415
-    from cdrhub.sources.simulation.pace import LONGEST_CALL, Pace, seconds_for, start_for  # noqa: PLC0415
-    from cdrhub.sources.simulation.simulation import Simulation  # noqa: PLC0415
+    from cdrhub.sources.simulation import centre as centres
+    from cdrhub.sources.simulation.ledger import Ledger
+    from cdrhub.sources.simulation.numbers import customers
+    from cdrhub.sources.simulation.pace import LONGEST_CALL, Pace, seconds_for, start_for
+    from cdrhub.sources.simulation.simulation import Simulation
 
     try:
         customers(region.upper())
@@ -389,8 +389,8 @@ async def _show(simulation: Simulation) -> None:
     takes a while, and the last one some minutes."""
     if not sys.stderr.isatty():
         return
-    from rich.console import Console  # noqa: PLC0415 - rich is not for --help
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -426,7 +426,7 @@ def _address(text: str, *, option: str = "--to") -> tuple[str, int]:
 
 def _ordering(dial: str | None) -> Ordering | None:
     """Where orders are taken, said once they are."""
-    from cdrhub.sources.simulation.dialled import Ordering  # noqa: PLC0415 - aiohttp is heavy
+    from cdrhub.sources.simulation.dialled import Ordering
 
     if dial is None:
         return None

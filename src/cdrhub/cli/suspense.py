@@ -82,7 +82,7 @@ def list_suspended(
     """List the records in suspense in the order of their numbers, the oldest first, each with its reason."""
     local = read_zone(timezone)
     settings = loaded(config)
-    from cdrhub.store.suspense import listed  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.store.suspense import listed
 
     with opened(settings) as database:
         found = database.run(listed(database.store, source=source, reason=reason, limit=limit))
@@ -106,7 +106,7 @@ def show_record(
     refuse_csv(form, of="a record with its audit")
     local = read_zone(timezone)
     settings = loaded(config)
-    from cdrhub.store.suspense import shown  # noqa: PLC0415
+    from cdrhub.store.suspense import shown
 
     with opened(settings) as database:
         found, acts = database.run(shown(database.store, number))
@@ -142,7 +142,7 @@ def edit(
     bounded(why=why)
     who = actor(as_whom)
     settings = loaded(config)
-    from cdrhub.store import suspense  # noqa: PLC0415
+    from cdrhub.store import suspense
 
     with opened(settings) as database:
         record = database.run(suspense.in_suspense(database.store, number))
@@ -185,7 +185,7 @@ def replay(
     bounded(why=why)
     who = actor(as_whom)
     settings = loaded(config, source=source)
-    from cdrhub.store import suspense  # noqa: PLC0415
+    from cdrhub.store import suspense
 
     with opened(settings) as database, stages() as bar:
         for number in numbers or ():
@@ -218,7 +218,7 @@ def _require_a_choice(
 
 async def _chosen(store: Store, numbers: list[int] | None, *, source: str | None, reason: Reason | None) -> list[int]:
     """These numbers, each once, or those of everything in suspense that fits."""
-    from cdrhub.store.suspense import AT_ONCE, listed  # noqa: PLC0415
+    from cdrhub.store.suspense import AT_ONCE, listed
 
     if numbers:
         return list(dict.fromkeys(numbers))
@@ -250,7 +250,7 @@ def discard(
     bounded(why=why)
     who = actor(as_whom)
     settings = loaded(config)
-    from cdrhub.store import suspense  # noqa: PLC0415
+    from cdrhub.store import suspense
 
     with opened(settings) as database:
         chosen = database.run(_chosen(database.store, numbers, source=source, reason=reason))

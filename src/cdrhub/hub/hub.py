@@ -93,7 +93,7 @@ class Hub:
         )
         self._clocks = Clocks()
         self._clocks.watch(_revisions(config))
-        self._clock = HubClock(store.database)
+        self._hub_clock = HubClock(store.database)
         self._sweeper = Sweeper(
             store=store, journal=journal, sources=self._sources, expected=lambda: self.config.sources
         )
@@ -154,7 +154,7 @@ class Hub:
             listeners.expect(addresses(config))
             journal = await Journal.open(config.hub.data_dir, max_bytes=config.hub.journal_max_bytes)
             on_failure.push_async_callback(journal.close)
-            load_numbering_plans()
+            load_numbering_plans()  # which would be read by the first record, with many descriptors open already
             decoders = Decoders()
             store = Store.open(
                 config.database.url.get_secret_value(),
@@ -343,7 +343,7 @@ class Hub:
             problems.append(f"records may be missing, of a journal that was damaged: {names} in data_dir")
         if self._retaining.problem is not None:
             problems.append(self._retaining.problem)
-        problems += self._clock.problems + self._sources.problems + self._clocks.problems
+        problems += self._hub_clock.problems + self._sources.problems + self._clocks.problems
         return problems + self.redial.problems + self.broadcast.problems
 
     def status(self) -> str:
@@ -435,7 +435,7 @@ class Hub:
             try:
                 await self._store.join_unopened()
                 await self._sweeper.sweep()
-                await self._clock.look()
+                await self._hub_clock.look()
             except UnknownRevision as error:  # another hub met it; the next look knows it
                 await self._pipeline.learn_revisions(error.revision)
             except (StoreUnavailable, IntakeRefused, DecodingWaits) as error:

@@ -239,15 +239,17 @@ def test_a_column_in_which_no_row_says_anything_is_in_no_table() -> None:
 
 def test_a_sentence_is_broken_between_words_at_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     said = "09:30:00  An order to dial came: +2348039100001 is looked at again at 2026-11-23 00:34:45 UTC."
-    assert paragraph(said, indent=10, stream=io.StringIO()) == said
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert paragraph(said, indent=10) == said
+    monkeypatch.setattr("sys.stdout", Terminal())
     monkeypatch.setenv("COLUMNS", "50")
-    assert paragraph(said, indent=10, stream=Terminal()).splitlines() == [
+    assert paragraph(said, indent=10).splitlines() == [
         "09:30:00  An order to dial came: +2348039100001 is",
         "          looked at again at 2026-11-23 00:34:45",
         "          UTC.",
     ]
     monkeypatch.setenv("COLUMNS", "12")
-    assert paragraph(said, indent=10, stream=Terminal()) == said
+    assert paragraph(said, indent=10) == said
 
 
 @pytest.mark.parametrize(

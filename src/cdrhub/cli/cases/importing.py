@@ -48,7 +48,7 @@ def import_cases(
     settings = loaded(config)
     if source is not None:
         known_source(settings, source)
-    from cdrhub.redial.case_sheet import Defaults, read_cases  # noqa: PLC0415
+    from cdrhub.redial.case_sheet import Defaults, read_cases
 
     only = next(iter(settings.sources)) if len(settings.sources) == 1 else ""
     defaults = Defaults(source=source or only, agent=agent, campaign=campaign)

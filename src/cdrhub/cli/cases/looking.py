@@ -111,7 +111,7 @@ def list_cases(
     """
     local = read_zone(timezone)
     settings = loaded(config, source=source)
-    from cdrhub.redial.reading import CaseFilter  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.redial.reading import CaseFilter
 
     keys = number_keys(settings, number, source=source) if number is not None else None
     wanted = CaseFilter(
@@ -145,7 +145,7 @@ def show_case(
     refuse_csv(form, of="a case with its attempts")
     local = read_zone(timezone)
     settings = loaded(config)
-    from cdrhub.redial import reading  # noqa: PLC0415
+    from cdrhub.redial import reading
 
     with opened(settings) as database:
         case = case_named(database, code, tenant)
@@ -187,8 +187,8 @@ def explain(
     """
     local = read_zone(timezone)
     settings = loaded(config)
-    from cdrhub.redial import reading  # noqa: PLC0415
-    from cdrhub.redial.wording import in_words, inputs_in_words  # noqa: PLC0415
+    from cdrhub.redial import reading
+    from cdrhub.redial.wording import in_words, inputs_in_words
 
     with opened(settings) as database:
         case = case_named(database, code, tenant)

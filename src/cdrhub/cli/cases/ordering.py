@@ -120,7 +120,7 @@ def resume(
         raise UsageError("--source, --agent and --campaign go with --reason")
     apart = _apart(spread) if spread is not None else None
     settings = loaded(config, source=source)
-    from cdrhub.redial.reading import CaseFilter  # noqa: PLC0415
+    from cdrhub.redial.reading import CaseFilter
 
     with opened(settings) as database:
         if codes:

@@ -31,7 +31,7 @@ NUMBER_COLUMNS = ("position", "number", "label", "e164", "this_round", "now")
 
 def numbers_now(database: Opened, config: Config, case: Mapping[str, Any], local: ZoneInfo) -> list[dict[str, Any]]:
     """Each number with its last attempt of the round, and what the rules say of it at this moment."""
-    from cdrhub.redial.outlook import outlook  # noqa: PLC0415
+    from cdrhub.redial.outlook import outlook
 
     now = datetime.now(UTC)
     _, found = database.read(outlook, case["id"], settings=config.redial.settings(), now=now)
@@ -79,7 +79,7 @@ def _tried(one: Outlook) -> str:
 
 
 def _allowed(one: Outlook, local: ZoneInfo) -> str:
-    from cdrhub.redial.wording import rule_in_words  # noqa: PLC0415
+    from cdrhub.redial.wording import rule_in_words
 
     if one.last is not None and one.last.live:
         return "an attempt is under way"
@@ -93,7 +93,7 @@ def _allowed(one: Outlook, local: ZoneInfo) -> str:
 
 def standing(case: Mapping[str, Any], local: ZoneInfo) -> str:
     """Where a case stands, and what can be done."""
-    from cdrhub.redial.wording import reason_in_words, rule_in_words  # noqa: PLC0415
+    from cdrhub.redial.wording import reason_in_words, rule_in_words
 
     code, reason = case["code"], case["state_reason"]
     match CaseState(case["state"]):
@@ -128,7 +128,7 @@ def command_line(verb: str, code: str) -> str:
 
 def outcome(decision: Decision, case: Mapping[str, Any]) -> str:
     """What an order led to."""
-    from cdrhub.redial.wording import decision_in_words  # noqa: PLC0415
+    from cdrhub.redial.wording import decision_in_words
 
     hindrance = case["state_reason"] if decision.goes_on and case["state"] == CaseState.PAUSED else ""
     said = f"{case['code']}: {decision_in_words(decision, hindrance=hindrance)}"

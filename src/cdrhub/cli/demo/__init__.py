@@ -57,10 +57,10 @@ def demo(
     if verify:
         if seconds is not None:
             raise UsageError("--seconds is for playing, and --verify plays nothing: give one of them")
-        from cdrhub.cli.demo.verify import report, verified  # noqa: PLC0415 - heavy, and for this command only
+        from cdrhub.cli.demo.verify import report, verified
 
         return report(verified(loaded(config), ledger or DEFAULT_LEDGER), form=form)
-    from cdrhub.cli.demo.stage import Stage  # noqa: PLC0415
+    from cdrhub.cli.demo.stage import Stage
 
     with tempfile.TemporaryDirectory(prefix="cdrhub-demo-") as folder:
         return asyncio.run(Stage(Path(folder), ledger=ledger).run(seconds))

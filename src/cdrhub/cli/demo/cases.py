@@ -91,7 +91,7 @@ class CaseLine:
 
 def keep(config: Config, planned: Sequence[PlannedCase]) -> None:
     """Keep the cases. Blocks, as `dial` and `pause` do; raises StoreUnavailable, as they do."""
-    from cdrhub.redial.given import GivenCase, GivenNumber  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.redial.given import GivenCase, GivenNumber
 
     given = [
         GivenCase(

@@ -39,7 +39,7 @@ def verified(config: Config, ledger: Path) -> Verdict:
 
     Raises UsageError for a file that is no ledger, NotFound, StoreUnavailable.
     """
-    from cdrhub.store.calls import CallFilter, each_with_legs  # noqa: PLC0415 - SQLAlchemy is not for --help
+    from cdrhub.store.calls import CallFilter, each_with_legs
 
     entries = read(ledger)
     with opened(config) as database:
