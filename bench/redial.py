@@ -29,6 +29,7 @@ from cdrhub.store import Store
 from cdrhub.store.store import utc_now
 from support import ledger
 from support.daemon import Daemon
+from support.phone_systems import Systems
 from support.servers import PostgresServer, free_port, running
 
 AHEAD = 4_000  #: calls between the sender and the decision; the journal stays below what makes decisions give way
@@ -174,9 +175,7 @@ async def _single(url: str) -> dict[str, float]:
         database=store.database,
         settings=Settings(mode=Mode.ON, match_start=timedelta(hours=1)),
         clock=utc_now,
-        healthy=lambda _source: True,
-        clock_suspect=lambda _source: False,
-        dialler=lambda _source: "nobody",
+        systems=Systems(dialler_name="nobody"),
     )
     while (await engine.decide()).more:
         pass

@@ -26,7 +26,6 @@ from sqlalchemy import select
 
 from cdrhub.model.dialling import Accepted, Answer, Refusal, Refused, Standing, Unseen
 from cdrhub.model.disposition import Disposition
-from cdrhub.model.numbers import NumberPlan
 from cdrhub.redial.case_rows import attempt_of
 from cdrhub.redial.dialling import Claimed, Dialling
 from cdrhub.redial.engine import Engine
@@ -43,6 +42,7 @@ from cdrhub.store.redial_tables import attempts, cases
 from cdrhub.store.tables import outbox
 from support import ledger
 from support.emptied import emptied
+from support.phone_systems import Systems
 
 T = TypeVar("T")
 
@@ -121,7 +121,7 @@ class World(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.now = ledger.at(0)
-        self.blind = self.paused = False
+        self.systems, self.paused = Systems(), False
         self.requested: Counter[str] = Counter()
         self.moments: dict[str, dict[str, datetime]] = {}  #: of requests on a number, by the ids of their attempts
         self.holders: dict[str, list[Claimed]] = {}
@@ -141,24 +141,18 @@ class World(RuleBasedStateMachine):
         self.settings = Settings(
             mode=Mode.ON, policy=policy, result_wait=timedelta(seconds=wait), shared_hold=timedelta(minutes=10)
         )
-        self.live = live
+        self.systems.live = live
         self.store = self.run(emptied(f"sqlite:///{self.prepared}", redecode=ledger.decode, clock=lambda: self.now))
         self.orders = Orders(
             database=self.store.database,
             settings=self.settings,
             clock=lambda: self.now,
-            healthy=self.healthy,
-            dialler=lambda _source: "crm",
-            plan=lambda _source: NumberPlan(region="NG"),
+            systems=self.systems,
         )
         self.hubs = [self.hub(), self.hub()]
         self.run(self.orders.keep([given(code) for code in CASES]))
         self.dial("C-1")
         self.turn(False, last="send", answer=ANSWERS[0], dies=False)
-
-    def healthy(self, _source: str) -> bool:
-        """Whether the phone system is seen."""
-        return not self.blind
 
     def hub(self) -> Hub:
         """A process that has just started."""
@@ -167,17 +161,13 @@ class World(RuleBasedStateMachine):
                 database=self.store.database,
                 settings=self.settings,
                 clock=lambda: self.now,
-                healthy=self.healthy,
-                clock_suspect=lambda _source: False,
-                dialler=lambda _source: "crm",
+                systems=self.systems,
             ),
             dialling=Dialling(
                 database=self.store.database,
                 settings=self.settings,
                 clock=lambda: self.now,
-                healthy=self.healthy,
-                dialler=lambda _source: "crm",
-                speaks_live=lambda _source: self.live,
+                systems=self.systems,
                 since=Since(None, max_age=self.settings.timing.max_age),
             ),
         )
@@ -345,7 +335,7 @@ class World(RuleBasedStateMachine):
 
     @rule(blind=SELDOM)
     def see(self, blind: bool) -> None:
-        self.blind = blind
+        self.systems.blind = {"lagos"} if blind else ()
 
     @rule(disposition=st.sampled_from(ENDS), carried=st.booleans(), late=SELDOM, hub=st.booleans(), last=steps)
     def record(self, disposition: Disposition, carried: bool, late: bool, hub: bool, last: str) -> None:
@@ -435,7 +425,7 @@ class World(RuleBasedStateMachine):
     def assert_may_be_requested(self, one: Claimed, before: dict[str, list[tuple[str, Attempt]]]) -> None:
         """Whether the rules allow a request on this number now."""
         order = one.order
-        assert not self.blind
+        assert not self.systems.blind
         assert not (self.paused and order.agent == "101")
         person = set(CASES[order.case_code][1])
         everywhere = [attempt for of_case in before.values() for _, attempt in of_case]
@@ -464,7 +454,7 @@ class World(RuleBasedStateMachine):
 
     def may_ring(self, attempt: Attempt) -> bool:
         """Whether a request has left whose call nobody saw end, within its time."""
-        patience = self.settings.first_sign if self.live else self.settings.attempt_timeout
+        patience = self.settings.first_sign if self.systems.live else self.settings.attempt_timeout
         if attempt.state not in ASKED or attempt.call_id is not None or attempt.requested_at is None:
             return False
         return self.now < attempt.requested_at + patience
@@ -528,7 +518,7 @@ class World(RuleBasedStateMachine):
     def until_nothing_goes_on(self) -> None:
         """The last hub looks until nothing is left to do; both died before."""
         hub = self.hub()
-        self.blind = False
+        self.systems.blind = ()
         self.run(self.orders.unpause(scope="agent", name="101"))
         rounds = quiet = 0
         while quiet < QUIET_ROUNDS and rounds < END_ROUNDS:

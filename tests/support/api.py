@@ -20,6 +20,7 @@ from aiohttp import web
 from yarl import URL
 
 from cdrhub.config import Config, parse
+from cdrhub.hub.phone_systems import PhoneSystemsOfHub
 from cdrhub.metrics import Metrics
 from cdrhub.redial.orders import Orders
 from cdrhub.routes import Routes
@@ -91,14 +92,11 @@ class Peer:
 
     def orders(self) -> Orders:
         """What people order."""
-        sources = self.config.sources
         return Orders(
             database=self.store.database,
             settings=self.config.redial.settings(),
             clock=lambda: self.now,
-            healthy=lambda _: True,
-            dialler=lambda source: (sources[source].dialler or "") if source in sources else "",
-            plan=lambda source: self.config.settings(source).number_plan(),
+            systems=PhoneSystemsOfHub(config=lambda: self.config, sees=lambda _: True, clock_suspect=()),
         )
 
     def ordered(self) -> None:

@@ -23,7 +23,6 @@ from cdrhub.config import Config, parse
 from cdrhub.metrics import Metrics
 from cdrhub.model.dialling import Accepted, Answer, Refusal, Refused, Standing, Unseen
 from cdrhub.model.inference import Coverage, CoverageState, coverage_inference, encode_inference
-from cdrhub.model.numbers import NumberPlan
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
 from cdrhub.redial.dialling import Dialling
@@ -37,6 +36,7 @@ from cdrhub.redial.since import Since
 from cdrhub.store import Store
 from cdrhub.store.batch import Item
 from cdrhub.store.replay import replay
+from support.phone_systems import Systems
 from support.records import raw_record
 
 INFERENCE = "application/vnd.cdrhub.inference+json"
@@ -84,9 +84,7 @@ class Day:
             database=self.store.database,
             settings=self.settings,
             clock=self.clock,
-            healthy=lambda _: True,
-            dialler=lambda _: "crm",
-            plan=lambda _: NumberPlan(region="NG"),
+            systems=Systems(),
         )
 
     @property
@@ -95,9 +93,7 @@ class Day:
             database=self.store.database,
             settings=self.settings,
             clock=self.clock,
-            healthy=lambda _: True,
-            dialler=lambda _: "crm",
-            speaks_live=lambda _: True,
+            systems=Systems(),
             since=Since(None, max_age=self.settings.timing.max_age),
         )
 
@@ -147,9 +143,7 @@ class Day:
             database=self.store.database,
             settings=self.settings,
             clock=self.clock,
-            healthy=lambda _: True,
-            clock_suspect=lambda _: False,
-            dialler=lambda _: "crm",
+            systems=Systems(),
         )
         while (await engine.decide()).more:
             pass

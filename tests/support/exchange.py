@@ -18,7 +18,6 @@ import aiohttp
 from aiohttp import web
 from sqlalchemy import select
 
-from cdrhub.model.numbers import NumberPlan
 from cdrhub.redial.given import GivenCase, GivenNumber
 from cdrhub.redial.model import CaseState
 from cdrhub.redial.orders import Orders
@@ -27,6 +26,7 @@ from cdrhub.redial.settings import Settings
 from cdrhub.store import Store
 from cdrhub.store.redial_tables import cases
 from cdrhub.store.store import utc_now
+from support.phone_systems import Systems
 
 PATH = "/ingest/voicenter/0123456789abcdef-secret"
 SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -132,9 +132,7 @@ def orders_of(store: Store) -> Orders:
         database=store.database,
         settings=Settings(mode=Mode.ON),
         clock=utc_now,
-        healthy=lambda _source: True,
-        dialler=lambda _source: "crm",
-        plan=lambda _source: NumberPlan(region="NG"),
+        systems=Systems(),
     )
 
 

@@ -45,9 +45,7 @@ def orders_of(database: Opened, config: Config) -> Orders:
         database=database.store.database,
         settings=config.redial.settings(),
         clock=lambda: datetime.now(UTC),
-        healthy=systems.healthy,
-        dialler=systems.dialler,
-        plan=systems.plan,
+        systems=systems,
     )
 
 

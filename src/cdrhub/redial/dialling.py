@@ -28,6 +28,7 @@ from cdrhub.redial.decision import Decision, EndedCall, Result, after_call, afte
 from cdrhub.redial.given import dialled
 from cdrhub.redial.in_call import in_call
 from cdrhub.redial.model import Attempt, AttemptState, Case
+from cdrhub.redial.phone_systems import PhoneSystems
 from cdrhub.redial.policy import WORKED_OUT, Mode, objection
 from cdrhub.redial.set_back import wait_anew
 from cdrhub.redial.settings import Settings
@@ -75,9 +76,7 @@ class Dialling:
         database: Database,
         settings: Settings,
         clock: Callable[[], datetime],
-        healthy: Callable[[str], bool],
-        dialler: Callable[[str], str],
-        speaks_live: Callable[[str], bool],
+        systems: PhoneSystems,
         since: Since,
     ) -> None:
         """`since`: from when on this hub dials. What was decided, or due, long before it is old news."""
@@ -85,9 +84,8 @@ class Dialling:
         self._settings = settings
         self.since = since
         self._clock = clock
-        self._healthy = healthy
-        self._speaks_live = speaks_live
-        self._carrier = Carrier(settings=settings, dialler=dialler)
+        self._systems = systems
+        self._carrier = Carrier(settings=settings, dialler=systems.dialler)
         self._looked_to: str | None = str(UUID(int=0))
         """The last case that was looked at under these settings; None: all were."""
 
@@ -149,7 +147,8 @@ class Dialling:
                 self._drop(case, attempt, known, told, decision=decision)
                 continue
             known.requested(case, attempt.key)
-            patience = self._settings.first_sign if self._speaks_live(row.source) else self._settings.attempt_timeout
+            speaks_live = self._systems.speaks_live(row.source)
+            patience = self._settings.first_sign if speaks_live else self._settings.attempt_timeout
             await connection.execute(
                 update(attempts)
                 .where(attempts.c.id == attempt_id, attempts.c.state == AttemptState.DECIDED)
@@ -409,7 +408,7 @@ class Dialling:
             waiting,
             now=now,
             carrier=self._carrier,
-            healthy=self._healthy,
+            healthy=self._systems.healthy,
             late=partial(self.since.too_late, now=now),
         )
         return len(waiting)
@@ -427,7 +426,7 @@ class Dialling:
         now = self._clock()
         query = by_rules(WORKED_OUT, now).where(cases.c.id > after).limit(AT_ONCE)
         waiting = (await tx.connection.scalars(query)).all()
-        await look(tx, waiting, now=now, carrier=self._carrier, healthy=self._healthy, rules=WORKED_OUT)
+        await look(tx, waiting, now=now, carrier=self._carrier, healthy=self._systems.healthy, rules=WORKED_OUT)
         return waiting
 
     # -- what is not wanted any more -----------------------------------------------------------------------------------
@@ -460,7 +459,7 @@ class Dialling:
         return await self._database.write(take)
 
     async def _known(self, connection: AsyncConnection, about: Sequence[Case], now: datetime) -> Known:
-        return await gather(connection, about, now=now, settings=self._settings, healthy=self._healthy)
+        return await gather(connection, about, now=now, settings=self._settings, healthy=self._systems.healthy)
 
     async def _case_of(self, tx: Transaction, attempt_id: str) -> Case | None:
         """The case of an attempt, locked."""

@@ -24,6 +24,7 @@ from cdrhub.redial.carrying import Carrier, Told
 from cdrhub.redial.decision import GOES_ON, Decision, Result, after_call, with_attempt, with_end
 from cdrhub.redial.matching import by_reference, by_window, is_of_a_refusal
 from cdrhub.redial.model import ASKED, Attempt, AttemptState, Case, CaseState, PlacedBy
+from cdrhub.redial.phone_systems import PhoneSystems
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.reports import AMBIGUOUS
 from cdrhub.redial.settings import Settings
@@ -78,18 +79,15 @@ class Engine:
         database: Database,
         settings: Settings,
         clock: Callable[[], datetime],
-        healthy: Callable[[str], bool],
-        clock_suspect: Callable[[str], bool],
-        dialler: Callable[[str], str],
+        systems: PhoneSystems,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._healthy = healthy
-        self._clock_suspect = clock_suspect
+        self._systems = systems
         self._cases_seen = False
         self._idle = True
         self.settings = settings
-        self.carrier = Carrier(settings=settings, dialler=dialler)
+        self.carrier = Carrier(settings=settings, dialler=systems.dialler)
 
     async def decide(self, *, at_most: int = BATCH) -> Done:
         """Take the settled calls that are due, so many at most. Raises StoreUnavailable, RacedError (try again)."""
@@ -120,14 +118,14 @@ class Engine:
             return Done()
         found = await self._locked_calls(connection, sorted({row.call_id for row in taken}))
         settled = [
-            settled_call(found[row.call_id], clock_suspect=self._clock_suspect(found[row.call_id]["source"]))
+            settled_call(found[row.call_id], clock_suspect=self._systems.clock_suspect(found[row.call_id]["source"]))
             for row in {row.call_id: row for row in sorted(taken, key=lambda row: row.revision)}.values()
             if row.call_id in found and found[row.call_id]["revision"] == row.revision
         ]
         work = Work(now=now)
         # Also while redial is off: who was reached meanwhile is not rung when it is on again.
         if settled and await self._any_case(connection):
-            work = await gathered(tx, settled, now=now, settings=self.settings, healthy=self._healthy)
+            work = await gathered(tx, settled, now=now, settings=self.settings, healthy=self._systems.healthy)
         told = Told(now=now)
         in_order = sorted(settled, key=lambda call: call.ended.over)
         turn = Turn()

@@ -18,7 +18,6 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.disposition import Disposition
-from cdrhub.model.numbers import NumberPlan
 from cdrhub.parts import in_parts
 from cdrhub.redial import case_rows
 from cdrhub.redial.carrying import ORDER, REPORT, Carrier, Told
@@ -28,6 +27,7 @@ from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict, kept_as, r
 from cdrhub.redial.in_call import answered_since
 from cdrhub.redial.model import MAY_HAVE_REACHED, Attempt, AttemptState, Case, CaseState, Number, PlacedBy
 from cdrhub.redial.order_errors import CaseBusy, NoSuchAttempt, NoSuchCase, NumberUnusable, OrderError, RedialOff
+from cdrhub.redial.phone_systems import PhoneSystems
 from cdrhub.redial.policy import DO_NOT_CALL, WORKED_OUT, Mode
 from cdrhub.redial.reports import CALL_BACK, NOT_DIALLED, OUTCOMES, Reported, number_of, what_hinders
 from cdrhub.redial.settings import Settings
@@ -59,7 +59,7 @@ _OF_THE_CASE = WORKED_OUT | {DO_NOT_CALL, "hard_stop"}
 
 
 class Orders:
-    """Carries out orders. `plan` says how a source's numbers read, `dialler` which dialler it has."""
+    """Carries out orders."""
 
     def __init__(
         self,
@@ -67,17 +67,14 @@ class Orders:
         database: Database,
         settings: Settings,
         clock: Callable[[], datetime],
-        healthy: Callable[[str], bool],
-        dialler: Callable[[str], str],
-        plan: Callable[[str], NumberPlan],
+        systems: PhoneSystems,
     ) -> None:
         self._database = database
         self._tx: Transaction | None = None
         self._settings = settings
         self._clock = clock
-        self._healthy = healthy
-        self._plan = plan
-        self._carrier = Carrier(settings=settings, dialler=dialler)
+        self._systems = systems
+        self._carrier = Carrier(settings=settings, dialler=systems.dialler)
 
     def within(self, tx: Transaction) -> Orders:
         """The same, but every order is a part of this transaction, which somebody else began and commits."""
@@ -106,13 +103,13 @@ class Orders:
         query = select(cases.c.id).where(cases.c.code == given.code, cases.c.tenant == given.tenant)
         if await tx.connection.scalar(query) is not None:
             return False
-        await self._keep_some(tx, [(given, read_numbers(given.numbers, self._plan(given.source)))], known={})
+        await self._keep_some(tx, [(given, read_numbers(given.numbers, self._systems.plan(given.source)))], known={})
         return True
 
     async def _keep(self, tx: Transaction, *, given: Sequence[GivenCase]) -> tuple[int, int]:
         by_tenant: dict[str, dict[str, tuple[GivenCase, tuple[Number, ...]]]] = defaultdict(dict)
         for one in sorted(given, key=lambda one: one.code):
-            by_tenant[one.tenant][one.code] = (one, read_numbers(one.numbers, self._plan(one.source)))
+            by_tenant[one.tenant][one.code] = (one, read_numbers(one.numbers, self._systems.plan(one.source)))
         made = changed = 0
         for tenant, of_codes in sorted(by_tenant.items()):
             for codes in in_parts(list(of_codes), AT_ONCE):
@@ -184,7 +181,7 @@ class Orders:
             # What they wait for may be of a number, or in a zone, that is theirs no longer.
             query = by_rules(_OF_THE_CASE, now).where(cases.c.id.in_(ids))
             waiting = (await connection.scalars(query)).all()
-            await look(tx, waiting, now=now, carrier=self._carrier, healthy=self._healthy, rules=_OF_THE_CASE)
+            await look(tx, waiting, now=now, carrier=self._carrier, healthy=self._systems.healthy, rules=_OF_THE_CASE)
 
     async def forget(self, *, tenant: str, code: str) -> None:
         """Delete a case; its attempts and decisions stay, and are its own again if it is made again under its code.
@@ -455,7 +452,7 @@ class Orders:
 
     def _number(self, number: str, *, region_of: str) -> Number:
         """One number as the source `region_of` reads it. Raises NumberUnusable."""
-        read = read_numbers([GivenNumber(number=number)], self._plan(region_of))
+        read = read_numbers([GivenNumber(number=number)], self._systems.plan(region_of))
         if not read:
             raise NumberUnusable("the number is empty")
         return read[0]
@@ -505,7 +502,7 @@ class Orders:
 
     async def _known(self, connection: AsyncConnection, case: Case, now: datetime) -> Known:
         """What the rules must know of this case."""
-        return await gather(connection, [case], now=now, settings=self._settings, healthy=self._healthy)
+        return await gather(connection, [case], now=now, settings=self._settings, healthy=self._systems.healthy)
 
     async def _decided(
         self,

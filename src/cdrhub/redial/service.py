@@ -16,18 +16,18 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from cdrhub.errors import StoreUnavailable
 from cdrhub.metrics import Metrics
 from cdrhub.model.dialling import Accepted, Answer, Refusal, Refused, Standing, Unseen
-from cdrhub.model.numbers import NumberPlan
 from cdrhub.redial.dialling import Claimed, Dialling, Overdue
 from cdrhub.redial.door import Door, open_doors
 from cdrhub.redial.engine import BATCH, Engine
 from cdrhub.redial.orders import Orders
+from cdrhub.redial.phone_systems import PhoneSystems
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.since import Since
@@ -52,25 +52,6 @@ ASK_AT_ONCE = 3  #: overdue attempts of one dialler in one look: a vendor may an
 BEHIND = timedelta(seconds=5)  #: age of a record that waits for the database, beyond which the hub does not know enough
 LULL_SECONDS = 0.02  #: after being woken, so that one batch takes what several writers wrote
 REPEATS = (1.0, 5.0)  #: seconds before a request is repeated whose dialler knows repetitions
-
-
-class PhoneSystems(Protocol):
-    """What redial asks of the hub about a source."""
-
-    def healthy(self, source: str) -> bool:
-        """Whether the hub sees the phone system."""
-
-    def clock_suspect(self, source: str) -> bool:
-        """Whether its clock, or its zone, is known to be wrong."""
-
-    def dialler(self, source: str) -> str:
-        """The name of its dialler; empty where it has none."""
-
-    def speaks_live(self, source: str) -> bool:
-        """Whether it tells of calls while they live."""
-
-    def plan(self, source: str) -> NumberPlan:
-        """How its numbers read."""
 
 
 class Redial:
@@ -112,24 +93,19 @@ class Redial:
 
     def _use(self, settings: Settings, *, since: Since) -> None:
         self._settings = settings
-        systems = self._systems
         for name in self._doors:
             self._metrics.expect_dialler(name)
         self._engine = Engine(
             database=self._database,
             settings=settings,
             clock=self._clock,
-            healthy=systems.healthy,
-            clock_suspect=systems.clock_suspect,
-            dialler=systems.dialler,
+            systems=self._systems,
         )
         self._dialling = Dialling(
             database=self._database,
             settings=settings,
             clock=self._clock,
-            healthy=systems.healthy,
-            dialler=systems.dialler,
-            speaks_live=systems.speaks_live,
+            systems=self._systems,
             since=since,
         )
 
@@ -153,9 +129,7 @@ class Redial:
             database=self._database,
             settings=self._settings,
             clock=self._clock,
-            healthy=self._systems.healthy,
-            dialler=self._systems.dialler,
-            plan=self._systems.plan,
+            systems=self._systems,
         )
 
     def wake(self) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
-from cdrhub.model.numbers import NumberPlan
 from cdrhub.redial import case_rows
 from cdrhub.redial.dialling import Dialling
 from cdrhub.redial.engine import Done, Engine
@@ -24,6 +23,7 @@ from cdrhub.store.redial_tables import attempts, case_numbers, cases, redial_dec
 from cdrhub.store.tables import outbox
 from support import ledger
 from support.emptied import emptied
+from support.phone_systems import Systems
 
 AGENT = "102"
 NUMBERS = ("+2348039100001", "+2348039100002", "+2348039100003")
@@ -43,8 +43,7 @@ class Bench:
     store: Store
     clock: Clock
     settings: Settings = field(default_factory=lambda: Settings(mode=Mode.ON))
-    blind: set[str] = field(default_factory=set)
-    dialler: str = "crm"
+    systems: Systems = field(default_factory=Systems)
 
     def engine(self) -> Engine:
         """A hub's engine."""
@@ -52,9 +51,7 @@ class Bench:
             database=self.store.database,
             settings=self.settings,
             clock=lambda: self.clock.now,
-            healthy=lambda source: source not in self.blind,
-            clock_suspect=lambda _source: False,
-            dialler=lambda _source: self.dialler,
+            systems=self.systems,
         )
 
     def dialling(self, *, since: datetime | None = None) -> Dialling:
@@ -63,9 +60,7 @@ class Bench:
             database=self.store.database,
             settings=self.settings,
             clock=lambda: self.clock.now,
-            healthy=lambda source: source not in self.blind,
-            dialler=lambda _source: self.dialler,
-            speaks_live=lambda _source: True,
+            systems=self.systems,
             since=Since(since, max_age=self.settings.timing.max_age),
         )
 
@@ -75,9 +70,7 @@ class Bench:
             database=self.store.database,
             settings=self.settings,
             clock=lambda: self.clock.now,
-            healthy=lambda source: source not in self.blind,
-            dialler=lambda _source: self.dialler,
-            plan=lambda _source: NumberPlan(region="NG"),
+            systems=self.systems,
         )
 
     async def claim(self, room: int = 10) -> list[str]:

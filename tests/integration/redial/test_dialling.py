@@ -242,10 +242,10 @@ async def test_what_waits_by_the_same_rule_waits_on_in_silence_until_its_moment_
 
 
 async def test_a_case_does_not_wait_for_ever_for_a_source_that_is_there_no_more(bench: Any) -> None:
-    bench.blind.add("lagos")
+    bench.systems.blind = {"lagos"}
     case_id = await bench.case("C-1", FIRST, round=0)
     assert (await bench.orders().dial(tenant="", code="C-1")).rule == "source_unhealthy"
-    bench.dialler = ""
+    bench.systems.dialler_name = ""
     bench.pass_time(30)
     await bench.dialling().due()
     row = await bench.of_case(case_id)
@@ -357,9 +357,9 @@ async def test_retries_are_counted_over_what_was_cancelled_between_them(bench: A
         bench.pass_time(61)
         await bench.dialling().due()
         if turn == 1:  # the source goes blind between the decision and its request
-            bench.blind.add("lagos")
+            bench.systems.blind = {"lagos"}
             assert await bench.claim() == []
-            bench.blind.clear()
+            bench.systems.blind = ()
             bench.pass_time(31)
             await bench.dialling().due()
         assert await bench.claim() == [FIRST]

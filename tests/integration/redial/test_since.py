@@ -27,9 +27,7 @@ async def test_a_decision_that_waited_for_a_hub_that_dials(bench: Any, before: i
         database=bench.store.database,
         settings=bench.settings,
         clock=lambda: bench.clock.now + timedelta(hours=1),
-        healthy=lambda _source: True,
-        dialler=lambda _source: "crm",
-        speaks_live=lambda _source: True,
+        systems=bench.systems,
         since=Since(bench.clock.now, max_age=bench.settings.timing.max_age),
     )
     claimed = await dialling.claim(room={"crm": 10})

@@ -30,7 +30,7 @@ async def around(bench: Any, case_id: str) -> Surroundings:
             list(read.values()),
             now=bench.clock.now,
             settings=bench.settings,
-            healthy=lambda source: source not in bench.blind,
+            healthy=bench.systems.healthy,
         )
     apart = known.around(read[other])
     assert (apart.requests[FIRST], apart.held, apart.in_call, apart.do_not_call) == ([], {}, frozenset(), {})

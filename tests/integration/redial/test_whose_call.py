@@ -12,6 +12,7 @@ from cdrhub.model.dialling import Refusal, Refused
 from cdrhub.redial.engine import Engine
 from cdrhub.redial.policy import Policy
 from support import ledger
+from support.phone_systems import Systems
 
 FIRST, SECOND = "+2348039100001", "+2348039100002"
 INBOUND = {"direction": "inbound", "caller_number": FIRST, "caller_e164": FIRST, "agent_id": "105"}
@@ -216,9 +217,7 @@ async def test_a_source_whose_clock_is_wrong_puts_the_times_of_its_calls_in_doub
         database=bench.store.database,
         settings=bench.settings,
         clock=lambda: bench.clock.now,
-        healthy=lambda _source: True,
-        clock_suspect=lambda source: source == "lagos",
-        dialler=lambda _source: "crm",
+        systems=Systems(wrong_clocks={"lagos"}),
     )
     await engine.decide()
     assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer"), (SECOND, "decided", None)]
