@@ -24,7 +24,7 @@ demo: $(INSTALLED) ## daemon and five simulated phone systems, calls as they lan
 	$(BIN)/cdrhub demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: $(DEVELOP) ## all tests but the long ones, on real servers; PYTEST_ARGS="-k voicenter"
-	$(BIN)/pytest -n 4 --dist load --maxschedchunk 4 -m "not soak" $(PYTEST_ARGS)
+	$(BIN)/pytest -n 4 -m "not soak" $(PYTEST_ARGS)
 
 soak: $(DEVELOP) ## the long proofs
 	$(BIN)/pytest -m soak --hypothesis-profile=other -o faulthandler_timeout=7200 $(PYTEST_ARGS)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import itertools
-from collections.abc import Iterator
+import re
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from cdrhub.cli import GC_THRESHOLDS
 from support.servers import ENGINES, MariaDBServer, PostgresServer, ServerUnavailable, running
@@ -38,11 +42,34 @@ structlog.configure(
 )
 
 
+class _ByEngine(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """The tests of an engine go to one process: it alone starts the server, and compiles the statements for it."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        named = re.search(rf"\[.*\b({'|'.join(ENGINES)})\b", nodeid)
+        return named[1] if named else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByEngine:
+    return _ByEngine(config, log)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _warmed() -> Iterator[None]:
     """Processes of the program are forked from one that has imported it."""
     with warmed():
         yield
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_goes_on() -> AsyncIterator[None]:
+    """The tests of a process share a loop: what one of them left running there ends with it."""
+    yield
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 @pytest.fixture(scope="session")

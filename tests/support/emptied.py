@@ -14,7 +14,7 @@ from cdrhub.store.tables import METADATA
 
 _DATABASES: dict[tuple[str, int], Database] = {}
 """By URL and connections. To compile the statements is a third of what a short test does, and each database keeps what
-they compile to; its connections are closed between the tests."""
+they compile to, and its connections."""
 
 _DELETIONS = [f"DELETE FROM {name}" for name in METADATA.tables]
 _IN_ONE = "; ".join(_DELETIONS)
@@ -32,7 +32,7 @@ async def emptied(
     connections: int = CONNECTIONS,
     clock: Callable[[], datetime] = utc_now,
 ) -> Store:
-    """The store at `url` without rows. Whoever used it before has closed it."""
+    """The store at `url` without rows. It need not be closed; whoever used it before does so no more."""
     key = url, connections
     if key not in _DATABASES:
         _DATABASES[key] = open_database(url, connections=connections, seconds=STATEMENT_SECONDS)

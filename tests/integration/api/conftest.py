@@ -17,4 +17,3 @@ async def api(store_url: str) -> AsyncIterator[Client]:
     store = await emptied(store_url, redecode=ledger.decode)
     async with serving(Peer(configured(), store)) as client:
         yield client
-    await store.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from support.broadcasting import Bench
@@ -11,8 +9,7 @@ from support.emptied import emptied
 
 
 @pytest.fixture
-async def bench(store_url: str) -> AsyncIterator[Bench]:
+async def bench(store_url: str) -> Bench:
     """A store without rows."""
     opened = await emptied(store_url, connections=4)
-    yield Bench(opened)
-    await opened.close()
+    return Bench(opened)

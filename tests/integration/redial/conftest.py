@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -215,9 +215,8 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(store_url: str) -> AsyncIterator[Bench]:
+async def bench(store_url: str) -> Bench:
     """A store without rows."""
     clock = Clock()
     opened = await emptied(store_url, redecode=ledger.decode, connections=2, clock=lambda: clock.now)
-    yield Bench(opened, clock)
-    await opened.close()
+    return Bench(opened, clock)

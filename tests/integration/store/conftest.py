@@ -12,11 +12,9 @@ from support.emptied import emptied
 
 
 @pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
+async def store(store_url: str) -> Store:
     """A store without rows."""
-    opened = await emptied(store_url, redecode=ledger.decode, connections=2)
-    yield opened
-    await opened.close()
+    return await emptied(store_url, redecode=ledger.decode, connections=2)
 
 
 @pytest.fixture
