@@ -116,11 +116,11 @@ def _with_keys_of_today(tried: Sequence[Attempt], numbers: Sequence[Number]) -> 
     """Attempts of a case, which may have their numbers in another spelling by now: its source got a `region`, say. What
     was tried is no other number for that."""
     for attempt in tried:
-        today = _key_of_today(attempt.key, numbers)
+        today = key_of_today(attempt.key, numbers)
         yield attempt if today == attempt.key else replace(attempt, key_today=today)
 
 
-def _key_of_today(key: str, numbers: Sequence[Number]) -> str:
+def key_of_today(key: str, numbers: Sequence[Number]) -> str:
     """`Number.key` of that one of these numbers of which `key` is a spelling; empty if none is."""
     keys = {number.key for number in numbers}
     if key in keys or not key:
@@ -143,7 +143,7 @@ def _case_of(row: Row[Any], numbers: Sequence[Number], tried: Sequence[Attempt])
         state_reason=row.state_reason,
         round=row.round,
         next_action_at=row.next_action_at,
-        next_key=_key_of_today(row.next_key, numbers),
+        next_key=key_of_today(row.next_key, numbers),
         created_at=row.created_at,
         numbers=tuple(sorted(numbers, key=attrgetter("position"))),
         attempts=tuple(sorted(_with_keys_of_today(tried, numbers), key=attrgetter("id"))),
@@ -183,16 +183,16 @@ async def left_behind(connection: AsyncConnection, ids: Collection[str]) -> list
     return found
 
 
-async def last_results(connection: AsyncConnection, ids: Collection[str]) -> dict[tuple[str, str], dict[str, Any]]:
-    """(case id, match_key) → the columns of the last result, of the numbers of these cases that have one."""
-    found = {}
+async def last_results(connection: AsyncConnection, ids: Collection[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Case id → `Number.key` → the columns of the last result, of the numbers of these cases that have one."""
+    found: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     for part in in_parts(sorted(ids), AT_ONCE):
         query = select(case_numbers).where(
             case_numbers.c.case_id.in_(part), case_numbers.c.last_attempt_at.is_not(None)
         )
         for row in await connection.execute(query):
             columns = {"last_disposition": row.last_disposition, "last_attempt_at": row.last_attempt_at}
-            found[row.case_id, row.match_key] = columns
+            found[row.case_id][row.match_key] = columns
     return found
 
 

@@ -151,6 +151,8 @@ class Orders:
                 fresh = {"id": case_rows.new_id(), "created_at": now, **_FRESH, **again.get(one.code, {})}
                 case_id = fresh["id"]
                 new.append({"tenant": tenant, "code": one.code, **fresh, **values})
+            before = last.get(case_id, {})
+            results = {case_rows.key_of_today(key, its): result for key, result in before.items()}
             numbers += [
                 {
                     "case_id": case_id,
@@ -160,7 +162,7 @@ class Orders:
                     "e164": number.e164,
                     "label": number.label,
                     "do_not_call": number.do_not_call,
-                    **last.get((case_id, number.key), case_rows.NO_RESULT),
+                    **results.get(number.key, case_rows.NO_RESULT),
                 }
                 for number in its
             ]

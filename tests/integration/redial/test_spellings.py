@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from cdrhub.redial import case_rows
-from cdrhub.redial.given import GivenVerdict
+from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict
 from cdrhub.redial.outlook import outlook
 from cdrhub.redial.policy import Policy
 from cdrhub.redial.reports import Reported
@@ -120,6 +120,22 @@ async def test_what_is_reported_is_of_the_number_that_was_rung_under_another_spe
     at = bench.clock.now + timedelta(hours=1) if said == "callback" else None
     decision = await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported(said), at=at)
     assert (decision.result, decision.number.key) == (result, number)
+
+
+async def test_a_case_that_is_given_again_in_another_spelling_keeps_the_last_results(bench: Any) -> None:
+    case_id = await bench.case("C-1", "08039100001", PARIS)
+    tried = {"last_disposition": "busy", "last_attempt_at": bench.clock.now}
+    async with bench.store.database.connect(writing=True) as connection:
+        await connection.execute(update(case_numbers).where(case_numbers.c.position == 1).values(**tried))
+    numbers = [GivenNumber(number="+2348039100001"), GivenNumber(number=PARIS)]
+    await bench.orders().keep([GivenCase(code="C-1", source="lagos", numbers=numbers)])
+    async with bench.store.database.connect() as connection:
+        found = await connection.execute(
+            select(case_numbers.c.match_key, case_numbers.c.last_disposition)
+            .where(case_numbers.c.case_id == case_id)
+            .order_by(case_numbers.c.position)
+        )
+        assert [tuple(row) for row in found] == [(LAGOS, "busy"), (PARIS, None)]
 
 
 async def test_a_case_that_waits_for_a_number_under_another_spelling_is_dialled_there(bench: Any) -> None:
