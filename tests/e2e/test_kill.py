@@ -9,6 +9,7 @@ import random
 import re
 import signal
 import socket
+import time
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from cdrhub.sources.runner import NOT_RUNNING
 from support.commands import cdrhub
 from support.daemon import Daemon
 from support.servers import free_port
@@ -200,6 +202,7 @@ def test_what_was_rotated_away_while_no_daemon_ran_is_read(tmp_path: Path, sqlit
         for number in (4, 6, 8):
             rotate()
             write(number, number + 1)
+        time.sleep(NOT_RUNNING.total_seconds())  # a copy of a warm process is there before that is over
         daemon.start()
         daemon.wait_for("cdrhub_records_acknowledged_total", 7, source="pbx")
         write(10)
