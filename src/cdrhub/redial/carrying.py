@@ -249,8 +249,8 @@ class Carrier:
 
 
 def _next_key(case: Case, decision: Decision) -> str:
-    """The number that is meant from now on. A case that is paused goes on with the one that it had, unless that was
-    tried (`when_due`)."""
+    """The number that is meant from now on. A case that is paused keeps the one that it had, which it may owe a call
+    (`when_resumed`)."""
     if decision.number is not None:
         return decision.number.key
     return case.next_key if decision.result is Result.PAUSED else ""

@@ -238,11 +238,17 @@ def when_due(case: Case, key: str, *, policy: Policy, around: Surroundings) -> D
     found = objection(case, number, policy, around) if number is not None else None
     if number is not None and found is None:
         return Decision(result=Result.NEXT, rule="due", number=number)
-    stays = case.failed_before_dialling(key) or _wants_to_be_called_back(case, around)
-    if found is not None and found.until is not None and stays:
+    if found is not None and found.until is not None and _owes(case, key, around):
         return Decision(
             result=Result.SCHEDULED, rule=found.rule, detail=found.detail, number=number, due_at=found.until
         )
+    return next_number(case, policy=policy, around=around)
+
+
+def when_resumed(case: Case, *, policy: Policy, around: Surroundings) -> Decision:
+    """A paused case that a person lets go on: with the number that it owes a call, else with the next one."""
+    if _owes(case, case.next_key, around):
+        return when_due(case, case.next_key, policy=policy, around=around)
     return next_number(case, policy=policy, around=around)
 
 
@@ -271,6 +277,11 @@ def _went_on(case: Case, attempt: Attempt) -> bool:
         one.round == attempt.round and one.placed_by is not PlacedBy.AGENT and one.state is not AttemptState.CANCELLED
         for one in case.attempts[place + 1 :]
     )
+
+
+def _owes(case: Case, key: str, around: Surroundings) -> bool:
+    """Whether this very number is to be dialled, and no other one instead."""
+    return case.failed_before_dialling(key) or _wants_to_be_called_back(case, around)
 
 
 def _wants_to_be_called_back(case: Case, around: Surroundings) -> bool:

@@ -22,7 +22,7 @@ from cdrhub.parts import in_parts
 from cdrhub.redial import case_rows
 from cdrhub.redial.carrying import ORDER, REPORT, Carrier, Told
 from cdrhub.redial.changes import Changes
-from cdrhub.redial.decision import Decision, Result, next_number, when_due, with_attempt
+from cdrhub.redial.decision import Decision, Result, next_number, when_resumed, with_attempt
 from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict, kept_as, read_numbers
 from cdrhub.redial.in_call import answered_since
 from cdrhub.redial.model import MAY_HAVE_REACHED, Attempt, AttemptState, Case, CaseState, Number, PlacedBy
@@ -297,9 +297,9 @@ class Orders:
     async def resume(
         self, *, tenant: str, code: str, not_reached: bool = False, at: datetime | None = None
     ) -> Decision:
-        """Let a paused case go on: with the number that was meant before it was paused, else with the next one.
-        `not_reached`: what nobody knew counts as not reached; `at`: not before this moment, so that many cases do not
-        ring at once.
+        """Let a paused case go on: with the number that it owes a call (the agent did not pick up, or the person asked
+        to be called back), else with the next one. `not_reached`: what nobody knew counts as not reached; `at`: not
+        before this moment, so that many cases do not ring at once.
 
         Raises NoSuchCase, OrderError where the case is not paused.
         """
@@ -320,7 +320,7 @@ class Orders:
                         case = with_attempt(case, ended)
             case = replace(case, state=CaseState.OPEN)
             known = await self._known(connection, case, now)
-            decision = when_due(case, case.next_key, policy=self._settings.policy, around=known.around(case))
+            decision = when_resumed(case, policy=self._settings.policy, around=known.around(case))
             if at is not None and at > now and decision.result is Result.NEXT:
                 decision = replace(decision, result=Result.SCHEDULED, rule="spread", due_at=at)
             last = case.attempts[-1] if case.attempts else None

@@ -200,6 +200,17 @@ async def test_an_agent_who_fails_too_often_is_asked_for_the_same_number_when_a_
     assert await bench.claim() == [SECOND]
 
 
+async def test_a_turn_that_came_late_is_begun_anew_when_a_person_resumes_it(bench: Any) -> None:
+    """Its first number could not be dialled then, and can be now."""
+    waits = {"state": "waiting", "state_reason": "spread", "next_action_at": bench.clock.now, "next_key": SECOND}
+    case_id = await bench.case("C-1", FIRST, SECOND, **waits)
+    bench.pass_time(8_000)
+    await bench.dialling(since=bench.clock.now).due()
+    assert (await bench.of_case(case_id))["state_reason"] == "late"
+    await bench.orders().resume(tenant="", code="C-1")
+    assert await bench.claim() == [FIRST]
+
+
 async def test_a_case_that_was_paused_goes_on_behind_the_number_that_was_tried(bench: Any) -> None:
     case_id = await bench.case("C-1", FIRST, SECOND, THIRD, round=0)
     await bench.orders().dial(tenant="", code="C-1")

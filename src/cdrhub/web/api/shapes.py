@@ -232,9 +232,7 @@ class CaseShown(Shown):
     state_reason: str
     round: int
     next_action_at: datetime | None
-    next_key: str = Field(
-        description="The number that is then due; of a paused case the one with which it goes on, unless it was tried."
-    )
+    next_key: str = Field(description="The number that is then due; of a paused case the one that was meant.")
     numbers: list[NumberShown]
     created_at: datetime
     updated_at: datetime
