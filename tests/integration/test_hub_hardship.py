@@ -126,7 +126,7 @@ async def test_what_a_fail_over_lost_below_a_running_hub_is_told(tmp_path: Path,
     port = free_port()
     lines = "SELECT received_at FROM records WHERE content_type = 'text/csv' ORDER BY id"
     gaps = "SELECT since, until FROM coverage WHERE detail LIKE 'the database lacks%'"
-    async with working(configured(tmp_path, listening(port), database=postgres_url)):
+    async with working(configured(tmp_path, listening(port), database=postgres_url)) as hub:
         with (
             psycopg.connect(postgres_url, autocommit=True) as other,
             socket.create_connection(("127.0.0.1", port)) as pbx,
@@ -135,6 +135,7 @@ async def test_what_a_fail_over_lost_below_a_running_hub_is_told(tmp_path: Path,
             async def stored(number: int) -> list[Any]:
                 pbx.sendall(LINE.format(n=number).encode())
                 await until(lambda: len(other.execute(lines).fetchall()) == number, "it is stored")
+                await until(lambda: hub.status().endswith(", 0 records in the journal"), "the hub knows")
                 return other.execute(lines).fetchall()
 
             await stored(1)

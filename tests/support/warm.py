@@ -25,6 +25,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -95,13 +96,15 @@ class Warm:
     def __init__(self) -> None:
         self._forking: subprocess.Popen[bytes] | None = None
         self._asking: socket.socket | None = None
+        self._beginning = threading.Lock()
 
     def start(
         self, arguments: Sequence[str], *, streams: Sequence[int], cwd: Path, environ: Mapping[str, str]
     ) -> Process:
         """A process of the program; `streams` are descriptors for its standard input, output and errors."""
-        if self._asking is None:
-            self._asking = self._begin()
+        with self._beginning:  # some tests start two at once, from threads
+            if self._asking is None:
+                self._asking = self._begin()
         ours, theirs = socket.socketpair()
         with theirs:
             request = json.dumps(Request(arguments, str(cwd), dict(environ))).encode("ascii")
