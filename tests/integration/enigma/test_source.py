@@ -28,6 +28,7 @@ from support.enigma import cdr
 from support.intake import RecordingIntake, until
 from support.proxy import Proxy
 from support.redis import RedisServer, running, without
+from support.servers import free_port
 
 KEY = "enigma:notifications:campaigns"
 PROCESSING = f"{KEY}:cdrhub:processing"
@@ -367,6 +368,16 @@ async def test_a_batch_taken_plainly_whose_answer_does_not_come_is_told(
     assert intake.counts["answers_lost"] == 1
     assert "up to 100 CDRs may have been popped unseen" in intake.inferences[-1]["detail"]
     assert not dialler.exists(KEY)
+
+
+async def test_a_redis_that_refuses_to_pop_has_popped_nothing() -> None:
+    intake = RecordingIntake()
+    with running(options=without("EVAL", "EVALSHA", "SCRIPT", "BLMOVE")) as old, old.client() as client:
+        ending = asyncio.create_task(session(EnigmaSource(configured(old.url)), intake))
+        await until(lambda: intake.links)
+        client.replicaof("127.0.0.1", free_port())  # it fails over, and takes no writes any more
+        assert isinstance(await ending, NotConnected)
+    assert "answers_lost" not in intake.counts
 
 
 async def test_a_batch_taken_plainly_survives_a_link_that_breaks(

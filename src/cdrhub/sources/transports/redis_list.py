@@ -540,6 +540,9 @@ class PlainList:
                     if pipe.unanswered:  # the connection broke
                         raise
                     raise self._link.lost() from error
+                except ResponseError:  # an answer: nothing was carried out
+                    sent = False
+                    raise
         except NotConnected as error:
             if taking and sent and pipe.unanswered:
                 raise TakenUnseen(str(error)) from error
