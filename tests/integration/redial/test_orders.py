@@ -149,13 +149,19 @@ async def test_a_call_back_is_dialled_at_its_time(bench: Any, preset: str) -> No
     assert await bench.claim() == [FIRST]
 
 
-async def test_a_call_back_that_a_rule_holds_is_made_to_its_number(bench: Any) -> None:
-    case_id = await bench.case("C-1", FIRST, SECOND)
+async def asked_back(bench: Any) -> str:
+    """A case on whose second number the person asked to be called back in two hours; its id."""
+    case_id: str = await bench.case("C-1", FIRST, SECOND)
     attempt_id = await bench.accepted(case_id, SECOND)
     await bench.call("k1", SECOND, disposition="answered")
     await bench.decide()
     at = bench.clock.now + timedelta(hours=2)
     await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.CALLBACK, at=at)
+    return case_id
+
+
+async def test_a_call_back_that_a_rule_holds_is_made_to_its_number(bench: Any) -> None:
+    await asked_back(bench)
     bench.pass_time(7_200)
     assert await bench.dialling().due() == 1  # decided, and about to leave
     await bench.orders().pause(scope="all", name="", actor="test")
@@ -169,13 +175,8 @@ async def test_a_call_back_that_a_rule_holds_is_made_to_its_number(bench: Any) -
 
 
 async def called_back_late(bench: Any) -> str:
-    """A case whose second number asked to be called back, of which nobody dialled in time; its id."""
-    case_id: str = await bench.case("C-1", FIRST, SECOND)
-    attempt_id = await bench.accepted(case_id, SECOND)
-    await bench.call("k1", SECOND, disposition="answered")
-    await bench.decide()
-    at = bench.clock.now + timedelta(hours=2)
-    await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.CALLBACK, at=at)
+    """Such a case, of which nobody was there to dial in time; its id."""
+    case_id = await asked_back(bench)
     bench.pass_time(8_000)
     await bench.dialling(since=bench.clock.now).due()
     assert (await bench.of_case(case_id))["state_reason"] == "late"
