@@ -201,6 +201,13 @@ async def test_an_agent_who_fails_too_often_is_asked_for_the_same_number_when_a_
     assert await bench.claim() == [SECOND]
 
 
+async def test_a_case_that_is_stopped_means_no_number_any_more(bench: Any) -> None:
+    case_id = await asked_back(bench)
+    assert (await bench.of_case(case_id))["next_key"] == SECOND
+    await bench.orders().stop(tenant="", code="C-1")
+    assert (await bench.of_case(case_id))["next_key"] == ""
+
+
 async def test_a_turn_that_came_late_is_begun_anew_when_a_person_resumes_it(bench: Any) -> None:
     """Its first number could not be dialled then, and can be now."""
     waits = {"state": "waiting", "state_reason": "spread", "next_action_at": bench.clock.now, "next_key": SECOND}

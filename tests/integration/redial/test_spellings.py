@@ -122,6 +122,12 @@ async def test_what_is_reported_is_of_the_number_that_was_rung_under_another_spe
     assert (decision.result, decision.number.key) == (result, number)
 
 
+async def test_what_was_decided_under_another_spelling_is_dialled_as_it_is_spelt_now(bench: Any) -> None:
+    await bench.accepted(await bench.case("C-1", PARIS, LAGOS), "08039100001", state="decided", requested_at=None)
+    assert await bench.claim() == []
+    assert await bench.claim() == [LAGOS]
+
+
 async def test_a_case_that_is_given_again_in_another_spelling_keeps_the_last_results(bench: Any) -> None:
     case_id = await bench.case("C-1", "08039100001", PARIS)
     tried = {"last_disposition": "busy", "last_attempt_at": bench.clock.now}
