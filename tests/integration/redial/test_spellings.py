@@ -122,6 +122,16 @@ async def test_what_is_reported_is_of_the_number_that_was_rung_under_another_spe
     assert (decision.result, decision.number.key) == (result, number)
 
 
+async def test_a_wrong_party_who_calls_back_is_nobody_else_under_another_spelling(bench: Any) -> None:
+    attempt_id = await bench.accepted(await bench.case("C-1", LAGOS, PARIS), "08039100001")
+    await bench.call("k1", LAGOS, disposition="answered", callee_number="08039100001")
+    await bench.decide()
+    await called_in(bench, LAGOS, LAGOS)
+    await bench.decide()
+    decision = await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.WRONG_PARTY)
+    assert decision.number.key == PARIS
+
+
 async def test_what_was_decided_under_another_spelling_is_dialled_as_it_is_spelt_now(bench: Any) -> None:
     await bench.accepted(await bench.case("C-1", PARIS, LAGOS), "08039100001", state="decided", requested_at=None)
     assert await bench.claim() == []
