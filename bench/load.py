@@ -52,7 +52,7 @@ def lines(
 ) -> Rate:
     """Send lines as fast as they are committed, and measure the rate of commits over `seconds` after `warm_up`."""
     with socket.create_connection(("127.0.0.1", port)) as peer:
-        sent = 0
+        sent = committed()
         began = time.monotonic()
         since: tuple[float, int] | None = None
         while True:

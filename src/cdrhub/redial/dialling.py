@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -36,7 +37,7 @@ from cdrhub.redial.since import Since
 from cdrhub.redial.surroundings import Known, gather
 from cdrhub.redial.transaction import transact
 from cdrhub.redial.waiting import by_rules, due, look
-from cdrhub.redial.watch import note
+from cdrhub.redial.watch import note, one_at_a_time
 from cdrhub.store.engine import Database
 from cdrhub.store.outbox import SETTLED
 from cdrhub.store.redial_tables import attempts, cases, redial_decisions
@@ -91,8 +92,11 @@ class Dialling:
 
     # -- claiming ------------------------------------------------------------------------------------------------------
 
-    async def claim(self, *, room: Mapping[str, int]) -> Sequence[Claimed]:
-        """Claim decided attempts, oldest first, up to `room` of each dialler (every dialler's name → how many more).
+    async def claim(
+        self, *, room: Mapping[str, int], max_live: Mapping[str, int] = MappingProxyType({})
+    ) -> Sequence[Claimed]:
+        """Claim decided attempts, oldest first, up to `room` of each dialler (every dialler's name → how many more),
+        and no more than leave a dialler of `max_live` with so many that are live, whichever hub claimed the others.
 
         An attempt of a dialler that is not there any more pauses its case. Raises StoreUnavailable, RacedError (try
         again).
@@ -101,7 +105,7 @@ class Dialling:
             return ()
         if not self.since.looks(self._clock()):
             await self.oldest_due()
-        return await transact(self._database, partial(self._claim, room=room))
+        return await transact(self._database, partial(self._claim, room=room, max_live=max_live))
 
     async def _anything_to_claim(self, room: Mapping[str, int]) -> bool:
         """Whether a transaction that writes is worth its locks."""
@@ -111,8 +115,14 @@ class Dialling:
                     return True
         return False
 
-    async def _claim(self, tx: Transaction, *, room: Mapping[str, int]) -> Sequence[Claimed]:
+    async def _claim(
+        self, tx: Transaction, *, room: Mapping[str, int], max_live: Mapping[str, int]
+    ) -> Sequence[Claimed]:
         connection, now = tx.connection, self._clock()
+        await one_at_a_time(connection)
+        live = await _live(connection)
+        free = {name: limit - live.get(name, 0) for name, limit in max_live.items()}
+        room = {name: min(left, free.get(name, left)) for name, left in room.items()}
         wanted: dict[str, str] = {}
         for query in _claimable(room):
             wanted |= {row.id: row.case_id for row in await connection.execute(query)}
@@ -191,12 +201,7 @@ class Dialling:
     async def live(self) -> Mapping[str, int]:
         """How many attempts of each dialler are requested or accepted."""
         async with self._database.connect() as connection:
-            query = (
-                select(attempts.c.dialler, func.count())
-                .where(attempts.c.state.in_(_ASKED))
-                .group_by(attempts.c.dialler)
-            )
-            return {row[0]: row[1] for row in await connection.execute(query)}
+            return await _live(connection)
 
     async def repeatable(self, attempt_id: str) -> bool:
         """Whether a request of which no answer was seen may be sent again: its attempt still waits, it is not old news
@@ -484,6 +489,13 @@ async def _settle_anew(connection: AsyncConnection, *, source: str, call_key: st
     for row in await connection.execute(query):
         fact = {"call_id": row.id, "source": source, "type": SETTLED, "revision": row.revision, "due_at": now}
         await connection.execute(insert(outbox).values(fact))
+
+
+async def _live(connection: AsyncConnection) -> Mapping[str, int]:
+    query = (
+        select(attempts.c.dialler, func.count()).where(attempts.c.state.in_(_ASKED)).group_by(attempts.c.dialler)
+    )
+    return {row[0]: row[1] for row in await connection.execute(query)}
 
 
 def _claimable(room: Mapping[str, int]) -> list[Select[Any]]:

@@ -278,7 +278,8 @@ class Redial:
                 }
                 for name in doors:
                     self._metrics.redial_live.labels(name).set(live.get(name, 0))
-                for claimed in await self._dialling.claim(room=room):
+                limits = {name: door.config.max_live for name, door in doors.items()}
+                for claimed in await self._dialling.claim(room=room, max_live=limits):
                     self._begin_request(claimed, doors[claimed.dialler])
         for unwanted in await self._dialling.unwanted(under_way=self._requests.keys()):
             self._aside(self._hang_up(unwanted), name=f"hang up {unwanted.attempt_id}")

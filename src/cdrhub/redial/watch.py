@@ -28,3 +28,9 @@ async def note(connection: AsyncConnection, *, began: datetime, now: datetime, m
         began = min(began, row.since)
     await connection.execute(update(redial_watch).where(mine).values(since=began, looked_at=now))
     return began
+
+
+async def one_at_a_time(connection: AsyncConnection) -> None:
+    """Let hubs that dial claim one after the other: this transaction goes on when no other has come so far and not yet
+    ended. Taken before any other lock."""
+    await connection.execute(select(redial_watch.c.name).where(redial_watch.c.name == DIALLING).with_for_update())

@@ -273,6 +273,19 @@ async def test_no_dialler_waits_behind_another(bench: Any) -> None:
     assert sorted(one.dialler for one in claimed) == ["fast", "slow"]
 
 
+async def test_two_hubs_together_keep_to_what_a_dialler_may_have_live(bench: Any) -> None:
+    """Both looked how many are live before either claimed."""
+    for place in range(6):
+        number, agent = f"+23480391{place:05d}", f"a{place}"
+        case_id = await bench.case(f"A-{place}", number, agent=agent)
+        await bench.accepted(case_id, number, agent=agent, state="decided", requested_at=None)
+    hubs = [bench.dialling(since=bench.clock.now) for _ in range(2)]
+    claims = [hub.claim(room={"crm": 2}, max_live={"crm": 3}) for hub in hubs]
+    first, second = await asyncio.gather(*claims)
+    assert sorted([len(first), len(second)]) == [1, 2]
+    assert not await hubs[0].claim(room={"crm": 2}, max_live={"crm": 3})
+
+
 @pytest.mark.parametrize("standing", [Standing(), Standing(outcome=Disposition.BUSY), Standing(live=True)])
 async def test_the_vendors_word_after_the_record_decides_nothing(bench: Any, standing: Standing) -> None:
     """The vendor is asked at the deadline, and the record comes before it answers."""
