@@ -492,9 +492,7 @@ async def _settle_anew(connection: AsyncConnection, *, source: str, call_key: st
 
 
 async def _live(connection: AsyncConnection) -> Mapping[str, int]:
-    query = (
-        select(attempts.c.dialler, func.count()).where(attempts.c.state.in_(_ASKED)).group_by(attempts.c.dialler)
-    )
+    query = select(attempts.c.dialler, func.count()).where(attempts.c.state.in_(_ASKED)).group_by(attempts.c.dialler)
     return {row[0]: row[1] for row in await connection.execute(query)}
 
 
