@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
-import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
-from xdist.scheduler import LoadScopeScheduling
 
 from cdrhub.cli import GC_THRESHOLDS
 from support.servers import ENGINES, MariaDBServer, PostgresServer, ServerUnavailable, running
 from support.warm import warmed
+
+pytest_plugins = ["support.by_engine"]
 
 _numbers = itertools.count(1)
 
@@ -40,19 +39,6 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
 )
-
-
-class _ByEngine(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """The tests of an engine go to one process: it alone starts the server, and compiles the statements for it."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        named = re.search(rf"\[.*\b({'|'.join(ENGINES)})\b", nodeid)
-        return named[1] if named else nodeid
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByEngine:
-    return _ByEngine(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
