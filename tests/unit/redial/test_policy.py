@@ -134,6 +134,12 @@ def test_time_between_numbers_holds_the_whole_case() -> None:
     assert asked(case(attempts=[over(FIRST)]), policy=policy, key=SECOND) == ("cool_down", NOON + HOUR)
 
 
+@pytest.mark.parametrize("not_tried", [over(outcome=Disposition.NOT_DIALLED), attempt(state=AttemptState.CANCELLED)])
+def test_nobody_rests_from_what_never_reached_them(not_tried: Attempt) -> None:
+    policy = Policy(between_numbers=HOUR, cool_down={Disposition.NOT_DIALLED: HOUR})
+    assert asked(case(attempts=[not_tried]), policy=policy) is None
+
+
 def test_a_conversation_holds_the_whole_case() -> None:
     of = case(attempts=[over(FIRST, Disposition.ANSWERED)])
     assert asked(of, policy=CAUTIOUS, key=SECOND) == ("cool_down", NOON + timedelta(days=7))
@@ -206,21 +212,39 @@ def test_the_persons_telephone_rings_before_the_window_ends(minute: int, second:
 
 
 @pytest.mark.parametrize(
-    ("rule", "surroundings"),
+    ("rule", "seconds", "surroundings"),
     [
-        ("number_in_call", {"in_call": frozenset({FIRST})}),
-        ("shared_number", {"held": {FIRST: NOON + HOUR}}),
-        ("agent_busy", {"agent_busy": True}),
-        ("source_unhealthy", {"source_healthy": False}),
-        ("redial_paused", {"paused_by": "campaign spring"}),
+        ("number_in_call", 15, {"in_call": frozenset({FIRST})}),
+        ("shared_number", 3600, {"held": {FIRST: NOON + HOUR}}),
+        ("number_requested", 15, {"requested": frozenset({FIRST})}),
+        ("agent_busy", 15, {"agent_busy": True}),
+        ("source_unhealthy", 30, {"source_healthy": False}),
+        ("redial_paused", 30, {"paused_by": "campaign spring"}),
     ],
 )
-def test_what_passes_by_itself_is_looked_at_again(rule: str, surroundings: dict[str, Any]) -> None:
-    found = asked(case(), **surroundings)
-    assert found is not None
-    assert found[0] == rule
-    assert found[1] is not None
-    assert found[1] > NOON
+def test_what_passes_by_itself_is_looked_at_again(rule: str, seconds: int, surroundings: dict[str, Any]) -> None:
+    assert asked(case(), **surroundings) == (rule, NOON + timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize(
+    ("values", "rings"),
+    [
+        ({"deadline_at": NOON + HOUR}, True),
+        ({"deadline_at": NOON + HOUR, "state": AttemptState.SUPERSEDED}, True),
+        ({"deadline_at": NOON}, False),
+        ({"deadline_at": NOON + HOUR, "call_id": "0199cccc-0000-7000-8000-000000000001"}, False),
+        ({"deadline_at": NOON + HOUR, "state": AttemptState.REFUSED}, False),
+    ],
+    ids=["accepted", "superseded", "overdue", "its call was seen", "refused"],
+)
+def test_a_person_whose_telephone_may_ring_is_left_alone(values: dict[str, Any], rings: bool) -> None:
+    found = asked(case(attempts=[attempt(**values)]), key=SECOND)
+    assert found == (("number_requested", NOON + timedelta(seconds=15)) if rings else None)
+
+
+def test_a_person_requested_by_another_of_their_numbers_is_left_alone() -> None:
+    found = asked(case(FIRST, SECOND), requested=frozenset({SECOND}))
+    assert found == ("number_requested", NOON + timedelta(seconds=15))
 
 
 def test_a_person_in_a_call_by_another_of_their_numbers_is_left_alone() -> None:
