@@ -413,6 +413,20 @@ async def test_a_redis_that_is_over_its_memory_is_emptied_all_the_same() -> None
             await mine.release(done=0)
 
 
+async def test_a_redis_that_refuses_to_take_back_what_is_somebody_elses_gives_nothing_plainly() -> None:
+    waiting = [b'{"type": "queue_calls"}', *entries(1)]
+    with running() as full, full.client() as client:
+        client.rpush(KEY, *waiting)
+        async with leased(full, kind=PlainList) as mine:
+            await mine.acquire()
+            client.config_set("maxmemory", 1)
+            with pytest.raises(BackOff, match="maxmemory"):
+                await mine.take(done=0)
+            assert client.lrange(KEY, 0, -1) == waiting
+            client.config_set("maxmemory", 0)
+            assert (await mine.take(done=0)).bodies == entries(1)
+
+
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:{port}/0", "redis://:wrong@127.0.0.1:{port}/0"])
 async def test_a_password_that_is_missing_or_wrong_needs_a_person(url: str) -> None:
     with running(password="se:cret") as server:

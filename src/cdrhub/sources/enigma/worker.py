@@ -29,7 +29,6 @@ from cdrhub.sources.enigma.config import Reliable
 from cdrhub.sources.transports.patience import accept_patiently, tell_blind
 from cdrhub.sources.transports.redis_list import (
     BATCH_ENTRIES,
-    PLAIN_ENTRIES,
     REFUSED_SECONDS,
     RENEW_SHARE,
     Drained,
@@ -39,7 +38,6 @@ from cdrhub.sources.transports.redis_list import (
     ReliableList,
     ScriptsRefused,
     Taken,
-    TakenUnseen,
 )
 
 T = TypeVar("T")
@@ -185,13 +183,7 @@ class ListWorker:
     async def _turn(self) -> Taken:
         # Whether a taking that fails has forgotten them is not known: then they are taken again.
         done, self._done = self._done, 0
-        since = datetime.now(UTC)
-        try:
-            taken = await self._list.take(done=done)
-        except TakenUnseen as error:
-            self._intake.count("answers_lost")
-            await self._say_not_kept(f"up to {PLAIN_ENTRIES} CDRs may have been popped unseen: {error}", since=since)
-            raise
+        taken = await self._list.take(done=done)
         if taken.left:
             self._intake.count("foreign_left", taken.left)
             if self._sometimes.now("wrong_redis"):

@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
@@ -243,10 +243,6 @@ class LeasedList(Protocol):
         """Forget the first `done` entries of the processing list and give the lease up, if it is still ours."""
 
 
-class TakenUnseen(NotConnected):
-    """Redis was told to give entries, up to PLAIN_ENTRIES, and no answer came: those it gave are nowhere."""
-
-
 class ScriptsRefused(Exception):
     """This Redis runs no scripts: an old one, or they are forbidden. Only `ReliableList.acquire` raises it."""
 
@@ -447,11 +443,21 @@ class Transaction(Pipeline):
 
     def __init__(self, client: Redis) -> None:
         super().__init__(client.connection_pool, client.response_callbacks, transaction=True, shard_hint=None)
-        self.unanswered = False  #: whether it was left before the answer to EXEC came
+        self._sent = False
+        self.unanswered = False  #: whether EXEC was sent, and nobody knows what came of it
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """The answers to the commands. Raises WatchError, also where the link is lost: then it is `unanswered`."""
+        self._sent = True
+        try:
+            return list(await super().execute(raise_on_error))
+        except ResponseError:  # an answer: nothing was carried out
+            self.unanswered = False
+            raise
 
     async def reset(self) -> None:  # type: ignore[override]  # two parents of its parent call different things so
         if self.watching and self.connection:
-            self.unanswered = True
+            self.unanswered = self._sent
             await self.connection.disconnect(nowait=True)
             self.watching = False
         await super().reset()  # type: ignore[no-untyped-call]  # redis-py's own
@@ -488,7 +494,8 @@ class PlainList:
         return None
 
     async def take(self, *, done: int) -> Taken:
-        """See `LeasedList.take`."""
+        """See `LeasedList.take`. What is popped was looked at before. Messages of somebody else are put back in the
+        step that pops what stands among them."""
         drained = self._drained
         if self._recovering:
             _, found = await self._guarded(
@@ -497,12 +504,24 @@ class PlainList:
             if found:
                 return Taken(bodies=self._cut(found), done=len(found), recovered=True)
             self._recovering = False
-        pops = [(drained.pop, drained.key)] * PLAIN_ENTRIES
-        popped = [entry for entry in await self._guarded(*pops, taking=True) if entry is not None]
-        foreign = [entry for entry in popped if self._is_foreign(entry)]
-        if foreign:
-            await self._guarded((drained.push, drained.key, *reversed(foreign)), taking=True)
-        return Taken(bodies=self._cut([entry for entry in popped if entry not in foreign]), left=len(foreign))
+        pipe, entries, foreign = Transaction(self._client), list[bytes](), list[bytes]()
+        try:
+            async with self._held(pipe):
+                entries = await self._next(pipe)
+                foreign = [entry for entry in entries if self._is_foreign(entry)]
+                commands: list[Sequence[str | bytes]] = [(drained.pop, drained.key)] * len(entries)
+                if foreign:
+                    await pipe.watch(drained.key)
+                    if await self._next(pipe) != entries:  # whose they are reads the list, too
+                        return Taken(left=len(foreign))
+                    commands.append((drained.push, drained.key, *reversed(foreign)))
+                answers = await self._carried_out(pipe, commands)
+                entries = [entry for entry in answers[: len(entries)] if entry is not None]
+        except NotConnected:
+            if not (pipe.unanswered and entries):
+                raise
+            # Whether they were popped nobody knows. Those that were not are taken again, and known by their bytes.
+        return Taken(bodies=self._cut([entry for entry in entries if entry not in foreign]), left=len(foreign))
 
     async def renew(self) -> None:
         """See `LeasedList.renew`."""
@@ -510,44 +529,45 @@ class PlainList:
 
     async def release(self, *, done: int) -> None:
         """See `LeasedList.release`."""
-        if await self._holds():
+        async with self._link.call():
+            ours = await self._client.get(self._lease.key) == self._lease.token.encode()
+        if ours:
             await self._guarded(("LTRIM", self._drained.processing, done, -1), ("DEL", self._lease.key))
 
-    async def _holds(self) -> bool:
-        async with self._link.call():
-            return await self._client.get(self._lease.key) == self._lease.token.encode()
+    async def _next(self, pipe: Transaction) -> list[bytes]:
+        """The entries that are popped next, in that order."""
+        if self._drained.side == "left":
+            return list(await awaited(pipe.lrange(self._drained.key, 0, PLAIN_ENTRIES - 1)))
+        return list(reversed(await awaited(pipe.lrange(self._drained.key, -PLAIN_ENTRIES, -1))))
 
-    async def _guarded(self, *commands: Sequence[str | int | bytes], taking: bool = False) -> list[Any]:
-        """Renew the lease and carry out `commands`, all or none, only while the lease is ours; their answers.
+    async def _guarded(self, *commands: Sequence[str | int | bytes]) -> list[Any]:
+        """Renew the lease and carry out `commands`, all or none, only while the lease is ours; their answers."""
+        pipe = Transaction(self._client)
+        async with self._held(pipe):
+            return await self._carried_out(pipe, commands)
 
-        Raises TakenUnseen where they are for `taking` entries, were sent, and nobody knows what became of them.
-        """
-        lease, pipe, sent = self._lease, Transaction(self._client), False
+    @asynccontextmanager
+    async def _held(self, pipe: Transaction) -> AsyncGenerator[None]:
+        """`pipe` watches the lease, which is ours."""
+        async with self._link.call(), pipe:
+            await pipe.watch(self._lease.key)
+            if await awaited(pipe.get(self._lease.key)) != self._lease.token.encode():
+                await pipe.unwatch()  # type: ignore[no-untyped-call]  # redis-py's own
+                raise self._link.lost()
+            yield
+
+    async def _carried_out(self, pipe: Transaction, commands: Iterable[Sequence[str | int | bytes]]) -> list[Any]:
+        """Renew the lease and carry out `commands`, unless something that `pipe` watches has changed."""
+        pipe.multi()  # type: ignore[no-untyped-call]  # redis-py's own
+        pipe.expire(self._lease.key, self._lease.seconds)
+        for command in commands:
+            pipe.execute_command(*command)
         try:
-            async with self._link.call(), pipe:
-                await pipe.watch(lease.key)
-                if await awaited(pipe.get(lease.key)) != lease.token.encode():
-                    await pipe.unwatch()  # type: ignore[no-untyped-call]  # redis-py's own
-                    raise self._link.lost()
-                pipe.multi()  # type: ignore[no-untyped-call]  # redis-py's own
-                pipe.expire(lease.key, lease.seconds)
-                for command in commands:
-                    pipe.execute_command(*command)
-                sent = True
-                try:
-                    answers: list[Any] = await pipe.execute()
-                except WatchError as error:
-                    if pipe.unanswered:  # the connection broke
-                        raise
-                    raise self._link.lost() from error
-                except ResponseError:  # an answer: nothing was carried out
-                    sent = False
-                    raise
-        except NotConnected as error:
-            if taking and sent and pipe.unanswered:
-                raise TakenUnseen(str(error)) from error
-            raise
-        return answers[1:]
+            return (await pipe.execute())[1:]
+        except WatchError as error:
+            if pipe.unanswered:  # the connection broke
+                raise
+            raise self._link.lost() from error
 
     def _is_foreign(self, entry: bytes) -> bool:
         foreign = self._drained.foreign
