@@ -49,7 +49,7 @@ LIVING_AFTER = timedelta(hours=6)  #: of silence; without a sign of life given u
 MAX_CHANNELS = 2_000  #: listed in one answer: a few megabytes, read in one turn of the loop; more are asked one by one
 
 _UUID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:@-]{0,254}")  #: what can be an argument of a command
-_QUEUE = re.compile(r"[^\s|'\"\\]{1,255}")
+_QUEUE = re.compile(r"(?:[^\s|'\"\\]| ){1,255}")
 
 
 class Commands(Protocol):
@@ -275,9 +275,10 @@ class _Asked:
         found: list[Member] = []
         with self._or_counted("members_not_listed"):
             queues = listings.queue_names(await self._commands.api("callcenter_config queue list"))
-        for queue in filter(_QUEUE.fullmatch, queues):
+        for queue in queues:
             with self._or_counted("members_not_listed"):
-                found += listings.members(await self._commands.api(f"callcenter_config queue list members {queue}"))
+                command = f"callcenter_config queue list members {_argument(queue)}"
+                found += listings.members(await self._commands.api(command))
         return found
 
     async def agents(self) -> list[ListedAgent]:
@@ -311,3 +312,10 @@ class _Asked:
                 self.alive.add(uuid)
             elif answer == "false":
                 self.gone.add(uuid)
+
+
+def _argument(queue: str) -> str:
+    """The name of a queue as one argument of a command. Raises ListingError for one that could be more than that."""
+    if not _QUEUE.fullmatch(queue):
+        raise ListingError("a queue whose name cannot be an argument")
+    return f"'{queue}'" if " " in queue else queue

@@ -28,7 +28,7 @@ from support.intake import RecordingIntake
 from support.records import raw_record
 
 SESSION, MEMBER, AGENT = "6f0c7c4e-s1", "6f0c7c4e-m1", "alice@default"
-QUEUE = "support@default"
+QUEUE, BLANK = "support@default", "Sales Team@default"
 JOINED, BRIDGED = 5, 30
 COLUMNS = (
     "queue|instance_id|uuid|session_uuid|cid_number|cid_name|system_epoch|joined_epoch|rejoined_epoch|bridge_epoch"
@@ -56,8 +56,8 @@ class ScriptedSwitch:
         if command.startswith(self.refused or "\0"):
             raise CommandFailed(f"-ERR {command.split(maxsplit=1)[0]} Command not found!\n")
         if command == "callcenter_config queue list":
-            return "\n".join(["name|strategy", *(f"{queue}|ring-all" for queue in self.queues), "bad name|x", "+OK\n"])
-        if command == f"callcenter_config queue list members {QUEUE}":
+            return "\n".join(["name|strategy", *(f"{queue}|ring-all" for queue in self.queues), "+OK\n"])
+        if command in (f"callcenter_config queue list members {name}" for name in (QUEUE, f"'{BLANK}'")):
             return "\n".join([COLUMNS, *self.members, "+OK"]) if self.members else "+OK\n"
         if command == "callcenter_config agent list":
             return "\n".join([AGENT_COLUMNS, *self.agents, "+OK"]) if self.agents else "+OK\n"
@@ -259,6 +259,21 @@ class TestCallsThatNobodyTold:
         intake, switch = holding(), ScriptedSwitch(alive=[SESSION], members=[member()])
         switch.queues = ["first@default", QUEUE]
         switch.refused = ("callcenter_config queue list members first@default",)
+        await run(switch, intake)
+        assert [update.call_key for update in told(intake)] == [SESSION]
+        assert intake.counts["members_not_listed"] == 1
+
+    async def test_a_blank_in_a_queues_name_is_part_of_it(self) -> None:
+        intake, switch = RecordingIntake(), ScriptedSwitch(alive=[SESSION], members=[member()])
+        switch.queues = [BLANK]
+        await run(switch, intake)
+        assert [update.call_key for update in told(intake)] == [SESSION]
+        assert intake.counts["members_not_listed"] == 0
+
+    @pytest.mark.parametrize("name", ["it's@default", 'a"b', "a\\b", "a\tb", "a\xa0b", "x" * 256])
+    async def test_a_queue_whose_name_could_be_another_command_is_counted_and_hides_no_other(self, name: str) -> None:
+        intake, switch = RecordingIntake(), ScriptedSwitch(alive=[SESSION], members=[member()])
+        switch.queues = [name, QUEUE]
         await run(switch, intake)
         assert [update.call_key for update in told(intake)] == [SESSION]
         assert intake.counts["members_not_listed"] == 1
