@@ -226,6 +226,7 @@ class _Event:
     def _outgoing(self) -> None:
         called = self.field("activenum") if self.source == "CALLEE" else ""
         party(self.values, self.flags, "callee", called or self.field("calleridnum"), self.plan)
+        self.values["callee_name"] = self.field("calleridname")
         party(self.values, self.flags, "caller", self._phone(), self.plan)
         self.values["dialed_number"] = called
         agent_leg = f"agent:{self.agent}" if self.agent else "agent"
@@ -311,6 +312,8 @@ class _Event:
         }
         if self.values["direction"] == Direction.INBOUND:
             attributes.pop("AgentGroupId", None)  # the queue's leg has it
+        if self.outgoing and (did := self.field("didnumber")):
+            attributes["didnumber"] = did
         channel = self.field("channel")
         if channel:
             attributes["channels"] = {self.field("uniqueid") or self.source.lower(): channel}

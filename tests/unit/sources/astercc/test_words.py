@@ -151,6 +151,13 @@ def test_what_is_known_of_a_call() -> None:
     assert "campaign" not in updated(event("CALLEE", "ringing", 0, modeltype="BusinessApp", model_id="10")).values
 
 
+def test_the_client_of_an_outgoing_call_has_a_name_and_its_did_is_kept() -> None:
+    said = updated(event("CALLEE", "ringing", 0, calleridname="Li", didnumber="8008008"))
+    assert (said.values["callee_name"], said.attributes["didnumber"]) == ("Li", "8008008")
+    assert "did" not in said.values
+    assert "didnumber" not in updated(event("CALLER", "incoming", 0, calltype="dialin", didnumber="8008008")).attributes
+
+
 def test_an_incoming_calls_group_is_its_queue_and_another_calls_group_is_kept() -> None:
     incoming = updated(event("CALLER", "incoming", 0, calltype="dialin", AgentGroupId="301"))
     assert legs(incoming)["queue"]["queue_id"] == "301"
