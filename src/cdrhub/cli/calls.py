@@ -26,7 +26,7 @@ from cdrhub.cli.options import (
 from cdrhub.cli.output import Format, Listing, record_row, refuse_csv, show, show_document, show_row
 from cdrhub.cli.plain import plain
 from cdrhub.errors import UsageError
-from cdrhub.model.disposition import Direction, Disposition
+from cdrhub.model.disposition import Direction, Disposition, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,7 +145,7 @@ def list_calls(
                 brief=BRIEF,
                 headings=HEADINGS,
                 yields=YIELDS,
-                rows=map(_with_queue, rows) if form is Format.TABLE else rows,
+                rows=map(_as_shown, rows) if form is Format.TABLE else rows,
                 empty="no calls found",
             ),
             form=form,
@@ -228,6 +228,12 @@ def _show_in_full(
     )
     if any(row["body"].endswith("…") for row in bodies):
         say("bodies of records are cut; whole with --format json")
+
+
+def _as_shown(call: Mapping[str, Any]) -> dict[str, Any]:
+    """A call as a table shows it: one that lives has no disposition, but has come some way."""
+    living = call["disposition"] is None and call["state"] != State.ENDED
+    return _with_queue(call) | ({"disposition": f"{call['state']} …"} if living else {})
 
 
 def _with_queue(row: Mapping[str, Any]) -> dict[str, Any]:
