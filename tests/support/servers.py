@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 ENGINES = ("sqlite", "postgresql", "mariadb")
 
@@ -155,7 +156,7 @@ class PostgresServer(_Server):
     """PostgreSQL, superuser `cdrhub` with a password."""
 
     user = "cdrhub"
-    password = "pg:se/cret"  #: needs quoting in a URL, on purpose
+    password = "pg:se/crét"  #: needs quoting in a URL, and is not ASCII, on purpose
     binaries: Path
 
     def create(self) -> None:
@@ -222,7 +223,7 @@ class PostgresServer(_Server):
 
     def url(self, database: str, *, port: int | None = None) -> str:
         """The URL a user would write for `database` (through a proxy on `port`)."""
-        return f"postgresql://{self.user}:pg%3Ase%2Fcret@127.0.0.1:{port or self.port}/{database}"
+        return f"postgresql://{self.user}:{quote(self.password, safe='')}@127.0.0.1:{port or self.port}/{database}"
 
     def execute(self, statement: str, *, database: str = "postgres") -> None:
         """Run one statement outside a transaction."""
@@ -252,7 +253,7 @@ class MariaDBServer(_Server):
     """MariaDB, user `cdrhub` with a password."""
 
     user = "cdrhub"
-    password = "maria:se/cret"
+    password = "maria:se/crét"  #: as that of PostgreSQL
 
     def create(self) -> None:
         """Make the server's files and the user."""
@@ -309,7 +310,7 @@ class MariaDBServer(_Server):
 
     def url(self, database: str, *, port: int | None = None) -> str:
         """The URL a user would write for `database` (through a proxy on `port`)."""
-        return f"mariadb://{self.user}:maria%3Ase%2Fcret@127.0.0.1:{port or self.port}/{database}"
+        return f"mariadb://{self.user}:{quote(self.password, safe='')}@127.0.0.1:{port or self.port}/{database}"
 
     def execute(self, statement: str, *, database: str = "mysql") -> None:
         """Run one statement."""

@@ -111,7 +111,8 @@ class DatabaseConfig(Table):
         name = parts.path.removeprefix("/")
         if parts.scheme == "sqlite" and (parts.netloc or not name or name == ":memory:"):
             raise ValueError("must name a file: sqlite:///data/cdrhub.db, or sqlite:////var/lib/cdrhub/cdrhub.db")
-        if parts.scheme != "sqlite" and ("@" in name or parts.netloc.partition(":")[2].count("@") > 1):
+        behind = f"{name}{parts.query}{parts.fragment}"
+        if parts.scheme != "sqlite" and ("@" in behind or parts.netloc.partition(":")[2].count("@") > 1):
             raise ValueError(  # what follows the first one would be read, and told, as the host
                 "has a password with an @ in it: write it as a reference such as ${PGPASSWORD}, or the @ as %40"
             )

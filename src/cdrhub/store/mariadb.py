@@ -75,7 +75,9 @@ class _Connection(Connection):
 
 
 async def _connect(**how: Any) -> Connection:
-    """The driver's own `connect_timeout` ends with TCP's handshake: a server that says nothing then would hold us."""
+    """The driver's own `connect_timeout` ends with TCP's handshake: a server that says nothing then would hold us. Of a
+    password it would make Latin-1; the server's own programs send UTF-8."""
+    how["password"] = how.get("password", "").encode()
     connection = _Connection(**how)  # type: ignore[no-untyped-call]
     try:
         async with asyncio.timeout(CONNECT_SECONDS):

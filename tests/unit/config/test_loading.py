@@ -135,6 +135,8 @@ def test_a_source_has_the_model_of_its_system() -> None:
             "2: database.url: has a password with an @ in it: write it as a reference such as ${PGPASSWORD}, or the @",
         ),
         ('[database]\nurl = "mariadb://u:a@/b@h/x"', "2: database.url: has a password with an @ in it: "),
+        ('[database]\nurl = "postgresql://u:a@b/c?d@h/x"', "2: database.url: has a password with an @ in it: "),
+        ('[database]\nurl = "postgresql://u:a@b/c#d@h/x"', "2: database.url: has a password with an @ in it: "),
         ('[hub]\nname = "a\\u0000"', "2: hub.name: must not hold the character NUL"),
         ("[hub]\nx = [", "2: is not TOML: "),
         ("a = 1\na = 2", "2: is not TOML: cannot overwrite a value"),
