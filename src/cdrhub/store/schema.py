@@ -63,12 +63,12 @@ async def _has_views(database: Database) -> bool:
 
 async def checked(database: Database) -> str | None:
     """This version's revision if the database has its schema, None if it has none yet, or only what a first start made
-    of it that was cut off, or is at work. Raises SchemaOutdated for another one and for foreign tables of our names,
-    StoreUnavailable."""
+    of it that was cut off, or is at work. Raises SchemaOutdated for another one, for foreign tables of our names and
+    for an empty database that is not in UTF-8, StoreUnavailable."""
     async with database.connect() as connection:
         current = await connection.run_sync(revision_of)
         if current is None:
-            await _refuse_foreign_tables(database, connection)
+            await _refuse_unfit(database, connection)
         elif database.kind == "mariadb" and current in revisions()[:-1] and await connection.run_sync(_is_bare):
             return None  # MariaDB commits each step of an upgrade; nothing was ever written
     if current is not None and current != newest():
@@ -84,7 +84,13 @@ def _is_bare(connection: Connection) -> bool:
     return not any(connection.scalar(select(exists().select_from(table(name)))) for name in there)
 
 
-async def _refuse_foreign_tables(database: Database, connection: AsyncConnection) -> None:
+async def _refuse_unfit(database: Database, connection: AsyncConnection) -> None:
+    """Foreign tables of our names, and a database of PostgreSQL in which not every name can be written."""
+    if database.kind == "postgresql" and (encoding := await connection.scalar(text("SHOW server_encoding"))) != "UTF8":
+        raise SchemaOutdated(
+            f"{database.explain_url()}: its encoding is {encoding}, which cannot hold every name: make it with "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
     there = await connection.run_sync(lambda c: set(inspect(c).get_table_names()))
     if database.kind == "mariadb" and _STANDING.name in there:
         return  # ours: MariaDB commits each step of an upgrade, and the first one ended before it was done
@@ -96,9 +102,9 @@ async def _refuse_foreign_tables(database: Database, connection: AsyncConnection
 
 
 async def upgrade(database: Database) -> tuple[str | None, str]:
-    """Bring the schema to this version's; says the revisions before and after. Raises SchemaOutdated for a newer one
-    and for foreign tables of our names, StoreUnavailable when the database is away or another process upgrades it and
-    does not end."""
+    """Bring the schema to this version's; says the revisions before and after. Raises SchemaOutdated for a newer one,
+    for foreign tables of our names and for an empty database that is not in UTF-8, StoreUnavailable when the database
+    is away or another process upgrades it and does not end."""
     async with (
         _patient(database) as patient,
         patient.connect(writing=True) as connection,
@@ -111,7 +117,7 @@ async def upgrade(database: Database) -> tuple[str | None, str]:
                 "run a newer version of cdrhub"
             )
         if before is None:
-            await _refuse_foreign_tables(database, connection)
+            await _refuse_unfit(database, connection)
         await connection.run_sync(_upgrade)
         return before, newest()
 

@@ -21,6 +21,7 @@ from cdrhub.store import Store, schema
 from cdrhub.store.tables import METADATA
 from cdrhub.store.views import VIEWS
 from support.ledger import ended, item, of_agent
+from support.servers import PostgresServer
 
 
 @pytest.fixture
@@ -271,6 +272,18 @@ async def test_foreign_tables_of_our_names_are_refused(database_url: str) -> Non
     await change(store, lambda c: c.execute(text("CREATE TABLE calls (id INTEGER)")))
     for attempt in (store.prepare(), store.upgrade(), schema.checked(store.database)):
         with pytest.raises(SchemaOutdated, match=r"cdrhub did not make: calls"):
+            await attempt
+    await store.close()
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+async def test_a_database_that_is_not_in_utf8_is_refused(postgres_server: PostgresServer, encoding: str) -> None:
+    """That of a server without a locale: names were counted in bytes, or could not be written, and calls suspended."""
+    name = encoding.lower()
+    postgres_server.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'")
+    store = Store.open(postgres_server.url(name))
+    for attempt in (store.prepare(), store.upgrade(), schema.checked(store.database)):
+        with pytest.raises(SchemaOutdated, match=f"its encoding is {encoding}, .* ENCODING 'UTF8'"):
             await attempt
     await store.close()
 
