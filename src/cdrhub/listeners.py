@@ -6,6 +6,7 @@ closed by `release_unused`.
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Mapping
 
@@ -13,6 +14,11 @@ from cdrhub.addresses import split_address
 from cdrhub.errors import AddressUnavailable, ConfigError
 
 BACKLOG = 128
+_WHAT_TO_DO = {
+    errno.EADDRINUSE: "; `ss -ltnp` shows who does (a daemon that runs already has it)",
+    errno.EACCES: "; a port below 1024 wants root or CAP_NET_BIND_SERVICE: take a higher one",
+    errno.EADDRNOTAVAIL: "; this machine has no such address",
+}
 
 
 def parse_address(address: str) -> tuple[str, int]:
@@ -41,7 +47,7 @@ def bind(address: str, *, key: str) -> socket.socket:
         if listening is not None:
             listening.close()
         raise AddressUnavailable(
-            f"{key}: cannot listen on {address}: {error.strerror or error}; `ss -ltnp` shows who does"
+            f"{key}: cannot listen on {address}: {error.strerror or error}{_WHAT_TO_DO.get(error.errno or 0, '')}"
         ) from error
     return listening
 

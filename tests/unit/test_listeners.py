@@ -64,7 +64,7 @@ def test_a_taken_port_changes_nothing_and_says_so() -> None:
     taken, free = free_address(), free_address()
     holder, listeners = bind(taken, key="http.listen"), Listeners()
     try:
-        with pytest.raises(AddressUnavailable, match=f"sources.b.listen: cannot listen on {taken}"):
+        with pytest.raises(AddressUnavailable, match=f"sources.b.listen: cannot listen on {taken}: .*ss -ltnp"):
             listeners.expect({free: "sources.a.listen", taken: "sources.b.listen"})
         assert not connects(free)
     finally:
@@ -77,3 +77,11 @@ def test_an_address_that_cannot_be_had_for_want_of_a_descriptor_is_refused_with_
     address = free_address()
     with no_free_descriptor(), pytest.raises(AddressUnavailable, match="Too many open files"):
         bind(address, key="sources.a.listen")
+
+
+def test_an_address_of_another_machine_is_in_nobodys_use() -> None:
+    """`ss -ltnp` was to show who listens there."""
+    with pytest.raises(
+        AddressUnavailable, match=r"cannot listen on 192\.0\.2\.1:5555: .*; this machine has no such address$"
+    ):
+        bind("192.0.2.1:5555", key="sources.a.listen")

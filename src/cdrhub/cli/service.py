@@ -258,7 +258,7 @@ def _propose_entries(config: Config) -> None:
 
 
 def _port_failures(config: Config) -> list[str]:
-    """Ports that cannot be had. One that is in use may be this very daemon's: so it is said."""
+    """Ports that cannot be had."""
     from cdrhub.listeners import bind
 
     wanted = {config.http.listen: "http.listen"}
@@ -269,7 +269,7 @@ def _port_failures(config: Config) -> list[str]:
         try:
             bind(address, key=key).close()
         except (AddressUnavailable, ConfigError) as error:
-            failures.append(f"{spoken(error)} (a daemon that runs already has it)")
+            failures.append(spoken(error))
         else:
             typer.echo(f"{key}: {address} is free")
     return failures
