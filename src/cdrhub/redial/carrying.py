@@ -183,7 +183,6 @@ class Carrier:
             return self._follow_attempt(case, told)
         if round_ is not None:
             case = replace(case, round=round_)
-        reason = decision.reason
         if hindrance:
             decision = replace(decision, result=Result.PAUSED, reason=hindrance)
         if decision.result is not Result.NEXT:
@@ -203,7 +202,7 @@ class Carrier:
         )
         told.changes.change(case)
         call_id = call[0] if call is not None else None
-        _tell(case, decision, told, reason=reason, call_id=call_id, about=placed or attempt)
+        _tell(case, decision, told, call_id=call_id, about=placed or attempt)
         return case
 
     def _place(self, case: Case, number: Number, told: Told, *, reference: str) -> Attempt:
@@ -256,12 +255,10 @@ def _next_key(case: Case, decision: Decision) -> str:
     return case.next_key if decision.result is Result.PAUSED else ""
 
 
-def _tell(
-    case: Case, decision: Decision, told: Told, *, reason: str, call_id: str | None, about: Attempt | None
-) -> None:
-    """The facts of a decision that was carried out. `reason` is that of the rule, also where a hindrance paused the
-    case instead; `about` is the attempt that was placed, else the one that led to the decision."""
-    said: dict[str, Any] = {"rule": decision.rule, "detail": decision.detail, "reason": reason}
+def _tell(case: Case, decision: Decision, told: Told, *, call_id: str | None, about: Attempt | None) -> None:
+    """The facts of a decision that was carried out; `about` is the attempt that was placed, else the one that led to
+    it."""
+    said: dict[str, Any] = {"rule": decision.rule, "detail": decision.detail, "reason": decision.reason}
     if decision.number is not None and decision.goes_on:
         said["number"] = decision.number.key
         said["due_at"] = (decision.due_at or told.now).astimezone(UTC).isoformat()

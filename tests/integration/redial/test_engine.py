@@ -163,6 +163,9 @@ async def test_observe_explains_and_dials_nothing(bench: Any) -> None:
     row = await bench.of_case(case_id)
     assert (row["state"], row["state_reason"]) == ("paused", "observed")
     assert await bench.told() == ["call.ended", "case.paused"]
+    async with bench.store.database.connect() as connection:
+        told = await connection.scalar(select(outbox.c.snapshot).where(outbox.c.type == "case.paused"))
+    assert (told["rule"], told["reason"]) == ("first_untried", "observed")
 
 
 async def test_an_answer_elsewhere_cancels_what_is_pending(bench: Any) -> None:
