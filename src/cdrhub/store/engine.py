@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from cdrhub.errors import CdrhubError, StoreError, StoreUnavailable
+from cdrhub.os_errors import in_words, is_refused
 from cdrhub.store import mariadb, postgresql, sqlite
 from cdrhub.store.renewal import Renewal
 from cdrhub.store.transaction import Transaction
@@ -244,10 +245,10 @@ class Database:
     def explain(self, error: BaseException) -> str:
         """`error` in one line, without the password."""
         cause = _cause(error)
-        said = " ".join(str(cause).split())
+        said = " ".join((in_words(cause) if isinstance(cause, OSError) else str(cause)).split())
         if not said:
             said = "no answer in time" if isinstance(cause, TimeoutError) else type(cause).__name__
-        if isinstance(cause, ConnectionRefusedError):
+        if is_refused(cause):
             said = "connection refused: does the server run, and listen there?"
         if isinstance(cause, NoFreeConnection):
             said = "no connection was free in time: all wait for the database"
@@ -257,7 +258,9 @@ class Database:
 
 
 def _cause(error: BaseException) -> BaseException:
-    return driver_error(error.__cause__ if isinstance(error, _Unconnected) and error.__cause__ else error)
+    """The driver's own error; that of the system where the driver (asyncmy) quotes one with number and address."""
+    said = driver_error(error.__cause__ if isinstance(error, _Unconnected) and error.__cause__ else error)
+    return said.__cause__ if isinstance(said.__cause__, OSError) else said
 
 
 def _cancellations() -> int:

@@ -49,7 +49,8 @@ async def test_a_greeting_that_the_driver_cannot_read(stranger: int) -> None:
     await expect_away(f"mariadb://hub:secret@127.0.0.1:{stranger}/hub", why="requires a buffer")
 
 
-async def test_nobody_listens_there() -> None:
-    await expect_away(
-        f"postgresql://hub@127.0.0.1:{free_port()}/hub", why="refused: does the server run, and listen there"
-    )
+@pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
+async def test_nobody_listens_there(engine: str) -> None:
+    address = f"127.0.0.1:{free_port()}/hub"
+    said = f"^{engine}://hub@{address}: connection refused: does the server run, and listen there.$"
+    await expect_away(f"{engine}://hub@{address}", why=said)
