@@ -233,6 +233,13 @@ def test_an_order_is_kept_for_the_daemon_and_explained(cdrhub: Inside) -> None:
     assert last["result"] == "nothing"
 
 
+def test_one_that_is_not_there_keeps_no_other_from_being_stopped(cdrhub: Inside) -> None:
+    cdrhub("cases", "import", "people.csv", "--source", "lagos")
+    done = cdrhub("cases", "stop", "nope", "C-1", "neither", "C-2", code=NO_INPUT)
+    assert done.stdout == "C-1: it is cancelled\nC-2: it is cancelled\n"
+    assert done.stderr == "cdrhub: there is no case 'nope'\ncdrhub: there is no case 'neither'\n"
+
+
 def test_nothing_decided_is_said(cdrhub: Inside) -> None:
     cdrhub("cases", "import", "people.csv", "--source", "lagos")
     said = cdrhub("cases", "explain", "C-2").stdout

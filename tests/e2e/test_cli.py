@@ -7,9 +7,11 @@ import json
 import os
 import pwd
 import re
+import sqlite3
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -211,6 +213,11 @@ def test_an_import_can_be_repeated_and_keeps_what_it_cannot_read(folder: Path) -
     ]
     again = cdrhub("import", "lagos", "-", folder=folder, stdin=LINES)
     assert again.stdout.startswith("3 records: 0 new, 3 already there, 0 in suspense")
+    nothing = cdrhub("import", "lagos", "-", folder=folder)
+    assert (nothing.returncode, nothing.stderr) == (
+        DATA,
+        "cdrhub: -: nothing came on standard input: did the command before it fail?\n",
+    )
 
 
 def test_an_import_unpacks_gzip(folder: Path) -> None:
@@ -343,6 +350,16 @@ def test_an_online_check_makes_no_database(folder: Path) -> None:
     (folder / "config.toml").write_text('[hub]\ndata_dir = "data/of/hub-1"\n[http]\nlisten = "127.0.0.1:0"\n' + SOURCE)
     below = f"hub.data_dir: {folder}/data/of/hub-1 cannot be made: {folder}/data is not writable"
     assert below in cdrhub("check", "--online", folder=folder).stderr
+
+
+def test_an_online_check_ends_as_a_start_would_with_another_schema(folder: Path) -> None:
+    (folder / "config.toml").write_text('[http]\nlisten = "127.0.0.1:0"\n' + SOURCE)
+    (folder / "data").mkdir()
+    with closing(sqlite3.connect(folder / "data" / "cdrhub.db")) as connection:
+        connection.execute("CREATE TABLE calls (id)")
+    done = cdrhub("check", "--online", folder=folder)
+    assert done.returncode == CONFIG
+    assert done.stderr.endswith("cdrhub.db: it has tables of the same names that cdrhub did not make: calls\n")
 
 
 def test_a_simulated_pbx_says_why_it_sends_nothing(tmp_path: Path) -> None:

@@ -105,6 +105,8 @@ def test_a_call_is_shown_with_its_legs_and_records(imported: Path, inside: Insid
         (["calls", "--since", "tomorow"], USAGE, "'tomorow' is not a time: write 2026-03-01"),
         (["calls", "--timezone", "Lagos"], USAGE, "--timezone: 'Lagos' is not an IANA time zone; did you mean 'Africa"),
         (["calls", "--source", "lagos", "list"], USAGE, "cdrhub calls list: write its options behind 'list'"),
+        (["calls", "--queue", ""], USAGE, "--queue: a name is missing"),
+        (["agents", "--agent", " "], USAGE, "--agent: a name is missing"),
         (["calls", "--number", "x"], USAGE, "--number: 'x' has no digit"),
         (["calls", "--source", "lagoss"], NO_INPUT, "there is no source 'lagoss' in config.toml; did you"),
         (["suspense", "show", "99"], NO_INPUT, "there is no record 99"),

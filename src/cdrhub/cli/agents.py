@@ -19,6 +19,7 @@ from cdrhub.cli.options import (
     ZoneOption,
     known_or_found,
     loaded,
+    names_given,
     span,
     subcommand_works,
 )
@@ -66,6 +67,7 @@ def list_states(
     """
     if subcommand_works(context):
         return
+    names_given(agent=agent)
     local = read_zone(timezone)
     when = span(since, until, local)
     settings = loaded(config)

@@ -20,6 +20,7 @@ from cdrhub.cli.options import (
     ZoneOption,
     known_or_found,
     loaded,
+    names_given,
     span,
     subcommand_works,
 )
@@ -120,6 +121,7 @@ def list_calls(
     """
     if subcommand_works(context):
         return
+    names_given(queue=queue, agent=agent)
     local = read_zone(timezone)
     when = span(since, until, local)
     settings = loaded(config)

@@ -168,6 +168,8 @@ class _Reading:
         if str(self._file) == "-":
             shown = stage(self._progress, "-", None)
             with open(sys.stdin.fileno(), "rb", closefd=False) as stream:
+                if not stream.peek(1):
+                    self.damage = "-: nothing came on standard input: did the command before it fail?"
                 yield from self._items_of(stream, "-", shown.advance)
             return
         with self._file.open("rb") as stream:

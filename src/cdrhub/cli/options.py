@@ -134,6 +134,14 @@ def bounded(**texts: str | None) -> None:
             raise UsageError(f"--{name}: one line of {limits.get(name, MAX_TEXT)} characters at most")
 
 
+def names_given(**names: str | None) -> None:
+    """UsageError where the name to filter by is blank, as of a variable of the shell that is not set: nothing has it,
+    and an empty list would look like an answer."""
+    for option, name in names.items():
+        if name is not None and not name.strip():
+            raise UsageError(f"--{option}: a name is missing")
+
+
 def _user() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_name

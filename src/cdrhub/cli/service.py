@@ -14,7 +14,7 @@ from cdrhub.cli.failure import Exit, say, spoken
 from cdrhub.cli.options import ConfigFile, config_file, loaded
 from cdrhub.cli.output import Format, Listing, counted, show, show_document
 from cdrhub.cli.plain import plain
-from cdrhub.errors import AddressUnavailable, ConfigError, SourceSignal, StoreError
+from cdrhub.errors import AddressUnavailable, ConfigError, SourceSignal, StoreUnavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,9 +65,9 @@ def check(
 ) -> int:
     """Check the configuration: exit 0 if the daemon would start with it, 78 if not.
 
-    Every problem is one line with file, line and key. With --online the journal's folder, the database, the ports and
-    the phone systems that can be looked at without taking records are tried too (exit 69 if one cannot be had), and the
-    delivery contract of each source is shown.
+    Every problem is one line with file, line and key. With --online the journal's folder, the ports, the phone systems
+    that can be looked at without taking records, and the database are tried too (exit 69 if one cannot be had, 78 if
+    the database has another schema), and the delivery contract of each source is shown.
     """
     settings = loaded(config)
     from cdrhub.web.tls import server_context
@@ -81,14 +81,10 @@ def check(
     if not online:
         return Exit.OK
     _show_contracts(settings)
-    failures = [
-        *_journal_failures(settings),
-        *_database_failures(settings),
-        *_port_failures(settings),
-        *_source_failures(settings),
-    ]
+    failures = [*_journal_failures(settings), *_port_failures(settings), *_source_failures(settings)]
     for failure in failures:
         say(failure)
+    _try_database(settings)
     return Exit.UNAVAILABLE if failures else Exit.OK
 
 
@@ -208,15 +204,16 @@ def _journal_failures(config: Config) -> list[str]:
     return [f"hub.data_dir: {cannot}{found} is not writable"]
 
 
-def _database_failures(config: Config) -> list[str]:
+def _try_database(config: Config) -> None:
+    """Say how the database stands. StoreError, as a start would raise it: SchemaOutdated among them."""
     from cdrhub.store import Store, schema
 
     if (file := missing_file(config)) is not None:
         folder, writable = _begun(file.absolute().parent)
         if not writable:
-            return [f"database: {file} does not exist yet and cannot be made: {folder} is not writable"]
+            raise StoreUnavailable(f"{file} does not exist yet and cannot be made: {folder} is not writable")
         typer.echo(f"database: {file} does not exist yet; the first start makes it ({folder} is writable)")
-        return []
+        return
 
     async def revision() -> str | None:
         store = Store.open(config.database.url.get_secret_value(), connections=1)
@@ -225,19 +222,12 @@ def _database_failures(config: Config) -> list[str]:
         finally:
             await store.close()
 
-    try:
-        found = asyncio.run(revision())
-    except StoreError as error:
-        return [f"database: {spoken(error)}"]
+    found = asyncio.run(revision())
     if found is None:
         typer.echo("database: reached; it is empty, the first start makes its schema")
     else:
         typer.echo(f"database: reached; its schema is this version's ({found})")
-        try:
-            _propose_entries(config)
-        except StoreError as error:
-            return [f"database: {spoken(error)}"]
-    return []
+        _propose_entries(config)
 
 
 def _propose_entries(config: Config) -> None:

@@ -26,7 +26,7 @@ from cdrhub.cli.redialling import (
     each_case,
     orders_of,
 )
-from cdrhub.errors import CdrhubError, UsageError
+from cdrhub.errors import CdrhubError, NotFound, UsageError
 from cdrhub.redial.model import CLOSED, CaseState
 
 if TYPE_CHECKING:
@@ -148,13 +148,23 @@ def stop(
     why: Annotated[str, typer.Option("--why", help="Why, for `cdrhub cases explain`.")] = "",
     tenant: TenantOption = None,
 ) -> None:
-    """Cancel cases: what is pending of them is dropped, and nothing more is dialled until a new order."""
+    """Cancel cases: what is pending of them is dropped, and nothing more is dialled until a new order.
+
+    One that is not there keeps none of the others from being stopped.
+    """
     bounded(why=why)
     settings = loaded(config)
     with opened(settings) as database:
         orders = orders_of(database, settings)
-        chosen = [case_named(database, code, tenant) for code in _distinct(codes)]
-        for case in chosen:
+        unknown: CdrhubError | None = None
+        for code in _distinct(codes):
+            try:
+                case = case_named(database, code, tenant)
+            except (NotFound, UsageError) as error:
+                if unknown is not None:
+                    say(spoken(unknown))
+                unknown = error
+                continue
             database.run(orders.stop(tenant=case["tenant"], code=case["code"], why=why.strip()))
             said = "it is cancelled"
             if case["state"] in CLOSED:
@@ -164,6 +174,8 @@ def stop(
             elif case["state"] == CaseState.DIALLING:
                 said += "; a call that is under way goes on"
             tell(f"{case['code']}: {said}")
+    if unknown is not None:
+        raise unknown
 
 
 def _resume(
