@@ -145,6 +145,13 @@ def test_a_conversation_holds_the_whole_case() -> None:
     assert asked(of, policy=CAUTIOUS, key=SECOND) == ("cool_down", NOON + timedelta(days=7))
 
 
+def test_only_a_conversation_holds_as_one_and_only_where_the_policy_says_so() -> None:
+    talk, none = over(FIRST, Disposition.ANSWERED), over(FIRST, Disposition.NO_ANSWER)
+    assert asked(case(attempts=[none]), policy=Policy(contacted_cool_down=HOUR), key=SECOND) is None
+    assert asked(case(attempts=[talk]), policy=Policy(between_numbers=HOUR), key=SECOND) == ("cool_down", NOON + HOUR)
+    assert asked(case(attempts=[talk]), policy=PLAIN, key=SECOND) is None
+
+
 @pytest.mark.parametrize(("asked_back", "rests"), [(None, True), (NOON - HOUR, True), (NOON, False)])
 def test_a_conversation_of_no_attempt_is_one(asked_back: datetime | None, rests: bool) -> None:
     found = asked(case(), policy=CAUTIOUS, talked_at=NOON - HOUR / 2, asked_back=asked_back)
@@ -175,6 +182,10 @@ def test_a_window_of_minutes_is_waited_for() -> None:
 def test_the_zone_of_the_case_stands_above_that_of_the_number() -> None:
     of = case(timezone="America/Los_Angeles")  # 04:00 there
     assert asked(of, policy=DAY_WINDOW) == ("calling_window", NOON.replace(hour=16))
+
+
+def test_a_number_that_was_given_without_its_country_has_the_zone_of_that() -> None:
+    assert objection(case(), replace(number(FIRST), number="08039100001"), DAY_WINDOW, around()) is None
 
 
 def test_a_number_of_many_zones_waits_until_all_are_inside() -> None:
