@@ -36,7 +36,7 @@ from cdrhub.sources.spans import OpeningHours
 log = structlog.get_logger(__name__)
 
 FIRST_DELAY_SECONDS = 0.5
-LONGEST_DELAY_SECONDS = 60.0
+LONGEST_DELAY_SECONDS = 10.0  #: few: what a phone system says while nobody is connected is lost
 LONGEST_BACK_OFF_SECONDS = 300.0  #: of what a source may ask for with BackOff
 FATAL_DELAY_SECONDS = 60.0  #: after an error that a person must mend: they see the repair within a minute
 STEADY_SECONDS = 30.0  #: a session of this length, or with a record, was a good one: back-off starts anew
@@ -358,7 +358,7 @@ class Runner:
             self._log.error("a source failed", exc_info=error, **said)
         elif verdict.alarm:
             self._log.error("the phone system refuses us", **said)
-        else:
+        elif self._sometimes.now(("lost", detail)):
             self._log.info("a source lost its link", **said)
         if verdict.alarm or (error is not None and attempt >= PROBLEM_AFTER):
             self._problem = detail

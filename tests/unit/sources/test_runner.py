@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
 from cdrhub.errors import BackOff, ConfigError, EndOfInput, IntakeRefused, NotConnected
 from cdrhub.sources.base import Intake, SourceConfig
@@ -110,9 +111,17 @@ def test_the_end_of_a_session_is_judged(
 def test_back_off_doubles_within_its_limits() -> None:
     assert [back_off(attempt, chance=1.0) for attempt in (1, 2, 3, 4)] == [0.5, 1.0, 2.0, 4.0]
     assert back_off(3, chance=0.0) == 1.0
+    assert back_off(100, chance=1.0) == 10.0, "a PBX that was away for long, and is back, loses no minute of calls"
     for attempt in range(1, 2000, 7):
         for chance in (0.0, 0.5, 1.0):
             assert FIRST_DELAY_SECONDS <= back_off(attempt, chance=chance) <= LONGEST_DELAY_SECONDS
+
+
+async def test_a_link_that_stays_lost_is_said_once(intake: RecordingIntake) -> None:
+    with capture_logs() as lines:
+        async with running(runner_of(ScriptedSource(raising(NotConnected("refused"))), intake)):
+            await until(lambda: intake.counts["session_lost"] == 2)
+    assert [line["action"] for line in lines] == ["session_lost"]
 
 
 @pytest.mark.parametrize(
