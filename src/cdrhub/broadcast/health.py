@@ -109,6 +109,16 @@ def after_failure(health: Health, answer: Answer, *, now: datetime) -> Health:
     return replace(failed, state=EndpointState.FAILING, next_at=now + wait)
 
 
+def after_another(health: Health, answer: Answer, *, now: datetime) -> Health:
+    """Another request that left together with the one that failed did so too. That is no further attempt, but it may
+    say that the endpoint is gone, or ask for a longer wait."""
+    if answer.verdict is Verdict.GONE:
+        return after_failure(replace(health, attempt=health.attempt - 1), answer, now=now)
+    if health.next_at is None or answer.retry_after is None:
+        return health
+    return replace(health, next_at=max(health.next_at, now + min(answer.retry_after, MAX_RETRY_AFTER)))
+
+
 def after_set_back(health: Health, by: timedelta) -> Health:
     """The clock was set back by so much: what is still to be waited for stays the same."""
     return replace(health, next_at=health.next_at - by) if health.next_at is not None else health

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 import structlog
 
@@ -26,7 +27,16 @@ from cdrhub.broadcast.bell import Bell
 from cdrhub.broadcast.deliveries import Delivery, DeliveryState
 from cdrhub.broadcast.endpoint import Endpoint
 from cdrhub.broadcast.events import Event
-from cdrhub.broadcast.health import Answer, EndpointState, Health, Verdict, after_failure, after_set_back, after_success
+from cdrhub.broadcast.health import (
+    Answer,
+    EndpointState,
+    Health,
+    Verdict,
+    after_another,
+    after_failure,
+    after_set_back,
+    after_success,
+)
 from cdrhub.broadcast.log import EventLog
 from cdrhub.broadcast.posting import REQUEST_SECONDS, Poster
 from cdrhub.broadcast.render import event_id, rendered
@@ -227,10 +237,14 @@ class Worker:
     @property
     def cursor(self) -> int:
         """Up to where everything was taken, set aside or not wanted."""
-        open_positions = [one.event.position for one in self._flights.values() if one.asked_again is None]
-        if self._waiting:
-            open_positions.append(self._waiting[0].position)
-        return min(open_positions) - 1 if open_positions else self._read_to
+        oldest = self._oldest
+        return oldest.position - 1 if oldest is not None else self._read_to
+
+    @property
+    def _oldest(self) -> Event | None:
+        """The oldest event that was not taken yet, waiting or under way."""
+        under_way = [one.event for one in self._flights.values() if one.asked_again is None]
+        return min([*under_way, *islice(self._waiting, 1)], key=lambda event: event.position, default=None)
 
     async def _load(self, lease: leases.Lease) -> None:
         now = self._clock()
@@ -453,9 +467,11 @@ class Worker:
         first = self.health.state is EndpointState.HEALTHY
         self._doubtful = _program_failed(answer) if first else self._doubtful and position in self._stumbles
         too_early = flight.early and answer.verdict is not Verdict.GONE and answer.retry_after is None
-        if flight.attempt != self.health.attempt or too_early or self.health.state is EndpointState.DISABLED:
+        counts = flight.attempt == self.health.attempt
+        asked_for_anew = first and not counts
+        if too_early or asked_for_anew or self.health.state is EndpointState.DISABLED:
             return
-        self.health = after_failure(self.health, answer, now=self._clock())
+        self.health = (after_failure if counts else after_another)(self.health, answer, now=self._clock())
         if self.health.state is EndpointState.DISABLED:
             log.error(
                 "a webhook is disabled: mend its receiver, then `cdrhub deliveries retry`",
@@ -522,8 +538,8 @@ class Worker:
         return max(seconds, 0.0)
 
     def _show(self) -> None:
-        name, oldest = self.endpoint.name, self._waiting[0].stored_at if self._waiting else None
-        waited = (self._clock() - oldest).total_seconds() if oldest is not None else 0.0
+        name, oldest = self.endpoint.name, self._oldest
+        waited = (self._clock() - oldest.stored_at).total_seconds() if oldest is not None else 0.0
         self._metrics.webhook_waiting.labels(name).set(max(self._log.newest - self.cursor, 0))
         self._metrics.webhook_oldest.labels(name).set(max(waited, 0.0))
         for state in EndpointState:

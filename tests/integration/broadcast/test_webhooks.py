@@ -222,6 +222,30 @@ async def test_retry_after_is_honoured(bench: Bench) -> None:
         await until(lambda: once(receiver, 1))
 
 
+@pytest.mark.parametrize(
+    ("said", "state", "waits"),
+    [(429, EndpointState.FAILING, timedelta(hours=1)), (410, EndpointState.DISABLED, None)],
+)
+async def test_of_several_that_fail_together_each_is_listened_to(
+    bench: Bench, said: int, state: EndpointState, waits: timedelta | None
+) -> None:
+    await bench.known()
+
+    def answer(one: Received) -> web.Response:
+        if one.call == call_id(1):
+            return web.Response(status=500)
+        return web.Response(status=said, headers={"Retry-After": "3600"} if said == 429 else {})
+
+    async def settled() -> bool:
+        health = (await bench.endpoint()).health
+        return (health.state, health.next_at) == (state, NOON + waits if waits is not None else None)
+
+    async with receiving(answer=answer) as receiver, bench.hub(crm(receiver)):
+        await bench.tell((1, 1), (2, 1))
+        await until(settled)
+    assert len(receiver.asked) == 2
+
+
 async def test_a_single_refused_event_holds_nothing_up_and_can_be_sent_again(bench: Bench) -> None:
     await bench.known()
     async with receiving(answer=lambda one: 422 if one.number == 2 else 204) as receiver:
@@ -389,6 +413,20 @@ async def test_one_that_hangs_and_one_that_fails_delay_no_other(bench: Bench) ->
             await until(lambda: len(hangs.taken) >= 300 and len(fails.taken) >= 300)
             assert once(fails, 300)
             assert {one.id for one in hangs.taken} == {one.id for one in good.taken}
+
+
+async def test_the_age_of_what_waits_is_told_also_while_it_is_under_way(bench: Bench) -> None:
+    await bench.known()
+    metrics = Metrics()
+
+    def age() -> float | None:
+        return metrics.registry.get_sample_value("cdrhub_webhook_oldest_seconds", {"webhook": "crm"})
+
+    async with receiving(answer=None) as receiver, bench.hub(crm(receiver), metrics=metrics):
+        await bench.tell((1, 1))
+        await until(lambda: len(receiver.asked) == 1)
+        bench.pass_time(10)
+        await until(lambda: age() == 10)
 
 
 async def test_a_secret_is_changed_under_load_without_a_refused_signature(bench: Bench) -> None:
