@@ -23,6 +23,7 @@ MAX_SHOWN = 60  #: characters of a cell that a problem repeats
 ENCODINGS = "windows-1252 (Western Europe), windows-1255 (Hebrew), windows-1256 (Arabic), gb18030 (Chinese)"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_BREAK = re.compile(r"[\t\r\n]")
 _CUT = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)
 _SEPARATES = re.compile(r"\"?sep=.\"?\s*", re.IGNORECASE)
 _STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -106,12 +107,13 @@ class Sheet:
             return None
         return cells + [""] * (width - len(cells))
 
-    def text(self, row: Row, place: int, value: str, *, at_most: int) -> str:
-        """`value` if it is one line of so many characters at most; else a problem and nothing."""
+    def text(self, row: Row, place: int, value: str, *, at_most: int, lines: bool = False) -> str:
+        """`value` if it has so many characters at most, on one line unless `lines`; else a problem and nothing."""
         if len(value) > at_most:
             self.wrong(row.line, place, f"{len(value)} characters: {at_most} at most")
-        elif _CONTROL.search(value):
-            self.wrong(row.line, place, "must be one line without control characters")
+        elif _CONTROL.search(_BREAK.sub(" ", value) if lines else value):
+            needed = "must have no control characters" if lines else "must be one line without control characters"
+            self.wrong(row.line, place, needed)
         else:
             return value
         return ""

@@ -129,7 +129,7 @@ def _case(
     if not code:
         return None
     metadata = {
-        name.removeprefix(METADATA): sheet.text(row, columns[name], value, at_most=MAX_CELL)
+        name.removeprefix(METADATA): sheet.text(row, columns[name], value, at_most=MAX_CELL, lines=True)
         for name, value in given.items()
         if name.startswith(METADATA) and value
     }

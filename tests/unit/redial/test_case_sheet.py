@@ -58,6 +58,11 @@ def test_every_column_arrives() -> None:
     assert case.metadata == {"Customer No": "K-77"}
 
 
+def test_metadata_may_have_several_lines() -> None:
+    (case,) = good('code,number_1,metadata.address\nC-1,08039100001,"1 High Street\r\n\tLagos"\n')
+    assert case.metadata == {"address": "1 High Street\r\n\tLagos"}
+
+
 def test_numbers_come_in_the_order_of_their_count_and_gaps_do_not_matter() -> None:
     (case,) = good("number_10,code,number_2,number_1\n08039100010,C-1,,08039100001\n")
     assert numbers(case) == ["08039100001", "08039100010"]
@@ -141,6 +146,10 @@ def test_a_cell_that_looks_like_a_formula_is_data(cell: str) -> None:
         (
             'code,number_1,agent\nC-1,08039100001,"a\nb"\n',
             "line 2, column agent: must be one line without control characters",
+        ),
+        (
+            "code,number_1,metadata.x\nC-1,08039100001,a\x1b[31m\n",
+            "line 2, column metadata.x: must have no control characters",
         ),
         ("code,number_1\n\ud800,08039100001\n", "line 2, column code: must be one line without control characters"),
         (
