@@ -1,4 +1,4 @@
-"""Two self-signed certificates of nobody, for tests of what a server shows: certificate and key, PEM."""
+"""Self-signed certificates of nobody, for tests of what a server shows, PEM: two with their keys, one that expired."""
 
 from __future__ import annotations
 
@@ -45,3 +45,15 @@ I/BNaZQ33QCq5aPiGQctjHpLldpkQlKwxeqbkRzN3qrec4+tVdoFwmjb
 -----END PRIVATE KEY-----
 """,
 )
+
+#: Of the key of OLD; it was good in the year 2000.
+EXPIRED = """\
+-----BEGIN CERTIFICATE-----
+MIIBBDCBqgIBATAKBggqhkjOPQQDAjAOMQwwCgYDVQQDDANvbGQwHhcNMDAwMTAx
+MDAwMDAwWhcNMDEwMTAxMDAwMDAwWjAOMQwwCgYDVQQDDANvbGQwWTATBgcqhkjO
+PQIBBggqhkjOPQMBBwNCAARqmX70GRm8Oq0JVE/crRTCJAhiPQvEXar2Aj3CRNDs
+bVyI2RMJ9O7KQ1SLbi85Qle9k5VjG5EIcyfSBITKc3FvMAoGCCqGSM49BAMCA0kA
+MEYCIQCXDkX1P/3N0Mr5z1MRCl8nokObYRtSwKJ/8AQi8u49cwIhAJJHfL2zdLJq
+U7CRMXTkDw0ohWZFYB4+xvSAMQOSSsii
+-----END CERTIFICATE-----
+"""

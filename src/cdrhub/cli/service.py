@@ -139,8 +139,11 @@ def _build_sources(config: Config) -> None:
 def _warnings(config: Config) -> list[str]:
     """What is allowed and worth a thought."""
     from cdrhub.config import is_loopback
+    from cdrhub.web.tls import out_of_date
 
     warnings = []
+    if (said := out_of_date(config.http)) is not None:
+        warnings.append(f"http.tls_certificate: {said}: clients refuse it")
     if not config.sources:
         warnings.append("there is no source: nothing will be received; add [sources.<name>]")
     for name, source in config.sources.items():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 from cdrhub.config import HttpConfig
 from cdrhub.errors import ConfigError
 from cdrhub.os_errors import in_words
+
+_OUT_OF_DATE = frozenset({9, 10})  #: X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 
 
 def server_context(http: HttpConfig) -> ssl.SSLContext | None:
@@ -28,6 +31,26 @@ def server_context(http: HttpConfig) -> ssl.SSLContext | None:
         said = f"{http.tls_certificate} and {http.tls_key}: {_in_words(error)}"
         raise ConfigError(f"http.tls_certificate and http.tls_key cannot be used: {said}") from error
     return context
+
+
+def out_of_date(http: HttpConfig) -> str | None:
+    """What a client that trusts the certificate says of its dates, as "certificate has expired"; None if good."""
+    server = server_context(http)
+    if server is None or http.tls_certificate is None:
+        return None
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    client.load_verify_locations(http.tls_certificate)
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asking, answering = client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True)
+    try:
+        for side in (asking, answering, asking):
+            with suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message if error.verify_code in _OUT_OF_DATE else None
+    return None
 
 
 def _in_words(error: OSError | ValueError) -> str:

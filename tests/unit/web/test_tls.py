@@ -8,8 +8,8 @@ import pytest
 
 from cdrhub.config import HttpConfig
 from cdrhub.errors import ConfigError
-from cdrhub.web.tls import server_context
-from support.certificates import NEW, OLD
+from cdrhub.web.tls import out_of_date, server_context
+from support.certificates import EXPIRED, NEW, OLD
 
 
 def http(folder: Path, *, certificate: str, key: str) -> HttpConfig:
@@ -42,3 +42,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "site.key").unlink()
     with pytest.raises(ConfigError, match=r"^http.tls_key: .*/site.key: No such file or directory$"):
         server_context(site)
+
+
+@pytest.mark.parametrize(("certificate", "said"), [(OLD[0], None), (EXPIRED, "certificate has expired")])
+def test_the_dates_of_a_certificate_are_looked_at(tmp_path: Path, certificate: str, said: str | None) -> None:
+    assert out_of_date(http(tmp_path, certificate=certificate, key=OLD[1])) == said
+    assert out_of_date(HttpConfig()) is None
