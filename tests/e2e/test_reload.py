@@ -252,6 +252,17 @@ class Config(Settings, THREECX.config_model):
     type: Literal["acme"] = "acme"
     settings_model = Settings
 
+    @property
+    def hours_zone(self):
+        if self.bug_in == "zone":
+            raise RuntimeError("a bug in its zone")
+        return super().hours_zone
+
+    def cautions(self):
+        if self.bug_in == "cautions":
+            raise RuntimeError("a bug in its cautions")
+        return super().cautions()
+
 class Acme(type(THREECX)):
     name = "acme"
     config_model = Config
@@ -277,7 +288,7 @@ def test_a_reload_that_meets_a_bug_of_a_plug_in_changes_nothing(tmp_path: Path) 
     daemon.start(environment={"PYTHONPATH": os.pathsep.join((*sys.path, str(tmp_path)))}, fresh=True)
     try:
         with socket.create_connection(("127.0.0.1", port)) as pbx:
-            for place in ("model", "source", "settings"):
+            for place in ("model", "source", "settings", "zone", "cautions"):
                 daemon.config.write_text(f'{working}bug_in = "{place}"\n{source(new, "new")}')
                 daemon.signal(signal.SIGHUP)
                 wait_for_log(daemon, f"RuntimeError: a bug in its {place}")
@@ -286,7 +297,7 @@ def test_a_reload_that_meets_a_bug_of_a_plug_in_changes_nothing(tmp_path: Path) 
             socket.create_connection(("127.0.0.1", other)).close()
             pbx.sendall(LINE % (1, 1))  # on the connection from before
             daemon.wait_for("cdrhub_records_stored_total", 1, result="applied", source="pbx")
-        assert daemon.log.read_text().count("reload_refused") == 3
+        assert daemon.log.read_text().count("reload_refused") == 5
         assert daemon.stop() == 0
     finally:
         daemon.kill()

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 import structlog
 
@@ -145,11 +146,14 @@ class SourcesAtWork:
 
 
 def built(config: Config) -> dict[str, Source]:
-    """Every source of this configuration. Raises ConfigError that names the source."""
+    """Every source of this configuration. Raises ConfigError that names the source, and whatever the code of a plug-in
+    would raise when the source is started."""
     made = {}
     for name, table in config.sources.items():
         try:
             made[name] = system(table.type).source(table)
+            ZoneInfo(table.hours_zone)
+            table.cautions()
         except ConfigError as error:
             raise ConfigError(f"sources.{name}: {error}") from error
     return made

@@ -47,14 +47,15 @@ class Coverage:
 
 
 def coverage_inference(coverage: Coverage) -> dict[str, Any]:
-    """The inference that states this stretch. Where the clock was set back meanwhile, it ends where it begins."""
+    """The inference that states this stretch. Where the clock was set back meanwhile, it ends where it begins. What is
+    no Unicode in its detail, which may be a peer's own word, is replaced."""
     until = max(coverage.until, coverage.since) if coverage.until else None
     return {
         "infers": "coverage",
         "state": coverage.state,
         "since": _iso(coverage.since),
         "until": _iso(until) if until else None,
-        "detail": coverage.detail,
+        "detail": coverage.detail.encode("utf-8", "replace").decode(),
         "hub": coverage.hub,
     }
 

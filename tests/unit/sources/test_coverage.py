@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdrhub.model.inference import Coverage, coverage_inference
+from cdrhub.model.inference import Coverage, coverage_inference, decode_inference, encode_inference
 from cdrhub.sources.coverage import CoverageLedger
+from support.records import raw_record
 
 T0 = datetime(2026, 3, 9, 12, 0, tzinfo=UTC)
 
@@ -95,3 +96,10 @@ def test_closed_stretches_are_contiguous(steps: list[tuple[str, str]]) -> None:
         assert closed[0].since == at(0)
     assert said[-1].until is None
     assert said[-1].state == "blind"
+
+
+def test_what_a_peer_says_that_is_no_unicode_is_told_all_the_same() -> None:
+    (said,) = CoverageLedger(without_links="blind").link_up("pbx", at(0), b"caf\xe9".decode(errors="surrogateescape"))
+    assert decode_inference(raw_record(encode_inference(coverage_inference(said)))) == Coverage(
+        state="connected", since=at(0), until=None, detail="caf?"
+    )
