@@ -24,6 +24,7 @@ from cdrhub.errors import IntakeRefused, NotConnected
 from cdrhub.parts import in_parts
 from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.transports.lines import UNTERMINATED, LineFormat, LineFramer, LineSink
+from cdrhub.turns import Turn
 
 log = structlog.get_logger(__name__)
 
@@ -103,16 +104,21 @@ class DirectoryWatch:
         present, unreadable = await asyncio.to_thread(self._scan)
         for name in self._waiting.keys() - present.keys():
             del self._waiting[name]
-        for name, seen in sorted(present.items()):
+        turn = Turn()
+        unread = []
+        for name, seen in present.items():
+            await turn.give_way()  # a folder that nobody tidies up has hundreds of thousands
             remembered = self._intake.position(POSITION_PREFIX + name)
             self._knows_some = self._knows_some or remembered is not None
             if remembered != seen.encode():
-                try:
-                    await self._read(name, seen, live=live)
-                except FileNotFoundError:  # removed while we looked
-                    continue
-                except OSError as error:
-                    unreadable[name] = error
+                unread.append(name)
+        for name in sorted(unread):
+            try:
+                await self._read(name, present[name], live=live)
+            except FileNotFoundError:  # removed while we looked
+                continue
+            except OSError as error:
+                unreadable[name] = error
         newest = max(present, key=lambda name: present[name].changed_ns, default=next(iter(unreadable), ""))
         if newest in unreadable:  # then nothing that comes is seen, whatever was read before
             why, name = unreadable[newest], newest.encode(errors="replace").decode()

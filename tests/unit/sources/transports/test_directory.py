@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cdrhub.errors import NotConnected
-from cdrhub.sources.transports.directory import READ_BYTES, DirectoryWatch
+from cdrhub.sources.transports.directory import POSITION_PREFIX, READ_BYTES, DirectoryWatch
 from support.intake import RecordingIntake, until
 from support.rights import without_rights
 from support.sinks import LINES, IntakeSink
@@ -273,3 +273,30 @@ async def test_what_was_written_while_nobody_watched_is_made_good(tmp_path: Path
         (tmp_path / "cdr-4.log").write_bytes(b"Call 4\n")
         await until(lambda: len(intake.bodies) == 3)
     assert len(intake.caught_up_with) == 1, "half a line waits"
+
+
+async def test_others_have_their_turn_while_many_files_are_looked_at(tmp_path: Path) -> None:
+    turns = 0
+    asked_at: set[int] = set()
+
+    class Watched(RecordingIntake):
+        def position(self, key: str) -> str | None:
+            asked_at.add(turns)
+            return super().position(key)
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    intake = Watched()
+    for number in range(1_000):
+        file = tmp_path / f"cdr-{number}.log"
+        file.touch()
+        intake.positions[f"{POSITION_PREFIX}{file.name}"] = f"0 {file.stat().st_mtime_ns}"
+    meanwhile = asyncio.create_task(others())
+    async with watching(tmp_path, intake, full_scan=60):
+        await until(lambda: intake.links)
+    meanwhile.cancel()
+    assert len(asked_at) > 1
