@@ -11,12 +11,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from zoneinfo import available_timezones
 
 import orjson
 
 from cdrhub.model.update import MAX_TEXT
-from cdrhub.redial.given import MAX_METADATA_BYTES, MAX_NUMBERS, NO_CODES, GivenCase, GivenNumber
+from cdrhub.redial.given import MAX_METADATA_BYTES, MAX_NUMBERS, NO_CODES, GivenCase, GivenNumber, known_zones
 from cdrhub.redial.number_cells import Reading, number_in
 from cdrhub.sheet import (
     MAX_CELL,
@@ -119,7 +118,7 @@ def _case(
     for word in words:
         if given.get(word):
             words[word] = sheet.text(row, columns[word], given[word], at_most=MAX_TEXT)
-    if words["timezone"] and words["timezone"] not in available_timezones():
+    if words["timezone"] and words["timezone"] not in known_zones():
         sheet.wrong(
             row.line, columns.get("timezone"), f"{shown(words['timezone'])!r} is no IANA zone, e.g. Africa/Lagos"
         )

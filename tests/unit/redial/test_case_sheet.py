@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.redial.case_sheet import Defaults, read_cases
-from cdrhub.redial.given import MAX_NUMBERS, GivenCase, GivenNumber
+from cdrhub.redial.given import MAX_NUMBERS, GivenCase, GivenNumber, known_zones
 from cdrhub.redial.number_cells import Reading
 from cdrhub.sheet import MAX_PROBLEMS, SheetRead, SheetUnreadable, decoded
 
@@ -61,6 +61,13 @@ def test_every_column_arrives() -> None:
 def test_metadata_may_have_several_lines() -> None:
     (case,) = good('code,number_1,metadata.address\nC-1,08039100001,"1 High Street\r\n\tLagos"\n')
     assert case.metadata == {"address": "1 High Street\r\n\tLagos"}
+
+
+def test_the_zones_of_the_machine_are_looked_for_once_and_not_for_each_row() -> None:
+    known_zones.cache_clear()
+    rows = "".join(f"C-{number},08039100001,Africa/Lagos\n" for number in range(3))
+    assert len(good(f"code,number_1,timezone\n{rows}")) == 3
+    assert known_zones.cache_info().misses == 1
 
 
 def test_numbers_come_in_the_order_of_their_count_and_gaps_do_not_matter() -> None:

@@ -6,13 +6,12 @@ import re
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
-from zoneinfo import available_timezones
 
 import orjson
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
 from cdrhub.model.update import MAX_TEXT
-from cdrhub.redial.given import MAX_METADATA_BYTES, NO_CODES
+from cdrhub.redial.given import MAX_METADATA_BYTES, NO_CODES, known_zones
 from cdrhub.store.redial_tables import MAX_CODE, MAX_NUMBER
 from cdrhub.store.tables import MAX_DETAIL, MAX_SOURCE
 
@@ -40,7 +39,7 @@ def _a_code(text: str) -> str:
 
 
 def _a_zone(name: str) -> str:
-    if name and name not in available_timezones():
+    if name and name not in known_zones():
         raise ValueError("is no IANA time zone: write e.g. Africa/Lagos")
     return name
 
