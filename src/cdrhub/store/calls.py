@@ -48,10 +48,13 @@ class Cursor:
     @classmethod
     def parse(cls, text: str) -> Cursor:
         """The cursor that `str` wrote. Raises UsageError."""
-        moment, _, call_id = text.partition("/")
+        written, _, call_id = text.partition("/")
         try:
-            return cls(sort_at=datetime.fromisoformat(moment), id=str(UUID(call_id)))
-        except ValueError as error:
+            moment = datetime.fromisoformat(written)
+            if moment.tzinfo is None:
+                raise ValueError("a moment without a zone")
+            return cls(sort_at=moment.astimezone(UTC), id=str(UUID(call_id)))
+        except (ValueError, OverflowError) as error:
             raise UsageError(f"{text!r} is not a page of this list") from error
 
 

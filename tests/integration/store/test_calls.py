@@ -217,7 +217,13 @@ async def test_a_call_that_does_not_exist(told: Store) -> None:
         await one(told, "nothing")
 
 
-@pytest.mark.parametrize("cursor", ["", "x/y", "2026-01-01T00:00:00+00:00/x", "x/01981f7e-0000-7000-8000-000000000001"])
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        *("", "x/y", "2026-01-01T00:00:00+00:00/x"),
+        *(f"{at}/01981f7e-0000-7000-8000-000000000001" for at in ("x", "2026-01-01", "0001-01-01T00:00:00+14:00")),
+    ],
+)
 def test_a_bad_page(cursor: str) -> None:
     with pytest.raises(UsageError, match="page"):
         Cursor.parse(cursor)

@@ -18,8 +18,6 @@ async def _listed(asked: Asked) -> Answer:
         after = Cursor.parse(query.after) if query.after is not None else None
     except UsageError as error:
         raise no_page(query.after or "") from error
-    if after is not None and after.sort_at.tzinfo is None:
-        raise no_page(query.after or "")
     chosen = CallFilter(
         since=query.since,
         until=query.until,
