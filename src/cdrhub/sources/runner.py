@@ -14,10 +14,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import socket
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
@@ -26,10 +24,9 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from cdrhub.errors import BackOff, EndOfInput, IntakeRefused, NotConnected
-from cdrhub.model.call import Call
 from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.sometimes import Sometimes
-from cdrhub.sources.base import HttpHandler, Intake, Source, SourceConfig
+from cdrhub.sources.base import Intake, Source, SourceConfig
 from cdrhub.sources.coverage import SET_BACK, CoverageLedger
 from cdrhub.sources.spans import OpeningHours
 
@@ -107,43 +104,15 @@ class _WatchedIntake:
     def __init__(self, intake: Intake, runner: Runner) -> None:
         self._intake = intake
         self._runner = runner
+        self.source = intake.source
+        self.infer, self.open_calls = intake.infer, intake.open_calls
+        self.position, self.forget = intake.position, intake.forget
+        self.listen, self.mount, self.count = intake.listen, intake.mount, intake.count
 
-    @property
-    def source(self) -> str:
-        return self._intake.source
-
-    async def accept(
-        self,
-        bodies: Sequence[bytes],
-        *,
-        content_type: str,
-        attributes: Mapping[str, Any] | None = None,
-        event_ids: Sequence[str | None] | None = None,
-        position: tuple[str, str] | None = None,
-        within: float | None = None,
-    ) -> None:
-        await self._intake.accept(
-            bodies,
-            content_type=content_type,
-            attributes=attributes,
-            event_ids=event_ids,
-            position=position,
-            within=within,
-        )
+    async def accept(self, bodies: Sequence[bytes], **how: Any) -> None:
+        await self._intake.accept(bodies, **how)
         if bodies:
             self._runner.heard()
-
-    async def infer(self, inference: Mapping[str, Any]) -> None:
-        await self._intake.infer(inference)
-
-    async def open_calls(self, *, silent_for: timedelta = timedelta(0)) -> Sequence[Call]:
-        return await self._intake.open_calls(silent_for=silent_for)
-
-    def position(self, key: str) -> str | None:
-        return self._intake.position(key)
-
-    async def forget(self, keys: Sequence[str]) -> None:
-        await self._intake.forget(keys)
 
     def link_up(self, link: str, detail: str = "") -> None:
         self._intake.link_up(link, detail)
@@ -156,15 +125,6 @@ class _WatchedIntake:
     def caught_up(self, detail: str) -> None:
         self._intake.caught_up(detail)
         self._runner.caught_up(detail)
-
-    async def listen(self, address: str) -> socket.socket:
-        return await self._intake.listen(address)
-
-    def mount(self, path: str, handler: HttpHandler) -> AbstractContextManager[None]:
-        return self._intake.mount(path, handler)
-
-    def count(self, what: str, amount: int = 1) -> None:
-        self._intake.count(what, amount)
 
 
 class Runner:
