@@ -1,18 +1,22 @@
-"""`column IN (…)` for a list of any length, which on PostgreSQL is one parameter.
+"""`column IN (…)` for a list of any length, which on PostgreSQL and SQLite is one parameter.
 
 There, an IN of several hundred values is as many parameters, and a text of its own for every number of them: written,
-parsed and planned anew each time. An array is one parameter of one text. The others have no arrays.
+parsed and planned anew each time; beyond 32,766 values no text at all. An array is one parameter of one text, and so is
+JSON that SQLite takes apart. MariaDB's driver writes all values into the text in any case.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ARRAY, Column, ColumnElement, String, any_, bindparam
+from sqlalchemy import ARRAY, Column, ColumnElement, String, any_, bindparam, func, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.visitors import InternalTraversal
 from sqlalchemy.types import Boolean
+
+from cdrhub.store.sqlite_rows import READS_JSON
+from cdrhub.store.types import Json
 
 
 class OneOf(ColumnElement[bool]):
@@ -23,13 +27,16 @@ class OneOf(ColumnElement[bool]):
     _traverse_internals: Any = (
         ("values", InternalTraversal.dp_clauseelement),
         ("array", InternalTraversal.dp_clauseelement),
+        ("json", InternalTraversal.dp_clauseelement),
     )
 
-    def __init__(self, column: Column[Any], name: str) -> None:
-        self.values = column.in_(bindparam(name, expanding=True))
+    def __init__(self, its: Column[Any], name: str) -> None:
+        self.values = its.in_(bindparam(name, expanding=True))
         # Without its length, to which the cast would cut a value.
-        kind = String() if isinstance(column.type, String) else column.type
-        self.array = column == any_(bindparam(name, type_=ARRAY(kind)))
+        kind = String() if isinstance(its.type, String) else its.type
+        self.array = its == any_(bindparam(name, type_=ARRAY(kind)))
+        listed = func.json_each(bindparam(name, type_=Json())).table_valued("value")
+        self.json = its.in_(select(listed.c.value))
 
     def self_group(self, against: object = None) -> OneOf:  # noqa: ARG002
         """Itself: SQLAlchemy would write `(…) = 1` where a boolean is no type of the database."""
@@ -44,3 +51,8 @@ def _values(element: OneOf, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(OneOf, "postgresql")
 def _array(element: OneOf, compiler: SQLCompiler, **options: Any) -> str:
     return compiler.process(element.array, **options)
+
+
+@compiles(OneOf, "sqlite")
+def _json(element: OneOf, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.json if READS_JSON else element.values, **options)

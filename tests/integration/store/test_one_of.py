@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 from sqlalchemy import select
@@ -25,6 +26,17 @@ async def test_one_statement_serves_lists_of_any_length(store: Store) -> None:
     await store.write([item(ended(f"k{n}", n)) for n in range(3)])
     for keys in ([], ["k1"], ["k0", "k2", "none"], [f"k{n}" for n in range(600)]):
         assert sorted(await found(store, _KEYS, keys=keys, sources=["lagos"])) == sorted({"k0", "k1", "k2"} & {*keys})
+
+
+async def test_a_list_is_one_parameter_of_sqlite(sqlite_url: str) -> None:
+    """It takes 32,766 of them, if it is not compiled to take more or fewer."""
+    store = Store.open(sqlite_url)
+    await store.prepare()
+    async with store.database.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        driver._conn.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 2)
+        await connection.execute(_KEYS, {"keys": ["k1", "k2", "k3"], "sources": ["lagos", "abuja"]})
+    await store.close()
 
 
 async def test_ids_are_compared_as_ids(store: Store) -> None:
