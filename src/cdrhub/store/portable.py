@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
-from sqlalchemy import Table, select
+from sqlalchemy import Column, Table, select
 
 from cdrhub.store.rows import CALL_COLUMNS, ID_POSITION, RECORD_COLUMNS, Row
 from cdrhub.store.tables import calls, records
@@ -37,32 +37,22 @@ class PortableTransaction(Transaction):
     conversions: ClassVar[Mapping[type, Callable[[Any], Any]]]
 
     async def insert_records(self, rows: Sequence[Row], *, expect_new: bool) -> set[RecordKey] | None:
-        if expect_new:
-            await self.append(records, RECORD_COLUMNS, rows)
-            return None
-        known: set[RecordKey] = set()
-        for source, digests in by_source((row[0], row[1]) for row in rows):
-            found = await self.connection.execute(
-                select(records.c.digest).where(records.c.digest.in_(digests), records.c.source == source)
-            )
-            known.update((source, row.digest) for row in found)
-        missing = [row for row in rows if (row[0], row[1]) not in known]
+        missing = rows if expect_new else await self._missing(rows, records.c.digest)
         await self.append(records, RECORD_COLUMNS, missing)
-        return {(row[0], row[1]) for row in missing}
+        return None if expect_new else {(row[0], row[1]) for row in missing}
 
     async def insert_calls(self, rows: Sequence[Row], *, expect_new: bool) -> set[str] | None:
-        if expect_new:
-            await self.append(calls, CALL_COLUMNS, rows)
-            return None
-        known: set[CallKey] = set()
-        for source, keys in by_source((row[0], row[1]) for row in rows):
-            found = await self.connection.execute(
-                select(calls.c.call_key).where(calls.c.call_key.in_(keys), calls.c.source == source)
-            )
-            known.update((source, row.call_key) for row in found)
-        missing = [row for row in rows if (row[0], row[1]) not in known]
+        missing = rows if expect_new else await self._missing(rows, calls.c.call_key)
         await self.append(calls, CALL_COLUMNS, missing)
-        return {row[ID_POSITION] for row in missing}
+        return None if expect_new else {row[ID_POSITION] for row in missing}
+
+    async def _missing(self, rows: Sequence[Row], key: Column[Any]) -> list[Row]:
+        """Those of `rows`, which begin with their source and their `key`, that the table of this column lacks."""
+        known: set[tuple[str, Any]] = set()
+        for source, some in by_source((row[0], row[1]) for row in rows):
+            query = select(key).where(key.in_(some), key.table.c.source == source)
+            known.update((source, found) for found in await self.connection.scalars(query))
+        return [row for row in rows if (row[0], row[1]) not in known]
 
     async def lock_calls(self, keys: Sequence[CallKey]) -> list[KnownCall]:
         found: list[KnownCall] = []
