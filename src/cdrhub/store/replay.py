@@ -46,7 +46,7 @@ from cdrhub.store.rows import (
 )
 from cdrhub.store.store import Store
 from cdrhub.store.tables import call_legs, calls, outbox, records, unopened
-from cdrhub.store.transaction import CallKey, StoredRecord, Transaction
+from cdrhub.store.transaction import KEYS_PER_STATEMENT, CallKey, StoredRecord, Transaction
 
 CALLS_AT_ONCE = 200
 RACES = 10
@@ -503,11 +503,12 @@ async def relabel(tx: Transaction, read: Iterable[tuple[StoredRecord, Item]]) ->
         if (known, stored.decoder_revision) != (item.record.config_revision, item.decoder_revision):
             revised.setdefault((item.record.config_revision, item.decoder_revision), []).append(stored.id)
     for (config_revision, decoder_revision), ids in revised.items():
-        await tx.connection.execute(
-            update(records)
-            .where(records.c.id.in_(ids))
-            .values(config_revision=config_revision, decoder_revision=decoder_revision)
-        )
+        for some in in_parts(ids, KEYS_PER_STATEMENT):
+            await tx.connection.execute(
+                update(records)
+                .where(records.c.id.in_(some))
+                .values(config_revision=config_revision, decoder_revision=decoder_revision)
+            )
 
 
 def unchanged(numbers: Iterable[int], error: StoreError) -> dict[str, tuple[str, str]]:

@@ -225,14 +225,17 @@ class Transaction(ABC):
         for (source, digest), call_id in links:
             grouped[source, call_id].append(digest)
         for (source, call_id), digests in grouped.items():
-            await self.connection.execute(
-                update(records).where(records.c.digest.in_(digests), records.c.source == source).values(call_id=call_id)
-            )
+            for some in in_parts(digests, KEYS_PER_STATEMENT):
+                its = records.c.digest.in_(some), records.c.source == source
+                await self.connection.execute(update(records).where(*its).values(call_id=call_id))
 
     async def call_rows(self, call_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """All columns of these calls."""
-        rows = await self.connection.execute(select(calls).where(calls.c.id.in_(call_ids)))
-        return {row.id: dict(row._mapping) for row in rows}
+        found: dict[str, dict[str, Any]] = {}
+        for some in in_parts(call_ids, KEYS_PER_STATEMENT):
+            rows = await self.connection.execute(select(calls).where(calls.c.id.in_(some)))
+            found |= {row.id: dict(row._mapping) for row in rows}
+        return found
 
     async def delete_legs(self, call_ids: Sequence[str]) -> None:
         """Remove the legs of these calls, to be written anew."""

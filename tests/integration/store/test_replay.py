@@ -13,13 +13,15 @@ import pytest
 from sqlalchemy import update
 
 from cdrhub.errors import DecodeError, Reason
-from cdrhub.model.record import RawRecord
+from cdrhub.model.record import DIGEST_BYTES, RawRecord
 from cdrhub.model.update import CallUpdate, Ignored
 from cdrhub.store import Store
 from cdrhub.store.batch import Item, Outcome, Reread
+from cdrhub.store.folding import new_call_id
 from cdrhub.store.replay import CALLS_AT_ONCE, Difference, replay
 from cdrhub.store.retention import Retained
 from cdrhub.store.tables import call_legs, calls, outbox, records
+from cdrhub.store.transaction import Transaction
 from support.ledger import at, call_of, count, decode, ended, item, message, reread, rows, settled_rows, story, updated
 from support.locks import waits_for_a_lock
 
@@ -339,3 +341,17 @@ async def test_what_another_writer_does_to_a_call_while_it_is_replayed_is_seen(s
 
 async def _replayed(store: Store) -> None:
     await differences(store)
+
+
+async def test_one_call_may_have_more_records_than_a_statement_has_parameters(postgres_url: str) -> None:
+    """32,767, of PostgreSQL: with one more the database counted as away."""
+    store = Store.open(postgres_url)
+    await store.prepare()
+
+    async def work(tx: Transaction) -> None:
+        keys = [("lagos", number.to_bytes(DIGEST_BYTES, "big")) for number in range(33_000)]
+        await tx.link_records((key, None) for key in keys)
+        assert await tx.call_rows([new_call_id() for _ in keys]) == {}
+
+    await store.database.write(work)
+    await store.close()
