@@ -57,7 +57,7 @@ def played(
     switch.heard.append(events.append)
     switch.documents.append(documents.append)
     ledger: dict[str, Entry] = {}
-    rendering = Calls(seed=centre.seed, calls=mode)
+    rendering = Calls(centre, calls=mode)
     due: Due[Happening]
     for due in Schedule(islice(calls(centre) if planned is None else planned, count), rendering.render):
         switch.fire(due.what)

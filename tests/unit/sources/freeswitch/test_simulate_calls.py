@@ -42,6 +42,15 @@ def test_so_do_json_events_and_documents_alone_and_all_of_them_in_any_order(seed
     assert differences(ledger, folded(mixed)) == []
 
 
+def test_another_run_of_a_seed_makes_the_same_calls_under_other_names() -> None:
+    runs = [played(Centre(seed=1, start=START + timedelta(hours=hours)), count=10)[2] for hours in (0, 0, 1)]
+    first, again, later = runs
+    assert first.keys() == again.keys()
+    assert not first.keys() & later.keys()
+    talks, others = ([entry.columns["talk_seconds"] for entry in each.values()] for each in (first, later))
+    assert talks == others
+
+
 def test_calls_are_given_up_and_agents_race_and_callers_come_back() -> None:
     events, documents, ledger = played(CROWDED, count=150)
     calls = folded(body(event.plain) for event in events)

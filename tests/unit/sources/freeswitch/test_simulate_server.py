@@ -450,7 +450,7 @@ async def test_a_call_that_was_asked_for_is_ended_by_a_command(
     switch, events = switch_of(CROWDED), list[Event]()
     with Ledger(tmp_path / "ledger") as ledger:
         simulation = Simulation(centre=CROWDED, pace=Pace(start=START, speed=inf), ledger=ledger)
-        commands = Commands(switch, simulation, seed=1, zone=UTC, fate=lambda _number: Disposition.ANSWERED)
+        commands = Commands(switch, simulation, zone=UTC, fate=lambda _number: Disposition.ANSWERED)
         said: list[str] = []
 
         def hear(event: Event) -> None:

@@ -73,7 +73,7 @@ class SimulatedSwitch:
         self._began = True
         for happening in staffed(switch, queues=centre.queues, agents=staff(centre), at=simulation.pace.now()):
             switch.fire(happening)
-        render = Calls(seed=centre.seed, zone=self._setup.zone, calls=self._setup.calls).render
+        render = Calls(centre, zone=self._setup.zone, calls=self._setup.calls).render
         async for due in simulation.play(render):
             switch.fire(due.what)
             simulation.settle(due)
@@ -107,7 +107,7 @@ class SimulatedSwitch:
 async def listening(simulation: Simulation, setup: Setup) -> AsyncIterator[SimulatedSwitch]:
     """A switch that listens for as long as the block lasts, its heart beating. AddressUnavailable if it cannot."""
     switch = Switch(core=Core(str(uuid4()), zone=setup.zone))
-    commands = Commands(switch, simulation, seed=simulation.centre.seed, zone=setup.zone, fate=setup.fate)
+    commands = Commands(switch, simulation, zone=setup.zone, fate=setup.fate)
     socket = EventSocket(
         switch, password=setup.password, api=commands.api, background=commands.background, limits=setup.limits
     )

@@ -51,14 +51,12 @@ class _Placed:
 class Commands:
     """Runs commands. `fate` says what becomes of the calls that are asked for."""
 
-    def __init__(
-        self, switch: Switch, simulation: Simulation, *, seed: int, zone: tzinfo, fate: Fate | None = None
-    ) -> None:
+    def __init__(self, switch: Switch, simulation: Simulation, *, zone: tzinfo, fate: Fate | None = None) -> None:
         self._switch = switch
         self._simulation = simulation
         self._zone = zone
-        self._chance = random.Random(f"{seed} asked")  # noqa: S311 - a simulation, no secret
-        self._identities = Identities(self._chance)
+        self._chance = random.Random(f"{simulation.centre.seed} asked")  # noqa: S311 - a simulation, no secret
+        self._identities = Identities(simulation.centre, "asked")
         self._fate = fate or fates(self._chance)
         self._jobs: set[asyncio.Task[None]] = set()
         self._calls: dict[str, _Placed] = {}

@@ -8,7 +8,6 @@ known exactly.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -20,6 +19,7 @@ from cdrhub.sources.freeswitch.simulate.channels import Channel, Identities
 from cdrhub.sources.freeswitch.simulate.events import Happening, moment
 from cdrhub.sources.freeswitch.simulate.names import DOMAIN, agent_name, queue_name
 from cdrhub.sources.freeswitch.simulate.scene import AFTER, ANSWERS, ENDS, LOSES, RINGS, STOPS, Scene
+from cdrhub.sources.simulation.centre import Centre
 from cdrhub.sources.simulation.ledger import Entry
 from cdrhub.sources.simulation.planned import Attempt, Course, PlannedCall, Side, TransferKind
 from cdrhub.sources.simulation.simulation import Due
@@ -51,8 +51,8 @@ class Place:
 class Calls:
     """Renders planned calls. `calls` says which of them the hub is told to take, as its setting of that name does."""
 
-    def __init__(self, *, seed: int, zone: tzinfo = UTC, calls: Literal["queue", "all"]) -> None:
-        self.identities = Identities(random.Random(seed))  # noqa: S311 - a simulation, no secret
+    def __init__(self, centre: Centre, *, zone: tzinfo = UTC, calls: Literal["queue", "all"]) -> None:
+        self.identities = Identities(centre, "planned")
         self.zone = zone
         self._calls = calls
         self._places: dict[tuple[str, str], Place] = {}

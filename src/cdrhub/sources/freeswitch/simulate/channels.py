@@ -12,6 +12,7 @@ from datetime import datetime, tzinfo
 from uuid import UUID
 
 from cdrhub.sources.freeswitch.simulate.events import microseconds, moment
+from cdrhub.sources.simulation.centre import Centre
 
 #: ITU-T Q.850 numbers of the causes that the simulation knows; FreeSWITCH's own causes are told as a normal clearing.
 Q850 = {"NORMAL_CLEARING": 16, "USER_BUSY": 17, "NO_ANSWER": 19, "CALL_REJECTED": 21}
@@ -19,10 +20,11 @@ NORMAL_CLEARING = 16
 
 
 class Identities:
-    """Uuids and session numbers of a seeded simulation."""
+    """Uuids and session numbers of a simulation. Another run has others, also of the same seed: a switch names no two
+    channels alike, and the hub may have heard of the first ones. `of` tells those of one run apart."""
 
-    def __init__(self, chance: random.Random) -> None:
-        self._chance = chance
+    def __init__(self, centre: Centre, of: str) -> None:
+        self._chance = random.Random(f"{centre.start.isoformat()}/{centre.seed} {of}")  # noqa: S311 - no secret
         self.sessions = 0
 
     def uuid(self) -> str:
