@@ -8,7 +8,7 @@ from __future__ import annotations
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.model.record import RawRecord
-from cdrhub.model.update import CallUpdate, Decoded, Ignored, Sequence
+from cdrhub.model.update import CallUpdate, Decoded, Ignored, Sequence, bounded_key
 from cdrhub.sources.base import Decoder
 from cdrhub.sources.freeswitch import agents, callcenter, calls, documents
 from cdrhub.sources.freeswitch.channel import Channel, DocumentChannel, EventChannel, inner_side, microseconds
@@ -106,7 +106,7 @@ def _sequence_of(headers: Headers) -> Sequence | None:
 
 
 def _event_id(sequence: Sequence | None) -> str | None:
-    return f"{sequence.core}/{sequence.number}" if sequence is not None else None
+    return bounded_key(f"{sequence.core}/{sequence.number}") if sequence is not None else None
 
 
 def _of_no_call(action: str | None) -> Ignored:

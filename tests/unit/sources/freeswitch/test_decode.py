@@ -18,6 +18,7 @@ from cdrhub.sources.freeswitch import CDR_SYSTEM, SYSTEM
 from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig, FreeSwitchConfig, FreeSwitchSettings
 from cdrhub.sources.freeswitch.source import EventSocketSource
 from cdrhub.sources.transports.mounted import MountedSource
+from cdrhub.store.tables import MAX_EVENT_ID
 from support.freeswitch import Switch, bodies_of, decoded, record_of, updated
 from support.queue_call import AGENT_CHANNEL, MEMBER, QueueCall, agents
 
@@ -231,6 +232,13 @@ def test_events_are_ordered_by_the_switch_and_known_again() -> None:
     assert update.sequence == Sequence(core=it.switch.core, number=1)
     assert update.at == Switch.moment(0)
     assert fold([update, update]) == fold([update])
+
+
+def test_the_id_of_an_event_fits_its_column() -> None:
+    switches = [Switch("x" * MAX_EVENT_ID + end) for end in "ab"]
+    ids = {updated(it.callcenter("member-queue-end", QueueCall().member(), at=0)).event_id for it in switches}
+    assert len(ids) == 2
+    assert all(each is not None and len(each) <= MAX_EVENT_ID for each in ids)
 
 
 @pytest.mark.parametrize(
