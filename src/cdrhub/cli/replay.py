@@ -64,7 +64,7 @@ def replay(
     form: FormatOption = Format.TABLE,
     timezone: ZoneOption = "UTC",
 ) -> int:
-    """Fold calls anew from their records, read states of agents anew, and show what changes, field by field.
+    """Make calls anew from their records, read states of agents anew, and show what changes, field by field.
 
     --since and --until are of the time at which the records were received. Records are read with the settings under
     which they came, so that a later change of field order or zone cannot shift old columns; --with-config current
