@@ -160,6 +160,21 @@ def test_check_warns_of_numbers_that_redial_would_not_know(folder: Path) -> None
     )
 
 
+def test_check_warns_of_a_tenant_that_no_source_has(folder: Path) -> None:
+    (folder / "config.toml").write_text(
+        f'{SOURCE}tenant = "acme"\n'
+        '[[http.tokens]]\nname = "bi"\ntoken = "0123456789abcdef"\nrole = "read"\ntenant = "acne"\n'
+        '[[broadcast.webhooks]]\nname = "crm"\nurl = "https://crm.example.com/"\n'
+        'secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="\ntenants = ["acme", "beta"]\n'
+    )
+    done = cdrhub("check", folder=folder)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "cdrhub: config.toml: http.tokens: bi: no source has the tenant 'acne'; did you mean 'acme'?\n"
+        "cdrhub: config.toml: broadcast.webhooks: crm: no source has the tenant 'beta': there are acme\n"
+    )
+
+
 def test_check_warns_of_calls_that_cannot_be_told_apart(folder: Path) -> None:
     (folder / "config.toml").write_text(f'{SOURCE}fields = ["time-start", "duration", "from-no", "to-no"]\n')
     done = cdrhub("check", folder=folder)

@@ -139,6 +139,7 @@ def _build_sources(config: Config) -> None:
 def _warnings(config: Config) -> list[str]:
     """What is allowed and worth a thought."""
     from cdrhub.config import is_loopback
+    from cdrhub.config.problems import nearest
     from cdrhub.web.tls import out_of_date
 
     warnings = []
@@ -153,6 +154,14 @@ def _warnings(config: Config) -> list[str]:
         if getattr(source, "region", "") is None and config.redial.mode != "off":
             warnings.append(f"sources.{name}: set `region`: without it 0803… and +234 803… are two numbers to redial")
         warnings += [f"sources.{name}: {caution}" for caution in source.cautions()]
+    tenants = {source.tenant for source in config.sources.values()} - {""}
+    named = [(f"http.tokens: {token.name}", token.tenant) for token in config.http.tokens]
+    named += [(f"broadcast.webhooks: {hook.name}", each) for hook in config.broadcast.webhooks for each in hook.tenants]
+    warnings += [
+        f"{where}: no source has the tenant {tenant!r}{nearest(tenant, tenants)}"
+        for where, tenant in named
+        if tenant and tenant not in tenants
+    ]
     return warnings
 
 
