@@ -12,6 +12,7 @@ import gc
 import signal
 import ssl
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -34,6 +35,10 @@ log = structlog.get_logger(__name__)
 
 HTTP_SHUTDOWN_SECONDS = 2.0  #: for requests under way; a Voicenter push is answered within one second
 KEEPALIVE_SECONDS = 75.0
+WAITING_THREADS = 256
+"""Threads in which names are looked up and files are read; each is started when it is needed first. A name server that
+does not answer holds one for each name, some ten seconds each time: with asyncio's own 6 on a machine of two processors
+a few phone systems or webhooks would keep the files of all others from being read."""
 
 
 @dataclass(slots=True)
@@ -49,6 +54,7 @@ async def run(config: Config, load: Callable[[], Config]) -> None:
     Raises ConfigError, StoreError or JournalLocked for what a person must mend first.
     """
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(WAITING_THREADS, thread_name_prefix="waiting"))
     stopping, hangup = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
