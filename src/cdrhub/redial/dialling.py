@@ -110,10 +110,23 @@ class Dialling:
     async def _anything_to_claim(self, room: Mapping[str, int]) -> bool:
         """Whether a transaction that writes is worth its locks."""
         async with self._database.connect() as connection:
-            for query in _claimable(room):
+            for query in self._claimable(room, now=self._clock()):
                 if (await connection.execute(query.limit(1))).first() is not None:
                     return True
         return False
+
+    def _claimable(self, room: Mapping[str, int], *, now: datetime) -> list[Select[Any]]:
+        """Decided attempts, oldest first: as many of each dialler as it has room for, so that none waits behind
+        another's, those of diallers that are not there any more, and old news, which needs no room."""
+        queries = [
+            _decided().where(attempts.c.dialler == dialler).limit(min(left, AT_ONCE))
+            for dialler, left in room.items()
+            if left > 0
+        ]
+        queries.append(_decided().where(attempts.c.dialler.not_in(sorted(room))).limit(AT_ONCE))
+        if (news_from := self.since.news_from(now)) is not None:
+            queries.append(_decided().where(attempts.c.decided_at < news_from).limit(AT_ONCE))
+        return queries
 
     async def _claim(
         self, tx: Transaction, *, room: Mapping[str, int], max_live: Mapping[str, int]
@@ -124,7 +137,7 @@ class Dialling:
         free = {name: limit - live.get(name, 0) for name, limit in max_live.items()}
         room = {name: min(left, free.get(name, left)) for name, left in room.items()}
         wanted: dict[str, str] = {}
-        for query in _claimable(room):
+        for query in self._claimable(room, now=now):
             wanted |= {row.id: row.case_id for row in await connection.execute(query)}
         if not wanted:
             return ()
@@ -494,17 +507,6 @@ async def _settle_anew(connection: AsyncConnection, *, source: str, call_key: st
 async def _live(connection: AsyncConnection) -> Mapping[str, int]:
     query = select(attempts.c.dialler, func.count()).where(attempts.c.state.in_(_ASKED)).group_by(attempts.c.dialler)
     return {row[0]: row[1] for row in await connection.execute(query)}
-
-
-def _claimable(room: Mapping[str, int]) -> list[Select[Any]]:
-    """Decided attempts, oldest first: as many of each dialler as it has room for, so that none waits behind another's,
-    and those of diallers that are not there any more."""
-    of_diallers = [
-        _decided().where(attempts.c.dialler == dialler).limit(min(left, AT_ONCE))
-        for dialler, left in room.items()
-        if left > 0
-    ]
-    return [*of_diallers, _decided().where(attempts.c.dialler.not_in(sorted(room))).limit(AT_ONCE)]
 
 
 def _decided() -> Select[Any]:

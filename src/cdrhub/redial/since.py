@@ -55,10 +55,15 @@ class Since:
         """The moment, by a clock that says `now`; never one that is still to come."""
         return None if self._moment is None else self._began(self._moment, now)
 
+    def news_from(self, now: datetime) -> datetime | None:
+        """What was to be done before this moment is old news; None where nothing is."""
+        began = self.at(now)
+        return None if began is None else began - self._max_age
+
     def too_late(self, moment: datetime, *, now: datetime) -> bool:
         """Whether what was to be done at `moment` is old news."""
-        began = self.at(now)
-        return began is not None and moment < began - self._max_age
+        news_from = self.news_from(now)
+        return news_from is not None and moment < news_from
 
     def _began(self, moment: datetime, now: datetime) -> datetime:
         away = self._looked_at is not None and now - self._looked_at > self._max_age

@@ -9,8 +9,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from cdrhub.store.engine import RacedError
 from cdrhub.store.redial_tables import redial_watch
 
 DIALLING = "dialling"
@@ -18,11 +20,14 @@ DIALLING = "dialling"
 
 async def note(connection: AsyncConnection, *, began: datetime, now: datetime, max_age: timedelta) -> datetime:
     """Note in this write transaction that a hub which dials since `began` looked at `now`; since when hubs dial without
-    a pause of more than `max_age`."""
+    a pause of more than `max_age`. Raises RacedError (try again)."""
     mine = redial_watch.c.name == DIALLING
     row = (await connection.execute(select(redial_watch).where(mine).with_for_update())).one_or_none()
     if row is None:
-        await connection.execute(insert(redial_watch).values(name=DIALLING, since=began, looked_at=now))
+        try:
+            await connection.execute(insert(redial_watch).values(name=DIALLING, since=began, looked_at=now))
+        except IntegrityError as error:  # another hub made it in this moment
+            raise RacedError from error
         return began
     if abs(now - row.looked_at) <= max_age:
         began = min(began, row.since)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +15,8 @@ from cdrhub.model.dialling import Refusal, Refused
 from cdrhub.redial.dialling import Dialling
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.since import Since
+from cdrhub.redial.watch import note
+from support.locks import waits_for_a_lock
 
 FIRST, SECOND, THIRD = "+2348039100001", "+2348039100002", "+2348039100003"
 
@@ -36,6 +39,20 @@ async def test_a_decision_that_waited_for_a_hub_that_dials(bench: Any, before: i
     assert (row["state"], row["state_reason"]) == (("dialling", "") if requested else ("paused", "late"))
 
 
+async def test_old_news_takes_nobodys_room(bench: Any) -> None:
+    """A hub that begins finds three decisions of yesterday, and makes one; its dialler takes one call at a time."""
+    for place in range(4):
+        number, agent = f"+23480391{place:05d}", f"a{place}"
+        case_id = await bench.case(f"C-{place}", number, agent=agent)
+        decided_at = bench.clock.now - timedelta(days=place < 3)
+        decided = {"state": "decided", "requested_at": None, "decided_at": decided_at}
+        await bench.accepted(case_id, number, agent=agent, **decided)
+    dialling = bench.dialling(since=bench.clock.now)
+    assert not await dialling.claim(room={"crm": 0})
+    (claimed,) = await dialling.claim(room={"crm": 1})
+    assert claimed.order.case_code == "C-3"
+
+
 @pytest.mark.parametrize(("alone", "requested"), [(0, True), (300, True), (301, False)])
 async def test_a_hub_that_begins_goes_on_where_another_one_was(bench: Any, alone: int, requested: bool) -> None:
     """`alone`: for so many seconds before it begins nobody dialled."""
@@ -52,6 +69,17 @@ async def test_a_hub_that_begins_goes_on_where_another_one_was(bench: Any, alone
     assert [one.order.number for one in claimed] == ([FIRST] if requested else [])
     row = await bench.of_case(case_id)
     assert (row["state"], row["state_reason"]) == (("dialling", "") if requested else ("paused", "late"))
+
+
+async def test_the_first_hubs_of_a_database_may_begin_at_once(bench: Any) -> None:
+    database = bench.store.database
+    if database.kind == "sqlite":
+        pytest.skip("one transaction writes at a time")
+    async with database.connect(writing=True) as another:
+        await note(another, began=bench.clock.now, now=bench.clock.now, max_age=timedelta(minutes=5))
+        due = asyncio.create_task(bench.dialling(since=bench.clock.now).due())
+        await waits_for_a_lock(due, database)
+    assert await due == 0
 
 
 async def test_a_hub_that_begins_while_another_one_catches_up_rings_nobody_late_either(bench: Any) -> None:
