@@ -127,6 +127,10 @@ def test_the_demo_ends_by_itself_and_every_call_is_as_it_was_played(tmp_path: Pa
         ),
         (("simulate", "freeswitch", "--listen", "x"), "cdrhub: --listen: 'x' is not an address: write host:port"),
         (
+            ("simulate", "freeswitch", "--cdr-to", "x"),
+            "cdrhub: --cdr-to: 'x' is not a URL: write http://127.0.0.1:8080/",
+        ),
+        (
             ("simulate", "astercc", "--to", "x"),
             "cdrhub: --to: 'x' is not a URL: write http://127.0.0.1:8080/ingest/aste",
         ),

@@ -287,6 +287,8 @@ def freeswitch(
     from cdrhub.sources.freeswitch.simulate import Setup, simulate
 
     host, port = _address(listen, option="--listen")
+    if cdr_to is not None:
+        _pushed_to(cdr_to, "freeswitch", option="--cdr-to")
     password = os.environ.get(PASSWORD_VARIABLE)
     if password is None and host not in LOOPBACK:
         raise UsageError(f"--listen: beyond loopback the switch needs a password: set {PASSWORD_VARIABLE}")
@@ -300,10 +302,18 @@ def freeswitch(
     simulation = _simulation(
         rate=rate, speed=speed, count=count, seconds=seconds, seed=seed, day=day, region=region, ledger=ledger
     )
-    work = partial(simulate, simulation, setup, ready=lambda at: say(f"listening on {at}"))
+    work = partial(simulate, simulation, setup, ready=lambda at: say(f"listening on {at}"), trouble=_once(str))
     sent = _played(simulation, seconds, work)
-    typer.echo(f"{counted(sent.records, 'event')} of {counted(sent.calls, 'call')}")
-    return Exit.OK if sent.calls else Exit.DIFFERENT
+    if cdr_to is None:
+        typer.echo(f"{counted(sent.records, 'event')} of {counted(sent.calls, 'call')}")
+    else:
+        typer.echo(
+            f"{counted(sent.records, 'event or document', 'events and documents')} of {counted(sent.calls, 'call')}: "
+            f"{counted(sent.acknowledged or 0, 'document')} acknowledged, {sent.given_up} given up"
+        )
+    if sent.last_error:
+        say(f"the last error: {sent.last_error}")
+    return Exit.OK if sent.calls and not sent.given_up else Exit.DIFFERENT
 
 
 def _simulation(
@@ -412,9 +422,9 @@ def _pushes(sent: Sent) -> int:
     return Exit.DIFFERENT if sent.given_up else Exit.OK
 
 
-def _pushed_to(to: str, system: str) -> None:
+def _pushed_to(to: str, system: str, *, option: str = "--to") -> None:
     if not to.startswith(("http://", "https://")):
-        raise UsageError(f"--to: {to!r} is not a URL: write http://127.0.0.1:8080/ingest/{system}/SECRET")
+        raise UsageError(f"{option}: {to!r} is not a URL: write http://127.0.0.1:8080/ingest/{system}/SECRET")
 
 
 def _address(text: str, *, option: str = "--to") -> tuple[str, int]:

@@ -81,7 +81,7 @@ async def pushing(
             if attempt:
                 sent.resent += 1
                 await asyncio.sleep(resend_seconds * attempt)
-            why = await _posted(what, client=client, url=url, acknowledges=acknowledges, hints=hints)
+            why = await posted(what, client=client, url=url, acknowledges=acknowledges, hints=hints)
             if why is None:
                 sent.acknowledged = (sent.acknowledged or 0) + 1
                 return
@@ -120,7 +120,7 @@ async def push_calls(
             await send(due)
 
 
-async def _posted(
+async def posted(
     what: Push,
     *,
     client: aiohttp.ClientSession,
@@ -128,7 +128,7 @@ async def _posted(
     acknowledges: Callable[[int, bytes], bool],
     hints: Mapping[int, str],
 ) -> str | None:
-    """None if it was acknowledged, else why not."""
+    """Push once: None if it was acknowledged, else why not."""
     try:
         async with client.post(url, data=what.body, headers={"Content-Type": what.content_type}) as answer:
             if acknowledges(answer.status, await answer.read()):

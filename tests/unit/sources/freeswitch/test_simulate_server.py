@@ -25,6 +25,7 @@ from cdrhub.sources.freeswitch.simulate import Setup, simulate
 from cdrhub.sources.freeswitch.simulate.api import Commands
 from cdrhub.sources.freeswitch.simulate.events import Event, Happening
 from cdrhub.sources.freeswitch.simulate.originate import parse
+from cdrhub.sources.freeswitch.simulate.posting import Posting
 from cdrhub.sources.freeswitch.simulate.server import Limits
 from cdrhub.sources.freeswitch.simulate.subscription import Subscription
 from cdrhub.sources.freeswitch.simulate.switch import Switch
@@ -32,6 +33,7 @@ from cdrhub.sources.simulation.centre import Centre
 from cdrhub.sources.simulation.ledger import Ledger, read
 from cdrhub.sources.simulation.pace import Pace
 from cdrhub.sources.simulation.simulation import Simulation
+from support.servers import free_port
 from support.simulated_switch import (
     CROWDED,
     SECONDS,
@@ -527,3 +529,15 @@ async def test_documents_are_posted_until_they_are_taken(tmp_path: Path) -> None
     entries = {key: entry for (_, key), entry in read(tmp_path / "ledger").items()}
     assert differences(entries, folded(taken.values())) == []
     assert all(orjson.loads(document)["variables"]["uuid"] == uuid for uuid, document in taken.items())
+
+
+async def test_a_document_that_nobody_takes_is_told_and_given_up_when_the_simulation_is_to_finish() -> None:
+    simulation = Simulation(centre=Centre(start=START), pace=Pace(start=START), ledger=Ledger())
+    said: list[str] = []
+    async with Posting(f"http://127.0.0.1:{free_port()}/cdr", simulation, trouble=said.append) as posting:
+        posting.post(b'{"variables":{"uuid":"a"}}')
+        simulation.pace.finish()
+        async with asyncio.timeout(SECONDS):
+            await posting.posted()
+    assert set(said) == {"connection refused: does the hub run, and listen there?"}
+    assert (simulation.sent.acknowledged, simulation.sent.given_up) == (0, 1)

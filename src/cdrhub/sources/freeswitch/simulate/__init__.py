@@ -104,8 +104,11 @@ class SimulatedSwitch:
 
 
 @asynccontextmanager
-async def listening(simulation: Simulation, setup: Setup) -> AsyncIterator[SimulatedSwitch]:
-    """A switch that listens for as long as the block lasts, its heart beating. AddressUnavailable if it cannot."""
+async def listening(
+    simulation: Simulation, setup: Setup, *, trouble: Callable[[str], None] = lambda _why: None
+) -> AsyncIterator[SimulatedSwitch]:
+    """A switch that listens for as long as the block lasts, its heart beating. AddressUnavailable if it cannot.
+    `trouble` is told each time that a document is not taken."""
     switch = Switch(core=Core(str(uuid4()), zone=setup.zone))
     commands = Commands(switch, simulation, zone=setup.zone, fate=setup.fate)
     socket = EventSocket(
@@ -115,7 +118,7 @@ async def listening(simulation: Simulation, setup: Setup) -> AsyncIterator[Simul
     switch.heard.append(simulated.count)
     async with AsyncExitStack() as stack:
         if setup.cdr_to is not None:
-            simulated.posts(await stack.enter_async_context(Posting(setup.cdr_to, simulation.sent)))
+            simulated.posts(await stack.enter_async_context(Posting(setup.cdr_to, simulation, trouble=trouble)))
         simulated.address = await socket.start(setup.host, setup.port)
         stack.push_async_callback(socket.stop)
         stack.push_async_callback(commands.stop)
@@ -125,10 +128,15 @@ async def listening(simulation: Simulation, setup: Setup) -> AsyncIterator[Simul
 
 
 async def simulate(
-    simulation: Simulation, setup: Setup, *, ready: Callable[[str], None] = lambda _address: None
+    simulation: Simulation,
+    setup: Setup,
+    *,
+    ready: Callable[[str], None] = lambda _address: None,
+    trouble: Callable[[str], None] = lambda _why: None,
 ) -> None:
-    """Listen, play the whole simulation, close. `ready` is told the address. AddressUnavailable if it is taken."""
-    async with listening(simulation, setup) as simulated:
+    """Listen, play the whole simulation, close. `ready` is told the address, `trouble` as by `listening`.
+    AddressUnavailable if it is taken."""
+    async with listening(simulation, setup, trouble=trouble) as simulated:
         host, port = simulated.address
         ready(f"{host}:{port}")
         await simulated.play()

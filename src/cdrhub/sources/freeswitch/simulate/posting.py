@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from itertools import count
 from typing import Final
+from urllib.parse import quote
 
 import aiohttp
 import orjson
 
-from cdrhub.sources.simulation.ledger import Sent
+from cdrhub.sources.simulation.pushing import HINTS, Push, posted
+from cdrhub.sources.simulation.simulation import Simulation
 
 RETRY_SECONDS: Final = 1.0  #: `delay` of json_cdr.conf
+RETRIES: Final = 5  #: `retries` of json_cdr.conf, once the simulation is to finish; until then there is no end of them
 ANSWER_SECONDS: Final = 30.0
 CONCURRENT: Final = 8  #: ended channels of a real switch post at once, each in its own thread
 
 
 class Posting:
-    """Posts to one URL in the background. A context manager; leaving it gives up what was not posted."""
+    """Posts to one URL in the background; `trouble` is told each time why a document was not taken. A context manager;
+    leaving it gives up what was not posted."""
 
-    def __init__(self, url: str, sent: Sent) -> None:
-        self._url = url
-        self._sent = sent
+    def __init__(self, url: str, simulation: Simulation, *, trouble: Callable[[str], None]) -> None:
+        self._url = f"{url}{'&' if '?' in url else '?'}uuid="
+        self._sent = simulation.sent
+        self._pace = simulation.pace
+        self._trouble = trouble
         self._queue: asyncio.Queue[bytes] = asyncio.Queue()
+        self._left = 0  #: documents that were neither taken nor given up
         self._session: aiohttp.ClientSession | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     def post(self, document: bytes) -> None:
         """Queue a document."""
         self._sent.records += 1
+        self._left += 1
         self._queue.put_nowait(document)
 
     async def posted(self) -> None:
-        """Wait until all documents were taken."""
+        """Wait until all documents were taken, or given up."""
         await self._queue.join()
 
     async def __aenter__(self) -> Posting:
@@ -44,29 +54,34 @@ class Posting:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._sent.given_up += self._queue.qsize()
+        self._sent.given_up += self._left
         if self._session is not None:
             await self._session.close()
 
     async def _work(self, session: aiohttp.ClientSession) -> None:
         while True:
             document = await self._queue.get()
-            uuid = orjson.loads(document)["variables"]["uuid"]
-            while True:
-                if await self._take(session, document, uuid=uuid):
-                    break
-                await asyncio.sleep(RETRY_SECONDS)
+            if await self._taken(session, document):
+                self._sent.acknowledged = (self._sent.acknowledged or 0) + 1
+            else:
+                self._sent.given_up += 1
+            self._left -= 1
             self._queue.task_done()
 
-    async def _take(self, session: aiohttp.ClientSession, document: bytes, *, uuid: str) -> bool:
-        try:
-            async with session.post(
-                self._url, params={"uuid": uuid}, data=document, headers={"Content-Type": "application/json"}
-            ) as answer:
-                if answer.ok:
-                    self._sent.acknowledged = (self._sent.acknowledged or 0) + 1
-                    return True
-                self._sent.last_error = f"HTTP {answer.status}"
-        except (aiohttp.ClientError, TimeoutError) as error:
-            self._sent.last_error = str(error) or type(error).__name__
+    async def _taken(self, session: aiohttp.ClientSession, document: bytes) -> bool:
+        url = self._url + quote(orjson.loads(document)["variables"]["uuid"], safe="")
+        what = Push(body=document, content_type="application/json")
+        for attempt in count(1):
+            why = await posted(what, client=session, url=url, acknowledges=_acknowledges, hints=HINTS)
+            if why is None:
+                return True
+            self._sent.last_error = why
+            self._trouble(why)
+            if self._pace.finishing and attempt > RETRIES:
+                break
+            await self._pace.rest(RETRY_SECONDS)
         return False
+
+
+def _acknowledges(status: int, _body: bytes) -> bool:
+    return 200 <= status < 300
