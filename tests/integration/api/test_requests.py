@@ -145,6 +145,8 @@ async def test_what_is_no_number_is_refused(api: Client, number: str) -> None:
         "/calls?since=2026-01-01T00:00:00",
         "/calls?until=9999-12-31T23:59:59-12:00",
         "/calls?disposition=good",
+        "/calls?queue=",
+        "/calls?agent=%20",
     ],
 )
 async def test_a_query_that_is_not_valid(api: Client, path: str) -> None:

@@ -119,6 +119,14 @@ _KINDS: tuple[tuple[type[Exception], Kind], ...] = (
 )
 
 
+#: For a client's eyes, where pydantic speaks of its own: by its type of error.
+_WORDS = {
+    "dict_type": "must be an object",
+    "extra_forbidden": "there is nothing of this name; what there is says /api/v1/openapi.json",
+    "model_type": "must be an object",
+}
+
+
 def refusal(error: CdrhubError | RacedError) -> Refused | None:
     """What a known error is to a client; None for one that a client can do nothing about."""
     if isinstance(error, StoreUnavailable):
@@ -133,7 +141,10 @@ def refusal(error: CdrhubError | RacedError) -> Refused | None:
 def invalid(error: ValidationError, *, query: bool = False) -> Refused:
     """Which places of a request are not valid. The values themselves are not repeated."""
     places = [
-        Place(pointer=_pointer(said["loc"], query=query), detail=said["msg"].removeprefix("Value error, "))
+        Place(
+            pointer=_pointer(said["loc"], query=query),
+            detail=_WORDS.get(said["type"]) or said["msg"].removeprefix("Value error, "),
+        )
         for said in error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
     ]
     where = ", ".join(place.pointer or "the body" for place in places[:3])

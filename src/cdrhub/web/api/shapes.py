@@ -18,7 +18,7 @@ from cdrhub.redial.reports import Reported
 from cdrhub.redial.wording import in_words
 from cdrhub.store.tables import calls as calls_table
 from cdrhub.web.api.operation import Body, OfTenant, Paged
-from cdrhub.web.api.texts import Code, Detail, GivenNumberText, Label, Metadata, Moment, Name, Word, Zone
+from cdrhub.web.api.texts import Code, Detail, GivenNumberText, Label, Metadata, Moment, Name, SomeWord, Word, Zone
 
 
 class Scope(StrEnum):
@@ -159,8 +159,8 @@ class CallQuery(Paged):
     since: Moment | None = Field(None, description="From this moment on, by `sort_at`; with an offset.")
     until: Moment | None = Field(None, description="Before this moment (exclusive).")
     source: Name | None = Field(None, description="Of this source.")
-    queue: Word | None = Field(None, description="A queue's name or id.")
-    agent: Word | None = Field(None, description="An agent's id, extension or name.")
+    queue: SomeWord | None = Field(None, description="A queue's name or id.")
+    agent: SomeWord | None = Field(None, description="An agent's id, extension or name.")
     number: GivenNumberText | None = Field(None, description="On any side, in any spelling.")
     disposition: Disposition | None = Field(None, description="That ended so.")
     direction: Direction | None = Field(None, description="That went so.")

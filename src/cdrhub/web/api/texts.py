@@ -91,6 +91,7 @@ def _depth(value: Any, above: int = 0) -> int:
 Code = Annotated[str, Field(min_length=1, max_length=MAX_CODE), AfterValidator(_a_code)]
 Label = Annotated[str, Field(max_length=MAX_CODE), AfterValidator(_one_line)]
 Word = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_one_line)]
+SomeWord = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(partial(_one_line, some=True))]
 Name = Annotated[str, Field(max_length=MAX_SOURCE), AfterValidator(_one_line)]
 Detail = Annotated[str, Field(max_length=MAX_DETAIL), AfterValidator(_one_line)]
 GivenNumberText = Annotated[
