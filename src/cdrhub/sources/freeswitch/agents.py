@@ -9,8 +9,8 @@ What no event told, the list of agents does: see `AgentsHeard`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from cdrhub.model.agent import AgentKind, AgentState, AgentWord
@@ -95,20 +95,19 @@ class AgentsHeard:
         listed: Iterable[ListedAgent],
         *,
         before: Mapping[tuple[str, AgentKind], str],
-        now: datetime,
-        silence: timedelta,
+        lately: Callable[[datetime], bool],
     ) -> list[dict[str, Any]]:
         """The inferences of what the list says and no event did; they count as heard from now on.
 
         `before` is what had been heard when the list was made: of whom anything was heard since, the list knows less
-        than the events do. A change less than `silence` before `now` (the switch's clock) may still be told by one.
+        than the events do. A change that was `lately` may still be told by one.
         """
         found = []
         for agent in listed:
             for state, after in _states(agent):
                 key = (agent.name, state.kind)
                 moment = state.at or after
-                recent = moment is not None and now - moment < silence
+                recent = moment is not None and lately(moment)
                 if not recent and self._words.get(key) == before.get(key) != state.state_raw:
                     self._put(key, state.state_raw)
                     found.append(agent_inference(state, after=None if state.at else after))

@@ -21,6 +21,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -80,7 +81,7 @@ def differences(
     """The inferences that make the calls agree with what the switch knows.
 
     `open_calls` are all that have no end, `silent` those of them without a record for SILENCE. `every_call`: also
-    calls outside queues are of interest. `now` is the switch's clock, or near it.
+    calls outside queues are of interest.
     """
     known = {call.call_key: call for call in open_calls}
     found = [closed(call) for call in silent if call.call_key in seen.gone]
@@ -96,7 +97,7 @@ def differences(
             and member.state in IN_QUEUE
             and member.session_uuid in seen.alive
             and member.joined_at is not None
-            and now - (member.bridged_at or member.joined_at) >= SILENCE
+            and not lately(member.bridged_at or member.joined_at, now=now)
         ):
             found.append(queue_call(member, listed.get(member.session_uuid), plan))
     if every_call:
@@ -108,9 +109,15 @@ def differences(
             and channel.uuid not in queued
             and bounded_key(channel.uuid) not in known.keys() | seen.open_before
             and channel.created_at is not None
-            and now - channel.created_at >= SILENCE
+            and not lately(channel.created_at, now=now)
         ]
     return found
+
+
+def lately(at: datetime, *, now: datetime) -> bool:
+    """Whether an event that tells of this moment may be on its way. What a switch dates ahead of our clock by more than
+    that has a clock of its own, and is as old as anything."""
+    return abs(now - at) < SILENCE
 
 
 def closed(call: Call) -> dict[str, Any]:
@@ -242,7 +249,7 @@ async def reconcile(
     for inference in found:
         await intake.infer(inference)
         intake.count("reconciled")
-    for inference in heard.missed(agents, before=heard_before, now=now, silence=SILENCE):
+    for inference in heard.missed(agents, before=heard_before, lately=partial(lately, now=now)):
         await intake.infer(inference)
         intake.count("agents_reconciled")
     for call in await intake.open_calls(silent_for=LIVING_AFTER):

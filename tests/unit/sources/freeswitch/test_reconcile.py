@@ -339,6 +339,13 @@ class TestCallsThatNobodyTold:
         await run(ScriptedSwitch(alive=[SESSION], members=[fresh]), intake)
         assert intake.inferences == []
 
+    async def test_a_switch_whose_clock_is_ahead_is_believed_all_the_same(self) -> None:
+        ahead = str(int(datetime.now(UTC).timestamp()) + 3600)
+        intake, switch = RecordingIntake(), ScriptedSwitch(members=[member().replace(Switch.second(JOINED), ahead)])
+        switch.channels = [channel(SESSION), channel("outside", created_epoch=ahead)]
+        await run(switch, intake, calls="all")
+        assert sorted(update.call_key for update in told(intake)) == [SESSION, "outside"]
+
     @pytest.mark.parametrize(("outcome", "times"), [(Outcome.NO_ANSWER, 0), (Outcome.UNKNOWN, 1)])
     async def test_an_answer_after_another_attempt_at_the_agent_is_left_to_the_events(
         self, outcome: Outcome, times: int
@@ -491,6 +498,11 @@ class TestAgents:
     async def test_a_change_of_this_moment_will_be_told_by_its_event(self) -> None:
         now = str(int(datetime.now(UTC).timestamp()))
         assert await self.seen(listed("On Break", "Waiting", set_at=10).replace(Switch.second(10), now)) == []
+
+    async def test_a_change_by_a_clock_that_is_ahead_is_told(self) -> None:
+        ahead = str(int(datetime.now(UTC).timestamp()) + 3600)
+        (status, _) = await self.seen(listed("On Break", "Waiting", set_at=10).replace(Switch.second(10), ahead))
+        assert status[:2] == ("status", "On Break")
 
     async def test_who_changes_while_the_switch_is_asked_is_left_to_the_events(self) -> None:
         heard, intake = AgentsHeard(), RecordingIntake()
