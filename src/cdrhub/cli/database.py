@@ -122,5 +122,5 @@ def missing_file(config: Config) -> Path | None:
     scheme, separator, file = config.database.url.get_secret_value().partition(":///")
     if scheme != "sqlite" or not separator:
         return None
-    path = Path(file.partition("?")[0])
+    path = Path(file)
     return None if path.exists() else path

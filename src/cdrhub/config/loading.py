@@ -246,8 +246,7 @@ class _Reading:
         scheme, separator, file = url.get_secret_value().partition(":///")
         if scheme != "sqlite" or not separator:
             return url
-        name, question, query = file.partition("?")
-        return SecretStr(f"sqlite:///{self._folder / name}{question}{query}")
+        return SecretStr(f"sqlite:///{self._folder / file}")
 
     def _validated(
         self, model: type[Model], table: dict[str, Any], shown: Mapping[str, Any], prefix: KeyPath

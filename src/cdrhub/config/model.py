@@ -111,6 +111,8 @@ class DatabaseConfig(Table):
         name = parts.path.removeprefix("/")
         if parts.scheme == "sqlite" and (parts.netloc or not name or name == ":memory:"):
             raise ValueError("must name a file: sqlite:///data/cdrhub.db, or sqlite:////var/lib/cdrhub/cdrhub.db")
+        if parts.scheme == "sqlite" and "?" in url.get_secret_value():
+            raise ValueError("takes no options: write the file alone, as in sqlite:///data/cdrhub.db")
         behind = f"{name}{parts.query}{parts.fragment}"
         if parts.scheme != "sqlite" and ("@" in behind or parts.netloc.partition(":")[2].count("@") > 1):
             raise ValueError(  # what follows the first one would be read, and told, as the host

@@ -89,6 +89,8 @@ class Database:
 
     def explain_url(self) -> str:
         """The URL without the password."""
+        if self.kind == "sqlite":
+            return f"sqlite:///{self.url.database}"
         return self.url.render_as_string(hide_password=True)
 
     def _engine(self, *, writer: bool) -> AsyncEngine:
@@ -307,11 +309,13 @@ async def _farewell(closing: Awaitable[None]) -> None:
 
 def open_database(url: str, *, connections: int, seconds: float) -> Database:
     """The database of a URL as people write it: `sqlite:///path`, `postgresql://…`, `mariadb://…`. Connects to nothing.
+    The path is a file's name as it is: a `%` or `?` in it means nothing else.
 
     Raises StoreError for any other.
     """
+    scheme, separator, file = url.partition(":///")
     try:
-        parsed = make_url(url)
+        parsed = URL.create(scheme, database=file) if scheme == "sqlite" and separator else make_url(url)
     except ArgumentError as error:
         # What it was is not shown: where no URL can be read, no password can be hidden either.
         raise StoreError("the database's URL must be sqlite:///…, postgresql://… or mariadb://…") from error

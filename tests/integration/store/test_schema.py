@@ -302,6 +302,16 @@ def test_no_password_is_shown() -> None:
     assert "postgresql" in repr(store)
 
 
+async def test_an_sqlite_file_has_the_name_that_is_written(tmp_path: Path) -> None:
+    """It was made in another folder, and commands did not find it."""
+    file = tmp_path / "50%25 of ä?#1" / "cdrhub.db"
+    store = Store.open(f"sqlite:///{file}")
+    await store.prepare()
+    await store.close()
+    assert file.exists()
+    assert store.database.explain_url() == f"sqlite:///{file}"
+
+
 def test_sqlite_has_one_lane(tmp_path: Path) -> None:
     assert Store.open(f"sqlite:///{tmp_path}/never.db", connections=8).lanes == 1
     assert Store.open("postgresql://u@h/d", connections=8).lanes == 8
