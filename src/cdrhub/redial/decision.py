@@ -31,7 +31,7 @@ class Result(StrEnum):
 
 
 GOES_ON = frozenset({Result.NEXT, Result.SCHEDULED})
-"""After these the case's call is told as `call.hangup`, after all others as `call.ended`."""
+"""After these the case goes on by itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

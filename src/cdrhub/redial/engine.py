@@ -21,7 +21,7 @@ from cdrhub.redial import case_rows
 from cdrhub.redial.announced import ANNOUNCED
 from cdrhub.redial.announcing import announcement, is_news
 from cdrhub.redial.carrying import Carrier, Told
-from cdrhub.redial.decision import GOES_ON, Decision, Result, after_call, with_attempt, with_end
+from cdrhub.redial.decision import Decision, Result, after_call, with_attempt, with_end
 from cdrhub.redial.matching import by_reference, by_window, is_of_a_refusal
 from cdrhub.redial.model import ASKED, Attempt, AttemptState, Case, CaseState, PlacedBy
 from cdrhub.redial.phone_systems import PhoneSystems
@@ -39,8 +39,6 @@ from cdrhub.store.transaction import Transaction
 from cdrhub.turns import Turn
 
 BATCH = 200  #: settled calls in one transaction
-WENT_ON = frozenset({"refused_before", "decided_before", "went_on"})
-"""Rules of a call about which nothing is decided, for something else told the end of its attempt before."""
 ANSWER_HOLDS = timedelta(days=1)  #: for an order that was given before anybody heard of it
 AFTER_HOLD = timedelta(seconds=60)  #: that an attempt's deadline lies behind the wait for a report
 
@@ -189,12 +187,8 @@ class Engine:
             work.held[call.id] = attempt.id, until
             return
         if case is not None:
-            decision, attempt = self._decide_case(work, call, case=case, attempt=attempt, told=told)
-            goes_on = (
-                (decision.goes_on and work.cases[case.id].state is not CaseState.PAUSED)  # for want of a dialler
-                or work.reported.get(attempt.id) in GOES_ON
-                or (decision.rule in WENT_ON and case.state in (CaseState.WAITING, CaseState.DIALLING))
-            )
+            attempt = self._decide_case(work, call, case=case, attempt=attempt, told=told)
+            goes_on = work.cases[case.id].goes_on
         elif call.reached:
             if (pending := self._pending_of_number(work, call)) and is_news(columns):
                 self._cancel_elsewhere(work, call, pending, told)
@@ -275,8 +269,8 @@ class Engine:
         case: Case,
         attempt: Attempt | None,
         told: Told,
-    ) -> tuple[Decision, Attempt]:
-        """What follows, and the attempt that the call was: a new one where the agent dialled by hand."""
+    ) -> Attempt:
+        """Carry out what follows; the attempt that the call was, a new one where the agent dialled by hand."""
         over = call.ended.over
         manual = attempt is None
         if attempt is None:
@@ -307,7 +301,7 @@ class Engine:
         self._carry_out(work, call, case, decision, told, attempt=attempt)
         if work.known is not None:
             work.known.took(work.cases[case.id])
-        return decision, attempt
+        return attempt
 
     def _carry_out(
         self, work: Work, call: Settled, case: Case, decision: Decision, told: Told, *, attempt: Attempt | None = None

@@ -162,6 +162,11 @@ class Case:
         return self.state in CLOSED
 
     @property
+    def goes_on(self) -> bool:
+        """Whether it goes on by itself. A call of such a case is told as `call.hangup`, all others as `call.ended`."""
+        return self.state in (CaseState.WAITING, CaseState.DIALLING)
+
+    @property
     def live_attempt(self) -> Attempt | None:
         """The one attempt that is live, if one is."""
         return next((attempt for attempt in self.attempts if attempt.live), None)

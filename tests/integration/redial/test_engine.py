@@ -240,6 +240,14 @@ async def test_an_agents_own_call_counts_as_tried(bench: Any) -> None:
     assert (snapshot["case_id"], snapshot["attempt_id"]) == (case_id, own)
 
 
+async def test_an_agents_own_call_is_no_end_of_a_case_that_goes_on(bench: Any) -> None:
+    await bench.accepted(await bench.case("C-1", FIRST, SECOND))
+    await bench.call("k1", SECOND)
+    await bench.decide()
+    assert await bench.decisions() == [("nothing", "agents_own_call")]
+    assert await bench.told() == ["call.hangup"]
+
+
 async def test_a_later_record_that_changes_nothing_tells_nothing(bench: Any) -> None:
     await bench.call("k1")
     await bench.decide()
