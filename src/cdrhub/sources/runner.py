@@ -172,10 +172,10 @@ class Runner:
 
     @property
     def problem(self) -> str | None:
-        """What a person should look at, or None."""
+        """What a person should look at, or None. What is no Unicode in it, as in a file's name, is replaced."""
         if self._ledger.state == "quiet":
             return f"connected, but silent since {self._silent_since:%Y-%m-%d %H:%M} UTC"
-        return self._problem
+        return self._problem and self._problem.encode("utf-8", "replace").decode()
 
     @property
     def sees(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -229,6 +230,13 @@ async def test_what_was_looked_for_and_is_not_there_is_a_problem_until_it_is(int
         await until(lambda: intake.links)
         assert runner.problem is None
     assert runner.problem is None, "what was there and went down is none"
+
+
+async def test_a_problem_that_names_a_file_whose_name_is_no_unicode_can_be_shown(intake: RecordingIntake) -> None:
+    runner = runner_of(ScriptedSource(raising(BackOff(60, os.fsdecode(b"caf\xe9.csv may not be read")))), intake)
+    async with running(runner):
+        await until(lambda: runner.problem)
+        assert runner.problem == "caf?.csv may not be read"
 
 
 async def test_stop_interrupts_a_back_off_and_is_idempotent(intake: RecordingIntake) -> None:
