@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import Select, or_, select
 
 from cdrhub.model.update import CallUpdate
 from cdrhub.store.batch import Item
@@ -51,22 +51,9 @@ class Joining:
         return joined
 
     async def _waiting(self, *, since: datetime | None, after: CallKey | None) -> list[CallKey]:
-        """Calls with records waiting, the next ones in the order of that table's key."""
-        query = (
-            select(unopened.c.source, unopened.c.call_key)
-            .distinct()
-            .order_by(unopened.c.call_key, unopened.c.source)
-            .limit(AT_ONCE)
-        )
-        if since is not None:
-            query = query.where(unopened.c.since >= since)
-        if after is not None:
-            source, key = after
-            query = query.where(
-                (unopened.c.call_key > key) | ((unopened.c.call_key == key) & (unopened.c.source > source))
-            )
         async with self._database.connect() as connection:
-            return [(row.source, row.call_key) for row in await connection.execute(query)]
+            rows = await connection.execute(waiting_query(since=since, after=after))
+            return [(row.source, row.call_key) for row in rows]
 
     async def _open_by_now(self, keys: Sequence[CallKey]) -> list[CallKey]:
         """Those of these calls that exist, in the order of their locks. The tables are not joined: before they are
@@ -132,3 +119,15 @@ class Joining:
         if groups:
             await self._folding.refold(tx, groups, outcome, now=self._clock())
         return outcome
+
+
+def waiting_query(*, since: datetime | None, after: CallKey | None) -> Select[tuple[str, str]]:
+    """Calls with records waiting, the next ones in the order of that table's key."""
+    u = unopened.c
+    query = select(u.source, u.call_key).distinct().order_by(u.call_key, u.source).limit(AT_ONCE)
+    if since is not None:
+        query = query.where(u.since >= since)
+    if after is not None:
+        source, key = after
+        query = query.where(u.call_key >= key, or_(u.call_key > key, u.source > source))
+    return query

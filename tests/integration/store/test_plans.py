@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Select, text
+from sqlalchemy import Select, insert, text
 
 from cdrhub.model.record import digest_of
 from cdrhub.store import Store
 from cdrhub.store.calls import CallFilter, page_query
+from cdrhub.store.joining import waiting_query
 from cdrhub.store.postgresql import LOCK_CALLS
+from cdrhub.store.tables import unopened
 from support import ledger
 from support.ledger import at, ended, item
 
@@ -87,6 +89,21 @@ async def test_pages_of_calls_are_read_from_the_index(filled: Store) -> None:
         await filled.write([item(ended(f"more{n}", n)) for n in range(20_000)])
     query = page_query(CallFilter(since=at(1)), after=None, limit=50)
     assert "ix_calls_sort_at_id" in await plan(filled, await spelled_out(filled, query))
+
+
+async def test_the_next_records_that_wait_are_read_from_where_the_last_ones_ended(filled: Store) -> None:
+    waiting = [
+        {"source": "s", "call_key": f"w{n:05}", "record_source": "s", "digest": digest_of(b"%d" % n)}
+        for n in range(5_000)
+    ]
+    async with filled.database.connect(writing=True) as connection:
+        await connection.execute(insert(unopened), [{**one, "since": at(0)} for one in waiting])
+    await analysed(filled)
+    query = await spelled_out(filled, waiting_query(since=None, after=("s", "w04000")))
+    if filled.database.kind == "sqlite":  # which sees more in a value than in a parameter
+        query = query.replace("'w04000'", "(SELECT 'w04000')")
+    begins = {"sqlite": "SEARCH unopened", "postgresql": "Index Cond: .*call_key.* >= 'w04000'", "mariadb": " range "}
+    assert re.search(begins[filled.database.kind], await plan(filled, query))
 
 
 async def analysed(store: Store) -> None:
