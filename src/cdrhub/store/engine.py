@@ -248,6 +248,9 @@ class Database:
         """`error` in one line, without the password."""
         cause = _cause(error)
         said = " ".join((in_words(cause) if isinstance(cause, OSError) else str(cause)).split())
+        if self.kind == "mariadb" and len(cause.args) == 2 and not isinstance(cause, OSError):
+            number, words = cause.args
+            said = f"{words} ({number})"
         if not said:
             said = "no answer in time" if isinstance(cause, TimeoutError) else type(cause).__name__
         if is_refused(cause):

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from cdrhub.errors import StoreUnavailable
 from cdrhub.store import Store
@@ -47,6 +48,12 @@ async def test_a_certificate_that_is_gone(tmp_path: Path, monkeypatch: pytest.Mo
 
 async def test_a_greeting_that_the_driver_cannot_read(stranger: int) -> None:
     await expect_away(f"mariadb://hub:secret@127.0.0.1:{stranger}/hub", why="requires a buffer")
+
+
+async def test_a_password_that_is_wrong(mariadb_url: str) -> None:
+    url = make_url(mariadb_url).set(password="wrong")
+    said = r": Access denied for user 'cdrhub'@'127.0.0.1' \(using password: YES\) \(1045\)$"
+    await expect_away(url.render_as_string(hide_password=False), why=said)
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
