@@ -74,7 +74,7 @@ def test_reading_the_settings_loads_nothing_that_serves_or_asks_over_http() -> N
             ["suspense", "show", "9" * 20],
             "cdrhub: Invalid value for 'ID': Input should be less than or equal to 9223372036854775807",
         ),
-        (["suspense", "replay", "0"], "cdrhub: Invalid value for '[ID…]': Input should be greater than or equal to 1"),
+        (["suspense", "replay", "0"], "cdrhub: Invalid value for 'ID': Input should be greater than or equal to 1"),
         (["simulate", "3cx", "--to", "a:1", "--region", "x"], "cdrhub: --region: 'X' has no numbers: write a two-"),
     ],
 )

@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
 @_deliveries.command("list", epilog="Examples: cdrhub deliveries list · cdrhub deliveries list crm --format csv")
 def list_deliveries(
     webhook: Annotated[
-        str | None, typer.Argument(metavar="[WEBHOOK]", help="List its single events instead of all webhooks.")
+        str | None, typer.Argument(metavar="WEBHOOK", help="List its single events instead of all webhooks.")
     ] = None,
     config: ConfigFile = None,
     *,
@@ -152,7 +152,7 @@ def retry(
     webhook: Name,
     positions: Annotated[
         list[int] | None,
-        typer.Argument(metavar="[POSITION…]", min=1, max=MAX_POSITION, help="Refused events to send again."),
+        typer.Argument(metavar="POSITION", min=1, max=MAX_POSITION, help="Refused events to send again."),
     ] = None,
     config: ConfigFile = None,
     *,

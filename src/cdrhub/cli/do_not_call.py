@@ -38,7 +38,7 @@ ReadAsOption = Annotated[
         "--source", metavar="NAME", help="Read the numbers as this source does, for its tenant; default: the only one."
     ),
 ]
-NumbersArgument = Annotated[list[str], typer.Argument(metavar="NUMBER…", help="Numbers, in any spelling.")]
+NumbersArgument = Annotated[list[str], typer.Argument(metavar="NUMBER", help="Numbers, in any spelling.")]
 SaidByOption = Annotated[
     str | None, typer.Option("--said-by", metavar="TEXT", help="Who says so: a registry, a person; default: the user.")
 ]

@@ -61,7 +61,7 @@ def register(app: typer.Typer) -> None:
 def import_files(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="The source that the records belong to.")],
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE…", help="Logs or exports of it, gzip or not; - is standard input.")
+        list[Path], typer.Argument(metavar="FILE", help="Logs or exports of it, gzip or not; - is standard input.")
     ],
     config: ConfigFile = None,
     *,

@@ -57,7 +57,7 @@ ReasonOption = Annotated[
 Number = Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_NUMBER, help="The record's number.")]
 Numbers = Annotated[
     list[int] | None,
-    typer.Argument(metavar="[ID…]", min=1, max=MAX_NUMBER, help="Numbers of records, from `suspense list`."),
+    typer.Argument(metavar="ID", min=1, max=MAX_NUMBER, help="Numbers of records, from `suspense list`."),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="All in suspense, of --source and --reason if given.")]
 

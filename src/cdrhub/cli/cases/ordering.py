@@ -40,7 +40,7 @@ MAX_CODES = 1_000  #: named in one command
 _PACE = re.compile(r"(?P<count>[1-9]\d{0,5})/(?P<unit>s|sec|second|m|min|minute|h|hour)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
-CodesArgument = Annotated[list[str], typer.Argument(metavar="CODE…", help="Codes of cases.")]
+CodesArgument = Annotated[list[str], typer.Argument(metavar="CODE", help="Codes of cases.")]
 
 
 def register(group: typer.Typer) -> None:
@@ -86,7 +86,7 @@ def dial(
 
 
 def resume(
-    codes: Annotated[list[str] | None, typer.Argument(metavar="[CODE…]", help="Codes of paused cases.")] = None,
+    codes: Annotated[list[str] | None, typer.Argument(metavar="CODE", help="Codes of paused cases.")] = None,
     config: ConfigFile = None,
     *,
     count_as: Annotated[
