@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -19,12 +19,14 @@ from cdrhub.redial.decision import (
     after_call,
     after_refusal,
     next_number,
+    when_due,
+    when_resumed,
     with_attempt,
     with_end,
 )
-from cdrhub.redial.model import LIVE, Attempt, AttemptState, Case, CaseState
+from cdrhub.redial.model import LIVE, MAY_HAVE_REACHED, Attempt, AttemptState, Case, CaseState, PlacedBy
 from cdrhub.redial.policy import PLAIN, Policy
-from support.redial import FIRST, NOON, SECOND, THIRD, around, attempt, case, ended, over
+from support.redial import FIRST, NOON, SECOND, THIRD, around, attempt, case, ended, number, over
 
 TIMING = Timing()
 RANG_OR_REFUSED = [
@@ -222,9 +224,87 @@ def test_another_call_of_an_attempt_tells_only_that_the_person_was_reached() -> 
     assert said[Disposition.ANSWERED].result is Result.CONTACTED
 
 
-@pytest.mark.parametrize("state", [CaseState.CONTACTED, CaseState.EXHAUSTED, CaseState.CANCELLED, CaseState.PAUSED])
-def test_a_case_that_is_over_or_paused_starts_nothing(state: CaseState) -> None:
-    assert settle(case(state=state), attempt(state=AttemptState.SUPERSEDED), ended()).result is Result.NOTHING
+def test_a_person_knows_better_than_the_record_what_became_of_an_attempt() -> None:
+    tried = attempt()
+    said = ended(Disposition.ANSWERED)
+    of = with_attempt(case(), tried)
+    decision = after_call(of, tried, said, policy=PLAIN, timing=TIMING, around=around(), reported=True)
+    assert (decision.result, decision.rule) == (Result.NOTHING, "reported")
+
+
+def test_a_person_is_reached_once() -> None:
+    again = settle(case(state=CaseState.CONTACTED), attempt(), ended(Disposition.ANSWERED), before=Result.CONTACTED)
+    assert (again.result, again.rule) == (Result.NOTHING, "decided_before")
+    another = settle(case(state=CaseState.CONTACTED), attempt(), ended(Disposition.ANSWERED))
+    assert (another.result, another.rule) == (Result.NOTHING, "case_closed")
+
+
+def test_what_contradicts_an_earlier_round_is_no_matter_of_this_one() -> None:
+    of = case(state=CaseState.WAITING, round=2)
+    decision = settle(of, over(outcome=Disposition.ANSWERED, round=1), ended(), before=Result.CONTACTED)
+    assert (decision.result, decision.rule) == (Result.NOTHING, "decided_before")
+
+
+OVER_OR_PAUSED = [
+    (CaseState.CONTACTED, "case_closed"),
+    (CaseState.EXHAUSTED, "case_closed"),
+    (CaseState.CANCELLED, "case_closed"),
+    (CaseState.PAUSED, "case_paused"),
+]
+
+
+@pytest.mark.parametrize(("state", "rule"), OVER_OR_PAUSED)
+@pytest.mark.parametrize("tried", [AttemptState.ACCEPTED, AttemptState.SUPERSEDED])
+def test_a_case_that_is_over_or_paused_starts_nothing(state: CaseState, rule: str, tried: AttemptState) -> None:
+    decision = settle(case(state=state), attempt(state=tried), ended())
+    assert (decision.result, decision.rule) == (Result.NOTHING, rule)
+
+
+@pytest.mark.parametrize("reason", sorted(MAY_HAVE_REACHED))
+def test_a_case_whose_person_may_have_been_reached_pauses_again_when_somebody_dialled_it(reason: str) -> None:
+    decision = settle(case(FIRST, SECOND, state=CaseState.DIALLING, state_reason=reason), attempt(), ended())
+    assert (decision.result, decision.rule, decision.reason) == (Result.PAUSED, "case_paused", reason)
+
+
+@pytest.mark.parametrize("state", sorted(LIVE))
+def test_while_an_attempt_is_live_its_end_decides_and_nothing_else(state: AttemptState) -> None:
+    of = case(FIRST, SECOND, THIRD, attempts=[attempt(SECOND, id="2", state=state)])
+    said = [
+        settle(of, attempt(FIRST, id="1", placed_by=PlacedBy.AGENT), ended()),
+        next_number(of, policy=PLAIN, around=around()),
+        when_due(of, THIRD, policy=PLAIN, around=around()),
+    ]
+    live = (Result.NOTHING, "attempt_live", f"another attempt is {state}")
+    assert [(one.result, one.rule, one.detail) for one in said] == [live] * 3
+
+
+def test_what_is_due_is_dialled_where_the_rules_allow_it_and_the_next_number_where_it_is_gone() -> None:
+    due = when_due(case(FIRST, SECOND), SECOND, policy=PLAIN, around=around())
+    assert (due.result, due.rule, due.number and due.number.key) == (Result.NEXT, "due", SECOND)
+    gone = when_due(case(FIRST, SECOND), THIRD, policy=PLAIN, around=around())
+    assert (gone.result, gone.rule, gone.number and gone.number.key) == (Result.NEXT, "first_untried", FIRST)
+
+
+@pytest.mark.parametrize(("asked_back", "next_key", "rule"), [(NOON, SECOND, "due"), (None, FIRST, "first_untried")])
+def test_a_resumed_case_goes_on_with_the_number_that_it_owes_a_call(
+    asked_back: datetime | None, next_key: str, rule: str
+) -> None:
+    of = case(FIRST, SECOND, state=CaseState.PAUSED, next_key=SECOND)
+    found = when_resumed(of, policy=PLAIN, around=around(asked_back=asked_back))
+    assert (found.result, found.rule, found.number and found.number.key) == (Result.NEXT, rule, next_key)
+
+
+def test_a_case_without_a_number_is_exhausted() -> None:
+    found = next_number(case(numbers=[]), policy=PLAIN, around=around())
+    assert (found.result, found.rule) == (Result.EXHAUSTED, "no_number")
+
+
+def test_a_decision_says_what_it_passed_over_and_what_is_left() -> None:
+    of = replace(case(FIRST, SECOND), numbers=[number(FIRST, do_not_call=True), number(SECOND, position=2)])
+    assert next_number(of, policy=PLAIN, around=around()).detail == f"not {FIRST}: do_not_call"
+    assert next_number(case(attempts=[over(FIRST), over(SECOND)]), policy=PLAIN, around=around()).detail == (
+        "every number was tried"
+    )
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------
@@ -235,6 +315,21 @@ def refuse(of: Case, refusal: Refusal) -> Decision:
     return after_refusal(
         with_attempt(of, asked), asked, refusal, detail="no", policy=PLAIN, timing=TIMING, around=around()
     )
+
+
+@pytest.mark.parametrize(("state", "rule"), OVER_OR_PAUSED)
+@pytest.mark.parametrize("refusal", list(Refusal))
+def test_a_refusal_of_a_case_that_is_over_or_paused_starts_nothing(
+    state: CaseState, rule: str, refusal: Refusal
+) -> None:
+    decision = refuse(case(FIRST, SECOND, state=state), refusal)
+    assert (decision.result, decision.rule, decision.detail) == (Result.NOTHING, rule, "no")
+
+
+@pytest.mark.parametrize("refusal", [Refusal.AGENT, Refusal.NETWORK])
+def test_a_refused_number_that_was_taken_out_of_its_case_leads_to_the_next(refusal: Refusal) -> None:
+    decision = refuse(case(SECOND), refusal)
+    assert (decision.result, decision.number and decision.number.key) == (Result.NEXT, SECOND)
 
 
 def test_an_agent_who_is_not_available_leads_to_the_same_number() -> None:
