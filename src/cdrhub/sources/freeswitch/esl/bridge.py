@@ -8,6 +8,7 @@ runner, with a new bridge.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -118,11 +119,11 @@ class Bridge:
         After the last one it raises what ended the link: NotConnected, WentSilent, Refused. It also raises
         NotConnected when the thread says nothing for longer than it may itself wait for the switch.
         """
-        try:
-            async with asyncio.timeout(self._idle_seconds + self._watchdog_seconds):
-                return await self._handoff.take(limit=limit)
-        except TimeoutError as error:
-            raise NotConnected("the thread of the Event Socket does not work") from error
+        for seconds in (self._idle_seconds, self._watchdog_seconds):  # who was suspended finds the first one over
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    return await self._handoff.take(limit=limit)
+        raise NotConnected("the thread of the Event Socket does not work")
 
     @property
     def buffered(self) -> int:

@@ -41,6 +41,7 @@ READ_BYTES = 131_072  #: of one read; an event has 4 to 6 KB
 CONNECT_SECONDS = 5.0  #: until a connection stands, for each address of the switch
 AUTH_SECONDS = 5.0  #: until the switch asks for the password, and until it has judged it
 EXIT_SECONDS = 1.0  #: that a switch has to answer `exit`
+LAST_SHARE = 0.25  #: of the idle time, waited for apart
 
 #: A switch that vanished is noticed within a minute also while nothing is read (tcp(7)).
 KEEPALIVE_IDLE_SECONDS = 20
@@ -92,7 +93,8 @@ class EventSocketClient(InboundESL):  # type: ignore[misc]  # greenswitch has no
         super().__init__("", 0, password, timeout=CONNECT_SECONDS)
         self._addresses = addresses
         self._deliver = deliver
-        self._idle_seconds = idle_seconds
+        self._last_seconds = None if idle_seconds is None else idle_seconds * LAST_SHARE
+        self._first_seconds = None if idle_seconds is None else idle_seconds * (1 - LAST_SHARE)
         self._framer = Framer(max_body=max_body)
         self.sock: socket.socket | None = None  # the base has none before `connect`, so that its `stop` fails
         self._commands_sent: list[AsyncResult] = []
@@ -109,7 +111,7 @@ class EventSocketClient(InboundESL):  # type: ignore[misc]  # greenswitch has no
         self.sock = self._connected_socket()
         self.connected = True
         try:
-            self.sock.settimeout(self._idle_seconds)
+            self.sock.settimeout(self._first_seconds)
             _keep_alive(self.sock)
             self.start_event_handlers()
             if not self._auth_request_event.wait(AUTH_SECONDS):
@@ -157,7 +159,7 @@ class EventSocketClient(InboundESL):  # type: ignore[misc]  # greenswitch has no
         """
         try:
             while self._run and self.sock is not None:
-                chunk = self.sock.recv(READ_BYTES)
+                chunk = self._received(self.sock)
                 if not chunk:
                     raise NotConnected(f"it closed the connection{' within a frame' if self._framer.pending else ''}")
                 self.heard.at = time.monotonic()
@@ -171,6 +173,17 @@ class EventSocketClient(InboundESL):  # type: ignore[misc]  # greenswitch has no
             self._lost(NotConnected(f"the connection was lost: {in_words(error)}"))
         except Exception as error:  # noqa: BLE001 - a bug must end the link, not leave it deaf; it is told by `error`
             self._lost(error)
+
+    def _received(self, connection: socket.socket) -> bytes:
+        """What comes next; TimeoutError after the idle time, which is waited for in two parts: a process that was
+        suspended finds the first one over, and in the second one what came meanwhile."""
+        try:
+            chunk: bytes = connection.recv(READ_BYTES)
+        except TimeoutError:
+            connection.settimeout(self._last_seconds)
+            chunk = connection.recv(READ_BYTES)
+            connection.settimeout(self._first_seconds)
+        return chunk
 
     def _take(self, chunk: bytes) -> None:
         bodies: list[bytes] = []

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -46,6 +50,36 @@ async def test_events_and_commands() -> None:
     assert server.commands[0] == SUBSCRIPTION
     assert server.commands[1:4] == ["api status", "bgapi originate user/1 2\nJob-UUID: b1-2", "api nonsense"]
     assert server.connections == 2
+
+
+async def test_what_comes_while_the_process_is_suspended_is_no_silence() -> None:
+    program = """
+import asyncio, sys
+from cdrhub.sources.freeswitch.esl.bridge import Bridge
+
+async def listen():
+    switch = {"host": "127.0.0.1", "port": int(sys.argv[1]), "password": "ClueCon"}
+    bridge = Bridge(**switch, subscription="event plain ALL", idle_seconds=1.5)
+    await bridge.start()
+    print(await bridge.take(limit=1), flush=True)
+    print(await bridge.take(limit=1))
+    await bridge.stop()
+
+asyncio.run(listen())
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    async with EventSocketServer() as server:
+        command = (sys.executable, "-c", program, str(server.port))
+        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=subprocess.PIPE)
+        await server.say(b"1")
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"[b'1']\n"
+        await asyncio.sleep(0.1)  # until it waits for the next one
+        process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(1.6)  # longer than it would have waited
+        await server.say(b"2")
+        process.send_signal(signal.SIGCONT)
+        assert (await process.communicate())[0] == b"[b'2']\n"
 
 
 async def test_a_command_that_nobody_waits_for_any_more_is_not_sent() -> None:
