@@ -10,15 +10,22 @@ import asyncio
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
+import structlog
+
 from cdrhub.redial.diallers import dialler_type
 from cdrhub.redial.pace import Pace
 from cdrhub.sources.dialler import Dialler, DiallerConfig
+
+log = structlog.get_logger(__name__)
+
+CLOSE_SECONDS = 5.0  #: that a dialler may take to close
 
 
 class Door:
     """One dialler at work."""
 
-    def __init__(self, *, config: DiallerConfig, dialler: Dialler, pace: Pace) -> None:
+    def __init__(self, name: str, *, config: DiallerConfig, dialler: Dialler, pace: Pace) -> None:
+        self.name = name
         self.config = config
         self.dialler = dialler
         self.pace = pace
@@ -50,7 +57,16 @@ class Door:
         """Close the dialler, as soon as nobody waits for an answer of it."""
         while self._waiting:
             await self._unused.wait()
-        await self.dialler.close()
+        await self.close_now()
+
+    async def close_now(self, *, within: float = CLOSE_SECONDS) -> None:
+        """Close the dialler. One that fails at that, or takes more than `within` seconds, is told of and left: it may
+        be a plug-in's, and holds up no stop."""
+        try:
+            async with asyncio.timeout(within):
+                await self.dialler.close()
+        except Exception:
+            log.exception("a dialler could not be closed", action="dialler_failed", dialler=self.name)
 
 
 def open_doors(diallers: Mapping[str, DiallerConfig], *, present: Mapping[str, Door] | None = None) -> dict[str, Door]:
@@ -62,5 +78,5 @@ def open_doors(diallers: Mapping[str, DiallerConfig], *, present: Mapping[str, D
             doors[name] = there
         else:
             dialler = dialler_type(config.type).build(name, config)
-            doors[name] = Door(config=config, dialler=dialler, pace=Pace(per_second=config.max_per_second))
+            doors[name] = Door(name, config=config, dialler=dialler, pace=Pace(per_second=config.max_per_second))
     return doors

@@ -169,7 +169,7 @@ class Redial:
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
-        await asyncio.gather(*(door.dialler.close() for door in self._doors.values()))
+        await asyncio.gather(*(door.close_now() for door in self._doors.values()))
 
     def take_over(self, settings: Settings, doors: Mapping[str, Door]) -> None:
         """Go by these settings and diallers from now on. `doors` holds the present ones where they did not change."""

@@ -98,7 +98,7 @@ class Systems:
 def door(switch: Switch, *, max_live: int = 10, max_per_second: float = 100.0) -> Door:
     """The way to a switch."""
     config = DiallerConfig(type="scripted", max_live=max_live, max_per_second=max_per_second)
-    return Door(config=config, dialler=switch, pace=Pace(per_second=max_per_second))
+    return Door("crm", config=config, dialler=switch, pace=Pace(per_second=max_per_second))
 
 
 @dataclass

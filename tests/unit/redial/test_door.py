@@ -1,10 +1,15 @@
-"""Which dialler a reload keeps: the one whose table is the same."""
+"""Which dialler a reload keeps: the one whose table is the same. What fails at its end holds nothing up."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from cdrhub.redial.door import open_doors
+import pytest
+from structlog.testing import capture_logs
+
+from cdrhub.redial.door import Door, open_doors
+from cdrhub.redial.pace import Pace
 from cdrhub.redial.webhook_dialler_config import WebhookDiallerConfig
 
 
@@ -21,3 +26,25 @@ def test_a_door_stays_while_its_table_does_and_no_longer() -> None:
     assert after["other"] is not before["other"]
     assert after["other"].config is changed
     assert after.keys() == {"crm", "other", "new"}
+
+
+class Unending:
+    """A plug-in's dialler that does not close."""
+
+    idempotent = False
+
+    def __init__(self, *, hangs: bool) -> None:
+        self._hangs = hangs
+
+    async def close(self) -> None:
+        if self._hangs:
+            await asyncio.Event().wait()
+        raise RuntimeError("already closed")
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+async def test_a_dialler_that_does_not_close_is_told_of_and_left(hangs: bool) -> None:
+    door = Door("crm", config=config(), dialler=Unending(hangs=hangs), pace=Pace(per_second=1))  # type: ignore[arg-type]
+    with capture_logs() as said:
+        await door.close_now(within=0.01)
+    assert [(line["action"], line["dialler"]) for line in said] == [("dialler_failed", "crm")]
