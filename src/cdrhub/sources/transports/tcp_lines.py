@@ -107,6 +107,8 @@ class LineConnection:
         while True:
             try:
                 chunk = await loop.sock_recv(self._socket, READ_BYTES)
+                if not chunk and self.finishing:
+                    chunk = self._socket.recv(READ_BYTES)  # what came until this task heard of its end
             except OSError as error:
                 self._intake.count("connection_lost")
                 return f"the connection was lost: {in_words(error)}"

@@ -15,6 +15,7 @@ from cdrhub.sources.transports import tcp_lines
 from cdrhub.sources.transports.tcp_lines import (
     MAX_CONNECTIONS,
     MAX_FOREIGN_LINES,
+    LineConnection,
     connect_lines,
     peer_name,
     serve_lines,
@@ -101,6 +102,30 @@ async def test_keepalive_is_on(intake: RecordingIntake) -> None:
         assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
         assert [peer.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [30, 10, 3, 60_000]
+
+
+async def test_what_comes_in_the_moment_of_the_end_is_read(intake: RecordingIntake) -> None:
+    """A changed source of a busy hub lost what its PBX sent between the end of the reading and the close."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        pbx = socket.create_connection(listening.getsockname())
+        ours, _ = listening.accept()
+    ours.setblocking(False)
+    connection = LineConnection(ours, peer="pbx", line_format=LINES, sink=IntakeSink(intake), intake=intake)
+    reading = asyncio.create_task(connection.run())
+    await until(lambda: intake.links == {"pbx": ""})
+    woken, wake = socket.socketpair()
+
+    def send() -> None:
+        loop.remove_reader(woken)
+        pbx.sendall(b"Call 1\r\n")
+
+    with pbx, woken, wake:
+        loop.add_reader(woken, send)
+        connection.finish()
+        wake.send(b"!")  # seen by the loop together with the end, and after it
+        assert await reading == "stopped"
+    assert intake.bodies == [b"Call 1"]
 
 
 async def test_an_unterminated_rest_is_kept_and_marked(intake: RecordingIntake) -> None:
