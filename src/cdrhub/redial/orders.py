@@ -29,7 +29,7 @@ from cdrhub.redial.model import MAY_HAVE_REACHED, Attempt, AttemptState, Case, C
 from cdrhub.redial.order_errors import CaseBusy, NoSuchAttempt, NoSuchCase, NumberUnusable, OrderError, RedialOff
 from cdrhub.redial.phone_systems import PhoneSystems
 from cdrhub.redial.policy import DO_NOT_CALL, WORKED_OUT, Mode
-from cdrhub.redial.reports import CALL_BACK, NOT_DIALLED, OUTCOMES, Reported, number_of, what_hinders
+from cdrhub.redial.reports import AMBIGUOUS, CALL_BACK, NOT_DIALLED, OUTCOMES, Reported, number_of, what_hinders
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.surroundings import Known, gather
 from cdrhub.redial.transaction import transact
@@ -404,6 +404,10 @@ class Orders:
                 }
                 since = attempt.requested_at or now
                 if await answered_since(connection, tenant=case.tenant, keys=keys, since=since):
+                    if case.state is CaseState.DIALLING:  # by a call about which nothing is decided yet, or never is
+                        return Decision(
+                            result=Result.PAUSED, rule="answered_elsewhere", reason=AMBIGUOUS, detail=result
+                        )
                     return Decision(result=Result.NOTHING, rule="answered_elsewhere", detail=result)
                 going = replace(case, state=CaseState.OPEN)
                 known = await self._known(connection, going, now)

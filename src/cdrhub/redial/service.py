@@ -359,15 +359,20 @@ class Redial:
                 return
 
     async def _answer(self, claimed: Claimed, door: Door) -> Answer:
-        for pause in (*REPEATS, None):
-            answer = await self._asked(claimed, door)
-            if pause is None or not isinstance(answer, Unseen) or not door.dialler.idempotent:
-                return answer
+        answer = await self._asked(claimed, door)
+        if not door.dialler.idempotent:
+            return answer
+        for pause in REPEATS:
+            if not isinstance(answer, Unseen):
+                break
             await asyncio.sleep(pause)
             if not await self._repeatable(claimed):
-                return answer
+                break
             door.pace.took(1)
-        raise AssertionError("unreachable")
+            again = await self._asked(claimed, door)
+            if isinstance(again, Accepted):  # a refusal is of this request: the first one may have arrived
+                answer = again
+        return answer
 
     async def _repeatable(self, claimed: Claimed) -> bool:
         """Whether a request may be sent again: the world may have changed since it left."""

@@ -59,7 +59,7 @@ _RULES: Mapping[str, str] = {
 _REASONS: Mapping[str, str] = {
     "abandoned": "the customer answered and none of our agents was there",
     "agent_unavailable": "the agent was not available, several times in a row",
-    "ambiguous": "the person answered, and the number stands in several open cases",
+    "ambiguous": "the person answered a call, and nobody can tell for which case",
     "attempt_unknown": "nobody knows what became of an attempt; nothing is dialled twice by guessing",
     "contradiction": "a call was reported as answered first and as not answered later",
     "dialler_configuration": "the dialler refuses every request until its configuration is mended",

@@ -277,6 +277,22 @@ async def test_a_report_does_not_dial_who_was_reached_elsewhere(bench: Any) -> N
 
 
 @pytest.mark.parametrize("result", [Reported.VOICEMAIL, Reported.WRONG_PARTY])
+async def test_a_report_before_the_decision_about_a_call_that_reached_them_leaves_the_case_visible(
+    bench: Any, result: Reported
+) -> None:
+    case_id, attempt_id = await requested(bench)
+    bench.pass_time(30)
+    said = {"direction": "inbound", "caller_number": SECOND, "caller_e164": SECOND, "agent_id": "105"}
+    await bench.call("in1", disposition="answered", started_at=115.0, ended_at=135.0, received=138, **said)
+    await bench.orders().report(tenant="", attempt_id=attempt_id, result=result)
+    row = await bench.of_case(case_id)
+    assert (row["state"], row["state_reason"]) == ("paused", "ambiguous")
+    assert await bench.claim() == []
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+
+
+@pytest.mark.parametrize("result", [Reported.VOICEMAIL, Reported.WRONG_PARTY])
 async def test_a_report_does_not_dial_who_called_back_before_it_came(bench: Any, result: Reported) -> None:
     """What was answered closed the case, so that the person's own call found nothing to cancel."""
     attempt_id = await reached(bench)

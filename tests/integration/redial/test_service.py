@@ -237,6 +237,18 @@ async def test_an_unseen_answer_is_repeated_only_where_repetitions_are_known(ben
     assert await bench.attempts(first) == [(FIRST, "requested", None)]
 
 
+async def test_a_repeated_request_that_is_refused_says_nothing_of_the_first(bench: Any) -> None:
+    switch = Switch(answer=Unseen(detail="reset"), idempotent=True)
+    async with working(bench, {"crm": door(switch)}) as at_work:
+        case_id = await ordered(bench, at_work, "C-1", FIRST, SECOND)
+        await until(lambda: switch.dialled, "the dialler is asked")
+        switch.answer = Refused(refusal=Refusal.NETWORK, detail="it is away")
+        unseen = partial(at_work.total, "cdrhub_redial_requests_total", dialler="crm", answer="unseen")
+        await until(lambda: unseen() == 1, "the request has its answer")
+    assert {order.attempt_id for order in switch.dialled} == {switch.dialled[0].attempt_id}
+    assert await bench.attempts(case_id) == [(FIRST, "requested", None)]
+
+
 async def test_what_is_repeated_is_a_request_as_well(bench: Any) -> None:
     switch = Switch(answer=Unseen(detail="reset"), idempotent=True)
     async with working(bench, {"crm": (way := door(switch, max_per_second=0.001))}) as at_work:
