@@ -128,10 +128,13 @@ async def test_a_start_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 async def test_what_a_source_is_to_be_warned_of_is_said_at_the_start(tmp_path: Path) -> None:
-    layout = 'type = "3cx"\nmode = "file"\npath = "cdr.log"\nfields = '
-    tables = f'[sources.a]\n{layout}["time-start", "dial-no"]\n[sources.b]\n{layout}["callid", "time-start"]\n'
+    layouts = {"a": '["time-start", "dial-no"]', "b": '["callid", "time-start"]', "c": '["historyid"]'}
+    tables = "".join(
+        f'[sources.{name}]\ntype = "3cx"\nmode = "file"\npath = "{name}.log"\nfields = {layout}\n'
+        for name, layout in layouts.items()
+    )
     with capture_logs() as lines:
-        hub = await Hub.start(configured(tmp_path, f'{tables}[sources.c]\n{layout}["historyid"]\n'))
+        hub = await Hub.start(configured(tmp_path, tables))
         await hub.stop()
     said = [(line["source"], line["event"]) for line in lines if line.get("action") == "caution"]
     assert said == [

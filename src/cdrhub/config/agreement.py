@@ -26,6 +26,7 @@ def disagreements(config: Config, *, refused: Set[KeyPath]) -> Iterator[Problem]
     yield from _exposure(config)
     yield from _ingest_paths(config)
     yield from _addresses(config)
+    yield from _readers(config)
     yield from _owners(config, refused)
     yield from _diallers(config, refused)
     yield from _webhooks(config, refused)
@@ -89,6 +90,14 @@ def _addresses(config: Config) -> Iterator[Problem]:
                     yield ("sources", name, "listen"), f"{whose} listens on port {port} too: give each its own"
                     break
             known.append((host, port, f"the source {name!r}"))
+
+
+def _readers(config: Config) -> Iterator[Problem]:
+    known: dict[tuple[str, str], str] = {}
+    for name, source in config.sources.items():
+        for key, what in source.reads():
+            if (other := known.setdefault((source.type, what), name)) != name:
+                yield ("sources", name, key), f"the source {other!r} reads it too: every call would be there twice"
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -220,6 +220,11 @@ class SourceConfig(BaseModel):
         listen = getattr(self, "listen", None)
         return (listen,) if isinstance(listen, str) else ()
 
+    def reads(self) -> Sequence[tuple[str, str]]:
+        """What this source takes records from by itself, each with the key of the table that names it: no other source
+        of its type may, for every call would be there twice. Nothing, unless a system overrides this."""
+        return ()
+
     def cautions(self) -> tuple[str, ...]:
         """What this table allows and is worth a thought: said by `cdrhub check` and in the log at a start. Constant
         words, without values."""

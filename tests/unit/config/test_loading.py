@@ -284,6 +284,35 @@ def test_what_is_safe_is_accepted(text: str) -> None:
     assert load_text(text).sources
 
 
+READERS = [
+    ('type = "freeswitch"\npassword = "secret"\n', "sources.b.host"),
+    ('type = "3cx"\nmode = "connect"\nhost = "10.0.0.5"\nport = 5555\n', "sources.b.host"),
+    ('type = "3cx"\nmode = "file"\npath = "/var/log/cdr.log"\n', "sources.b.path"),
+    ('type = "3cx"\nmode = "directory"\npath = "/var/log/cdr"\n', "sources.b.path"),
+    ('type = "enigma"\nkeys = ["cdr", "campaigns"]\n', "sources.b.keys"),
+]
+
+
+@pytest.mark.parametrize(("table", "key"), READERS)
+def test_two_sources_that_read_the_same_would_have_every_call_twice(table: str, key: str) -> None:
+    found = problems(f'[sources.a]\n{table}[sources.b]\n{table.replace(""""cdr", """, "")}')
+    assert len(found) == 1
+    assert f"{key}: the source 'a' reads it too" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ('type = "freeswitch"\npassword = "secret"\n', 'type = "freeswitch"\npassword = "secret"\nport = 8022\n'),
+        ('type = "enigma"\nkeys = ["cdr"]\n', 'type = "enigma"\nkeys = ["campaigns"]\n'),
+        ('type = "enigma"\n', 'type = "enigma"\nredis = "redis://127.0.0.1:6379/1"\n'),
+        (READERS[3][0], READERS[3][0] + 'pattern = "other-*.log"\n'),
+    ],
+)
+def test_two_sources_that_read_different_things_are_two(one: str, other: str) -> None:
+    assert len(load_text(f"[sources.a]\n{one}[sources.b]\n{other}").sources) == 2
+
+
 WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 WITH_URLS = [
     f'[[broadcast.webhooks]]\nname = "crm"\nsecret = "{WHSEC}"\nurl = "{{}}/"\n',

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
 from typing import ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -55,6 +57,11 @@ class EnigmaConfig(EnigmaSettings, SourceConfig):
         description="Life of the lease that lets one hub alone read a list; after so long another one takes over from "
         "a hub that died.",
     )
+
+    def reads(self) -> Sequence[tuple[str, str]]:
+        """The lists."""
+        url = urlsplit(self.redis.get_secret_value())
+        return [("keys", f"{url.hostname}:{url.port}{url.path}?{url.query}/{key}") for key in self.keys]
 
     @field_validator("redis")
     @classmethod

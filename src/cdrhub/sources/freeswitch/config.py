@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal
 
@@ -59,6 +60,10 @@ class FreeSwitchConfig(FreeSwitchSettings, SourceConfig):
         ge=timedelta(seconds=1),
         description="How often the switch is asked for what no event told of calls, besides after each connection.",
     )
+
+    def reads(self) -> Sequence[tuple[str, str]]:
+        """The Event Socket."""
+        return (("host", f"{self.host}:{self.port}"),)
 
 
 class FreeSwitchCdrConfig(FreeSwitchCdrSettings, SourceConfig):

@@ -7,6 +7,7 @@ lock on the door: keep the port inside a VPN besides.
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -138,6 +139,18 @@ class ThreeCXConfig(ThreeCXSettings, SourceConfig):
         if self.mode == "directory" and "/" in self.pattern:
             raise ValueError("`pattern` is matched against file names in `path`: it cannot contain '/'")
         return self
+
+    def reads(self) -> Sequence[tuple[str, str]]:
+        """The passive socket, the log or the files of a folder."""
+        match self.mode:
+            case "connect":
+                return (("host", f"{self.host}:{self.port}"),)
+            case "file":
+                return (("path", f"{self.path}"),)
+            case "directory":
+                return (("path", f"{self.path}/{self.pattern}"),)
+            case _:
+                return ()
 
     def cautions(self) -> tuple[str, ...]:
         """What cannot be known under this layout."""
