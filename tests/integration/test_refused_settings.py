@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cdrhub.config import parse
 from cdrhub.hub.hub import Hub
-from cdrhub.store import Store
+from cdrhub.store import Store, schema
 from support.intake import until
 from support.servers import PostgresServer, free_port
 
@@ -39,6 +39,10 @@ directory = "staff.csv"
         path=tmp_path / "config.toml",
         environ={},
     )
+    before = Store.open(config.database.url.get_secret_value(), connections=1)
+    async with before.database.connect(writing=True) as connection:  # an empty one of that encoding is refused by now
+        await connection.run_sync(schema._upgrade)
+    await before.close()
     hub = await Hub.start(config)
     try:
         _, pbx = await asyncio.open_connection("127.0.0.1", port)

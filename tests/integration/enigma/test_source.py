@@ -424,11 +424,14 @@ async def test_an_old_redis_is_read_plainly_and_said_so() -> None:
 def rights(*, plainly: bool) -> list[str]:
     """What the page says that a user needs."""
     said = (Path(__file__).parents[3] / "docs" / "sources" / "enigma.md").read_text("utf-8")
-    needs = re.search(r"it needs (.+?); to take plainly (.+?) instead of the first two", said, re.DOTALL)
-    assert needs is not None
-    reliably, instead = ([f"+{word.lower()}" for word in re.findall(r"`(\w+)`", some)] for some in needs.groups())
-    assert (len(reliably), len(instead)) == (12, 6)
-    return reliably[2:] + instead if plainly else reliably
+    rows = re.findall(r"^\| (reading|taking, `reliable`|taking plainly) \| (.+) \|$", said, re.MULTILINE)
+    needs = {what: [f"+{word.lower()}" for word in re.findall(r"`([A-Z]+)`", some)] for what, some in rows}
+    assert {what: len(words) for what, words in needs.items()} == {
+        "reading": 10,
+        "taking, `reliable`": 2,
+        "taking plainly": 6,
+    }
+    return needs["reading"] + needs["taking plainly" if plainly else "taking, `reliable`"]
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
