@@ -167,6 +167,7 @@ def test_what_was_seen_until_a_kill_is_told_once(tmp_path: Path, sqlite_url: str
             daemon.wait_for("cdrhub_source_links", 1, source="pbx")
             daemon.drained()
             daemon.kill()
+        time.sleep(NOT_RUNNING.total_seconds())  # a copy of a warm process is there before that is over
         daemon.start()
         daemon.drained()
         assert daemon.stop() == 0
