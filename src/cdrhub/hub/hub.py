@@ -236,14 +236,12 @@ class Hub:
                     async with asyncio.timeout(self.config.hub.shutdown_seconds):
                         await self._pipeline.drain()
                 await self._losses.note()
-            try:
-                await redial
-                await broadcast
-            finally:  # whatever fails here, it was no record
-                await self._cancel_tasks()
-                left = self._journal.stats.depth
-                await self._journal.close(clean=not failed)
-                await self._store.close()
+            await redial
+            await broadcast
+            await self._cancel_tasks()
+            left = self._journal.stats.depth
+            await self._journal.close(clean=not failed)
+            await self._store.close()
         log.info("stopped", action="stopped", left_in_journal=left)
 
     async def _cancel_tasks(self) -> None:
