@@ -29,6 +29,7 @@ import typer
 from cdrhub.cli.plain import cell, plain
 from cdrhub.cli.progress import stage, stages
 from cdrhub.errors import UsageError
+from cdrhub.surrogates import without_surrogates
 
 if TYPE_CHECKING:
     from cdrhub.store.suspense import RecordRow
@@ -177,8 +178,7 @@ def spoken_value(value: Any, *, zone: ZoneInfo, brief: bool = False) -> str:
 def dumped(value: Any, *, zone: ZoneInfo, indent: int | None = None) -> str:
     """`value` as JSON that is safe in a terminal: controls that JSON leaves as they are are escaped too."""
     text = json.dumps(_simple(value, zone), ensure_ascii=False, indent=indent)
-    text = text.encode("utf-8", "replace").decode()
-    return _STEERS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _STEERS.sub(lambda found: f"\\u{ord(found[0]):04x}", without_surrogates(text))
 
 
 def _simple(value: Any, zone: ZoneInfo) -> Any:

@@ -26,6 +26,7 @@ from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.agent import AgentKind, AgentState, AgentWord
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import Authority, CallUpdate, LegUpdate
+from cdrhub.surrogates import without_surrogates
 
 END_INFERRED = "end_inferred"  #: the flag of a call whose end nobody told
 
@@ -55,7 +56,7 @@ def coverage_inference(coverage: Coverage) -> dict[str, Any]:
         "state": coverage.state,
         "since": _iso(coverage.since),
         "until": _iso(until) if until else None,
-        "detail": coverage.detail.encode("utf-8", "replace").decode(),
+        "detail": without_surrogates(coverage.detail),
         "hub": coverage.hub,
     }
 

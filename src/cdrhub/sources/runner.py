@@ -29,6 +29,7 @@ from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import Intake, Source, SourceConfig
 from cdrhub.sources.coverage import SET_BACK, CoverageLedger
 from cdrhub.sources.spans import OpeningHours
+from cdrhub.surrogates import without_surrogates
 
 log = structlog.get_logger(__name__)
 
@@ -175,7 +176,7 @@ class Runner:
         """What a person should look at, or None. What is no Unicode in it, as in a file's name, is replaced."""
         if self._ledger.state == "quiet":
             return f"connected, but silent since {self._silent_since:%Y-%m-%d %H:%M} UTC"
-        return self._problem and self._problem.encode("utf-8", "replace").decode()
+        return self._problem and without_surrogates(self._problem)
 
     @property
     def sees(self) -> bool:

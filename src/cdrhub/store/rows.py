@@ -21,6 +21,7 @@ from cdrhub.model.inference import Coverage
 from cdrhub.store.batch import Item
 from cdrhub.store.tables import MAX_DETAIL
 from cdrhub.store.types import hour_of
+from cdrhub.surrogates import without_surrogates
 
 Row = tuple[Any, ...]
 
@@ -160,5 +161,5 @@ def coverage_row(source: str, span: Coverage) -> Row:
 
 def storable_detail(detail: str) -> str:
     """Why a record is in suspense, as every engine can store it."""
-    text = detail.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    text = without_surrogates(detail).replace("\0", "\N{REPLACEMENT CHARACTER}")
     return text[:MAX_DETAIL]

@@ -24,6 +24,7 @@ from cdrhub.errors import IntakeRefused, NotConnected
 from cdrhub.parts import in_parts
 from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.transports.lines import UNTERMINATED, LineFormat, LineFramer, LineSink
+from cdrhub.surrogates import without_surrogates
 from cdrhub.turns import Turn
 
 log = structlog.get_logger(__name__)
@@ -121,7 +122,7 @@ class DirectoryWatch:
                 unreadable[name] = error
         newest = max(present, key=lambda name: present[name].changed_ns, default=next(iter(unreadable), ""))
         if newest in unreadable:  # then nothing that comes is seen, whatever was read before
-            why, name = unreadable[newest], newest.encode(errors="replace").decode()
+            why, name = unreadable[newest], without_surrogates(newest)
             raise NotConnected(f"{name}, the newest in {self._folder.name}, cannot be read: {why.strerror}") from why
         self._say_unreadable(unreadable)
         there = present.keys() | unreadable.keys()
