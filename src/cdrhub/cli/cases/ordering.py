@@ -156,14 +156,12 @@ def stop(
     settings = loaded(config)
     with opened(settings) as database:
         orders = orders_of(database, settings)
-        unknown: CdrhubError | None = None
+        unknown: list[CdrhubError] = []
         for code in _distinct(codes):
             try:
                 case = case_named(database, code, tenant)
             except (NotFound, UsageError) as error:
-                if unknown is not None:
-                    say(spoken(unknown))
-                unknown = error
+                unknown.append(error)
                 continue
             database.run(orders.stop(tenant=case["tenant"], code=case["code"], why=why.strip()))
             said = "it is cancelled"
@@ -174,8 +172,10 @@ def stop(
             elif case["state"] == CaseState.DIALLING:
                 said += "; a call that is under way goes on"
             tell(f"{case['code']}: {said}")
-    if unknown is not None:
-        raise unknown
+    for error in unknown[:-1]:
+        say(spoken(error))
+    if unknown:
+        raise unknown[-1]
 
 
 def _resume(
