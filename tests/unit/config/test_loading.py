@@ -303,6 +303,20 @@ def test_two_sources_that_read_the_same_would_have_every_call_twice(table: str, 
 @pytest.mark.parametrize(
     ("one", "other"),
     [
+        ("redis://:a-password@10.0.0.5", "redis://someone:b@10.0.0.5:6379/0"),
+        ("unix:///run/redis.sock", "unix:///run/redis.sock?db=0"),
+    ],
+)
+def test_two_spellings_of_a_redis_lead_to_one_list(one: str, other: str) -> None:
+    table = '[sources.{}]\ntype = "enigma"\nredis = "{}"\n'
+    (found,) = problems(table.format("a", one) + table.format("b", other))
+    assert "sources.b.keys: the source 'a' reads it too" in found
+    assert "password" not in found
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
         ('type = "freeswitch"\npassword = "secret"\n', 'type = "freeswitch"\npassword = "secret"\nport = 8022\n'),
         ('type = "enigma"\nkeys = ["cdr"]\n', 'type = "enigma"\nkeys = ["campaigns"]\n'),
         ('type = "enigma"\n', 'type = "enigma"\nredis = "redis://127.0.0.1:6379/1"\n'),

@@ -172,8 +172,8 @@ def stop(
             elif case["state"] == CaseState.DIALLING:
                 said += "; a call that is under way goes on"
             tell(f"{case['code']}: {said}")
-    for error in unknown[:-1]:
-        say(spoken(error))
+    for each in unknown[:-1]:
+        say(spoken(each))
     if unknown:
         raise unknown[-1]
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import builtins
 from collections.abc import Sequence
 from typing import ClassVar, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
 from cdrhub.sources.base import DecodeSettings, SourceConfig
-from cdrhub.sources.transports.redis_list import Side, is_redis_url
+from cdrhub.sources.transports.redis_list import Side, is_redis_url, place_of
 
 Reliable = Literal["auto", "always", "never"]
 
@@ -60,8 +59,8 @@ class EnigmaConfig(EnigmaSettings, SourceConfig):
 
     def reads(self) -> Sequence[tuple[str, str]]:
         """The lists."""
-        url = urlsplit(self.redis.get_secret_value())
-        return [("keys", f"{url.hostname}:{url.port}{url.path}?{url.query}/{key}") for key in self.keys]
+        place = place_of(self.redis.get_secret_value())
+        return [("keys", f"{place}/{key}") for key in self.keys]
 
     @field_validator("redis")
     @classmethod

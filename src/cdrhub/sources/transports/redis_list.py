@@ -259,6 +259,12 @@ def is_redis_url(url: str) -> bool:
     return not parts.fragment and (by_socket or bool(parts.hostname and _DATABASE.fullmatch(parts.path)))
 
 
+def place_of(url: str) -> str:
+    """The database that a URL which `connected` takes leads to, without user and password."""
+    said = parse_url(url)
+    return f"{said.get('path') or said.get('host')}:{said.get('port', 6379)}/{said.get('db', 0)}"
+
+
 @asynccontextmanager
 async def connected(url: str) -> AsyncGenerator[Redis]:
     """A client of the Redis at `url` (redis://, rediss://, unix://; https://www.iana.org/assignments/uri-schemes).
