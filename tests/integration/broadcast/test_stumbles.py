@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from aiohttp import web
@@ -99,24 +100,41 @@ async def test_what_is_asked_early_counts_where_it_says_more_than_that_it_failed
 ) -> None:
     await bench.known()
     metrics = Metrics()
-
-    def answer(one: Received) -> web.StreamResponse:
-        if one.call == call_id(1):
-            return web.Response(status=500)
-        return web.Response(status=said, headers={"Retry-After": "3600"} if said == 429 else {})
-
-    async def settled() -> bool:
-        health = (await bench.endpoint()).health
-        return (health.state, health.next_at) == (state, NOON + waits if waits is not None else None)
-
-    async with receiving(answer=answer) as receiver, bench.hub(crm(receiver), metrics=metrics):
+    async with receiving(answer=partial(fails, said)) as receiver, bench.hub(crm(receiver), metrics=metrics):
         await bench.tell((1, 1))
         await until(lambda: failures(metrics) == 1)
         await bench.tell((2, 2))
         await until(lambda: len(receiver.asked) == 2)
-        await until(settled)
-    assert await settled()
+        await until(lambda: stands(bench, state, waits))
+    assert await stands(bench, state, waits)
     assert len(receiver.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "waits"),
+    [(429, EndpointState.FAILING, timedelta(hours=1)), (410, EndpointState.DISABLED, None)],
+)
+async def test_of_several_that_fail_together_each_is_listened_to(
+    bench: Bench, said: int, state: EndpointState, waits: timedelta | None
+) -> None:
+    await bench.known()
+    async with receiving(answer=partial(fails, said)) as receiver, bench.hub(crm(receiver)):
+        await bench.tell((1, 1), (2, 1))
+        await until(lambda: stands(bench, state, waits))
+    assert len(receiver.asked) == 2
+
+
+def fails(said: int, one: Received) -> web.Response:
+    """500 at call 1, and `said` at every other; of 429 with an hour to wait."""
+    if one.call == call_id(1):
+        return web.Response(status=500)
+    return web.Response(status=said, headers={"Retry-After": "3600"} if said == 429 else {})
+
+
+async def stands(bench: Bench, state: EndpointState, waits: timedelta | None) -> bool:
+    """Whether this is how the endpoint stands, and how long it waits from the first failure on."""
+    health = (await bench.endpoint()).health
+    return (health.state, health.next_at) == (state, NOON + waits if waits is not None else None)
 
 
 async def has_state(bench: Bench, position: int, state: DeliveryState) -> bool:

@@ -222,30 +222,6 @@ async def test_retry_after_is_honoured(bench: Bench) -> None:
         await until(lambda: once(receiver, 1))
 
 
-@pytest.mark.parametrize(
-    ("said", "state", "waits"),
-    [(429, EndpointState.FAILING, timedelta(hours=1)), (410, EndpointState.DISABLED, None)],
-)
-async def test_of_several_that_fail_together_each_is_listened_to(
-    bench: Bench, said: int, state: EndpointState, waits: timedelta | None
-) -> None:
-    await bench.known()
-
-    def answer(one: Received) -> web.Response:
-        if one.call == call_id(1):
-            return web.Response(status=500)
-        return web.Response(status=said, headers={"Retry-After": "3600"} if said == 429 else {})
-
-    async def settled() -> bool:
-        health = (await bench.endpoint()).health
-        return (health.state, health.next_at) == (state, NOON + waits if waits is not None else None)
-
-    async with receiving(answer=answer) as receiver, bench.hub(crm(receiver)):
-        await bench.tell((1, 1), (2, 1))
-        await until(settled)
-    assert len(receiver.asked) == 2
-
-
 async def test_a_single_refused_event_holds_nothing_up_and_can_be_sent_again(bench: Bench) -> None:
     await bench.known()
     async with receiving(answer=lambda one: 422 if one.number == 2 else 204) as receiver:
