@@ -5,7 +5,8 @@ buffer and TCP's window are the back-pressure, and no byte waits in user space w
 ever sent to the peer. Several connections at once are normal (a PBX that reconnects does not close the old one), so
 the second is never refused.
 
-Stopping shuts down the reading side: what the kernel holds is still read and handed over, then the connection ends.
+Stopping half-closes: the peer is told that the connection ends (FIN, RFC 9293 section 3.6) and what it still sends is
+read until it closes as well, falls silent, or has had its time. A peer that never looks loses what it sends after that.
 
 Ports open to the internet are probed (HTTP, TLS, RDP, `MGLNDD_…`). Such lines are handed over as well, for a
 misconfigured PBX looks alike, but only so many in a row per connection.
@@ -27,6 +28,8 @@ from cdrhub.sources.transports.patience import tell_blind
 
 READ_BYTES = 262_144  #: of one read, and so of one group that becomes durable together
 DRAIN_BYTES = 8_388_608  #: read from one connection after stop was asked, more than a kernel buffers
+SILENT_SECONDS = 0.2  #: without a byte from a peer that was told of the end; then it has no more to say
+SILENCES = 10  #: that such a peer may break: one that goes on sending is heard for two seconds
 MAX_CONNECTIONS = 64  #: of one source; a PBX has one, sometimes two
 MAX_FOREIGN_LINES = 20  #: in a row from one connection that are no record; then it is closed
 MAX_FOREIGN_BYTES = 131_072  #: the same in bytes; enough for one line at the limit and one more
@@ -73,20 +76,41 @@ class LineConnection:
         self._foreign_bytes = 0
         self._linked = False
         self._allowance: int | None = None
+        self._heard = False
+        self._silence: asyncio.TimerHandle | None = None
 
     @property
     def finishing(self) -> bool:
-        """Whether `finish` was called."""
+        """Whether `finish` or `cut` was called."""
         return self._allowance is not None
 
     def finish(self) -> None:
-        """Read what has arrived and end. Idempotent."""
-        if self._allowance is None:
+        """Tell the peer, read to its end and end. Idempotent."""
+        if not self.finishing:
             self._allowance = DRAIN_BYTES
-            try:
-                self._socket.shutdown(socket.SHUT_RD)
-            except OSError:  # the peer is gone already, which ends it as well
-                self._intake.count("peer_gone_at_stop")
+            self._shut_down(socket.SHUT_WR)
+            self._await_silence(SILENCES)
+
+    def cut(self) -> None:
+        """Read what has arrived and end."""
+        self._allowance = DRAIN_BYTES
+        self._shut_down(socket.SHUT_RD)
+
+    def _await_silence(self, times: int) -> None:
+        self._heard = False
+        self._silence = asyncio.get_running_loop().call_later(SILENT_SECONDS, self._end_in_silence, times)
+
+    def _end_in_silence(self, times: int) -> None:
+        if self._heard and times > 1:
+            self._await_silence(times - 1)
+        else:
+            self._shut_down(socket.SHUT_RD)
+
+    def _shut_down(self, how: int) -> None:
+        try:
+            self._socket.shutdown(how)
+        except OSError:  # the peer is gone already, which ends it as well
+            self._intake.count("peer_gone_at_stop")
 
     async def run(self) -> str:
         """Read to the end and hand everything over; returns why it ended. The socket is closed."""
@@ -98,6 +122,8 @@ class LineConnection:
                 self._intake.count("unterminated")
                 await self._hand_over([rest], **{UNTERMINATED: True})
         finally:
+            if self._silence is not None:
+                self._silence.cancel()
             self._socket.close()
             self._link(up=False, detail=why)
         return why
@@ -114,6 +140,7 @@ class LineConnection:
                 return f"the connection was lost: {in_words(error)}"
             if not chunk:
                 return "the peer closed" if self._allowance is None else "stopped"
+            self._heard = True
             framed = self._framer.feed(chunk)
             if framed.lines:
                 await self._hand_over(framed.lines)
@@ -222,7 +249,7 @@ class _Connections:
         """End the oldest connection that never sent a record; False if all have."""
         for reader in self._open.values():
             if not reader.spoke and not reader.finishing:
-                reader.finish()
+                reader.cut()
                 return True
         return False
 

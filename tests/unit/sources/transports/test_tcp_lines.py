@@ -104,9 +104,49 @@ async def test_keepalive_is_on(intake: RecordingIntake) -> None:
         assert [peer.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [30, 10, 3, 60_000]
 
 
-async def test_what_comes_in_the_moment_of_the_end_is_read(intake: RecordingIntake) -> None:
+async def test_a_peer_that_looks_for_the_end_loses_nothing_by_it(intake: RecordingIntake) -> None:
     """A changed source of a busy hub lost what its PBX sent between the end of the reading and the close."""
-    loop = asyncio.get_running_loop()
+    pbx, connection, reading = await a_pbx(intake)
+    with pbx:
+        connection.finish()
+        assert await asyncio.to_thread(pbx.recv, 1) == b""
+        pbx.sendall(b"Call 1\r\n")
+        await until(lambda: intake.bodies == [b"Call 1"])
+        pbx.sendall(b"Call 2\r\n")
+    assert await reading == "stopped"
+    assert intake.bodies == [b"Call 1", b"Call 2"]
+
+
+async def test_a_peer_that_never_looks_is_heard_until_it_is_silent(intake: RecordingIntake) -> None:
+    pbx, connection, reading = await a_pbx(intake)
+    with pbx:
+        connection.finish()
+        pbx.sendall(b"Call 1\r\n")
+        assert await reading == "stopped"
+    assert intake.bodies == [b"Call 1"]
+
+
+async def test_a_peer_that_sends_on_is_not_heard_for_ever(
+    intake: RecordingIntake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp_lines, "SILENT_SECONDS", 0.02)
+    pbx, connection, reading = await a_pbx(intake)
+
+    async def send() -> None:
+        while True:
+            pbx.sendall(b"Call 1\r\n")
+            await asyncio.sleep(0.001)
+
+    with pbx:
+        sending = asyncio.create_task(send())
+        connection.finish()
+        assert await reading == "stopped"
+        sending.cancel()
+    assert len(intake.bodies) > 1
+
+
+async def a_pbx(intake: RecordingIntake) -> tuple[socket.socket, LineConnection, asyncio.Task[str]]:
+    """A PBX, the connection to it, and its reader, which has begun."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         pbx = socket.create_connection(listening.getsockname())
         ours, _ = listening.accept()
@@ -114,18 +154,7 @@ async def test_what_comes_in_the_moment_of_the_end_is_read(intake: RecordingInta
     connection = LineConnection(ours, peer="pbx", line_format=LINES, sink=IntakeSink(intake), intake=intake)
     reading = asyncio.create_task(connection.run())
     await until(lambda: intake.links == {"pbx": ""})
-    woken, wake = socket.socketpair()
-
-    def send() -> None:
-        loop.remove_reader(woken)
-        pbx.sendall(b"Call 1\r\n")
-
-    with pbx, woken, wake:
-        loop.add_reader(woken, send)
-        connection.finish()
-        wake.send(b"!")  # seen by the loop together with the end, and after it
-        assert await reading == "stopped"
-    assert intake.bodies == [b"Call 1"]
+    return pbx, connection, reading
 
 
 async def test_an_unterminated_rest_is_kept_and_marked(intake: RecordingIntake) -> None:
