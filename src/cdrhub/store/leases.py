@@ -30,6 +30,11 @@ _NOW = {
 }
 
 
+def _clock() -> float:
+    """Seconds that go on while the machine is suspended (clock_gettime(2))."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class LeaseLost(StoreError):
     """Another hub holds the lease; nothing was written."""
 
@@ -42,18 +47,18 @@ class Lease:
     holder: str
     fence: int
     life: float  #: seconds
-    taken: float  #: of `monotonic`, before the database was asked
-    monotonic: Callable[[], float] = time.monotonic
+    taken: float  #: by `clock`, before the database was asked
+    clock: Callable[[], float] = _clock
 
     @property
     def safe(self) -> bool:
         """Whether nobody else can hold it for at least half its life from now on."""
-        return self.monotonic() < self.taken + self.life / 2
+        return self.clock() < self.taken + self.life / 2
 
     @property
     def wants_renewal(self) -> bool:
         """Whether it is time to take it again."""
-        return self.monotonic() >= self.taken + self.life / 6
+        return self.clock() >= self.taken + self.life / 6
 
 
 async def database_now(connection: AsyncConnection) -> datetime:
@@ -74,7 +79,7 @@ async def take(connection: AsyncConnection, name: str, *, holder: str, life: flo
     now on. The row stays locked until the transaction ends. Two hubs that take a lease which nobody ever held race for
     its row: the loser meets RefusedError.
     """
-    taken = time.monotonic()
+    taken = _clock()
     row = (await connection.execute(select(leases).where(leases.c.name == name).with_for_update())).one_or_none()
     now = await database_now(connection)
     until = now + timedelta(seconds=life)
