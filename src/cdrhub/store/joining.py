@@ -7,12 +7,12 @@ is looked at again; where its call exists by then, the record becomes part of it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, and_, or_, select
 
 from cdrhub.model.update import CallUpdate
 from cdrhub.store.batch import Item
@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 AT_ONCE = 100  #: calls that are looked at together
 LOOK_BACK = timedelta(hours=1)  #: by how much hubs' clocks and the lengths of their transactions may differ
 SETTLE_SECONDS = 3.0  #: until decisions are taken on a joined call; its source's own are not known here
+
+Waiting = tuple[datetime, str, str]  #: since when, the call's key, the call's source
 
 
 class Joining:
@@ -42,20 +44,20 @@ class Joining:
         now = self._clock()
         since = None if self._looked_at is None else self._looked_at - LOOK_BACK
         joined = 0
-        last: CallKey | None = None
+        last: Waiting | None = None
         while waiting := await self._waiting(since=since, after=last):
             last = waiting[-1]
-            if keys := await self._open_by_now(waiting):
+            if keys := await self._open_by_now({(source, key) for _, key, source in waiting}):
                 joined += await self._join(keys)
         self._looked_at = now
         return joined
 
-    async def _waiting(self, *, since: datetime | None, after: CallKey | None) -> list[CallKey]:
+    async def _waiting(self, *, since: datetime | None, after: Waiting | None) -> list[Waiting]:
         async with self._database.connect() as connection:
             rows = await connection.execute(waiting_query(since=since, after=after))
-            return [(row.source, row.call_key) for row in rows]
+            return [(row.since, row.call_key, row.source) for row in rows]
 
-    async def _open_by_now(self, keys: Sequence[CallKey]) -> list[CallKey]:
+    async def _open_by_now(self, keys: Iterable[CallKey]) -> list[CallKey]:
         """Those of these calls that exist, in the order of their locks. The tables are not joined: before they are
         first analysed, that could read all calls."""
         found: list[CallKey] = []
@@ -121,13 +123,14 @@ class Joining:
         return outcome
 
 
-def waiting_query(*, since: datetime | None, after: CallKey | None) -> Select[tuple[str, str]]:
-    """Calls with records waiting, the next ones in the order of that table's key."""
+def waiting_query(*, since: datetime | None, after: Waiting | None) -> Select[Waiting]:
+    """Calls with records waiting, the next ones in the order in which these came."""
     u = unopened.c
-    query = select(u.source, u.call_key).distinct().order_by(u.call_key, u.source).limit(AT_ONCE)
+    query = select(u.since, u.call_key, u.source).order_by(u.since, u.call_key, u.source).limit(AT_ONCE)
+    if after is not None:
+        since, key, source = after
+        behind = or_(u.call_key > key, and_(u.call_key == key, u.source > source))
+        query = query.where(or_(u.since > since, behind))
     if since is not None:
         query = query.where(u.since >= since)
-    if after is not None:
-        source, key = after
-        query = query.where(u.call_key >= key, or_(u.call_key > key, u.source > source))
     return query

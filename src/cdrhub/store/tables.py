@@ -194,6 +194,7 @@ unopened = Table(
     Column("digest", digest(DIGEST_BYTES), nullable=False),
     Column("since", UtcDateTime(), nullable=False),
     PrimaryKeyConstraint("call_key", "source", "digest", "record_source"),
+    Index(None, "since"),
     **MARIADB_OPTIONS,
 )
 
