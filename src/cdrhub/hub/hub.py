@@ -189,6 +189,7 @@ class Hub:
             asyncio.create_task(self._retention(), name="retention"),
             asyncio.create_task(self._sweep(), name="sweep"),
             asyncio.create_task(self._watch(), name="watch"),
+            asyncio.create_task(self._sources.failed(), name="sources"),
         ]
         for name in sources:
             await self._remember_settings(name, self.config)

@@ -60,6 +60,7 @@ class SourcesAtWork:
         self._routes = routes
         self._open_calls = open_calls
         self._running: dict[str, Running] = {}
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     # -- how they are ----------------------------------------------------------------------------------------------
 
@@ -132,7 +133,16 @@ class SourcesAtWork:
             log.warning(caution, action="caution", source=name)
         runner = Runner(source=source, config=its, intake=intake, successor_of=at_work)
         task = asyncio.create_task(runner.run(), name=f"source {name}")
+        task.add_done_callback(self._ended)
         self._running[name] = Running(config=its, runner=runner, intake=intake, task=task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
+            self._failed.set_exception(error)
+
+    async def failed(self) -> None:
+        """Returns never, raises what a runner died of: a bug of ours, for what a source raises it outlives."""
+        await asyncio.shield(self._failed)
 
     async def _serves(self, name: str, config: Config, *, handlers: int) -> None:
         """Wait until a source that is pushed to is at its path, with this many handlers."""
@@ -161,4 +171,4 @@ def built(config: Config) -> dict[str, Source]:
 
 async def _stop(running: Running) -> None:
     await running.runner.stop()
-    await running.task
+    await asyncio.wait({running.task})

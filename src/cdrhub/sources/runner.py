@@ -186,7 +186,7 @@ class Runner:
 
     async def run(self) -> None:
         """Run sessions until `stop`, or until the source has nothing more. Cancellation is a stop; a second one does
-        not wait for the session to drain."""
+        not wait for the session to drain. Raises what the work beside the sessions died of, after they have ended."""
         self._work = asyncio.create_task(self._sessions(), name=f"{self._intake.source} sessions")
         try:
             await asyncio.shield(self._work)
@@ -248,13 +248,22 @@ class Runner:
         if not self._succeeds:
             self._begin()
         tasks = [asyncio.create_task(part) for part in (self._journal_coverage(), self._look(), self._stay_alive())]
+        for task in tasks:
+            task.add_done_callback(self._beside_ended)
         try:
             await self._repeat()
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks)
             await self._end()
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
+
+    def _beside_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._stopping.set()  # what a session does that nobody looks after is not told
 
     def _begin(self) -> None:
         began, alive = self._now(), self._alive

@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 
 from cdrhub.hub.sources_at_work import SourcesAtWork
@@ -78,6 +79,23 @@ async def test_a_source_that_does_not_come_to_its_path_holds_up_no_start(tmp_pat
         )
         await at_work.start({"vendor": Slow(None)}, configured(tmp_path, PUSHED))
         assert at_work.names == {"vendor"}
+        assert routes.find(PATH) is None
+        await at_work.stop()
+    await journal.close()
+
+
+async def test_a_runner_that_fails_is_told_at_once_and_holds_up_no_stop(tmp_path: Path) -> None:
+    journal, routes = await Journal.open(tmp_path / "journal"), Routes()
+    with closing(Listeners()) as listeners:
+        at_work = SourcesAtWork(
+            journal=journal, metrics=Metrics(), listeners=listeners, routes=routes, open_calls=no_calls
+        )
+        config = configured(tmp_path, PUSHED)
+        unfit = config.sources["vendor"].model_copy(update={"quiet_after": "soon"})
+        config = config.model_copy(update={"sources": {"vendor": unfit}})
+        await at_work.start({"vendor": Slow(0)}, config)
+        with pytest.raises(AttributeError, match="total_seconds"):
+            await at_work.failed()
         assert routes.find(PATH) is None
         await at_work.stop()
     await journal.close()

@@ -555,3 +555,12 @@ async def test_a_silent_link_is_quiet_until_a_record_comes(intake: RecordingInta
         assert runner.problem is None
         await until(lambda: states(intake)[3:4] == ["connected"])
     assert intake.counts["quiet"] >= 1
+
+
+async def test_a_runner_that_fails_ends_its_session_and_says_so(intake: RecordingIntake) -> None:
+    config = SourceConfig.model_validate({"type": "test"}).model_copy(update={"quiet_after": "soon"})
+    runner = Runner(source=ScriptedSource(listening), config=config, intake=intake)
+    with pytest.raises(AttributeError, match="total_seconds"):
+        await runner.run()
+    assert intake.links == {}
+    assert [said["state"] for said in intake.inferences][-1] == "blind"
