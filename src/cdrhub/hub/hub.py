@@ -230,8 +230,9 @@ class Hub:
             failed = any(task.done() and not task.cancelled() for task in self._tasks)
             redial = asyncio.create_task(self.redial.stop(seconds=self.config.hub.shutdown_seconds))
             broadcast = asyncio.create_task(self.broadcast.stop(seconds=BROADCAST_STOP_SECONDS))
-            await self._sources.stop()
             self._listeners.close()  # who comes now is refused, and does not talk into a socket that nobody reads
+            await self._sources.stop()
+            self._listeners.close()  # what a session that was just beginning opened again
             if self._prepared and not failed:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self.config.hub.shutdown_seconds):
