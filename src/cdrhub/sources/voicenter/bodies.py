@@ -26,6 +26,7 @@ MAX_FORM_FIELDS = 1_000
 MAX_WRAPPINGS = 3  #: JSON inside a JSON string inside …
 MAX_XML_DEPTH = 24  #: values inside values; the vendor uses three
 LARGEST_EXACT = 2**63  #: beyond it orjson reads an integer as the nearest float
+MAX_SILENT = 100  #: names that say nothing, of which each is looked for in the text
 LOOKED_INTO = 3  #: objects and arrays inside each other: the rows of a reply of the Call Log, and what is in a row
 
 METHOD = "cdr"
@@ -103,7 +104,7 @@ def exact_json(text: bytes | str) -> Any:
     if _is_rounded(value, within=LOOKED_INTO):
         try:
             return json.loads(text)
-        except ValueError:  # of more digits than Python reads
+        except (ValueError, RecursionError):  # of more digits, or deeper, than Python reads
             return value
     return value
 
@@ -176,7 +177,7 @@ def _may_hide(value: Any, text: bytes) -> bool:
         return False  # as many names were written as were read
     objects = [item for item in (value if type(value) is list else (value,)) if type(item) is dict]
     silent = {name for item in objects for name, said in item.items() if _says_nothing(said)}
-    return any(
+    return len(silent) > MAX_SILENT or any(
         text.count(f'"{name}"'.encode("utf-8", "replace")) > sum(name in item for item in objects) for name in silent
     )
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+from typing import Any
+
 import orjson
 import pytest
 from hypothesis import given
@@ -215,6 +219,30 @@ def test_repeated_names_in_json_keep_what_says_something(body: bytes, items: tup
     """The last counted, also where it was empty."""
     found = parse(body).items
     assert found == items if items is not None else found[0]["a"] in (1, "")
+
+
+def test_a_body_of_very_many_names_is_not_looked_through_for_each() -> None:
+    """A megabyte of them held everybody up for minutes."""
+    names = b",".join(b'"n%d":null' % number for number in range(2_000))
+    body = b'{"a": 1, "a": "", "x": "\\":", ' + names + b"}"
+    looks = 0
+
+    def note(_: FrameType, event: str, called: Any) -> None:
+        nonlocal looks
+        looks += event == "c_call" and called.__name__ == "count"
+
+    sys.setprofile(note)
+    try:
+        (found,) = parse(body).items
+    finally:
+        sys.setprofile(None)
+    assert (found["a"], len(found)) == (1, 2_002)
+    assert looks < 10
+
+
+def test_a_long_number_beside_what_is_nested_deeper_than_python_reads() -> None:
+    body = b'{"a": 18446744073709551617, "b": ' + b"[" * 1_010 + b"]" * 1_010 + b"}"
+    assert parse(body).items[0]["a"] == 2.0**64
 
 
 def test_repeated_members_of_xmlrpc_keep_what_says_something() -> None:
