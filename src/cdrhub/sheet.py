@@ -26,7 +26,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _BREAK = re.compile(r"[\t\r\n]")
 _CUT = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)
 _SEPARATES = re.compile(r"\"?sep=.\"?\s*", re.IGNORECASE)
-_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff0b", "\uff0d", "\uff1d", "\uff20")
 _SEPARATORS = ",;\t"
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
+from cdrhub.cli.plain import plain
 from cdrhub.sometimes import Sometimes
 
 if TYPE_CHECKING:
-    from structlog.typing import ExcInfo
+    from structlog.typing import EventDict, ExcInfo
 
     from cdrhub.config import HubConfig
 
@@ -57,12 +58,13 @@ def configure(hub: HubConfig) -> None:
             structlog.processors.JSONRenderer(),
         ]
     else:
-        rendering.append(
+        rendering += [
+            _harmless,
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),
                 exception_formatter=structlog.dev.plain_traceback if quoting else _print_kinds_and_places,
-            )
-        )
+            ),
+        ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=rendering, foreign_pre_chain=shared))
     root = logging.getLogger()
@@ -75,6 +77,15 @@ def configure(hub: HubConfig) -> None:
         library.setLevel(max(level, logging.WARNING))
         library.handlers[:] = [Retelling()]
         library.propagate = False
+
+
+def _harmless(_: Any, __: str, said: EventDict) -> EventDict:
+    """What a line says, without what steers a terminal: a phone system names files, queues and lists. A value that
+    holds white space the renderer quotes, line breaks and all; a message it does not."""
+    for name, value in said.items():
+        if isinstance(value, str):
+            said[name] = plain(value, keep="" if name == "event" else "\t\r\n")
+    return said
 
 
 class Retelling(logging.Handler):

@@ -2,7 +2,8 @@
 
 Caller names and dialled digits are written by strangers. A terminal obeys escape sequences (ECMA-48, C0 and C1
 controls) and shows right-to-left overrides (Unicode bidirectional algorithm); a spreadsheet runs a cell that begins
-with `=`, `+`, `-` or `@` as a formula (OWASP, CSV injection).
+with `=`, `+`, `-` or `@` as a formula (OWASP, CSV injection). Where semicolons separate cells, as in much of Europe, a
+cell begins behind each of them, and behind each line break, for quotes count at a cell's beginning only.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from unicodedata import category
 
 _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _UNSAFE = re.compile(rf"[\x00-\x1f\x7f-\x9f\u2028\u2029{_BIDI}\ud800-\udfff]")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = re.compile(r"(?:^|(?<=[;\t\r\n]))(?=[=+\-@\uff0b\uff0d\uff1d\uff20])|^(?=[\t\r])")
 
 
 def plain(text: str, *, keep: str = "") -> str:
@@ -22,13 +23,12 @@ def plain(text: str, *, keep: str = "") -> str:
 
 
 def cell(text: str) -> str:
-    """`text` as a CSV cell that no spreadsheet runs: a leading apostrophe where it would begin a formula.
+    """`text` as a CSV cell that no spreadsheet runs: an apostrophe wherever a formula would begin.
 
     That includes telephone numbers in E.164, which begin with `+`: read them back with the apostrophe taken off, or
     use `--format json`.
     """
-    safe = plain(text, keep="\n\t\r")
-    return f"'{safe}" if safe.startswith(_FORMULA) else safe
+    return _FORMULA.sub("'", plain(text, keep="\n\t\r"))
 
 
 def _visible(character: str) -> str:

@@ -292,5 +292,5 @@ def _source_failures(config: Config) -> list[str]:
         except SourceSignal as error:
             failures.append(f"sources.{name}: {spoken(error)}")
         else:
-            typer.echo(f"sources.{name}: {said}")
+            typer.echo(f"sources.{name}: {plain(said)}")
     return failures

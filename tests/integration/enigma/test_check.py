@@ -8,6 +8,7 @@ from pathlib import Path
 
 import redis
 
+from cdrhub.sources.transports.redis_list import lease_of
 from support.redis import RedisServer, running
 
 KEY = "enigma:notifications:campaigns"
@@ -25,9 +26,10 @@ def checked(folder: Path, url: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_redis_that_is_reached(redis_server: RedisServer, dialler: redis.Redis, tmp_path: Path) -> None:
     dialler.lpush(KEY, "one", "two")
+    dialler.set(lease_of(KEY), "\x1b]0;hub\x07")
     done = checked(tmp_path, redis_server.url)
     assert done.returncode == 0, done.stderr
-    assert f"sources.dialler: {KEY}: 2 waiting, read by nobody" in done.stdout
+    assert f"sources.dialler: {KEY}: 2 waiting, read by \\x1b]0;hub\\x07" in done.stdout
     assert "Nothing while this hub is away or dies" in done.stdout
     assert dialler.llen(KEY) == 2
 

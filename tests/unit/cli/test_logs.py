@@ -94,3 +94,14 @@ def test_the_same_error_of_a_library_fills_no_log(capsys: pytest.CaptureFixture[
     server.error("Error handling request from %s", "192.0.2.7", exc_info=TypeError())
     said = capsys.readouterr().err
     assert (said.count("ValueError"), said.count("TypeError")) == (1, 1)
+
+
+def test_what_a_phone_system_names_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(HubConfig())
+    name = "cdr-\x1b]8;;http://example.com\x07\x9b31m\u202e.log"
+    structlog.get_logger("test").warning("files cannot be read", first=name, folder=f"a\n{name}")
+    logging.getLogger("test").warning("a library says %s", f"\n{name}")
+    said = capsys.readouterr().err
+    assert said.count("http://example.com") == 3
+    assert len(said.splitlines()) == 2
+    assert said.replace("\n", "").isprintable()
