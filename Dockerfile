@@ -1,12 +1,13 @@
 # cdrhub as a container: one process, one volume, no root.
 #
 #   docker build -t cdrhub .
-#   docker run -d --init --name cdrhub --hostname cdrhub --stop-timeout 45 -p 8080:8080 -p 5555:5555 \
+#   docker run -d --init --name cdrhub --hostname cdrhub --stop-timeout 45 -p 127.0.0.1:8080:8080 -p 5555:5555 \
 #       -v cdrhub:/var/lib/cdrhub -v "$PWD/config.toml:/etc/cdrhub/config.toml:ro" cdrhub
 #
 # User 10001 must be able to read the configuration. Without --init a stop in the first seconds is not heard. The stop
 # timeout is longer than [hub] shutdown_seconds, and the name stays the same when the container is made anew: it is the
-# hub's in the coverage.
+# hub's in the coverage. Port 8080 is published to this machine alone: tokens and secret paths travel over it, so put a TLS
+# proxy before it.
 #
 # With podman: `podman build --format docker`, or the HEALTHCHECK is left out.
 

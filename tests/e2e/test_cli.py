@@ -160,7 +160,7 @@ def test_check_warns_of_numbers_that_redial_would_not_know(folder: Path) -> None
     )
 
 
-def test_check_warns_of_a_tenant_that_no_source_has(folder: Path) -> None:
+def test_check_warns_of_a_tenant_that_no_source_has_and_of_a_secret_that_everybody_knows(folder: Path) -> None:
     (folder / "config.toml").write_text(
         f'{SOURCE}tenant = "acme"\n'
         '[[http.tokens]]\nname = "bi"\ntoken = "0123456789abcdef"\nrole = "read"\ntenant = "acne"\n'
@@ -170,6 +170,8 @@ def test_check_warns_of_a_tenant_that_no_source_has(folder: Path) -> None:
     done = cdrhub("check", folder=folder)
     assert done.returncode == 0
     assert done.stderr == (
+        "cdrhub: config.toml: broadcast.webhooks: crm: its secret is one of the documentation's, which everybody "
+        "knows: make one of your own\n"
         "cdrhub: config.toml: http.tokens: bi: no source has the tenant 'acne'; did you mean 'acme'?\n"
         "cdrhub: config.toml: broadcast.webhooks: crm: no source has the tenant 'beta': there are acme\n"
     )

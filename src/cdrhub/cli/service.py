@@ -140,9 +140,13 @@ def _warnings(config: Config) -> list[str]:
     """What is allowed and worth a thought."""
     from cdrhub.config import is_loopback
     from cdrhub.config.problems import nearest
+    from cdrhub.config.published import published
     from cdrhub.web.tls import out_of_date
 
-    warnings = []
+    warnings = [
+        f"{where}: its secret is one of the documentation's, which everybody knows: make one of your own"
+        for where in published(config)
+    ]
     if (said := out_of_date(config.http)) is not None:
         warnings.append(f"http.tls_certificate: {said}: clients refuse it")
     if not config.sources:
