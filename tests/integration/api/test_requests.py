@@ -199,6 +199,12 @@ async def test_without_tokens_a_page_of_a_browser_reads_nothing(open_api: Client
     assert (await open_api.ask("GET", "/cases", token=None, headers={"Host": "localhost:80"})).status == 200
 
 
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "Via"])
+async def test_without_tokens_nobody_reads_through_a_proxy_of_this_machine(open_api: Client, header: str) -> None:
+    refused = await open_api.ask("GET", "/cases", token=None, headers={"Host": "127.0.0.1:8080", header: "127.0.0.1"})
+    assert problem_of(refused) == (401, "token")
+
+
 async def test_no_page_of_a_browser_is_told_that_it_may_read(api: Client) -> None:
     answered = await api.ask("GET", "/cases", headers={"Origin": "https://evil.example"})
     assert not [name for name in answered.headers if name.lower().startswith("access-control")]
