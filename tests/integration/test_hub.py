@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import socket
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import insert
@@ -156,19 +157,24 @@ async def test_a_phone_system_that_is_away_does_not_hold_the_start(tmp_path: Pat
         await hub.stop()
 
 
-async def test_who_comes_back_as_soon_as_a_stop_told_him_of_the_end_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "end", [Hub.stop, lambda hub: hub.reload(configured(hub.config.hub.data_dir.parent, ""))], ids=["stop", "reload"]
+)
+async def test_who_comes_back_as_soon_as_he_is_told_of_the_end_is_refused(
+    tmp_path: Path, end: Callable[[Hub], Coroutine[Any, Any, None]]
+) -> None:
     """He was let in while the sources drained, and nobody read what he sent."""
     port = free_port()
     config = configured(tmp_path, f'[sources.pbx]\ntype = "3cx"\nlisten = "127.0.0.1:{port}"\n')
     hub = await Hub.start(config)
     reader, pbx = await asyncio.open_connection("127.0.0.1", port)
-    stopping = asyncio.create_task(hub.stop())
+    ending = asyncio.create_task(end(hub))
     assert await reader.read() == b""
-    assert not stopping.done()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
     pbx.close()
-    await stopping
+    await ending
+    await hub.stop()
 
 
 def listening(name: str, port: int, extra: str) -> str:

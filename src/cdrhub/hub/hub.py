@@ -281,8 +281,8 @@ class Hub:
             self.config = config
             self._pipeline.forget_ownership()
             self._clocks.watch(_revisions(config))
+            self._listeners.release_unused()  # as at a stop: before those that listen there are told
             await self._sources.exchange(new, before=before, config=config, stays=stays)
-            self._listeners.release_unused()
             self.redial.take_over(settings, doors)
             self.broadcast.take_over(endpoints)
         log.info("reloaded", action="reloaded", changed=sorted(gone | new.keys()), sources=sorted(self._sources.names))
