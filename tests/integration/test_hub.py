@@ -19,6 +19,7 @@ from cdrhub.config import Config
 from cdrhub.errors import AddressUnavailable
 from cdrhub.hub.hub import Hub
 from cdrhub.hub.sweeper import FORGOTTEN_AFTER
+from cdrhub.model.inference import Coverage
 from cdrhub.store import Store
 from cdrhub.store.batch import Item
 from cdrhub.store.calls import legs_of, one
@@ -39,6 +40,7 @@ LINE = (
     b"Call 1,00000172FF10D141_1,00:00:56,2020/06/29 07:53:11,2020/06/29 07:53:42,2020/06/29 07:54:39,TerminatedByDst,"
     b"Ext.114,0266904995,114,10001,0266904995,,,,,1,0.95,default,Chain: Ext.114;0266904995;\r\n"
 )
+NOON = datetime(2026, 3, 9, 12, tzinfo=UTC)
 OLD_TIMES = b"2020/06/29 07:53:11,2020/06/29 07:53:42,2020/06/29 07:54:39"
 OLDER_JOURNAL = Path(__file__).parents[1] / "captures" / "journal" / "nothing-filed.sql"
 
@@ -278,3 +280,26 @@ async def test_a_zone_that_a_reload_mends_is_no_longer_suspect_and_a_source_that
     async with stored(mended) as store:
         *_, last = await stretches(store)
     assert (last.state, last.detail) == ("blind", "started"), "what was exchanged began anew"
+
+
+async def test_a_source_that_a_reload_takes_out_while_a_loss_is_concluded_is_told_of_still(tmp_path: Path) -> None:
+    tables = "".join(
+        f"""
+[sources.{name}]
+type = "voicenter"
+path = "{PATH}-{name}"
+"""
+        for name in ("jaffa", "lod")
+    )
+    hub = await Hub.start(configured(tmp_path, tables))
+    lost = Coverage(state="blind", since=NOON, until=NOON + timedelta(hours=1), detail="the database lacks it")
+    try:
+        concluding = asyncio.create_task(hub._conclude(lost))
+        await asyncio.sleep(0)  # it waits for the journal
+        await hub.reload(configured(tmp_path, ""))
+        await concluding
+    finally:
+        await hub.stop()
+    async with stored(hub.config) as store:
+        told = [stretch.source for stretch in await stretches(store) if stretch.detail == lost.detail]
+    assert told == ["jaffa", "lod"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -42,5 +43,25 @@ async def test_each_new_connection_may_lead_to_a_server_that_lacks_the_newest(
     ((since, detail),) = [(coverage.since, coverage.detail) for coverage in told]
     assert since == items[min(lost) - 1].record.received_at
     assert "the database lacks" in detail
+    await store.close()
+    await journal.close()
+
+
+async def never(coverage: Coverage) -> None:
+    raise AssertionError(coverage)
+
+
+async def test_what_is_written_while_its_predecessor_is_noted_is_noted_as_well(tmp_path: Path, sqlite_url: str) -> None:
+    journal, store = await Journal.open(tmp_path / "data"), Store.open(sqlite_url)
+    losses = Losses(journal=journal, store=store, hub="haifa", conclude=never)
+    first, second = (Landmark.of(ledger.item(ledger.ended("k", n), received=100.0 + n).record) for n in range(2))
+    losses.wrote(first)
+    noting = asyncio.create_task(losses.note())
+    await asyncio.sleep(0)  # it waits for the disk
+    losses.wrote(second)
+    await noting
+    assert Landmark.noted(journal) == first
+    await losses.note()
+    assert Landmark.noted(journal) == second
     await store.close()
     await journal.close()

@@ -418,9 +418,10 @@ class Hub:
 
     async def _conclude(self, coverage: Coverage) -> None:
         """Journal what none of the sources saw. Raises IntakeRefused."""
-        for name in self.config.sources:
-            await self._remember_settings(name, self.config)
-            record = inferred(coverage_inference(coverage), source=name, revision=self.config.revision(name))
+        config = self.config  # a reload may put another in its place meanwhile
+        for name in config.sources:
+            await self._remember_settings(name, config)
+            record = inferred(coverage_inference(coverage), source=name, revision=config.revision(name))
             await self._journal.append([record], reserved=True)
 
     async def _retention(self) -> None:

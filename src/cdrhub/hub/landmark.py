@@ -45,10 +45,9 @@ class Landmark:
         return cls(source=source, digest=bytes.fromhex(digest), received_at=datetime.fromisoformat(received_at))
 
     async def note(self, journal: Journal) -> None:
-        """Keep it in the journal, instead of the one before; where that takes nothing, the one before stays."""
+        """Keep it in the journal, instead of the one before. Raises IntakeRefused: then the one before stays."""
         text = orjson.dumps([self.source, self.digest.hex(), self.received_at.astimezone(UTC).isoformat()]).decode()
-        with contextlib.suppress(IntakeRefused):
-            await journal.append([], position=("", KEY, text))
+        await journal.append([], position=("", KEY, text))
 
     async def lost_since(self, store: Store) -> datetime | None:
         """None if `store` has the record; else when the newest that it has of the time before was received, or this

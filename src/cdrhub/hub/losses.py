@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -46,9 +47,11 @@ class Losses:
 
     async def note(self) -> None:
         """Let the journal know what is in the database."""
-        if self._newest is not None and self._newest != self._noted:
-            await self._newest.note(self._journal)
-            self._noted = self._newest
+        newest = self._newest  # another one may come while it is written
+        if newest is not None and newest != self._noted:
+            with contextlib.suppress(IntakeRefused):  # the one before stays; the next look tries again
+                await newest.note(self._journal)
+                self._noted = newest
 
     async def look_back(self, *, until: datetime) -> None:
         """What a restored or exchanged database lacks at the start; waits while it is away."""

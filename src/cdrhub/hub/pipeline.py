@@ -172,6 +172,7 @@ class Pipeline:
                 limit = 1 if one_by_one else records
                 entries = await self._journal.read(after=self._read_to, limit=limit, max_bytes=READ_BYTES)
                 if not entries:
+                    self._progress.set()  # what was left was damaged: the journal has passed over it
                     continue
                 records = min(2 * records, at_once)
                 self._read_to = entries[-1].seq

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from cdrhub.hub.landmark import Landmark
 from cdrhub.hub.ownership import Ownership
 from cdrhub.hub.pipeline import HELD_UP_SECONDS, Pipeline
 from cdrhub.journal import NAMED_STARTS, SUSPECT_STARTS, Journal
+from cdrhub.journal.file import DATABASE_NAME
 from cdrhub.metrics import Metrics
 from cdrhub.model.agent import AgentKind, AgentState, AgentWord
 from cdrhub.model.inference import Coverage, agent_inference, coverage_inference
@@ -139,6 +141,21 @@ async def test_everything_in_the_journal_is_written_once_and_in_lanes_by_call(jo
     assert len(keys) == len(set(keys)) == 57
     assert max(store.batches) <= 20
     assert journal.stats.depth == 0
+
+
+async def test_a_journal_whose_last_records_are_damaged_is_drained(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path)
+    await journal.append([record(0)])
+    await journal.append([record(1)])
+    await journal.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as connection, connection:
+        connection.execute("UPDATE groups SET payload = x'' WHERE last = 2")
+    journal, store = await Journal.open(tmp_path), ScriptedStore()
+    pipeline = made(journal, store)
+    async with running(pipeline), asyncio.timeout(5):
+        await pipeline.drain()
+    assert (len(store.items), journal.stats.damaged) == (1, 1)
+    await journal.close()
 
 
 class Overtaking(ScriptedStore):
