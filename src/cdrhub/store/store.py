@@ -51,9 +51,9 @@ class Store:
     ) -> Self:
         """The store at `url`: `sqlite:///path`, `postgresql://…` or `mariadb://…`. Connects to nothing yet.
 
-        `redecode` decodes an old record, when one more of its call arrives; see `decode_with`. `seconds` is how long
-        a transaction may take before its connection is given up; `remembered` how many updates of recent calls are
-        kept in memory. Raises StoreError for a URL that is none of these.
+        `redecode` decodes an old record, when one more of its call arrives. `seconds` is how long a transaction may
+        take before its connection is given up; `remembered` how many updates of recent calls are kept in memory. Raises
+        StoreError for a URL that is none of these.
         """
         database = open_database(url, connections=connections, seconds=seconds)
         return cls(database, redecode=redecode, clock=clock, remembered=remembered)
@@ -80,10 +80,6 @@ class Store:
     def lanes(self) -> int:
         """How many batches may be in flight at once."""
         return self._database.lanes
-
-    def decode_with(self, redecode: Redecode) -> None:
-        """From now on, decode old records so."""
-        self._folding.redecode = redecode
 
     async def close(self) -> None:
         """Close all connections."""

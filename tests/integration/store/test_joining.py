@@ -34,9 +34,9 @@ def opener(key: str = "k") -> bytes:
     return message(key, values={"state": "ended", "started_at": 1.0, "ended_at": 9.0}, final=True)
 
 
-async def apart(store: Store, *keys: str) -> None:
+async def apart(store: Store, *keys: str, records_of_each: int = 1) -> None:
     """What the race leaves behind: calls, and a record of each that waits nevertheless."""
-    await store.write([item(early(key)) for key in keys])
+    await store.write([item(early(key, 1 + number)) for key in keys for number in range(records_of_each)])
     async with store.database.connect(writing=True) as connection:
         waiting = [dict(row._mapping) for row in await connection.execute(unopened.select())]
         await connection.execute(delete(unopened))
@@ -137,6 +137,18 @@ async def test_a_waiting_record_whose_body_is_gone_waits_no_longer(store: Store)
         await connection.execute(records.update().values(body=None))
     assert await store.join_unopened() == 0
     assert (await call_of(store, "k"))["flags"] == []
+    assert await count(store, unopened) == 0
+
+
+async def test_one_that_reads_otherwise_today_is_of_its_call_until_a_replay(store: Store) -> None:
+    await apart(store, "k", records_of_each=2)
+    async with store.database.connect(writing=True) as connection:
+        second = records.c.digest == item(early("k", 2)).record.digest
+        await connection.execute(records.update().where(second).values(repaired_body=early("z")))
+    assert await store.join_unopened() == 1
+    call = await call_of(store, "k")
+    assert {row["call_id"] for row in await rows(store, records)} == {call["id"]}
+    assert call["record_count"] == 3
     assert await count(store, unopened) == 0
 
 

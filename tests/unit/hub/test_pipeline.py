@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -63,6 +64,7 @@ class ScriptedStore:
             records=len(batch),
             new=len(new),
             duplicates=len(batch) - len(new),
+            suspended=sum(isinstance(item.outcome, DecodeError) for item in new),
             by_source={"pbx": {"applied": len(new), "duplicates": len(batch) - len(new)}},
         )
 
@@ -298,8 +300,10 @@ async def test_a_database_that_is_away_is_tried_again_until_it_is_back(
             await until(lambda: pipeline.problem == problem)
             await pipeline.drain()
             assert pipeline.problem is None
+            await journal.append([record(2)])
+            await pipeline.drain()
     assert [(each["action"], each.get("error")) for each in said] == [(action, "why"), ("database_back", None)]
-    assert len(store.items) == 1
+    assert len(store.items) == 2
     assert b"cdrhub_database_retries_total 2.0" in metrics.text()
     assert b"cdrhub_database_up 1.0" in metrics.text()
 
@@ -380,6 +384,22 @@ async def test_settings_that_only_the_database_knows_are_learnt_from_it(journal:
     assert isinstance(store.items[0].outcome, CallUpdate)
 
 
+async def test_what_is_not_understood_or_says_nothing_of_a_call_is_counted_and_said(journal: Journal) -> None:
+    store, metrics = ScriptedStore(), Metrics()
+    store.known["lists"] = ("pbx", "enigma", system("enigma").config_model.settings_model().model_dump_json())
+    unmapped = b'{"type": "cdr", "payload": {"call_ref": "1", "end_reason": "exploded"}}'
+    bodies = [b'{"type": "queue_calls"}', b'{"type": "stats"}', unmapped, b"no JSON", b"nor this"]
+    with capture_logs() as said:
+        async with running(pipeline := made(journal, store, lanes=1, metrics=metrics)):
+            await journal.append([record(0, revision="lists", body=body) for body in bodies])
+            await pipeline.drain()
+    assert [each["action"] for each in said] == ["ignored_message", "suspended"]
+    text = metrics.text().decode()
+    for why in ("type_queue_calls", "type_stats"):
+        assert f'cdrhub_messages_ignored_total{{source="pbx",why="{why}"}} 1.0' in text
+    assert 'cdrhub_unmapped_words_total{source="pbx"} 1.0' in text
+
+
 async def test_records_whose_settings_are_lost_are_suspended(journal: Journal) -> None:
     store = ScriptedStore()
     pipeline = made(journal, store)
@@ -449,6 +469,22 @@ async def test_a_suspect_is_marked_alone_until_it_is_in_the_database(journal: Jo
         assert [item.record.digest for item in store.items] == [records[0].digest]
         second.set()
         await pipeline.drain()
+
+
+async def test_records_behind_the_suspects_go_together_and_unmarked(journal: Journal) -> None:
+    class Looking(ScriptedStore):
+        marked: ClassVar[list[int | None]] = []
+
+        async def write(self, batch: Sequence[Item]) -> Written:
+            self.marked.append(journal.in_flight)
+            return await super().write(batch)
+
+    store = Looking()
+    await journal.append([record(number) for number in range(40)])
+    async with running(pipeline := made(journal, store, lanes=1, batch_records=10), suspect=True):
+        await pipeline.drain()
+    assert store.batches == [1] * 10 + [10] * 3
+    assert store.marked == [*range(1, 11), None, None, None]
 
 
 async def test_a_suspect_that_waits_for_the_database_is_not_accused(tmp_path: Path) -> None:

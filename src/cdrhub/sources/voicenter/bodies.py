@@ -9,7 +9,7 @@ Formats: https://www.voicenter.com/API/CDR-Notification-System-API, http://xmlrp
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -58,9 +58,6 @@ class Format(StrEnum):
     JSON = "application/json"
     XMLRPC = "text/xml"
     FORM = "application/x-www-form-urlencoded"
-
-
-Cdr = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
