@@ -189,6 +189,14 @@ async def test_a_recording_that_comes_late_is_announced_and_replaces_none(store:
     assert (call["recording_url"], call["recording_state"], call["flags"]) == (known or late, "announced", ["late"])
 
 
+async def test_what_completes_a_sealed_call_is_told(store: Store) -> None:
+    await store.write([item(ended("k"), received=0.0)])
+    await store.apply_retention(Limits(raw_days=1), now=at(10 * DAY))
+    await store.write([item(message("k", "late", values={"trunk": "7"}), received=10 * DAY)])
+    facts = [(row["type"], row["revision"]) for row in await rows(store, outbox)]
+    assert facts == [("call.settled", 1), ("call.settled", 2)]
+
+
 async def test_a_sealed_call_that_gets_two_late_records(store: Store) -> None:
     await store.write([item(message("k", values={"started_at": 0.0}), received=0.0)])
     await store.apply_retention(Limits(raw_days=1), now=at(10 * DAY))

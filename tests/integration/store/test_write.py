@@ -109,6 +109,13 @@ async def test_of_repetitions_within_a_batch_the_first_is_kept(store: Store) -> 
     assert (kept["received_at"], call["first_received_at"], call["last_received_at"]) == (at(100),) * 3
 
 
+async def test_a_batch_knows_the_first_and_the_last_receipt_of_its_call(store: Store) -> None:
+    enter, ring, answer, *_ = story("a")
+    await store.write([item(ring, received=200.0), item(answer, received=300.0), item(enter, received=100.0)])
+    call = await call_of(store, "a")
+    assert (call["first_received_at"], call["last_received_at"]) == (at(100), at(300))
+
+
 async def test_a_record_that_comes_late_does_not_make_the_last_receipt_earlier(store: Store) -> None:
     enter, ring, *_ = story("a")
     await store.write([item(ring, received=200.0)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
@@ -92,6 +92,7 @@ def made(
     batch_records: int = 10,
     metrics: Metrics | None = None,
     patience: float = HELD_UP_SECONDS,
+    wrote: Callable[[Written], None] = lambda _: None,
 ) -> Pipeline:
     decoders = Decoders()
     decoders.learn(Revision(revision=REVISION, source="pbx", system="3cx", settings=settings()))
@@ -112,6 +113,7 @@ def made(
         lanes=lanes,
         batch_records=batch_records,
         patience=patience,
+        wrote=wrote,
     )
 
 
@@ -134,11 +136,12 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 
 
 async def test_everything_in_the_journal_is_written_once_and_in_lanes_by_call(journal: Journal) -> None:
-    store = ScriptedStore()
-    pipeline = made(journal, store)
+    store, told = ScriptedStore(), list[Written]()
+    pipeline = made(journal, store, wrote=told.append)
     async with running(pipeline):
         await journal.append([record(number) for number in range(57)])
         await pipeline.drain()
+    assert [written.records for written in told] == store.batches
     keys = [item.outcome.call_key for item in store.items if isinstance(item.outcome, CallUpdate)]
     assert len(keys) == len(set(keys)) == 57
     assert max(store.batches) <= 20

@@ -118,6 +118,23 @@ def test_back_off_doubles_within_its_limits() -> None:
             assert FIRST_DELAY_SECONDS <= back_off(attempt, chance=chance) <= LONGEST_DELAY_SECONDS
 
 
+async def test_what_a_stopped_session_ends_with_is_no_failure(intake: RecordingIntake) -> None:
+    begun = asyncio.Event()
+
+    async def failing_when_stopped(intake: Intake) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise NotConnected("closed")
+
+    with capture_logs() as lines:
+        async with running(runner := runner_of(ScriptedSource(failing_when_stopped), intake)):
+            await begun.wait()
+    assert (lines, runner.problem) == ([], None)
+    assert not [what for what in intake.counts if what.startswith("session_")]
+
+
 async def test_a_link_that_stays_lost_is_said_once(intake: RecordingIntake) -> None:
     with capture_logs() as lines:
         async with running(runner_of(ScriptedSource(raising(NotConnected("refused"))), intake)):
