@@ -89,9 +89,7 @@ class Database:
 
     def explain_url(self) -> str:
         """The URL without the password."""
-        if self.kind == "sqlite":
-            return f"sqlite:///{self.url.database}"
-        return self.url.render_as_string(hide_password=True)
+        return f"sqlite:///{self.url.database}" if self.kind == "sqlite" else _shown(self.url)
 
     def _engine(self, *, writer: bool) -> AsyncEngine:
         if self.kind == "sqlite":
@@ -310,6 +308,11 @@ async def _farewell(closing: Awaitable[None]) -> None:
         await _given_up(task)
 
 
+def _shown(url: URL) -> str:
+    """A URL without its password and its query, for libpq takes passwords there as well."""
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
 def open_database(url: str, *, connections: int, seconds: float) -> Database:
     """The database of a URL as people write it: `sqlite:///path`, `postgresql://…`, `mariadb://…`. Connects to nothing.
     The path is a file's name as it is: a `%` or `?` in it means nothing else.
@@ -323,8 +326,5 @@ def open_database(url: str, *, connections: int, seconds: float) -> Database:
         # What it was is not shown: where no URL can be read, no password can be hidden either.
         raise StoreError("the database's URL must be sqlite:///…, postgresql://… or mariadb://…") from error
     if parsed.get_backend_name() not in _ENGINES:
-        raise StoreError(
-            f"{parsed.render_as_string(hide_password=True)!r}: the database must be sqlite:///…, postgresql://… or "
-            "mariadb://…"
-        )
+        raise StoreError(f"{_shown(parsed)!r}: the database must be sqlite:///…, postgresql://… or mariadb://…")
     return Database(parsed, connections=connections, seconds=seconds)

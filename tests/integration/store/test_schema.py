@@ -288,15 +288,18 @@ async def test_a_database_that_is_not_in_utf8_is_refused(postgres_server: Postgr
     await store.close()
 
 
-@pytest.mark.parametrize("url", ["oracle://u:secret@h/d", "mongodb://u:secret@h/d", "nonsense u:secret@h"])
+@pytest.mark.parametrize(
+    "url", ["oracle://u:secret@h/d", "oracle://h/d?password=secret", "mongodb://u:secret@h/d", "nonsense u:secret@h"]
+)
 def test_other_databases_are_refused(url: str) -> None:
     with pytest.raises(StoreError) as refused:
         Store.open(url)
     assert "secret" not in str(refused.value)
 
 
-def test_no_password_is_shown() -> None:
-    store = Store.open("postgresql://u:secret@h/d?sslmode=verify-full")
+@pytest.mark.parametrize("url", ["postgresql://u:secret@h/d?sslmode=verify-full", "postgresql://u@h/d?password=secret"])
+def test_no_password_is_shown(url: str) -> None:
+    store = Store.open(url)
     assert "secret" not in repr(store)
     assert "secret" not in repr(store.database)
     assert "postgresql" in repr(store)
