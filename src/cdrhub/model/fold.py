@@ -5,7 +5,8 @@ Order of arrival, repetition and batching cannot matter, because no field is "la
 - starts take the earliest time, ends the latest; words take the highest rank; flags and attributes are united;
 - identities are set once, by the first update in `in_order`, among those of the highest authority;
 - what no record says is derived from the legs (`derive.py`);
-- an end that the hub inferred stands as long as nothing of the call began after it.
+- an end that the hub inferred stands as long as nothing of the call began after it;
+- who hung up is who ended the part of the call that ended last.
 
 A *conflict* is two different values of one set-once field from records of the same kind: both are kept (in
 `attributes["conflict"]`), the call is flagged, and nothing is lost silently. What the hub inferred yields to every
@@ -40,6 +41,8 @@ from cdrhub.model.update import Authority, CallUpdate, LegUpdate, bounded_key
 #: Two offers of one call to one agent further apart than this are two attempts. A switch states the same attempt's
 #: time in whole seconds in one event and in microseconds in another, so it cannot be zero.
 ATTEMPT_TOLERANCE = timedelta(seconds=1, milliseconds=500)
+
+MOMENT = timedelta(seconds=1)  #: in which both sides of a call are told to have ended
 
 CONFLICT = "conflict"  #: the flag, and the attribute that holds what contradicts
 
@@ -144,7 +147,7 @@ def _merge_calls(
     ordered: Sequence[CallUpdate], contradictions: _Contradictions
 ) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
     """Values, attributes and flags of several updates, in the order given; adds to `contradictions`."""
-    said = _standing(ordered)
+    said = _hung_up_last(_standing(ordered))
     values, authority, in_values = _merge(said)
     attributes, in_attributes = _merge_attributes(ordered)
     contradictions |= in_values | in_attributes
@@ -170,6 +173,25 @@ def _standing(ordered: Sequence[CallUpdate]) -> list[tuple[CallUpdate, Mapping[s
         last = max((at for at in offers if at is not None), default=None)
         ends = {its: at for its, at in ends.items() if last is not None and last > at}
     return [(update, {} if id(update) in ends else update.values) for update in ordered]
+
+
+def _hung_up_last(
+    said: list[tuple[CallUpdate, Mapping[str, Any]]],
+) -> list[tuple[CallUpdate, Mapping[str, Any]]]:
+    """What was said, without who hung up where that was of a part of the call that others outlasted."""
+    ends = [at for _, its in said if its.get("ended_by") and (at := its.get("ended_at")) is not None]
+    last = max(ends, default=None)
+    if last is None or last - min(ends) < MOMENT:
+        return said
+    return [
+        (update, {name: value for name, value in its.items() if name != "ended_by" or not _before(its, last)})
+        for update, its in said
+    ]
+
+
+def _before(its: Mapping[str, Any], last: datetime) -> bool:
+    at = its.get("ended_at")
+    return at is not None and last - at >= MOMENT
 
 
 def _merge(

@@ -35,7 +35,7 @@ from cdrhub.sources.threecx.layout import Line, Reader
 from cdrhub.sources.threecx.legs import Legs
 from cdrhub.sources.threecx.parties import INSIDE_PREFIX, NOBODY, Directory, Party, missed_agents
 from cdrhub.sources.threecx.times import Times, misplaced, read_times, read_utc, seconds_of
-from cdrhub.sources.threecx.verdict import Course, Verdict, judge, judge_click
+from cdrhub.sources.threecx.verdict import Course, Verdict, handed_to_a_machine, judge, judge_click
 from cdrhub.sources.threecx.words import (
     CHANGES,
     ENDINGS,
@@ -48,7 +48,7 @@ from cdrhub.sources.threecx.words import (
     ending_of,
 )
 
-REVISION = 5
+REVISION = 6
 """Rises when the decoder gives another call for the same line."""
 
 AT_ONCE = timedelta(seconds=1)  #: no person picks up as fast as this; queues and IVRs do
@@ -229,6 +229,9 @@ class _LineDecoder:
             values["trunk"] = src.dn
         if verdict.first is to and course.change is Change.REPLACED_DST:
             values["talk_seconds"] = duration
+            if handed_to_a_machine(course):
+                values["talk_seconds"] = None
+                flags.add("talk_includes_wait")
         elif verdict.first is not None and verdict.first.kind in (Kind.GROUP, Kind.OUTSIDE):
             flags.add("agent_unknown" if verdict.first.kind is Kind.GROUP else "answered_outside")
             if not verdict.after_machine:

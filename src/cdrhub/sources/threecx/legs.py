@@ -160,13 +160,14 @@ class Legs:
         elif kind is Kind.VOICEMAIL:
             called = to.number.rpartition(".")[2] != to.dn
             if called and to.dn:
+                rang = not course.at_once  # else before this line, if at all: another line tells that attempt
                 self._add(
                     Party(Kind.PERSON, to.dn, to.dn),
                     Role.AGENT,
                     outcome=Outcome.NO_ANSWER,
-                    offered_at=start,
-                    left_at=connected_at,
-                    attempt_at=start,
+                    offered_at=start if rang else None,
+                    left_at=connected_at if rang else None,
+                    attempt_at=start if rang else None,
                 )
             self._machine(to, name, offered_at=connected_at)
         elif verdict.first is to:
@@ -311,8 +312,11 @@ class Legs:
                 leg_key=bounded_key(key),
                 values=storable(values, self._flags),
                 attempt_at=attempt_at,
-                # The queue's line does not know that the agent's line says that somebody answered.
-                yields=role is Role.QUEUE and outcome is not Outcome.OVERFLOW,
+                # The queue's line does not know that the agent's line says that somebody answered. That of somebody
+                # who sent the caller there knows that he answered before.
+                yields=role is Role.QUEUE
+                and outcome is not Outcome.OVERFLOW
+                and self._verdict.first is not self._verdict.to,
             )
         )
 

@@ -24,6 +24,7 @@ _TAKEN_BY_ANOTHER = frozenset({Change.FORWARDED, Change.DIVERTED, Change.PICKED_
 
 #: All that is, or may be, connected before a person is: the line's times hold the wait.
 _PICKS_UP_ITSELF = frozenset(Kind) - _PEOPLE - _NAMELESS
+_KEEPS_WAITING = frozenset({Kind.QUEUE, Kind.IVR, Kind.VOICEMAIL, Kind.MACHINE})
 
 
 class Course(NamedTuple):
@@ -81,7 +82,17 @@ def judge(course: Course) -> Verdict:
     disposition = (
         Disposition.ANSWERED if reached else _unanswered(course, [party for party in (to, final) if _is_there(party)])
     )
-    return Verdict(direction, disposition, reached, to, first, reached and to.kind in _PICKS_UP_ITSELF, assumed)
+    waited = to.kind in _PICKS_UP_ITSELF or (first is not to and _keeps_waiting(course.between))
+    return Verdict(direction, disposition, reached, to, first, reached and waited, assumed)
+
+
+def handed_to_a_machine(course: Course) -> bool:
+    """Whether whoever took the call sent it on to a queue or the like, where the duration goes on."""
+    return course.change is Change.REPLACED_DST and _keeps_waiting((*course.between, course.final))
+
+
+def _keeps_waiting(parties: Sequence[Party]) -> bool:
+    return any(party.kind in _KEEPS_WAITING for party in parties)
 
 
 def direction_of(course: Course) -> Direction:

@@ -93,6 +93,13 @@ def test_an_extension_that_picked_up_at_once_may_be_a_machine() -> None:
     assert not judge(course(at_once=True)).assumed
 
 
+def test_a_queue_between_who_did_not_answer_and_who_did_holds_the_wait() -> None:
+    for between, waited in (([QUEUE], True), ([], False)):
+        forwarded = course(between=between, final=OTHER, change=Change.FORWARDED)
+        assert judge(forwarded).after_machine is waited
+        assert ("answered_at" in legs_of(forwarded)["agent:115"].values) is not waited
+
+
 def test_the_last_queue_before_a_person_gave_the_call_and_the_ones_before_it_did_not() -> None:
     legs = legs_of(course(to=QUEUE, between=[SECOND_QUEUE], final=AGENT, change=Change.REPLACED_DST))
     assert [leg.values["outcome"] for leg in legs.values()] == [Outcome.OVERFLOW, Outcome.ANSWERED, Outcome.ANSWERED]

@@ -145,3 +145,35 @@ def test_who_transfers_in_vain_has_talked(reason: str) -> None:
         line_27(from_type="Line", to_type="Extension", reason_terminated=reason, duration="00:00:00", **failed)
     )
     assert silent.disposition != "answered"
+
+
+@pytest.mark.parametrize("reason", ["declined", "dst_participant_terminated"])
+def test_who_left_a_call_that_went_on_did_not_hang_it_up(reason: str) -> None:
+    declined = COLLEAGUE_LINE.replace("timeout", reason)
+    for lines in permutations((QUEUE_LINE, declined, AGENT_LINE)):
+        assert call_of(*lines).ended_by == "caller"
+
+
+BEHIND_THE_AGENT = {"final_number": "Ext.611", "final_dn": "611", "reason_changed": "ReplacedDst", "from_type": "Line"}
+
+
+def test_a_queue_to_which_an_agent_sent_the_caller_did_not_answer_before() -> None:
+    call = call_of(line_27(to_type="Extension", final_type="Queue", **BEHIND_THE_AGENT))
+    assert [(leg.leg_key, leg.outcome) for leg in call.legs] == [("agent:101", "answered"), ("queue:611", "abandoned")]
+    assert (call.disposition, call.agent_id, call.ring_seconds) == ("answered", "101", 5)
+
+
+@pytest.mark.parametrize("final_type", ["Queue", "Ivr", "VMail"])
+def test_the_wait_behind_an_agent_is_no_talk(final_type: str) -> None:
+    call = call_of(line_27(to_type="Extension", final_type=final_type, **BEHIND_THE_AGENT))
+    assert (call.disposition, call.talk_seconds, told(call)) == ("answered", None, ["talk_includes_wait"])
+
+
+def test_a_mailbox_that_takes_over_on_a_line_of_its_own_rang_nobody_again() -> None:
+    moments = {"time_start": "2026/03/02 08:00:17", "time_answered": "2026/03/02 08:00:17"}
+    mailbox = line_27(to_no="Ext.999", to_dn="102", to_type="VMail", from_type="Line", **moments)
+    call = call_of(COLLEAGUE_LINE, mailbox)
+    assert call.disposition == "voicemail"
+    assert [(leg.leg_key, leg.outcome, leg.ring_seconds) for leg in call.legs if leg.role == "agent"] == [
+        ("agent:102", "no_answer", 15)
+    ]
