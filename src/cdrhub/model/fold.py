@@ -383,11 +383,12 @@ def _conclude_from_siblings(
     """
     taken = {leg.get("parent_leg") for _, leg in merged if leg.get("outcome") == Outcome.ANSWERED} - {None}
     for key, leg in merged:
-        if leg.get("outcome", Outcome.UNKNOWN) != Outcome.UNKNOWN:
-            continue
-        if key in taken and leg.get("role") == Role.QUEUE:
+        unknown = leg.get("outcome", Outcome.UNKNOWN) == Outcome.UNKNOWN
+        if key in taken and leg.get("role") == Role.QUEUE and (unknown or key in yielding):
             leg["outcome"] = Outcome.ANSWERED
-        elif ended and leg.get("role") == Role.AGENT and leg.get("parent_leg") in taken:
+            if key in yielding and leg.get("answered_at") is None:
+                leg.pop("left_at", None)  # when the agent took it is not known: what is said is the end of his talk
+        elif unknown and ended and leg.get("role") == Role.AGENT and leg.get("parent_leg") in taken:
             leg["outcome"] = Outcome.LOST_RACE
     if not yielding:
         return

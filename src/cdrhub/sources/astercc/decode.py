@@ -137,7 +137,7 @@ class _Event:
             event_id=bounded_key("/".join((session, number, self.source, self.event, self.field("uniqueid"))))
             if numbered
             else None,
-            authority=self._authority(),
+            authority=_AUTHORITY.get(self.source, Authority.PROVISIONAL),
             opens=self._opens(),
         )
 
@@ -145,11 +145,6 @@ class _Event:
         """What kind of event it is; another agent's contradicts nothing."""
         kind = f"{self.source}.{self.event}"[:MAX_WORD].lower()
         return bounded_key(f"{kind}.{self.agent}") if self.source == "AGENT" else kind
-
-    def _authority(self) -> Authority:
-        if self.source == "AGENT" and not self.outgoing and self.event != "hangup":
-            return Authority.DECISIVE  # an agent who answered outweighs a caller of whom we only saw the end
-        return _AUTHORITY.get(self.source, Authority.PROVISIONAL)
 
     def _opens(self) -> bool:
         if self.event not in EVENTS or self.source not in SOURCES or self.source == "CONSULT":
@@ -219,9 +214,9 @@ class _Event:
             **values,
         )
 
-    def leg(self, leg_key: str, **values: Any) -> None:
+    def leg(self, leg_key: str, *, yields: bool = False, **values: Any) -> None:
         said = storable({name: value for name, value in values.items() if value is not None}, self.flags)
-        self.legs.append(LegUpdate(leg_key=bounded_key(leg_key), values=said))
+        self.legs.append(LegUpdate(leg_key=bounded_key(leg_key), values=said, yields=yields))
 
     def _outgoing(self) -> None:
         called = self.field("activenum") if self.source == "CALLEE" else ""
@@ -263,6 +258,7 @@ class _Event:
         outcome = Outcome.ANSWERED if answered else Outcome.ABANDONED if gone else None
         self.leg(
             "queue",
+            yields=True,  # an agent who answered outweighs a caller of whom we only saw the end
             role=Role.QUEUE,
             queue_id=self.field("AgentGroupId"),
             offered_at=self.at if self.event == "incoming" else None,

@@ -182,6 +182,31 @@ def test_an_incoming_call_that_nobody_took_is_abandoned() -> None:
     assert (agent.outcome, agent.ring_seconds, agent.agent_extension) == (Outcome.NO_ANSWER, 10, "6102")
 
 
+def test_an_agent_of_whose_call_only_the_answer_was_lost_has_answered() -> None:
+    incoming, agent = {"calltype": "dialin"}, {"calltype": "dialin", "uniqueid": "u1"}
+    told = [
+        event("CALLER", "incoming", 0, **incoming),
+        event("AGENT", "ringing", 2, **agent),
+        event("AGENT", "hangup", 50, hangupfirst="AGENT", **agent),
+        event("CALLER", "hangup", 50, hangupfirst="AGENT", **incoming),
+        event("CONVERSATION", "hangup", 51, **incoming),
+    ]
+    for came in (told, told[::-1]):
+        call = call_of(*came)
+        queue, taken = call.legs
+        assert (call.disposition, call.agent_id, call.ended_by) == (Disposition.ANSWERED, "7001", EndedBy.AGENT)
+        assert (call.answered_at, call.wait_seconds, call.ring_seconds, call.talk_seconds) == (None, None, None, None)
+        assert (queue.outcome, taken.outcome) == (Outcome.ANSWERED, Outcome.ANSWERED)
+        assert (queue.left_at, taken.ring_seconds) == (None, None), "the wait and the ringing would be the whole call"
+
+
+def test_the_wait_for_an_agent_ends_with_his_answer() -> None:
+    incoming, agent = {"calltype": "dialin"}, {"calltype": "dialin", "uniqueid": "u1"}
+    answer, over = event("AGENT", "answer", 5, **agent), event("CALLER", "hangup", 50, **incoming)
+    queue = call_of(event("CALLER", "incoming", 0, **incoming), answer, over).legs[0]
+    assert (queue.outcome, queue.answered_at, queue.left_at) == (Outcome.ANSWERED, *[queue.answered_at] * 2)
+
+
 def test_an_agent_who_did_not_answer_ends_nothing() -> None:
     call = call_of(
         event("CALLER", "incoming", 0, calltype="dialin"),

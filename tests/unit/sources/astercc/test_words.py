@@ -98,7 +98,7 @@ def test_two_events_are_one_only_where_all_that_tells_them_apart_is_alike(other:
     [
         ("CALLER", "hangup", "dialin", Authority.DECISIVE),
         ("CALLEE", "hangup", "dialout", Authority.DECISIVE),
-        ("AGENT", "answer", "dialin", Authority.DECISIVE),
+        ("AGENT", "answer", "dialin", Authority.RECORD),
         ("AGENT", "hangup", "dialin", Authority.RECORD),
         ("AGENT", "answer", "dialout", Authority.RECORD),
         ("CONSULT", "answer", "dialin", Authority.RECORD),
