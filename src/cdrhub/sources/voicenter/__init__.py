@@ -18,7 +18,7 @@ class Voicenter:
     """The system `voicenter`."""
 
     name: Final = "voicenter"
-    decoder_revision: Final = 7
+    decoder_revision: Final = 8
     config_model: type[SourceConfig] = VoicenterConfig
 
     def delivery(self, config: SourceConfig) -> DeliveryContract:  # noqa: ARG002 - the same for every account

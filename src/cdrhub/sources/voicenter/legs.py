@@ -11,6 +11,9 @@ from cdrhub.sources.voicenter.reading import Reading
 from cdrhub.sources.voicenter.times import Times, after
 from cdrhub.sources.voicenter.words import UNKNOWN_STATUS, CdrType, Part, Status
 
+_AGENT_IN_LEG_1 = frozenset({"click2callleg2", "productivecallleg2"})
+"""Second legs of calls whose first one is our agent's; of the others, as a queue's call-back, it is an IVR's."""
+
 
 class Legs:
     """The legs of one CDR."""
@@ -44,7 +47,7 @@ class Legs:
             legs.append(self._person(key, Role.AGENT, who | {"number": said.text("target")}))
         elif customer:
             legs.append(self._person(key, Role.CUSTOMER, {"number": said.text("target")}))
-            if who and kind.part is not Part.SECOND and disposition is Disposition.ANSWERED:
+            if who and kind.key not in _AGENT_IN_LEG_1 and disposition is Disposition.ANSWERED:
                 served = who | {"answered_at": times.answered, "left_at": times.ended, "talk_seconds": times.talk}
                 legs.append(self._leg(f"{key}.agent", Role.AGENT, Outcome.ANSWERED, served))
         elif kind.role is Role.VOICEMAIL:

@@ -87,8 +87,7 @@ def _started(said: Reading) -> datetime | None:
     if said.zone is None:
         return moment
     local = moment.replace(tzinfo=said.zone)
-    earlier, later = local.utcoffset(), local.replace(fold=1).utcoffset()
-    if earlier is not None and later is not None and earlier > later:
+    if local.utcoffset() != local.replace(fold=1).utcoffset():
         said.flags.add("time_ambiguous")
     return local.astimezone(UTC)
 

@@ -256,11 +256,22 @@ def test_an_outgoing_call_that_names_a_queue_did_not_wait_in_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "agents"),
+    [("Click 2 Queue Incoming", ["SIP114"]), ("Click 2 IVR Incoming", ["SIP114"]), ("Click2Call leg2", [])],
+)
+def test_an_agent_whom_no_first_leg_tells_of_has_a_leg(kind: str, agents: list[str]) -> None:
+    call = call_of(cdr(kind, duration=60, dialtime=5, seconds_waiting_in_queue=20, extenUser="SIP114"))
+    assert call.agent_id == "SIP114"
+    assert [leg.agent_id for leg in call.legs if leg.role == "agent" and leg.talk_seconds == 60] == agents
+
+
+@pytest.mark.parametrize(
     ("epoch", "utc", "ambiguous"),
     [
         (1595333610, "2020-07-21T09:13:30+00:00", False),  # summer, +03
         (1580846139, "2020-02-04T17:55:39+00:00", False),  # winter, +02
         (1603589400, "2020-10-24T22:30:00+00:00", True),  # 01:30 twice on 25 October 2020: the earlier
+        (1774578600, "2026-03-27T00:30:00+00:00", True),  # 02:30 that the clocks leave out on 27 March 2026
     ],
 )
 def test_epoch_of_a_local_clock(epoch: int, utc: str, ambiguous: bool) -> None:
