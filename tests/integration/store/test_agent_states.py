@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.agent import AgentState, AgentWord
@@ -323,3 +326,22 @@ async def test_emptied_records_keep_their_states(store: Store) -> None:
     assert await differences(replay_states(store, reread=tired)) == []
     await store.write([item(body, received=10 * 86_400.0) for body in shift("7001")])
     assert await count(store, agent_states) == 9
+
+
+async def test_the_documented_time_in_a_state_loses_no_parts_of_seconds(store: Store, store_url: str) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "database.md").read_text(encoding="utf-8")
+    query = next(found for found in re.findall(r"```sql\n(.*?);\n```", page, re.DOTALL) if "FROM agent_states" in found)
+    own = re.search(r"(ROUND\(.*\)) AS seconds", query)
+    others = re.search(r"MariaDB:\s`(ROUND.*?)`, PostgreSQL: `(ROUND.*?)`", page)
+    assert own
+    assert others
+    engine = store_url.partition(":")[0]
+    spelled = query.replace(own[1], {"mariadb": others[1], "postgresql": others[2]}.get(engine, own[1]))
+    words = ("receiving", "waiting")
+    await store.write([item(of_agent("a", words[n % 2], seconds=n * 1.9)) for n in range(21)])
+    since, until = at(0), at(86_400)
+    spelled = spelled.replace("'callcentre'", "'lagos'").replace("2026-03-01", f"{since:%Y-%m-%d}")
+    spelled = spelled.replace("2026-03-02", f"{until:%Y-%m-%d}")
+    async with store.database.connect() as connection:
+        found = [(row.state, int(row.seconds)) for row in await connection.execute(text(spelled))]
+    assert found == [("receiving", 19), ("waiting", 19)]
