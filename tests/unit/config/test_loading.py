@@ -222,6 +222,10 @@ def test_no_repr_shows_a_secret() -> None:
     config = load_text(
         f'[[http.tokens]]\nname = "bi"\ntoken = "{SECRET}"\n[database]\nurl = "postgresql://u:pa55@h/x"\n'
         f'[sources.v]\ntype = "voicenter"\npath = "/ingest/v/{SECRET}"\n'
+        f'[sources.l]\ntype = "3cx"\nmode = "http"\npath = "/ingest/l/{SECRET}"\n'
+        f'[redial.diallers.v]\ntype = "voicenter"\ncode = "{SECRET}"\nurl = "https://example.com/{SECRET}"\n'
+        f'[redial.diallers.a]\ntype = "astercc"\nregion = "DE"\nurl = "https://example.com/{SECRET}"\n'
+        f'team = "t"\nmodel_id = "1"\npassword = "{SECRET}"\n'
     )
     shown = f"{config!r} {config} {config.model_dump_json()}"
     assert "pa55" not in shown

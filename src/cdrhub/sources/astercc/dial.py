@@ -63,7 +63,7 @@ class AsterCCDiallerConfig(PhoneDiallerConfig):
     """A dialler of type `astercc`."""
 
     type: Literal["astercc"] = Field("astercc", description="What dials.")
-    url: HttpUrl = Field(description="The interface of the server: `http://192.0.2.1/asterccinterfaces`.")
+    url: HttpUrl = Field(repr=False, description="The interface of the server: `http://192.0.2.1/asterccinterfaces`.")
     team: str = Field(min_length=1, pattern=_WORD, description="The team's identity (`orgidentity`).")
     group: str = Field("", pattern=_WORD, description="Id of the agent group (`agentgroupid`).")
     user_type: Literal["agent", "account"] = Field(

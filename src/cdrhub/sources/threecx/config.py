@@ -91,6 +91,7 @@ class ThreeCXConfig(ThreeCXSettings, SourceConfig):
         None,
         min_length=1,
         max_length=4_096,
+        repr=False,
         description="Mode file: the log file. Mode directory: the folder. Mode http: the path below `/ingest/`, with "
         "a secret of 16 characters or more in it.",
     )

@@ -57,9 +57,9 @@ class VoicenterDiallerConfig(PhoneDiallerConfig):
     """A dialler of type `voicenter`."""
 
     type: Literal["voicenter"] = Field("voicenter", description="What dials.")
-    url: HttpUrl = Field(URL_OF_ALL, description="Where Click2Call is.")
+    url: HttpUrl = Field(URL_OF_ALL, repr=False, description="Where Click2Call is.")
     code: SecretStr = Field(min_length=1, max_length=256, description="The account's code for the API.")
-    call_log_url: HttpUrl = Field(CALL_LOG, description="Where the Call Log is.")
+    call_log_url: HttpUrl = Field(CALL_LOG, repr=False, description="Where the Call Log is.")
     number_form: NumberForm = Field(
         "digits",
         description="How numbers are dialled: `digits` without the plus sign, as Voicenter wants them, `e164` with it, "
