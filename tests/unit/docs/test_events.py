@@ -14,6 +14,9 @@ from cdrhub.broadcast.events import TYPES
 from cdrhub.broadcast.posting import REQUEST_SECONDS
 from cdrhub.broadcast.render import MAX_BYTES
 from cdrhub.broadcast.webhooks import REFUSALS_IN_A_ROW
+from cdrhub.redial.announcing import PUBLIC
+from cdrhub.store.rows import FOLDED_COLUMNS
+from cdrhub.store.tables import calls
 from cdrhub.web.live import Limits
 
 ROOT = Path(__file__).parents[3]
@@ -41,6 +44,27 @@ def test_an_example_is_a_cloud_event_of_its_type(kind: str) -> None:
     assert document["source"] == f"/cdrhub/{document['data']['source']}"
     assert document["id"]
     assert document["subject"]
+
+
+def prose_of(kind: str) -> str:
+    """What the section of a type says besides its example."""
+    section = re.search(rf"^### {re.escape(kind)}$(.*?)^```json$", TEXT, re.DOTALL | re.MULTILINE)
+    assert section is not None
+    return section[1]
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_every_name_in_the_data_of_a_type_is_explained(kind: str) -> None:
+    of_all = TEXT.partition("\n## Types\n")[2].partition("\n| type | what became true |")[0]
+    explained = set(re.findall(r"`(\w+)`", of_all + prose_of(kind)))
+    if kind.startswith("call."):
+        explained |= set(calls.columns.keys())  # docs/model.md
+    assert json.loads(EXAMPLES[kind])["data"].keys() - explained == set()
+
+
+def test_the_columns_whose_change_alone_is_not_told() -> None:
+    named = set(re.findall(r"`(\w+)`", prose_of("call.corrected"))) - {"changed"}
+    assert named == {*FOLDED_COLUMNS, "attributes", "flags"} - {*PUBLIC}
 
 
 @pytest.mark.parametrize(
