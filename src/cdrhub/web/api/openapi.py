@@ -26,10 +26,11 @@ EVERYWHERE = (Kind.TOKEN, Kind.FORBIDDEN, Kind.INVALID, Kind.INTERNAL, Kind.UNAV
 WITH_A_BODY = (Kind.NOT_JSON, Kind.TOO_LONG, Kind.MEDIA_TYPE)
 WITH_A_CHANGE = (Kind.CONFLICT, Kind.KEY_REUSED)
 NO_CONTENT = "Done; nothing is answered."
+PRINTABLE_ASCII = "^[ -~]*[!-~][ -~]*$"  #: and not blank
 DESCRIPTION = """\
-Cases, attempts, the do-not-call list, redial as a whole, and calls. Times are ISO 8601 in UTC. A list is cut by
-`limit`; `next` is the `after` of its next page. What cannot be done is answered as problem details (RFC 9457), whose
-`type` is stable."""
+Cases, attempts, the do-not-call list, redial as a whole, and calls. Times are ISO 8601 in UTC. Texts have no control
+characters, but those in `metadata`. A list is cut by `limit`; `next` is the `after` of its next page. What cannot be
+done is answered as problem details (RFC 9457), whose `type` is stable."""
 
 _Schemas = Mapping[Any, Mapping[str, Any]]
 """Of (model, what for)."""
@@ -117,7 +118,7 @@ def _headers(operation: Operation) -> Iterable[dict[str, Any]]:
             "in": "header",
             "required": False,
             "description": "The same request with the same key is carried out once, and answered alike.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": MAX_IDEMPOTENCY_KEY},
+            "schema": {"type": "string", "maxLength": MAX_IDEMPOTENCY_KEY, "pattern": PRINTABLE_ASCII},
         }
 
 

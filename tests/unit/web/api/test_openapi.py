@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from cdrhub.web.api.operation import PREFIX, Operation, Writing
+from cdrhub.web.api.operation import IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, PREFIX, Operation, Writing
 from cdrhub.web.api.problems import Kind
 from cdrhub.web.api.routes import OPERATIONS
 from support.api import DOCUMENT
@@ -68,6 +69,14 @@ def test_every_text_that_is_taken_is_described_and_bounded(operation: Operation)
         assert field.get("description") or "$ref" in field, name
         if field.get("type") == "string" and name != "timezone":  # one of a known set
             assert "maxLength" in field, name
+
+
+def test_an_idempotency_key_is_described_as_it_is_checked() -> None:
+    dial = described(next(one for one in OPERATIONS if one.name == "dialCase"))
+    schema = next(one["schema"] for one in dial["parameters"] if one["name"] == IDEMPOTENCY_KEY)
+    keys = ("a", "a b", '"01a2"', "~" * MAX_IDEMPOTENCY_KEY, "", " ", "ü", "a\tb", "a\x7f")
+    assert [bool(re.search(schema["pattern"], key)) for key in keys] == [True] * 4 + [False] * 5
+    assert schema["maxLength"] == MAX_IDEMPOTENCY_KEY
 
 
 def test_every_problem_is_told_somewhere_and_has_one_word() -> None:
