@@ -213,6 +213,8 @@ def _is_terminated(path: Path, size: int) -> bool:
 
 
 def _read_at(path: Path, offset: int, size: int) -> bytes:
-    with path.open("rb", buffering=0) as file:
-        file.seek(offset)
-        return file.read(min(READ_BYTES, size - offset))
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe that took its place is not waited for
+    try:
+        return os.pread(file, min(READ_BYTES, size - offset), offset)
+    finally:
+        os.close(file)

@@ -172,6 +172,25 @@ async def test_a_file_that_cannot_be_read_holds_nobody_up(tmp_path: Path, intake
     assert [(said["action"], said["first"]) for said in logged] == [("file_unreadable", "cdr-1.log")]
 
 
+async def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(tmp_path: Path, intake: RecordingIntake) -> None:
+    for number in (1, 2, 3):
+        (tmp_path / f"cdr-{number}.log").write_bytes(b"Call %d\n" % number)
+    pipe = tmp_path / "cdr-2.log"
+    os.utime(pipe, (0, 0))
+    intake.full = True
+    async with watching(tmp_path, intake):
+        await until(lambda: intake.offered == 1)
+        pipe.unlink()
+        os.mkfifo(pipe)
+        intake.full = False
+        try:
+            await until(lambda: intake.bodies == [b"Call 1", b"Call 3"])
+            await until(lambda: intake.counts["file_unreadable"] == 1)
+        finally:
+            with contextlib.suppress(OSError):  # nobody waits for it
+                os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+
+
 async def test_a_folder_in_which_nothing_can_be_read_is_a_link_that_is_down(
     tmp_path: Path, intake: RecordingIntake
 ) -> None:
