@@ -215,6 +215,9 @@ class _LineDecoder:
             to_name = ""
         values["caller_name"], values["callee_name"] = src_name or src.name, to_name or to.name
         self._number(values, flags, "caller", src.number)
+        if verdict.before_the_rest and handed_to_a_machine(course):
+            flags.add("talk_includes_wait")
+            values["talk_seconds"] = duration = None
         legs = Legs(course, verdict, times, duration, flags)
         if verdict.direction is Direction.OUTBOUND:
             customer = to.number if to.kind is Kind.OUTSIDE else line.dial_no
@@ -229,9 +232,6 @@ class _LineDecoder:
             values["trunk"] = src.dn
         if verdict.first is to and course.change is Change.REPLACED_DST:
             values["talk_seconds"] = duration
-            if handed_to_a_machine(course):
-                values["talk_seconds"] = None
-                flags.add("talk_includes_wait")
         elif verdict.first is not None and verdict.first.kind in (Kind.GROUP, Kind.OUTSIDE):
             flags.add("agent_unknown" if verdict.first.kind is Kind.GROUP else "answered_outside")
             if not verdict.after_machine:

@@ -92,6 +92,8 @@ class Legs:
                 self._passed_through(party)
         if course.final.kind is Kind.PERSON and course.final.dn != course.src.dn:
             self._add(course.final, Role.TRANSFER, name=final_name, outcome=self._taken_over())
+        elif course.final.kind is Kind.QUEUE:
+            self._machine(course.final, final_name, offered_at=None)
         return tuple(self._found)
 
     def of_click(self, customer: Party, *, agent_name: str, customer_name: str) -> tuple[LegUpdate, ...]:
@@ -255,12 +257,15 @@ class Legs:
         queues = [p for p in (verdict.to, *course.between, course.final) if p.kind is Kind.QUEUE]
         if queue is not queues[-1] or (course.change is Change.OVERFLOW and queue is verdict.to):
             return Outcome.OVERFLOW
-        if verdict.reached and verdict.first is not None and verdict.first is not verdict.to:
+        outbound = verdict.direction is Direction.OUTBOUND
+        if verdict.reached and verdict.first is not None and verdict.first is not verdict.to and not outbound:
             return Outcome.ANSWERED
         ending = course.ending
-        if ending.outcome is Outcome.NO_ANSWER or ending.side is Side.DST:
+        if ending.side is (Side.DST if outbound else Side.SRC):
+            return Outcome.ABANDONED
+        if ending.outcome is Outcome.NO_ANSWER or ending.side in (Side.SRC, Side.DST):
             return Outcome.TIMEOUT
-        return Outcome.ABANDONED if ending.side is Side.SRC else Outcome.UNKNOWN
+        return Outcome.UNKNOWN
 
     def _customer(
         self,
@@ -314,9 +319,7 @@ class Legs:
                 attempt_at=attempt_at,
                 # The queue's line does not know that the agent's line says that somebody answered. That of somebody
                 # who sent the caller there knows that he answered before.
-                yields=role is Role.QUEUE
-                and outcome is not Outcome.OVERFLOW
-                and self._verdict.first is not self._verdict.to,
+                yields=role is Role.QUEUE and outcome is not Outcome.OVERFLOW and not self._verdict.before_the_rest,
             )
         )
 

@@ -53,6 +53,11 @@ class Verdict(NamedTuple):
     after_machine: bool  #: a queue, an IVR or a click stood before the person: the vendor's times hold the wait
     assumed: bool  #: `Ext.` alone named a party that behaved like a queue or an IVR: the directory should name it
 
+    @property
+    def before_the_rest(self) -> bool:
+        """Whether the person was on the line before every other party of the chain."""
+        return self.reached and (self.first is self.to or self.direction is Direction.OUTBOUND)
+
 
 def judge(course: Course) -> Verdict:
     """The verdict on one line of a call that a person dialled."""
@@ -87,8 +92,9 @@ def judge(course: Course) -> Verdict:
 
 
 def handed_to_a_machine(course: Course) -> bool:
-    """Whether whoever took the call sent it on to a queue or the like, where the duration goes on."""
-    return course.change is Change.REPLACED_DST and _keeps_waiting((*course.between, course.final))
+    """Whether whoever took or placed the call sent it on to a queue or the like, where the duration goes on."""
+    sent_on = course.change in (Change.REPLACED_DST, Change.REPLACED_SRC)
+    return sent_on and _keeps_waiting((*course.between, course.final))
 
 
 def _keeps_waiting(parties: Sequence[Party]) -> bool:

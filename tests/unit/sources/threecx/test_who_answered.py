@@ -177,3 +177,14 @@ def test_a_mailbox_that_takes_over_on_a_line_of_its_own_rang_nobody_again() -> N
     assert [(leg.leg_key, leg.outcome, leg.ring_seconds) for leg in call.legs if leg.role == "agent"] == [
         ("agent:102", "no_answer", 15)
     ]
+
+
+@pytest.mark.parametrize(("reason", "outcome"), [("TerminatedByDst", "abandoned"), ("TerminatedBySrc", "timeout")])
+def test_a_customer_who_was_called_and_sent_to_a_queue_waits_there(reason: str, outcome: str) -> None:
+    customer = {"to_no": "0266904995", "to_dn": "10001", "dial_no": "0266904995", "to_type": "Line"}
+    queue = {"final_number": "Ext.611", "final_dn": "611", "final_type": "Queue", "reason_changed": "ReplacedSrc"}
+    placed = {"from_no": "Ext.101", "from_dn": "101", "from_type": "Extension"}
+    call = call_of(line_27(**placed, **customer, **queue, reason_terminated=reason))
+    assert (call.direction, call.disposition, call.agent_id, call.queue_id) == ("outbound", "answered", "101", "611")
+    assert (call.ring_seconds, call.talk_seconds, told(call)) == (5, None, ["talk_includes_wait"])
+    assert [leg.outcome for leg in call.legs if leg.role == "queue"] == [outcome]
