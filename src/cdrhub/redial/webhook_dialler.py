@@ -8,7 +8,7 @@ The answer is read as follows; docs/dialling.md has it for those who write a rec
 
 - 2xx: accepted, `{"vendor_ref": "…"}` if it has a name for the call;
 - `{"refusal": "agent" | "number" | "configuration" | "network", "detail": "…"}` with 200 or any 4xx: refused;
-- another 4xx: refused, configuration; 408, 425, 429 and 503: refused, network;
+- another 4xx or 3xx but 303: refused, configuration; 408, 425, 429, and 503 with `Retry-After`: refused, network;
 - anything else, or no answer: unseen.
 """
 
@@ -25,7 +25,7 @@ from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused
 from cdrhub.outgoing.webhook_secrets import signer
 from cdrhub.redial.webhook_dialler_config import WebhookDiallerConfig
 from cdrhub.sources.dialler import DiallerType
-from cdrhub.sources.dialling.answers import MAX_VENDOR_REF, AnswerUnseen, refuse_status, shown
+from cdrhub.sources.dialling.answers import MAX_VENDOR_REF, AnswerUnseen, shown
 from cdrhub.sources.dialling.http import HttpAnswer, HttpClient
 from cdrhub.sources.dialling.one_way import OneWayDialler
 from cdrhub.sources.dialling.orders import reference_of
@@ -87,7 +87,7 @@ def answer_of(answer: HttpAnswer, *, who: str) -> Answer:
         if word not in tuple(Refusal):
             raise AnswerUnseen(f"{who} refuses with a word that is not known: {shown(word)!r}")
         return Refused(refusal=Refusal(word), detail=shown(told.get("detail") or f"{who} refuses"))
-    refuse_status(answer.status, who=who)
+    answer.refuse_failure(who=who)
     reference = told.get("vendor_ref")
     if reference is not None and not isinstance(reference, str | int):
         reference = None

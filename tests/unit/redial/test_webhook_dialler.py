@@ -103,7 +103,6 @@ async def test_a_refusal_in_its_own_words(refusal: Refusal, status: int) -> None
         (302, Refusal.CONFIGURATION),
         (408, Refusal.NETWORK),
         (429, Refusal.NETWORK),
-        (503, Refusal.NETWORK),
     ],
 )
 async def test_a_status_that_says_no(status: int, refusal: Refusal) -> None:
@@ -114,7 +113,7 @@ async def test_a_status_that_says_no(status: int, refusal: Refusal) -> None:
 
 @pytest.mark.parametrize(
     ("body", "status"),
-    [("", 500), ({"refusal": "agent"}, 502), ({"refusal": "tired"}, 200), ({"refusal": ""}, 422)],
+    [("", 500), ("", 303), ({"refusal": "agent"}, 502), ("", 503), ({"refusal": "tired"}, 200), ({"refusal": ""}, 422)],
 )
 async def test_nobody_knows(body: object, status: int) -> None:
     assert isinstance(await answered(body, status=status), Unseen)

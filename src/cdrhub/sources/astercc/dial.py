@@ -21,7 +21,7 @@ from yarl import URL
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused
 from cdrhub.sources.dialler import DiallerType
-from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, refuse_status, shown
+from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, shown
 from cdrhub.sources.dialling.fields import REQUEST_SECONDS, HttpUrl, RequestSeconds
 from cdrhub.sources.dialling.http import HttpAnswer, HttpClient
 from cdrhub.sources.dialling.one_way import OneWayDialler
@@ -161,7 +161,7 @@ def answer_of(answer: HttpAnswer, *, who: str, password: str = "") -> Answer:
     Where the code and the message contradict each other nobody knows. A failure whose message is not documented is for
     a person to look at.
     """
-    refuse_status(answer.status, who=who)
+    answer.refuse_failure(who=who)
     found = _ANSWER.fullmatch(answer.body.decode("utf-8", "replace"))
     if found is None:
         raise AnswerUnseen(f"{who} answered what is not |Retuen|code|Retuen|message")

@@ -18,9 +18,6 @@ from cdrhub.model.dialling import Answer, Refusal, Refused, Unseen
 MAX_SHOWN: Final = 200  #: characters of a vendor's words in the detail of an answer
 MAX_VENDOR_REF: Final = 128  #: characters of what a vendor calls the call that was ordered
 
-_BUSY: Final = frozenset({408, 425, 429, 503})
-"""Statuses by which a server says that it has not worked on the request (RFC 9110, RFC 6585, RFC 8470)."""
-
 
 class OrderRefused(CdrhubError):
     """The order was refused, or could not be sent."""
@@ -42,23 +39,6 @@ async def answering(dialling: Awaitable[Answer]) -> Answer:
         return Refused(refusal=error.refusal, detail=str(error))
     except AnswerUnseen as error:
         return Unseen(detail=str(error))
-
-
-def refuse_status(status: int, *, who: str) -> None:
-    """Raise what an HTTP status other than success means for an order, where its body says no more.
-
-    503 and its like say that nothing was done; any other 5xx may come from a proxy that lost the answer of a server
-    which did dial. A redirect is not followed: the order was not taken there, and whether it is elsewhere is unknown
-    to this hub.
-    """
-    if 200 <= status < 300:
-        return
-    detail = f"{who} answered HTTP {status}"
-    if status in _BUSY:
-        raise OrderRefused(Refusal.NETWORK, detail)
-    if 300 <= status < 500:
-        raise OrderRefused(Refusal.CONFIGURATION, detail)
-    raise AnswerUnseen(detail)
 
 
 def shown(text: object, *, without: str = "") -> str:

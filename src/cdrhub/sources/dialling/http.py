@@ -30,6 +30,9 @@ from cdrhub.sources.dialling.fields import REQUEST_SECONDS
 
 MAX_ANSWER_BYTES: Final = 65_536
 
+_NOT_WORKED_ON: Final = frozenset({408, 425, 429})
+"""Statuses by which a server says that it has not worked on the request (RFC 9110, RFC 6585, RFC 8470)."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HttpAnswer:
@@ -38,6 +41,24 @@ class HttpAnswer:
     status: int
     body: bytes
     location: str | None = None
+    retry_after: str | None = None
+
+    def refuse_failure(self, *, who: str) -> None:
+        """Raise what a status other than success means for an order, where the body says no more.
+
+        A server that is overloaded or maintained answers 503 and says when to come again; without that it may be the
+        503 of a proxy (Envoy, Heroku's router) that lost the answer of a server which did dial, as any other 5xx may
+        be. 303 leads to what came of the request (RFC 9110, 15.4.4). Another redirect is not followed: the order was
+        not taken there, and whether it is elsewhere is unknown to this hub.
+        """
+        if 200 <= self.status < 300:
+            return
+        detail = f"{who} answered HTTP {self.status}"
+        if self.status in _NOT_WORKED_ON or (self.status == 503 and self.retry_after is not None):
+            raise OrderRefused(Refusal.NETWORK, detail)
+        if 300 <= self.status < 500 and self.status != 303:
+            raise OrderRefused(Refusal.CONFIGURATION, detail)
+        raise AnswerUnseen(detail)
 
     def json(self, *, who: str) -> Mapping[str, Any]:
         """The JSON object that the body is. Raises AnswerUnseen."""
@@ -89,8 +110,12 @@ class HttpClient:
                 content = await _read(response)
                 if content is None:
                     raise AnswerUnseen(f"{self.who} answered more than {MAX_ANSWER_BYTES} bytes")
-                location = response.headers.get("Location")
-                return HttpAnswer(status=response.status, body=content, location=location)
+                return HttpAnswer(
+                    status=response.status,
+                    body=content,
+                    location=response.headers.get("Location"),
+                    retry_after=response.headers.get("Retry-After"),
+                )
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
             raise self._what_it_means(error, connected=seen.connected) from error
 

@@ -21,7 +21,7 @@ from yarl import URL
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Standing
 from cdrhub.sources.dialler import Dialler, DiallerType
-from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, answering, refuse_status, shown
+from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, answering, shown
 from cdrhub.sources.dialling.fields import REQUEST_SECONDS, HttpUrl, RequestSeconds
 from cdrhub.sources.dialling.http import HttpAnswer, HttpClient
 from cdrhub.sources.dialling.one_way import OneWayDialler
@@ -170,7 +170,7 @@ class CallControlDialler:
     async def _participant(self, reference: CallReference) -> int | None:
         """The id of the extension's part in that call; None where it has none. Raises OrderRefused, AnswerUnseen."""
         answer = await self._authorised("GET", ("callcontrol", reference.agent))
-        refuse_status(answer.status, who=self._http.who)
+        answer.refuse_failure(who=self._http.who)
         there = answer.json(who=self._http.who).get("participants")
         for part in there[:MAX_PARTICIPANTS] if isinstance(there, list) else ():
             if isinstance(part, dict) and part.get("callid") == reference.callid and isinstance(part.get("id"), int):
@@ -218,7 +218,7 @@ class CallControlDialler:
                 body=urlencode(form).encode(),
                 headers={"Content-Type": "application/x-www-form-urlencoded"},
             )
-            refuse_status(answer.status, who=f"{who}, asked for a token,")
+            answer.refuse_failure(who=f"{who}, asked for a token,")
         except AnswerUnseen as error:
             raise OrderRefused(Refusal.NETWORK, str(error)) from error
         try:
@@ -239,7 +239,7 @@ def answer_of(answer: HttpAnswer, *, agent: str, who: str) -> Answer:
             raise OrderRefused(Refusal.AGENT, f"{who}: no such extension, or no device of it (HTTP {answer.status})")
         case 422:
             raise OrderRefused(Refusal.NUMBER, f"{who} does not dial this number (HTTP 422)")
-    refuse_status(answer.status, who=who)
+    answer.refuse_failure(who=who)
     said = answer.json(who=who)
     status = str(said.get("finalstatus", "")).casefold()
     if status in _SUCCESS:
@@ -275,7 +275,7 @@ class MakeCallDialler(OneWayDialler):
         answer = await self._http.send("GET", self._url.joinpath(*MAKE_CALL_PATH.split("/")).with_query(said))
         if answer.status in (301, 302) and (path := self._session_path(answer)) is not None:
             answer = await self._http.send("GET", self._url.with_path(path).with_query(said))
-        refuse_status(answer.status, who=who)
+        answer.refuse_failure(who=who)
         return Accepted()
 
     def _session_path(self, answer: HttpAnswer) -> str | None:

@@ -28,7 +28,6 @@ from cdrhub.sources.dialling.answers import (
     AnswerUnseen,
     OrderRefused,
     answering,
-    refuse_status,
     shown,
 )
 from cdrhub.sources.dialling.fields import REQUEST_SECONDS, HttpUrl, RequestSeconds
@@ -102,7 +101,7 @@ class VoicenterDialler:
             asked = question(vendor_ref, code=self._config.code.get_secret_value(), now=datetime.now(UTC))
             try:
                 answer = await self._posted(self._call_log, asked)
-                refuse_status(answer.status, who=self._http.who)
+                answer.refuse_failure(who=self._http.who)
                 return standing_of(answer.json(who=self._http.who), vendor_ref)
             except (OrderRefused, AnswerUnseen):
                 return Standing()
@@ -151,11 +150,11 @@ def answer_of(answer: HttpAnswer, *, who: str, code: str = "") -> Answer:
     An error code that is not documented is a refusal all the same, and for a person to look at.
     """
     if answer.status in (401, 403):
-        refuse_status(answer.status, who=who)
+        answer.refuse_failure(who=who)
     told = _told(answer)
     number = _error_code(told)
     if number is None:
-        refuse_status(answer.status, who=who)
+        answer.refuse_failure(who=who)
         raise AnswerUnseen(f"{who} answered without an ERRORCODE")
     if number != _ACCEPTED:
         refusal, meaning = _REFUSALS.get(number, (Refusal.CONFIGURATION, "an error code that is not documented"))
@@ -163,7 +162,7 @@ def answer_of(answer: HttpAnswer, *, who: str, code: str = "") -> Answer:
         if number == _BLOCKED and _OF_THE_EXTENSION.search(said):
             refusal = Refusal.AGENT  # documented of extensions, seen of numbers: the case's numbers are not used up
         return Refused(refusal=refusal, detail=f"ERRORCODE {number}: {meaning}" + (f" ({said})" if said else ""))
-    refuse_status(answer.status, who=who)
+    answer.refuse_failure(who=who)
     return Accepted(vendor_ref=shown(told.get("CALLID") or "")[:MAX_VENDOR_REF])
 
 

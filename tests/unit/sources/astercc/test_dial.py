@@ -161,7 +161,7 @@ async def test_no_answer_is_unseen_and_is_not_asked_again() -> None:
     assert len(peer.requests) == 2
 
 
-@pytest.mark.parametrize(("status", "known"), [(404, Refusal.CONFIGURATION), (503, Refusal.NETWORK)])
+@pytest.mark.parametrize(("status", "known"), [(404, Refusal.CONFIGURATION), (429, Refusal.NETWORK)])
 async def test_a_status_that_says_no(status: int, known: Refusal) -> None:
     answer = await answered("|Retuen|1|Retuen|BackMsg_19", status=status)
     assert isinstance(answer, Refused)

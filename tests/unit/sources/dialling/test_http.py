@@ -10,9 +10,9 @@ from yarl import URL
 
 from cdrhub.model.dialling import Refusal
 from cdrhub.outgoing.interim_answers import MAX_INTERIM
-from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, refuse_status, shown
+from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, shown
 from cdrhub.sources.dialling.fields import HttpUrl
-from cdrhub.sources.dialling.http import MAX_ANSWER_BYTES, HttpClient
+from cdrhub.sources.dialling.http import MAX_ANSWER_BYTES, HttpAnswer, HttpClient
 from support.dialling import vendor
 from support.servers import free_port
 
@@ -135,19 +135,29 @@ async def test_a_private_address_is_refused_before_anything_is_sent(host: str) -
         (408, Refusal.NETWORK),
         (425, Refusal.NETWORK),
         (429, Refusal.NETWORK),
-        (503, Refusal.NETWORK),
     ],
 )
 def test_a_status_that_says_no(status: int, refusal: Refusal) -> None:
     with pytest.raises(OrderRefused) as caught:
-        refuse_status(status, who="it")
+        HttpAnswer(status=status, body=b"").refuse_failure(who="it")
     assert caught.value.refusal is refusal
 
 
-@pytest.mark.parametrize("status", [500, 502, 504])
+@pytest.mark.parametrize("status", [303, 500, 502, 503, 504])
 def test_a_status_after_which_nobody_knows(status: int) -> None:
     with pytest.raises(AnswerUnseen):
-        refuse_status(status, who="it")
+        HttpAnswer(status=status, body=b"").refuse_failure(who="it")
+
+
+async def test_a_server_that_says_when_to_come_again_has_done_nothing() -> None:
+    async with vendor() as peer:
+        peer.says("maintenance", status=503, headers={"Retry-After": "120"})
+        client = HttpClient(who="it")
+        answer = await client.send("POST", URL(peer.url))
+        await client.close()
+    with pytest.raises(OrderRefused) as caught:
+        answer.refuse_failure(who="it")
+    assert caught.value.refusal is Refusal.NETWORK
 
 
 def test_a_vendors_words_are_one_short_line_without_the_secret() -> None:

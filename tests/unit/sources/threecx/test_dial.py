@@ -177,7 +177,6 @@ async def test_without_a_token_nothing_has_left(said: dict[str, Any], refusal: R
         (422, Refusal.NUMBER),
         (424, Refusal.AGENT),
         (429, Refusal.NETWORK),
-        (503, Refusal.NETWORK),
         (302, Refusal.CONFIGURATION),
     ],
 )
