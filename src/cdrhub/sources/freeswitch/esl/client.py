@@ -177,12 +177,12 @@ class EventSocketClient(InboundESL):  # type: ignore[misc]  # greenswitch has no
     def _received(self, connection: socket.socket) -> bytes:
         """What comes next; TimeoutError after the idle time, which is waited for in two parts: a process that was
         suspended finds the first one over, and in the second one what came meanwhile."""
+        connection.settimeout(self._first_seconds)
         try:
             chunk: bytes = connection.recv(READ_BYTES)
         except TimeoutError:
             connection.settimeout(self._last_seconds)
             chunk = connection.recv(READ_BYTES)
-            connection.settimeout(self._first_seconds)
         return chunk
 
     def _take(self, chunk: bytes) -> None:
