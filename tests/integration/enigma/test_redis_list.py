@@ -163,12 +163,7 @@ async def test_a_lease_that_another_gets_between_our_look_and_our_step_is_not_ou
     ):
 
         async def overtaken(step: Coroutine[Any, Any, T]) -> T:
-            proxy.go_deaf_at(b"EXEC")
-            stepping = asyncio.create_task(step)
-            await until(lambda: proxy.deaf)
-            dialler.set(LEASE, b"hub-b 1", ex=60)
-            proxy.heal()
-            return await stepping
+            return await before_the_step(proxy, step, lambda: dialler.set(LEASE, b"hub-b 1", ex=60))
 
         assert await overtaken(mine.acquire()) == "another worker"
         assert dialler.get(LEASE) == b"hub-b 1"
@@ -177,6 +172,31 @@ async def test_a_lease_that_another_gets_between_our_look_and_our_step_is_not_ou
         with pytest.raises(NotConnected, match="the lease on list is lost"):
             await overtaken(mine.take(done=0))
         assert dialler.lrange(KEY, 0, -1) == entries(1, 2)
+
+
+async def test_an_order_that_the_dialler_takes_between_our_look_and_our_step_is_not_put_back(
+    redis_server: RedisServer, dialler: redis.Redis
+) -> None:
+    async with (
+        Proxy(("127.0.0.1", redis_server.port)) as proxy,
+        leased(redis_server, kind=PlainList, port=proxy.port) as mine,
+    ):
+        await mine.acquire()
+        await mine.take(done=0)  # which looks at what another worker left
+        dialler.rpush(KEY, b'{"type": "queue_calls"}', *entries(1))
+        with pytest.raises(NotConnected):
+            await before_the_step(proxy, mine.take(done=0), lambda: dialler.lpop(KEY))
+        assert dialler.lrange(KEY, 0, -1) == entries(1)
+
+
+async def before_the_step(proxy: Proxy, step: Coroutine[Any, Any, T], meanwhile: Callable[[], object]) -> T:
+    """What `step` gives when something happens after what it looked at and before what it does."""
+    proxy.go_deaf_at(b"EXEC")
+    stepping = asyncio.create_task(step)
+    await until(lambda: proxy.deaf)
+    meanwhile()
+    proxy.heal()
+    return await stepping
 
 
 async def test_a_connection_that_breaks_while_we_look_comes_back_soon(

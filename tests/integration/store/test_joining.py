@@ -113,8 +113,8 @@ async def test_the_rows_are_those_of_one_writer(store: Store, store_url: str, tm
 
 async def test_more_than_one_transaction_takes(store: Store) -> None:
     keys = [f"k{number:04}" for number in range(2 * AT_ONCE + 1)]
+    await store.write([item(early(f"z{number}")) for number in range(AT_ONCE)])  # nobody opens these
     await apart(store, *keys)
-    await store.write([item(early(f"alone{number}")) for number in range(AT_ONCE)])
     assert await store.join_unopened() == len(keys)
     assert await count(store, unopened) == AT_ONCE
     assert await count(store, outbox) == 2 * len(keys)

@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -15,6 +16,7 @@ from cdrhub.sources.transports import tcp_lines
 from cdrhub.sources.transports.tcp_lines import (
     MAX_CONNECTIONS,
     MAX_FOREIGN_LINES,
+    SILENCES,
     LineConnection,
     connect_lines,
     peer_name,
@@ -26,6 +28,7 @@ from support.proxy import Proxy
 from support.sinks import LINES, IntakeSink
 
 ANY = "127.0.0.1:0"
+SILENT_SECONDS = 600.0
 
 
 def everyone(_: str) -> bool:
@@ -35,6 +38,26 @@ def everyone(_: str) -> bool:
 @pytest.fixture
 def intake() -> RecordingIntake:
     return RecordingIntake()
+
+
+class Clock:
+    """The event loop's, which goes on by itself and by what a test lets pass."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._ahead, of_its_own = 0.0, loop.time
+        monkeypatch.setattr(loop, "time", lambda: of_its_own() + self._ahead)
+
+    async def passes(self, seconds: float) -> None:
+        """So many seconds are over, and what they brought is done."""
+        self._ahead += seconds
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Silence is longer than any test takes."""
+    monkeypatch.setattr(tcp_lines, "SILENT_SECONDS", SILENT_SECONDS)
+    return Clock(asyncio.get_running_loop(), monkeypatch)
 
 
 @asynccontextmanager
@@ -104,7 +127,7 @@ async def test_keepalive_is_on(intake: RecordingIntake) -> None:
         assert [peer.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [30, 10, 3, 60_000]
 
 
-async def test_a_peer_that_looks_for_the_end_loses_nothing_by_it(intake: RecordingIntake) -> None:
+async def test_a_peer_that_looks_for_the_end_loses_nothing_by_it(intake: RecordingIntake, clock: Clock) -> None:
     """A changed source of a busy hub lost what its PBX sent between the end of the reading and the close."""
     pbx, connection, reading = await a_pbx(intake)
     with pbx:
@@ -115,34 +138,55 @@ async def test_a_peer_that_looks_for_the_end_loses_nothing_by_it(intake: Recordi
         pbx.sendall(b"Call 2\r\n")
     assert await reading == "stopped"
     assert intake.bodies == [b"Call 1", b"Call 2"]
+    for _ in range(SILENCES):
+        await clock.passes(SILENT_SECONDS)
+    assert intake.counts["peer_gone_at_stop"] == 0
 
 
-async def test_a_peer_that_never_looks_is_heard_until_it_is_silent(intake: RecordingIntake) -> None:
+async def test_a_peer_that_never_looks_is_heard_until_it_is_silent(intake: RecordingIntake, clock: Clock) -> None:
     pbx, connection, reading = await a_pbx(intake)
     with pbx:
         connection.finish()
         pbx.sendall(b"Call 1\r\n")
+        await until(lambda: intake.bodies == [b"Call 1"])
+        await clock.passes(SILENT_SECONDS)
+        assert not reading.done()
+        await clock.passes(SILENT_SECONDS)
+        assert await reading == "stopped"
+
+
+async def test_a_peer_that_sends_on_is_not_heard_for_ever(intake: RecordingIntake, clock: Clock) -> None:
+    pbx, connection, reading = await a_pbx(intake)
+    with pbx:
+        connection.finish()
+        for _ in range(SILENCES):
+            assert not reading.done()
+            heard = len(intake.bodies)
+            pbx.sendall(b"Call 1\r\n")
+            await until(partial(hears_more, intake, heard))
+            await clock.passes(SILENT_SECONDS)
+        assert await reading == "stopped"
+
+
+async def test_what_comes_in_the_moment_of_the_end_is_read(intake: RecordingIntake) -> None:
+    loop = asyncio.get_running_loop()
+    pbx, connection, reading = await a_pbx(intake)
+    woken, wake = socket.socketpair()
+
+    def send() -> None:
+        loop.remove_reader(woken)
+        pbx.sendall(b"Call 1\r\n")
+
+    with pbx, woken, wake:
+        loop.add_reader(woken, send)
+        connection.cut()
+        wake.send(b"!")  # seen by the loop together with the end, and after it
         assert await reading == "stopped"
     assert intake.bodies == [b"Call 1"]
 
 
-async def test_a_peer_that_sends_on_is_not_heard_for_ever(
-    intake: RecordingIntake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tcp_lines, "SILENT_SECONDS", 0.02)
-    pbx, connection, reading = await a_pbx(intake)
-
-    async def send() -> None:
-        while True:
-            pbx.sendall(b"Call 1\r\n")
-            await asyncio.sleep(0.001)
-
-    with pbx:
-        sending = asyncio.create_task(send())
-        connection.finish()
-        assert await reading == "stopped"
-        sending.cancel()
-    assert len(intake.bodies) > 1
+def hears_more(intake: RecordingIntake, than: int) -> bool:
+    return len(intake.bodies) > than
 
 
 async def a_pbx(intake: RecordingIntake) -> tuple[socket.socket, LineConnection, asyncio.Task[str]]:
@@ -339,15 +383,15 @@ async def test_an_error_of_the_sink_ends_the_session_with_it(intake: RecordingIn
     intake.close()
 
 
-async def test_at_the_limit_the_oldest_silent_connection_makes_room(
-    intake: RecordingIntake,
-) -> None:
+@pytest.mark.usefixtures("clock")
+async def test_at_the_limit_the_oldest_silent_connection_makes_room(intake: RecordingIntake) -> None:
     async with serving(intake, max_connections=2) as port:
         speaking = await Client.connect(port)
         await speaking.send(b"Call 1\n")
         await until(lambda: intake.bodies)
         silent, third = await Client.connect(port), await Client.connect(port)
         assert await silent.received_until_closed() == b""
+        await until(lambda: silent.address not in intake.links)
         await third.send(b"Call 2\n")
         await until(lambda: b"Call 2" in intake.bodies)
         fourth = await Client.connect(port)
