@@ -196,9 +196,10 @@ async def test_a_value_that_was_never_written_is_told_as_damage_of_the_file(tmp_
     await journal.close()
     with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as connection, connection:
         connection.execute(change)
-    with pytest.raises(JournalError, match=r"journal\.db is damaged .* move it away") as refused:
-        await Journal.open(tmp_path)
-    assert "\ufffd" not in str(refused.value)
+    for _ in range(2):  # it is no lock that refuses the second
+        with pytest.raises(JournalError, match=r"journal\.db is damaged .* move it away") as refused:
+            await Journal.open(tmp_path)
+        assert "\ufffd" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

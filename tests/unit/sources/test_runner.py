@@ -266,19 +266,22 @@ async def test_stop_interrupts_a_back_off_and_is_idempotent(intake: RecordingInt
     assert intake.counts["session"] == 1
 
 
-async def test_stop_lets_a_session_drain(intake: RecordingIntake) -> None:
-    async def draining(intake: Intake) -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await asyncio.sleep(0.05)
-            await intake.accept([b"last"], content_type="text/plain")
+async def draining(intake: Intake) -> None:
+    intake.link_up("pbx")
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(0.01)
+        await intake.accept([b"last"], content_type="text/plain")
+        intake.link_down("pbx", "stopped")
 
+
+async def test_stop_lets_a_session_drain(intake: RecordingIntake) -> None:
     runner = runner_of(ScriptedSource(draining), intake)
     async with running(runner):
-        await until(lambda: intake.counts["session"])
-        await asyncio.sleep(0)
-    assert intake.bodies == [b"last"]
+        await until(lambda: intake.links)
+        await runner.stop()
+        assert intake.bodies == [b"last"]
     assert intake.counts["session_aborted"] == 0
 
 
@@ -296,12 +299,12 @@ async def test_a_session_that_does_not_drain_is_aborted(intake: RecordingIntake)
 
 
 async def test_cancelling_run_stops_it_in_order(intake: RecordingIntake) -> None:
-    work = asyncio.create_task(runner_of(ScriptedSource(listening), intake).run())
+    work = asyncio.create_task(runner_of(ScriptedSource(draining), intake).run())
     await until(lambda: intake.links)
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
-    assert intake.links == {}
+    assert (intake.bodies, intake.links, intake.counts["session_aborted"]) == ([b"last"], {}, 0)
     assert states(intake)[-1] == "blind"
     await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "a task was left behind")
 
