@@ -15,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cdrhub.errors import NotConnected
+from cdrhub.sources.base import TOO_LONG
 from cdrhub.sources.transports.directory import POSITION_PREFIX, READ_BYTES, DirectoryWatch
 from support.intake import RecordingIntake, until
 from support.rights import without_rights
@@ -156,6 +157,15 @@ async def test_a_long_file_is_read_in_pieces(tmp_path: Path, intake: RecordingIn
     assert len(intake.groups) > 1
 
 
+async def test_the_beginning_of_a_line_over_the_limit_is_kept(tmp_path: Path, intake: RecordingIntake) -> None:
+    long = b"Call 1," + b"x" * LINES.max_line
+    (tmp_path / "cdr-1.log").write_bytes(long + b"\nCall 2\n")
+    async with watching(tmp_path, intake):
+        await until(lambda: intake.bodies == [long[: LINES.max_line], b"Call 2"])
+    assert [accepted.attributes.get(TOO_LONG) for accepted in intake.accepted] == [True, None]
+    assert intake.counts["too_long"] == 1
+
+
 async def test_a_file_that_cannot_be_read_holds_nobody_up(tmp_path: Path, intake: RecordingIntake) -> None:
     loop = tmp_path / "cdr-1.log"
     loop.symlink_to(loop)
@@ -275,6 +285,16 @@ async def test_half_a_line_is_looked_at_again_although_the_folder_does_not_chang
     (tmp_path / "cdr-1.log").write_bytes(b"Call 1\nCall 2")
     async with watching(tmp_path, intake, settled=0.05, full_scan=1000.0):
         await until(lambda: intake.bodies == [b"Call 1", b"Call 2"])
+
+
+async def test_a_folder_of_which_one_file_was_read_before_is_made_good(tmp_path: Path, intake: RecordingIntake) -> None:
+    for number in range(3):
+        (tmp_path / f"cdr-{number}.log").write_bytes(b"Call %d\n" % number)
+    with os.scandir(tmp_path) as entries:  # looked at first
+        first = next(entries)
+        intake.positions[POSITION_PREFIX + first.name] = "of earlier"
+    async with watching(tmp_path, intake):
+        await until(lambda: intake.caught_up_with == [f"read from {tmp_path.name}"])
 
 
 async def test_what_was_written_while_nobody_watched_is_made_good(tmp_path: Path, intake: RecordingIntake) -> None:
