@@ -76,6 +76,7 @@ class LineConnection:
         self._foreign_bytes = 0
         self._linked = False
         self._allowance: int | None = None
+        self._deaf = False
         self._heard = False
         self._silence: asyncio.TimerHandle | None = None
 
@@ -107,6 +108,7 @@ class LineConnection:
             self._shut_down(socket.SHUT_RD)
 
     def _shut_down(self, how: int) -> None:
+        self._deaf = self._deaf or how == socket.SHUT_RD
         try:
             self._socket.shutdown(how)
         except OSError:  # the peer is gone already, which ends it as well
@@ -136,6 +138,8 @@ class LineConnection:
                 if not chunk and self.finishing:
                     chunk = self._socket.recv(READ_BYTES)  # what came until this task heard of its end
             except OSError as error:
+                if self._deaf:  # who sends on is answered with a reset, which ends our side too (RFC 9293, 3.6.1)
+                    return "stopped"
                 self._intake.count("connection_lost")
                 return f"the connection was lost: {in_words(error)}"
             if not chunk:

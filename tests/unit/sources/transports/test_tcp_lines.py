@@ -189,6 +189,16 @@ def hears_more(intake: RecordingIntake, than: int) -> bool:
     return len(intake.bodies) > than
 
 
+async def test_a_peer_that_sends_into_the_end_is_no_connection_that_was_lost(intake: RecordingIntake) -> None:
+    pbx, connection, reading = await a_pbx(intake)
+    with pbx:
+        connection.finish()
+        connection.cut()
+        pbx.sendall(b"Call 1\r\n")  # answered with a reset, before the end was read
+        assert await reading == "stopped"
+    assert intake.counts["connection_lost"] == 0
+
+
 async def a_pbx(intake: RecordingIntake) -> tuple[socket.socket, LineConnection, asyncio.Task[str]]:
     """A PBX, the connection to it, and its reader, which has begun."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
