@@ -7,12 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from cdrhub.model.dialling import Refusal, Refused, Standing
 from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict
 from cdrhub.redial.order_errors import CaseBusy, NoSuchAttempt, NoSuchCase, NumberUnusable, OrderError
 from cdrhub.redial.policy import PRESETS
 from cdrhub.redial.reports import Reported
+from cdrhub.store.redial_tables import attempts
 
 FIRST, SECOND, THIRD = "+2348039100001", "+2348039100002", "+2348039100003"
 
@@ -135,6 +137,18 @@ async def test_the_wrong_party_leads_to_the_next_number(bench: Any) -> None:
     attempt_id = await reached(bench)
     await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.WRONG_PARTY)
     assert await bench.claim() == [SECOND]
+
+
+async def test_what_is_reported_later_does_not_move_the_end_of_the_call(bench: Any) -> None:
+    attempt_id = await reached(bench)
+    ends = []
+    for _ in range(2):
+        async with bench.store.database.connect() as connection:
+            ends.append(await connection.scalar(select(attempts.c.ended_at).where(attempts.c.id == attempt_id)))
+        bench.pass_time(600)
+        await bench.orders().report(tenant="", attempt_id=attempt_id, result=Reported.CONTACTED)
+    assert ends[0] is not None
+    assert ends[0] == ends[1]
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -74,6 +74,7 @@ async def test_what_is_no_record_is_kept_and_refused(forwarder: Forwarder, body:
 async def test_a_mixture_is_kept_as_a_whole(forwarder: Forwarder) -> None:
     assert await forwarder.post(b"Call 1\nnoise\nCall 2\n") == (200, {"accepted": 2, "suspended": 1})
     assert forwarder.intake.bodies == [b"Call 1", b"noise", b"Call 2"]
+    assert forwarder.intake.counts["foreign"] == 1
 
 
 async def test_an_empty_body_is_refused(forwarder: Forwarder) -> None:
