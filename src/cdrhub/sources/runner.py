@@ -40,7 +40,8 @@ FATAL_DELAY_SECONDS = 60.0  #: after an error that a person must mend: they see 
 STEADY_SECONDS = 30.0  #: a session of this length, or with a record, was a good one: back-off starts anew
 STOP_SECONDS = 10.0  #: that a session has to drain
 ABORT_SECONDS = 5.0  #: that it has to end after it was cancelled for the second time
-LOOK_SECONDS = 5.0  #: between two looks at silence
+LOOK_SECONDS = 5.0  #: between two looks at silence, and at whether this process stood still
+STOOD_STILL = timedelta(seconds=LOOK_SECONDS + 10)  #: between two looks; for less a sender waits
 NOT_RUNNING = timedelta(milliseconds=250)  #: of silence between two runs; less is a reload
 ALIVE_SECONDS = 60.0  #: between two notes of "we were running then"
 REFUSED_SECONDS = 1.0  #: until coverage that the journal refused is tried again
@@ -48,6 +49,7 @@ QUIET_SAMPLES = 60  #: moments of the silent stretch that must all lie within `h
 PROBLEM_AFTER = 3  #: failed attempts in a row that a person should know of
 MAX_DETAIL = 300  #: characters of an error in logs and problems
 
+STANDSTILL = "the daemon stood still, or its clock was set forward: what was pushed meanwhile may be lost"
 ALIVE_KEY = "alive"
 NOTHING = "application/octet-stream"  #: content type of a group that only remembers a position
 
@@ -247,7 +249,8 @@ class Runner:
     async def _sessions(self) -> None:
         if not self._succeeds:
             self._begin()
-        tasks = [asyncio.create_task(part) for part in (self._journal_coverage(), self._look(), self._stay_alive())]
+        parts = (self._journal_coverage(), self._look(), self._stay_alive(), self._notice_standstill())
+        tasks = [asyncio.create_task(part) for part in parts]
         for task in tasks:
             task.add_done_callback(self._beside_ended)
         try:
@@ -371,6 +374,16 @@ class Runner:
                     self._intake.count("quiet")
                     self._log.warning("a connected source is silent", action="source_quiet")
                 self._say(quiet)
+
+    async def _notice_standstill(self) -> None:
+        """Who pushes to a process that is suspended, or whose machine is, gives up, and no link tells of it."""
+        while self._config.ingest_path is not None:
+            before = self._now()
+            await asyncio.sleep(LOOK_SECONDS)
+            now = self._now()
+            if now - before >= STOOD_STILL:
+                self._log.warning(STANDSTILL, action="stood_still", seconds=round((now - before).total_seconds()))
+                self._say([Coverage(state="blind", since=before, until=now, detail=STANDSTILL)])
 
     async def _stay_alive(self) -> None:
         while True:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from cdrhub.errors import BackOff, ConfigError, EndOfInput, IntakeRefused, NotConnected
+from cdrhub.sources import runner as runner_module
 from cdrhub.sources.base import Intake, SourceConfig
 from cdrhub.sources.runner import (
     ALIVE_KEY,
@@ -23,6 +24,8 @@ from cdrhub.sources.runner import (
     LONGEST_BACK_OFF_SECONDS,
     LONGEST_DELAY_SECONDS,
     NOT_RUNNING,
+    STANDSTILL,
+    STOOD_STILL,
     Runner,
     back_off,
     judge,
@@ -445,6 +448,30 @@ async def test_what_a_pushed_source_sees_goes_on_in_its_successor(intake: Record
             assert second.sees
             assert [(said["state"], said["until"]) for said in intake.inferences] == [("idle", None)]
     assert states(intake) == ["idle", "blind"]
+
+
+@pytest.mark.parametrize("pushed", [True, False])
+async def test_a_pushed_source_was_blind_while_the_process_stood_still(
+    intake: RecordingIntake, monkeypatch: pytest.MonkeyPatch, *, pushed: bool
+) -> None:
+    """Who pushes gave up meanwhile, and the source was idle; what keeps a connection is read on, or lost its link."""
+    monkeypatch.setattr(runner_module, "LOOK_SECONDS", 0.001)
+    moment, looks = NOON, 0
+
+    def now() -> datetime:
+        nonlocal looks
+        looks += 1
+        return moment
+
+    config = (PushedConfig if pushed else SourceConfig).model_validate({"type": "test", "quiet_after": "1d"})
+    runner = Runner(source=ScriptedSource(listening), config=config, intake=intake, now=now)
+    async with running(runner):
+        await until(lambda: looks > 10)
+        moment += STOOD_STILL
+        looks = 0
+        await until(lambda: looks > 10)
+    told = [(said["since"], said["until"]) for said in intake.inferences if said["detail"] == STANDSTILL]
+    assert told == ([(NOON.isoformat(), (NOON + STOOD_STILL).isoformat())] if pushed else [])
 
 
 async def test_silence_is_measured_also_where_the_clock_was_set_back_and_in_a_successor(
