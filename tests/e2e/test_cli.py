@@ -142,11 +142,16 @@ def test_the_configuration_may_be_named_by_the_environment(folder: Path) -> None
     assert "lagos" in done.stdout
 
 
-def test_check_warns_of_a_door_that_is_open_to_all(folder: Path) -> None:
-    (folder / "config.toml").write_text(SOURCE.replace("127.0.0.1:0", "0.0.0.0:5555"))
+def test_check_warns_of_doors_that_are_open_to_all(folder: Path) -> None:
+    (folder / "config.toml").write_text(
+        SOURCE.replace("127.0.0.1:0", "0.0.0.0:5555")
+        + '[http]\nlisten = "0.0.0.0:8080"\n[[http.tokens]]\nname = "bi"\ntoken = "b7f9f4a61c0e8d2235"\nrole = "read"\n'
+    )
     done = cdrhub("check", folder=folder)
     assert done.returncode == 0
     assert done.stderr == (
+        "cdrhub: config.toml: http.listen: tokens, secrets and records cross the network in clear: set "
+        "`tls_certificate` and `tls_key`, or put a proxy before it and name it in `trusted_proxies`\n"
         "cdrhub: config.toml: sources.lagos: everyone who reaches 0.0.0.0:5555 may send records: set `allow`\n"
     )
 

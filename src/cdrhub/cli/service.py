@@ -149,6 +149,11 @@ def _warnings(config: Config) -> list[str]:
     ]
     if (said := out_of_date(config.http)) is not None:
         warnings.append(f"http.tls_certificate: {said}: clients refuse it")
+    if not (config.http.loopback_only or config.http.tls_certificate or config.http.trusted_proxies):
+        warnings.append(
+            "http.listen: tokens, secrets and records cross the network in clear: set `tls_certificate` and `tls_key`, "
+            "or put a proxy before it and name it in `trusted_proxies`"
+        )
     if not config.sources:
         warnings.append("there is no source: nothing will be received; add [sources.<name>]")
     for name, source in config.sources.items():
