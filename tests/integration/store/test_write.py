@@ -239,6 +239,13 @@ async def test_what_cannot_be_understood_waits_and_what_says_nothing_is_counted(
     assert b'{"heartbeat": 1}' not in found
 
 
+async def test_records_are_written_in_the_order_of_their_keys(store: Store) -> None:
+    """In which every writer takes its locks."""
+    await store.write([item(ended(f"k{number}")) for number in range(20)])
+    written = [(row["id"], row["digest"]) for row in await rows(store, records)]
+    assert [digest for _, digest in sorted(written)] == sorted(digest for _, digest in written)
+
+
 async def test_coverage_is_a_record_and_a_row(store: Store) -> None:
     span = Coverage(state="blind", since=at(0), until=at(60), detail="link lost", hub="one")
     await store.write([covered(span)])
@@ -254,6 +261,7 @@ async def test_coverage_is_a_record_and_a_row(store: Store) -> None:
 async def test_an_update_that_opens_nothing_makes_no_call(store: Store) -> None:
     await store.write([item(message("k", "agent", legs={"a": {"role": "agent"}}, opens=False), received=50.0)])
     assert await rows(store, calls) == await rows(store, outbox) == []
+    assert [row["call_id"] for row in await rows(store, records)] == [None]
     assert await count(store, unopened) == 1
     await store.write([item(message("k", "call", values={"started_at": 3.0}))])
     call = await call_of(store, "k")

@@ -67,6 +67,7 @@ async def test_a_source_that_takes_its_time_is_at_its_path_before_the_one_that_i
         await exchange
         assert routes.find(PATH) == second.handle
         assert routes.handlers(PATH) == 1
+        assert (at_work.sees("vendor"), at_work.sees("another")) == (True, False)
         await at_work.stop()
     await journal.close()
 

@@ -7,14 +7,17 @@ import contextlib
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
 from cdrhub.errors import NotConnected
 from cdrhub.sources.transports import tcp_lines
+from cdrhub.sources.transports.lines import LineFormat
 from cdrhub.sources.transports.tcp_lines import (
     MAX_CONNECTIONS,
+    MAX_FOREIGN_BYTES,
     MAX_FOREIGN_LINES,
     SILENCES,
     LineConnection,
@@ -199,13 +202,31 @@ async def test_a_peer_that_sends_into_the_end_is_no_connection_that_was_lost(int
     assert intake.counts["connection_lost"] == 0
 
 
-async def a_pbx(intake: RecordingIntake) -> tuple[socket.socket, LineConnection, asyncio.Task[str]]:
+async def test_a_pbx_that_says_something_else_once_is_seen_all_the_time(intake: RecordingIntake) -> None:
+    pbx, _, reading = await a_pbx(intake)
+    with pbx:
+        pbx.sendall(b"Call 1\nnoise\n")
+        await until(lambda: len(intake.bodies) == 2)
+        assert intake.links == {"pbx": ""}
+    await reading
+
+
+async def test_a_stranger_is_closed_for_few_long_lines_as_well(intake: RecordingIntake) -> None:
+    pbx, _, reading = await a_pbx(intake, line_format=replace(LINES, max_line=MAX_FOREIGN_BYTES))
+    with pbx:
+        await asyncio.to_thread(pbx.sendall, b"x" * (MAX_FOREIGN_BYTES // 2) + b"\n" + b"y" * MAX_FOREIGN_BYTES + b"\n")
+    assert await reading == "closed: it sent no records"
+
+
+async def a_pbx(
+    intake: RecordingIntake, *, line_format: LineFormat = LINES
+) -> tuple[socket.socket, LineConnection, asyncio.Task[str]]:
     """A PBX, the connection to it, and its reader, which has begun."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         pbx = socket.create_connection(listening.getsockname())
         ours, _ = listening.accept()
     ours.setblocking(False)
-    connection = LineConnection(ours, peer="pbx", line_format=LINES, sink=IntakeSink(intake), intake=intake)
+    connection = LineConnection(ours, peer="pbx", line_format=line_format, sink=IntakeSink(intake), intake=intake)
     reading = asyncio.create_task(connection.run())
     await until(lambda: intake.links == {"pbx": ""})
     return pbx, connection, reading
@@ -345,8 +366,7 @@ async def test_who_is_in_the_backlog_at_stop_is_heard(intake: RecordingIntake) -
     await asyncio.sleep(0)
     with socket.create_connection(("127.0.0.1", intake.port(ANY))) as client:
         client.sendall(b"Call 1\nCall 2\n")
-        await asyncio.sleep(0)
-        session.cancel()
+        session.cancel()  # before anybody has accepted it
         with pytest.raises(asyncio.CancelledError):
             await session
     assert intake.bodies == [b"Call 1", b"Call 2"]
