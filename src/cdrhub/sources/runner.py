@@ -86,7 +86,7 @@ def back_off(attempt: int, *, chance: float) -> float:
     """Seconds until attempt `attempt` (from 1): doubling, half of it by `chance` (0 to 1), so that a hundred sources
     do not come back in the same moment."""
     whole = min(FIRST_DELAY_SECONDS * 2.0 ** min(attempt - 1, 16), LONGEST_DELAY_SECONDS)
-    return max(FIRST_DELAY_SECONDS, whole * (0.5 + chance / 2))
+    return whole * (0.5 + chance / 2)
 
 
 def unusually_quiet(

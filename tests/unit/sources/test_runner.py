@@ -118,7 +118,8 @@ def test_back_off_doubles_within_its_limits() -> None:
     assert back_off(100, chance=1.0) == 10.0, "a PBX that was away for long, and is back, loses no minute of calls"
     for attempt in range(1, 2000, 7):
         for chance in (0.0, 0.5, 1.0):
-            assert FIRST_DELAY_SECONDS <= back_off(attempt, chance=chance) <= LONGEST_DELAY_SECONDS
+            assert FIRST_DELAY_SECONDS / 2 <= back_off(attempt, chance=chance) <= LONGEST_DELAY_SECONDS
+    assert back_off(1, chance=0.0) < back_off(1, chance=1.0), "a hundred sources do not come back in the same moment"
 
 
 async def test_what_a_stopped_session_ends_with_is_no_failure(intake: RecordingIntake) -> None:

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cdrhub.errors import NotConnected
+from cdrhub.listeners import BACKLOG
 from cdrhub.os_errors import in_words, is_exhausted
 from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.transports.lines import UNTERMINATED, LineFormat, LineFramer, LineSink
@@ -291,8 +292,8 @@ async def serve_lines(
     connections = _Connections(line_format=line_format, sink=sink, intake=intake)
     loop = asyncio.get_running_loop()
 
-    def accept_some() -> None:
-        for _ in range(ACCEPTS_AT_ONCE):
+    def accept_some(at_most: int = ACCEPTS_AT_ONCE) -> None:
+        for _ in range(at_most):
             try:
                 connection, where = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -325,7 +326,7 @@ async def serve_lines(
     finally:
         for timer in resumed:
             timer.cancel()
-        accept_some()  # who is in the backlog has been told "connected", and may have sent
+        accept_some(BACKLOG)  # who is in it has been told "connected", and may have sent
         loop.remove_reader(listening)
         for timer in resumed:
             timer.cancel()
