@@ -292,7 +292,10 @@ async def serve_lines(
     connections = _Connections(line_format=line_format, sink=sink, intake=intake)
     loop = asyncio.get_running_loop()
 
-    def accept_some(at_most: int = ACCEPTS_AT_ONCE) -> None:
+    def accept_some() -> None:
+        accept(ACCEPTS_AT_ONCE)
+
+    def accept(at_most: int) -> None:
         for _ in range(at_most):
             try:
                 connection, where = listening.accept()
@@ -326,7 +329,7 @@ async def serve_lines(
     finally:
         for timer in resumed:
             timer.cancel()
-        accept_some(BACKLOG)  # who is in it has been told "connected", and may have sent
+        accept(BACKLOG)  # who is in it has been told "connected", and may have sent
         loop.remove_reader(listening)
         for timer in resumed:
             timer.cancel()
