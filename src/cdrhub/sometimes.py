@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 EVERY_SECONDS = 60.0
+MAX_REMEMBERED = 1_000  #: things; words of an error may be others each time
 
 
 class Sometimes:
@@ -21,7 +22,10 @@ class Sometimes:
         at = self._clock()
         if (last := self._said.get(what)) is not None and at - last < self._every:
             return False
+        self._said.pop(what, None)
         self._said[what] = at
+        if len(self._said) > MAX_REMEMBERED:
+            del self._said[next(iter(self._said))]  # what was said longest ago
         return True
 
     def over(self, what: object) -> bool:
