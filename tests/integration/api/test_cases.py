@@ -185,7 +185,7 @@ async def test_a_call_back_needs_its_time(api: Client) -> None:
     await api.dialled("C-1")
     attempt_id = await accepted(api, made["id"])
     bare = await api.ask("POST", f"/attempts/{attempt_id}/result", {"result": "callback"})
-    assert (bare.status, bare.problem) == (409, "order-refused")
+    assert (bare.status, bare.body["errors"][0]["pointer"]) == (422, "/at")
     at = "2026-11-19T09:00:00+01:00"
     waits = await api.ask("POST", f"/attempts/{attempt_id}/result", {"result": "callback", "at": at})
     assert (waits.body["case"]["state"], waits.body["case"]["next_action_at"]) == ("waiting", "2026-11-19T08:00:00Z")

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, create_model
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationInfo, create_model, field_validator
 
 from cdrhub.model.call import Call, Leg
 from cdrhub.model.disposition import Direction, Disposition, State
@@ -95,7 +95,16 @@ class ResultReported(Body):
     """What a person says of an attempt."""
 
     result: Reported = Field(description="What became of it.")
-    at: Moment | None = Field(None, description="When a call-back is wanted; with an offset.")
+    at: Moment | None = Field(
+        None, validate_default=True, description="When a call-back is wanted, which needs it; with an offset."
+    )
+
+    @field_validator("at")
+    @classmethod
+    def _of_a_callback(cls, at: datetime | None, told: ValidationInfo) -> datetime | None:
+        if at is None and told.data.get("result") is Reported.CALLBACK:
+            raise ValueError("a call-back needs the time at which it is wanted")
+        return at
 
 
 class VerdictGiven(Body):
