@@ -1,7 +1,7 @@
 """The aiohttp application: ingest, health, readiness, metrics.
 
-- `/ingest/…` is one route over the table of `routes.py`; an unknown path is 404, whatever it holds. Handlers find
-  `http.max_body` as `request.client_max_size`.
+- `/ingest/…` is one route over the table of `routes.py`; an unknown path is 404, whatever it holds, and a web page in a
+  browser on the machine is refused. Handlers find `http.max_body` as `request.client_max_size`.
 - `/healthz` says that the process is alive; it is open to everyone and says nothing else.
 - `/readyz` says whether records are taken (503 if not) and what is wrong; needs the role read.
 - `/metrics` is Prometheus text; needs the role read.
@@ -27,6 +27,10 @@ from cdrhub.web import live
 from cdrhub.web.asker import CHALLENGE, asker, client_of
 from cdrhub.web.auth import Guard
 from cdrhub.web.live import LiveFeed
+
+_ANOTHERS_PAGE = frozenset({"cross-site", "same-site"})
+"""What browsers say of a request that a page of somebody else makes (W3C Fetch Metadata), to which an ingest path on
+loopback needs no secret. No phone system sends it."""
 
 MAX_LINE_BYTES = 8190  #: of a request line
 MAX_HEADER_BYTES = 8190  #: of one header
@@ -61,6 +65,8 @@ def make_app(
         handler = routes.find(request.path)
         if handler is None:
             raise web.HTTPNotFound(text="there is nothing here\n")
+        if request.headers.get("Sec-Fetch-Site") in _ANOTHERS_PAGE:
+            raise web.HTTPForbidden(text="a web page sends no records\n")
         now = guard()
         if now.trusted_proxies:
             request = request.clone(remote=client_of(request, now))

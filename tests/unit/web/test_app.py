@@ -71,6 +71,16 @@ async def test_a_handler_is_told_the_client_and_the_limit(forwarded: list[str], 
         assert await answer.text() == f"{client} 2000"
 
 
+@pytest.mark.parametrize(("site", "status"), [("cross-site", 403), ("same-site", 403), ("none", 200), (None, 200)])
+async def test_a_web_page_pushes_nothing(site: str | None, status: int) -> None:
+    async with (
+        served(proxies=[]) as url,
+        aiohttp.ClientSession() as session,
+        session.post(url + PATH, headers={"Sec-Fetch-Site": site} if site is not None else {}) as answer,
+    ):
+        assert answer.status == status
+
+
 async def test_pages_are_not_for_who_comes_through_a_proxy() -> None:
     headers = [("X-Forwarded-For", "127.0.0.1"), ("X-Forwarded-For", "192.0.2.7")]
     async with served(proxies=["127.0.0.1/32"]) as url, aiohttp.ClientSession() as session:
