@@ -51,6 +51,7 @@ FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 15.0
 EXHAUSTED_SECONDS = 1.0  #: until a record is decoded again for which the machine lacked something
 HELD_UP_SECONDS = 10.0  #: that a batch may take before a person is told
+HELD_UP_BY = "another client may hold a lock, or its disk be slow"
 
 
 def waiting_for(error: StoreUnavailable | None) -> str:
@@ -195,7 +196,7 @@ class Pipeline:
             return f"records cannot be decoded and wait in the journal: {lacking}"
         waited = time.monotonic() - min(self._in_hand.values(), default=math.inf)
         if waited > self._patience:
-            return f"the database has not taken a batch for {waited:.0f} s: another client may hold a lock"
+            return f"the database has not taken a batch for {waited:.0f} s: {HELD_UP_BY}"
         return None
 
     async def drain(self) -> None:
