@@ -61,7 +61,7 @@ def _pushed(client: redis.Redis, *, taken: Callable[[], int], seconds: float) ->
         while pushed - done < AHEAD:
             client.rpush(KEY, *islice(source, BLOCK))
             pushed += BLOCK
-        time.sleep(0.02)
+        time.sleep(load.COUNT_SECONDS)
 
 
 def _peer(seconds: float) -> dict[str, Any]:

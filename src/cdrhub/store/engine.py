@@ -26,6 +26,7 @@ from cdrhub.store.transaction import Transaction
 from cdrhub.store.trouble import Trouble, driver_error
 
 CONNECTIONS = 4
+SQLITE_LANES = 2  #: one is in the only transaction while the other folds
 STATEMENT_SECONDS = 60.0  #: after which a connection that does not answer is given up
 HALF_MADE_SECONDS = 2.0  #: that being cancelled waits for a connection that is just being made
 CLOSE_SECONDS = 5.0  #: for a farewell to a server that may not listen
@@ -70,7 +71,7 @@ class Database:
         take."""
         self.url = url
         self.kind = _ENGINES[url.get_backend_name()]
-        self.lanes = 1 if self.kind == "sqlite" else connections
+        self.lanes = SQLITE_LANES if self.kind == "sqlite" else connections
         self._seconds = seconds
         self._connections = connections
         self._writer = self._engine(writer=True)

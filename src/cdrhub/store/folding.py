@@ -11,7 +11,7 @@ again; the row's revision tells whether that memory is still the truth.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import uuid_utils
@@ -43,6 +43,16 @@ class FoldError(StoreError):
         self.key = key
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A call as it is written if it is missing."""
+
+    call: Call
+    row: Row
+    legs: Sequence[Row]
+    told: Sequence[Row]
+
+
 @dataclass(slots=True)
 class Group:
     """The records of one call in one batch."""
@@ -54,6 +64,8 @@ class Group:
     remembered: Remembered | None = None
     waiting: Sequence[RecordKey] = ()  #: earlier records that did not open the call
     received_before: Sequence[datetime] = ()  #: when those were received
+    folded: Call | None = None  #: what the fold makes of `remembered` and `updates`, if it was done ahead
+    made: Made | None = None  #: the call, if it is none that is remembered, and was made ahead
 
     @property
     def settle_seconds(self) -> float:
@@ -139,6 +151,17 @@ class Folding:
                 groups[key] = Group(key, call_id, [item], [update], known)
         return groups
 
+    async def fold_ahead(self, groups: Iterable[Group], *, now: datetime) -> None:
+        """Fold these calls before the transaction, as they are if nobody wrote them meanwhile and none of their records
+        is there already: what is done within holds locks, and on SQLite the only writer. Raises FoldError."""
+        turn = Turn()
+        for group in groups:
+            await turn.give_way()
+            if group.remembered is None:
+                group.made = _made(group, now=now)
+            else:
+                group.folded = fold_call(group.key, (*group.remembered.updates, *group.updates))
+
     def remember(self, outcome: Folded) -> None:
         """After the commit: what was written is the truth."""
         for key, remembered in outcome.remember.items():
@@ -150,10 +173,11 @@ class Folding:
     async def write_groups(
         self, tx: Transaction, groups: Mapping[CallKey, Group], *, now: datetime, expect_new: bool, waiting: bool
     ) -> Folded:
-        """Make or fold anew the calls of these records, which are inserted already."""
+        """Make or fold anew the calls of these records, which are inserted already. The groups stay as they are: the
+        transaction may be tried again."""
         outcome = Folded()
         if waiting:
-            await self._join_waiting(tx, groups)
+            groups = await self._with_waiting(tx, groups)
         fresh = [group for group in groups.values() if group.remembered is None]
         created = await self._create(tx, fresh, outcome, now=now, expect_new=expect_new)
         existing = [groups[key] for key in sorted(groups.keys() - created)]
@@ -161,57 +185,53 @@ class Folding:
             await self.refold(tx, existing, outcome, now=now)
         return outcome
 
-    async def _join_waiting(self, tx: Transaction, groups: Mapping[CallKey, Group]) -> None:
-        """Add the records that came before anything opened their call."""
-        for key, waiting in (await tx.unopened_of(sorted(groups))).items():
-            groups[key].waiting = waiting
+    async def _with_waiting(self, tx: Transaction, groups: Mapping[CallKey, Group]) -> dict[CallKey, Group]:
+        """The groups, with the records that came before anything opened their call."""
+        waiting = await tx.unopened_of(sorted(groups))
+        return {
+            key: replace(group, waiting=waiting[key], updates=[*group.updates], folded=None, made=None)
+            if key in waiting
+            else group
+            for key, group in groups.items()
+        }
 
     async def _create(
         self, tx: Transaction, groups: Sequence[Group], outcome: Folded, *, now: datetime, expect_new: bool
     ) -> set[CallKey]:
         """Insert the calls that are missing; says the keys that are done with."""
-        folded: dict[str, tuple[Group, Call]] = {}
-        rows: list[Row] = []
+        made: dict[str, tuple[Group, Made]] = {}
         closed: list[Group] = []
         turn = Turn()
         for group in groups:
-            await turn.give_way()
             if group.waiting:
                 await self._take_waiting(tx, group)
-            call = fold_call(group.key, group.updates)
-            if call.opened:
-                folded[group.call_id] = (group, call)
-                rows.append(_first_row(group, call, now=now))
+            if group.made is None:
+                await turn.give_way()
+            its = group.made or _made(group, now=now)
+            if its.call.opened:
+                made[group.call_id] = (group, its)
             else:
                 closed.append(group)
-        inserted = await tx.insert_calls(sorted(rows), expect_new=expect_new)
-        made = folded.values() if inserted is None else [folded[call_id] for call_id in inserted]
+        rows = sorted(its.row for _, its in made.values())
+        inserted = await tx.insert_calls(rows, expect_new=expect_new)
+        new = list(made.values()) if inserted is None else [made[call_id] for call_id in inserted]
         done = await self._keep_unopened(tx, closed, now=now)
         legs: list[Row] = []
         told: list[Row] = []
-        for group, call in made:
+        for group, its in new:
             done.add(group.key)
             outcome.created += 1
-            if "conflict" in call.flags:
+            if "conflict" in its.call.flags:
                 outcome.conflicts.append(group.key[0])
-            if call.legs:
-                legs += leg_rows(group.call_id, call, received_at=group.received[0])
-            told += facts(
-                call,
-                call_id=group.call_id,
-                item=group.items[0],
-                revision=1,
-                before=None,
-                now=now,
-                settle_seconds=group.settle_seconds,
-            )
-            if not call.final:
+            legs += its.legs
+            told += its.told
+            if not its.call.final:
                 outcome.remember[group.key] = Remembered(
                     call_id=group.call_id, revision=1, updates=tuple(group.updates), body_bytes=group.body_bytes
                 )
         await tx.append(call_legs, LEG_COLUMNS, legs)
         await outcome.tell(tx, told)
-        opened = [group for group, _ in made if group.waiting]
+        opened = [group for group, _ in new if group.waiting]
         if opened:
             await tx.link_records((key, group.call_id) for group in opened for key in group.links)
             await tx.forget_unopened(group.key for group in opened)
@@ -264,7 +284,8 @@ class Folding:
                 outcome.remember[group.key] = None
                 continue
             updates = (*before.updates, *group.updates)
-            folded = fold_call(group.key, updates)
+            ahead = group.folded if before is group.remembered else None
+            folded = ahead or fold_call(group.key, updates)
             rows.append(_updated_row(group, call, folded, now=now))
             replaced.append(call.id)
             legs += leg_rows(call.id, folded, received_at=min(call.first_received_at, group.received[0]))
@@ -369,8 +390,9 @@ def _distinct(updates: Iterable[CallUpdate]) -> tuple[CallUpdate, ...]:
     return tuple({update.digest: update for update in updates}.values())
 
 
-def _first_row(group: Group, call: Call, *, now: datetime) -> Row:
-    return call_row(
+def _made(group: Group, *, now: datetime) -> Made:
+    call = fold_call(group.key, group.updates)
+    row = call_row(
         call,
         call_id=group.call_id,
         item=group.items[0],
@@ -379,6 +401,16 @@ def _first_row(group: Group, call: Call, *, now: datetime) -> Row:
         received=group.received,
         now=now,
     )
+    told = facts(
+        call,
+        call_id=group.call_id,
+        item=group.items[0],
+        revision=1,
+        before=None,
+        now=now,
+        settle_seconds=group.settle_seconds,
+    )
+    return Made(call, row, leg_rows(group.call_id, call, received_at=group.received[0]), told)
 
 
 def _updated_row(group: Group, known: KnownCall, call: Call, *, now: datetime, sort_at: datetime | None = None) -> Row:

@@ -14,7 +14,7 @@ is suspended.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -42,6 +42,7 @@ from cdrhub.store.source_facts import coverage_facts, suspense_facts
 from cdrhub.store.tables import MAX_CONTENT_TYPE, coverage, outbox
 from cdrhub.store.tally import counted, counted_ignored, merged
 from cdrhub.store.transaction import CallKey, RecordKey, Transaction
+from cdrhub.store.trouble import NO_SUCH_VALUE
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +50,16 @@ CAREFUL_BATCHES = 32  #: batches written without guessing after a guess was wron
 RACES = 50  #: after so many lost races something else is wrong, and which record it is must be found
 REFUSED_BODY_BYTES = 65_536  #: kept of a body that the database refuses whole
 UNKNOWN_CONTENT = "application/octet-stream"  #: RFC 2046, 4.5.1: of a record whose own content type is refused
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Expected:
+    """A batch as it is written if all of its records are new, which nearly always they are."""
+
+    items: Mapping[RecordKey, Item]
+    groups: Mapping[CallKey, Group]
+    rows: Sequence[Row]  #: of `records`, in the order of their keys
+    spans: Sequence[tuple[RecordKey, Row]]  #: of `coverage`
 
 
 class BatchWriter:
@@ -71,7 +82,8 @@ class BatchWriter:
         for _ in range(RACES):
             careful = self._careful > 0
             try:
-                written, outcome = await self._database.write(partial(self._attempt, items, careful=careful))
+                expected = await self._expected(items)
+                written, outcome = await self._database.write(partial(self._attempt, items, expected, careful=careful))
             except RacedError:
                 self._careful = CAREFUL_BATCHES
                 self._folding.memory.clear()
@@ -103,13 +115,24 @@ class BatchWriter:
         log.error("a record is refused", action="store_refused", source=item.record.source)
         return await self._write([_suspended(item, str(error))])
 
-    async def _attempt(self, items: Sequence[Item], tx: Transaction, *, careful: bool) -> tuple[Written, Folded]:
-        now = self._clock()
+    async def _expected(self, items: Sequence[Item]) -> _Expected:
+        """What can be done before the transaction, while another lane is in its own. Raises FoldError, RefusedError."""
         unique = {(item.record.source, item.record.digest): item for item in reversed(items)}
         groups = self._folding.grouped(unique.values())
-        rows, spans = _record_rows(unique.values(), groups)
+        try:
+            await self._folding.fold_ahead(groups.values(), now=self._clock())
+            rows, spans = _record_rows(unique.values(), groups)
+        except NO_SUCH_VALUE as error:
+            raise RefusedError(self._database.explain(error)) from error
+        return _Expected(items=unique, groups=groups, rows=rows, spans=spans)
+
+    async def _attempt(
+        self, items: Sequence[Item], expected: _Expected, tx: Transaction, *, careful: bool
+    ) -> tuple[Written, Folded]:
+        now = self._clock()
+        unique, groups, spans = expected.items, expected.groups, expected.spans
         waiting = await tx.any_unopened()
-        new = await tx.insert_records(rows, expect_new=not careful)
+        new = await tx.insert_records(expected.rows, expect_new=not careful)
         if new is not None and len(new) < len(unique):
             unique = {key: item for key, item in unique.items() if key in new}
             groups = self._folding.grouped(unique.values(), like=groups)

@@ -7,7 +7,7 @@ import random
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, event
 
 from cdrhub.errors import DecodeError, Reason, StoreError
 from cdrhub.model.inference import Coverage
@@ -269,6 +269,32 @@ async def test_an_update_that_opens_nothing_makes_no_call(store: Store) -> None:
     assert [row["call_id"] for row in await rows(store, records)] == [call["id"]] * 2
     assert await count(store, call_legs) == 1
     assert await count(store, unopened) == 0
+
+
+async def test_a_transaction_that_is_tried_again_counts_nothing_twice(store: Store) -> None:
+    """What is worked out before the transaction is still there for the next attempt, and must be as it was."""
+    await store.write([item(message("late", "agent", legs={"a": {"role": "agent"}}, opens=False))])
+    enter, ring, *_ = (item(body) for body in story("known"))
+    await store.write([enter])
+    lost = 0
+
+    def lose(_: object) -> None:
+        nonlocal lost
+        lost += 1
+        if lost == 1:
+            raise ConnectionResetError
+
+    event.listen(store.database._writer.sync_engine, "commit", lose)
+    await store.write([item(message("late", "call", values={"started_at": 3.0})), ring, item(ended("new"))])
+    assert lost == 2, "the first attempt was rolled back"
+    told = (await settled_rows(store))["calls"]
+    assert {key[1]: call["record_count"] for key, call in told.items()} == {"late": 2, "known": 2, "new": 1}
+    assert await count(store, records) == 5
+    assert await count(store, unopened) == 0
+    again = await settled_rows(store)
+    await store.write([item(message("late", "agent", legs={"b": {"role": "agent"}}))])
+    assert (await call_of(store, "late"))["record_count"] == 3
+    assert again["calls"]["lagos", "known"] == (await settled_rows(store))["calls"]["lagos", "known"]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
