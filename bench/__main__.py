@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -154,6 +155,7 @@ def main() -> None:
         if asked.names and measure.name not in asked.names:
             continue
         console.print(f"measuring: {measure.what} …")
+        os.sync()  # the disk is still busy with the files of the one before, and no commit waits for that
         result = measure.run(asked.seconds)
         for aim in measure.aims:
             found = f"{aim.found(result):,.4g}"

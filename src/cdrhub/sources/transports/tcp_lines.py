@@ -351,25 +351,39 @@ async def connect_lines(host: str, port: int, *, line_format: LineFormat, sink: 
 
 async def _connect(host: str, port: int) -> tuple[socket.socket, str]:
     loop = asyncio.get_running_loop()
-    refused: OSError | None = None
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-                connection = socket.socket(family, kind, protocol)
-                connection.setblocking(False)
-                try:
-                    await loop.sock_connect(connection, address)
-                except OSError as error:
-                    connection.close()
-                    refused = error
-                except BaseException:
-                    connection.close()
-                    raise
-                else:
-                    return connection, peer_name(address)
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except TimeoutError as error:
+        raise NotConnected(f"{host} cannot be resolved: no answer within {CONNECT_SECONDS:g} s") from error
+    except OSError as error:
+        raise NotConnected(f"{host} cannot be resolved: {error.strerror or error}") from error
+    try:
+        return await connected_to_first([(family, address) for family, _, _, _, address in found])
     except TimeoutError as error:
         raise NotConnected(f"{host}:{port} did not answer within {CONNECT_SECONDS:g} s") from error
     except OSError as error:
-        raise NotConnected(f"{host} cannot be resolved: {error.strerror or error}") from error
-    why = in_words(refused) if refused is not None else "it has no address"
-    raise NotConnected(f"{host}:{port}: {why}") from refused
+        raise NotConnected(f"{host}:{port}: {in_words(error)}") from error
+
+
+async def connected_to_first(
+    addresses: Sequence[tuple[int, tuple[Any, ...]]], *, seconds: float = CONNECT_SECONDS
+) -> tuple[socket.socket, str]:
+    """A connection to the first of these (family, address) that takes one, and its name. Each has an equal share of
+    `seconds`: one that swallows packets leaves the others theirs. Raises OSError of the last one, or TimeoutError."""
+    refused = OSError("it has no address")
+    for family, address in addresses:
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        try:
+            async with asyncio.timeout(seconds / len(addresses)):
+                await asyncio.get_running_loop().sock_connect(connection, address)
+        except OSError as error:
+            connection.close()
+            refused = error
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection, peer_name(address)
+    raise refused

@@ -23,6 +23,7 @@ from cdrhub.sources.transports.tcp_lines import (
     SILENCES,
     LineConnection,
     connect_lines,
+    connected_to_first,
     peer_name,
     serve_lines,
 )
@@ -463,6 +464,24 @@ async def test_the_client_is_told_why_it_cannot_connect(intake: RecordingIntake)
         await connected(intake, port)
     with pytest.raises(NotConnected, match="resolved"):
         await connect_lines("no-such-host.invalid", 1, line_format=LINES, sink=IntakeSink(intake), intake=intake)
+
+
+async def test_an_address_that_swallows_packets_leaves_the_next_one_its_time() -> None:
+    """A name may have an address of IPv6 that leads nowhere."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_server(("127.0.0.1", 0)) as good:
+        waiting = [socket.socket() for _ in range(4)]  # what comes after these is not answered
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        addresses = [(socket.AF_INET, each.getsockname()) for each in (full, good)]
+        connection, peer = await connected_to_first(addresses, seconds=1.0)
+        assert connection.getpeername() == good.getsockname()
+        assert peer == peer_name(good.getsockname())
+        connection.close()
+        with pytest.raises(TimeoutError):
+            await connected_to_first(addresses[:1], seconds=0.2)
+        for one in waiting:
+            one.close()
 
 
 async def test_a_cut_in_mid_record_keeps_the_part_that_came(intake: RecordingIntake) -> None:
