@@ -38,7 +38,8 @@ if TYPE_CHECKING:  # commands read settings, and serve nobody
 
 Decoder = Callable[[RawRecord], Decoded]
 """Pure: no I/O, no clock. Returns a CallUpdate, an AgentState or Ignored, or raises DecodeError; anything else it
-raises is a bug and suspends that one record as `decoder_bug`."""
+raises is a bug and suspends that one record as `decoder_bug`. It may be called in several threads at once: a large
+record is decoded beside the event loop."""
 
 _REGION = r"^[A-Z]{2}$"
 _INGEST_PATH = r"^/ingest/[A-Za-z0-9._~/-]+$"

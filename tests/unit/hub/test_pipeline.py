@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from cdrhub.hub.decoders import Decoders, DecodingWaits, Revision
 from cdrhub.hub.intake import inferred
 from cdrhub.hub.landmark import Landmark
 from cdrhub.hub.ownership import Ownership
-from cdrhub.hub.pipeline import HELD_UP_SECONDS, Pipeline
+from cdrhub.hub.pipeline import DECODED_INLINE, HELD_UP_SECONDS, Pipeline
 from cdrhub.journal import NAMED_STARTS, SUSPECT_STARTS, Journal
 from cdrhub.journal.file import DATABASE_NAME
 from cdrhub.metrics import Metrics
@@ -93,8 +94,9 @@ def made(
     metrics: Metrics | None = None,
     patience: float = HELD_UP_SECONDS,
     wrote: Callable[[Written], None] = lambda _: None,
+    decoders: Decoders | None = None,
 ) -> Pipeline:
-    decoders = Decoders()
+    decoders = decoders or Decoders()
     decoders.learn(Revision(revision=REVISION, source="pbx", system="3cx", settings=settings()))
 
     def ownership(source: str, system_name: str) -> Ownership:
@@ -146,6 +148,32 @@ async def test_everything_in_the_journal_is_written_once_and_in_lanes_by_call(jo
     assert len(keys) == len(set(keys)) == 57
     assert max(store.batches) <= 20
     assert journal.stats.depth == 0
+
+
+class Slow(Decoders):
+    """Decodes when it is let, and notes of which records it was let in time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = False
+        self.let = threading.Event()
+        self.in_time: list[bool] = []
+
+    def decode(self, record: RawRecord) -> Outcome:
+        self.begun = True
+        self.in_time.append(self.let.wait(5.0))
+        return super().decode(record)
+
+
+async def test_others_go_on_while_a_large_record_is_decoded(journal: Journal) -> None:
+    """One of six megabytes held up every answer for seconds."""
+    decoders, store = Slow(), ScriptedStore()
+    async with running(made(journal, store, decoders=decoders)):
+        await journal.append([record(0, body=LINE.format(n=0).encode() + b" " * DECODED_INLINE)])
+        await until(lambda: decoders.begun)
+        decoders.let.set()
+        await until(lambda: len(store.items) == 1)
+    assert decoders.in_time == [True]
 
 
 async def test_a_journal_whose_last_records_are_damaged_is_drained(tmp_path: Path) -> None:
