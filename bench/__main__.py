@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import astercc, broadcast, enigma, esl, redial, threecx, voicenter
-from bench.machine import description
+from bench.machine import description, disk
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -155,7 +154,7 @@ def main() -> None:
         if asked.names and measure.name not in asked.names:
             continue
         console.print(f"measuring: {measure.what} …")
-        os.sync()  # the disk is still busy with the files of the one before, and no commit waits for that
+        before = disk()
         result = measure.run(asked.seconds)
         for aim in measure.aims:
             found = f"{aim.found(result):,.4g}"
@@ -169,6 +168,7 @@ def main() -> None:
                 {**asdict(aim), "found": aim.found(result), "reached": aim.reached(result)} for aim in measure.aims
             ],
             "machine": description(),
+            "disk before": before,
             **result,
         }
         (RESULTS / f"{measure.name}.json").write_text(json.dumps(document, indent=2) + "\n")

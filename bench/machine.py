@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import re
+import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from importlib.metadata import version
 from pathlib import Path
+
+SYNCS = 300  #: what a commit waits for, measured so often
 
 PACKAGES = ("cdrhub", "aiohttp", "asyncpg", "aiosqlite", "asyncmy", "sqlalchemy", "orjson", "lxml", "phonenumbers")
 
@@ -24,6 +29,25 @@ def description() -> dict[str, object]:
         "kernel": platform.release(),
         "python": sys.version,  # with its build: one that was made without a profile takes a quarter longer
         "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def disk() -> dict[str, float]:
+    """How long the disk of the temporary files takes to keep a page, in milliseconds: what waits for a commit waits for
+    this. First what earlier work left behind is written, and removed, for that is nobody's commit."""
+    os.sync()
+    taken: list[float] = []
+    with tempfile.TemporaryFile() as file:
+        for _ in range(SYNCS):
+            file.write(b"x" * 4_096)
+            file.flush()
+            began = time.perf_counter()
+            os.fdatasync(file.fileno())
+            taken.append((time.perf_counter() - began) * 1000)
+    return {
+        "fdatasync_median_ms": statistics.median(taken),
+        "fdatasync_p99_ms": statistics.quantiles(taken, n=100)[98],
+        "fdatasync_max_ms": max(taken),
     }
 
 

@@ -8,6 +8,7 @@ that the rate is that of the whole way: journal, fold, rows, decision, facts. On
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 import tempfile
 import time
@@ -125,6 +126,7 @@ def in_service(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as database:
         database.execute("VACUUM ANALYZE")
         database.execute("CHECKPOINT")
+    os.sync()
 
 
 def _daemon(url: str, *, seconds: float, work: Path, cases: int) -> dict[str, Any]:
