@@ -11,6 +11,7 @@ again; the row's revision tells whether that memory is still the truth.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -43,16 +44,6 @@ class FoldError(StoreError):
         self.key = key
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A call as it is written if it is missing."""
-
-    call: Call
-    row: Row
-    legs: Sequence[Row]
-    told: Sequence[Row]
-
-
 @dataclass(slots=True)
 class Group:
     """The records of one call in one batch."""
@@ -65,7 +56,6 @@ class Group:
     waiting: Sequence[RecordKey] = ()  #: earlier records that did not open the call
     received_before: Sequence[datetime] = ()  #: when those were received
     folded: Call | None = None  #: what the fold makes of `remembered` and `updates`, if it was done ahead
-    made: Made | None = None  #: the call, if it is none that is remembered, and was made ahead
 
     @property
     def settle_seconds(self) -> float:
@@ -151,16 +141,16 @@ class Folding:
                 groups[key] = Group(key, call_id, [item], [update], known)
         return groups
 
-    async def fold_ahead(self, groups: Iterable[Group], *, now: datetime) -> None:
+    async def fold_ahead(self, groups: Iterable[Group]) -> None:
         """Fold these calls before the transaction, as they are if nobody wrote them meanwhile and none of their records
-        is there already: what is done within holds locks, and on SQLite the only writer. Raises FoldError."""
+        is there already: what is done within holds locks, and on SQLite the only writer. What cannot be folded is left
+        to the transaction, for the record at fault may be one that is there already."""
         turn = Turn()
         for group in groups:
             await turn.give_way()
-            if group.remembered is None:
-                group.made = _made(group, now=now)
-            else:
-                group.folded = fold_call(group.key, (*group.remembered.updates, *group.updates))
+            before = () if group.remembered is None else group.remembered.updates
+            with suppress(FoldError):
+                group.folded = fold_call(group.key, (*before, *group.updates))
 
     def remember(self, outcome: Folded) -> None:
         """After the commit: what was written is the truth."""
@@ -189,7 +179,7 @@ class Folding:
         """The groups, with the records that came before anything opened their call."""
         waiting = await tx.unopened_of(sorted(groups))
         return {
-            key: replace(group, waiting=waiting[key], updates=[*group.updates], folded=None, made=None)
+            key: replace(group, waiting=waiting[key], updates=[*group.updates], folded=None)
             if key in waiting
             else group
             for key, group in groups.items()
@@ -199,39 +189,48 @@ class Folding:
         self, tx: Transaction, groups: Sequence[Group], outcome: Folded, *, now: datetime, expect_new: bool
     ) -> set[CallKey]:
         """Insert the calls that are missing; says the keys that are done with."""
-        made: dict[str, tuple[Group, Made]] = {}
+        folded: dict[str, tuple[Group, Call]] = {}
+        rows: list[Row] = []
         closed: list[Group] = []
         turn = Turn()
         for group in groups:
+            await turn.give_way()
             if group.waiting:
                 await self._take_waiting(tx, group)
-            if group.made is None:
-                await turn.give_way()
-            its = group.made or _made(group, now=now)
-            if its.call.opened:
-                made[group.call_id] = (group, its)
+            call = group.folded or fold_call(group.key, group.updates)
+            if call.opened:
+                folded[group.call_id] = (group, call)
+                rows.append(_first_row(group, call, now=now))
             else:
                 closed.append(group)
-        rows = sorted(its.row for _, its in made.values())
-        inserted = await tx.insert_calls(rows, expect_new=expect_new)
-        new = list(made.values()) if inserted is None else [made[call_id] for call_id in inserted]
+        inserted = await tx.insert_calls(sorted(rows), expect_new=expect_new)
+        made = folded.values() if inserted is None else [folded[call_id] for call_id in inserted]
         done = await self._keep_unopened(tx, closed, now=now)
         legs: list[Row] = []
         told: list[Row] = []
-        for group, its in new:
+        for group, call in made:
             done.add(group.key)
             outcome.created += 1
-            if "conflict" in its.call.flags:
+            if "conflict" in call.flags:
                 outcome.conflicts.append(group.key[0])
-            legs += its.legs
-            told += its.told
-            if not its.call.final:
+            if call.legs:
+                legs += leg_rows(group.call_id, call, received_at=group.received[0])
+            told += facts(
+                call,
+                call_id=group.call_id,
+                item=group.items[0],
+                revision=1,
+                before=None,
+                now=now,
+                settle_seconds=group.settle_seconds,
+            )
+            if not call.final:
                 outcome.remember[group.key] = Remembered(
                     call_id=group.call_id, revision=1, updates=tuple(group.updates), body_bytes=group.body_bytes
                 )
         await tx.append(call_legs, LEG_COLUMNS, legs)
         await outcome.tell(tx, told)
-        opened = [group for group, _ in new if group.waiting]
+        opened = [group for group, _ in made if group.waiting]
         if opened:
             await tx.link_records((key, group.call_id) for group in opened for key in group.links)
             await tx.forget_unopened(group.key for group in opened)
@@ -390,9 +389,8 @@ def _distinct(updates: Iterable[CallUpdate]) -> tuple[CallUpdate, ...]:
     return tuple({update.digest: update for update in updates}.values())
 
 
-def _made(group: Group, *, now: datetime) -> Made:
-    call = fold_call(group.key, group.updates)
-    row = call_row(
+def _first_row(group: Group, call: Call, *, now: datetime) -> Row:
+    return call_row(
         call,
         call_id=group.call_id,
         item=group.items[0],
@@ -401,16 +399,6 @@ def _made(group: Group, *, now: datetime) -> Made:
         received=group.received,
         now=now,
     )
-    told = facts(
-        call,
-        call_id=group.call_id,
-        item=group.items[0],
-        revision=1,
-        before=None,
-        now=now,
-        settle_seconds=group.settle_seconds,
-    )
-    return Made(call, row, leg_rows(group.call_id, call, received_at=group.received[0]), told)
 
 
 def _updated_row(group: Group, known: KnownCall, call: Call, *, now: datetime, sort_at: datetime | None = None) -> Row:

@@ -116,11 +116,11 @@ class BatchWriter:
         return await self._write([_suspended(item, str(error))])
 
     async def _expected(self, items: Sequence[Item]) -> _Expected:
-        """What can be done before the transaction, while another lane is in its own. Raises FoldError, RefusedError."""
+        """What can be done before the transaction, while another lane is in its own. Raises RefusedError."""
         unique = {(item.record.source, item.record.digest): item for item in reversed(items)}
         groups = self._folding.grouped(unique.values())
         try:
-            await self._folding.fold_ahead(groups.values(), now=self._clock())
+            await self._folding.fold_ahead(groups.values())
             rows, spans = _record_rows(unique.values(), groups)
         except NO_SUCH_VALUE as error:
             raise RefusedError(self._database.explain(error)) from error

@@ -12,7 +12,7 @@ from cdrhub.model.update import LegUpdate
 from cdrhub.store import Store
 from cdrhub.store.tables import calls, records
 from cdrhub.store.write import REFUSED_BODY_BYTES
-from support.ledger import call_facts, ended, item, rows, settled_rows, story, updated
+from support.ledger import at, call_facts, ended, item, rows, settled_rows, story, updated
 from support.servers import MariaDBServer
 
 BAD_VALUES: dict[str, dict[str, Any]] = {
@@ -33,6 +33,14 @@ async def test_one_bad_record_among_good_ones(store: Store, values: dict[str, An
     assert kept["detail"]
     assert (kept["body"], kept["call_id"]) == (ended("bad", 99), None)
     assert len(await rows(store, calls)) == len(await call_facts(store)) == 20
+
+
+async def test_a_bad_record_that_comes_again_takes_no_other_of_its_call_along(store: Store) -> None:
+    """It is there already, in suspense: the call is folded without it."""
+    bad = updated(item(ended("k")), values={"state": "ended", "answered_at": "noon", "ended_at": at(9)})
+    assert (await store.write([bad])).suspended == 1
+    written = await store.write([bad, item(ended("k", 1)), item(ended("other", 2))])
+    assert (written.new, written.duplicates, written.suspended, written.calls_created) == (2, 1, 0, 2)
 
 
 async def test_a_record_that_is_larger_than_mariadb_takes(mariadb_server: MariaDBServer, mariadb_url: str) -> None:

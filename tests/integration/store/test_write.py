@@ -297,6 +297,27 @@ async def test_a_transaction_that_is_tried_again_counts_nothing_twice(store: Sto
     assert again["calls"]["lagos", "known"] == (await settled_rows(store))["calls"]["lagos", "known"]
 
 
+async def test_a_call_settles_from_when_it_is_written(store: Store) -> None:
+    """However long its batch waited for the database: what more there is of the call waited as well, and is written
+    within that time."""
+    moment = at(0)
+    hub = Store(store.database, redecode=decode, clock=lambda: moment, remembered=10)
+
+    def wait(_: object) -> None:
+        nonlocal moment
+        moment = at(600)
+
+    engine = store.database._writer.sync_engine
+    event.listen(engine, "begin", wait)
+    try:
+        await hub.write([updated(item(ended("k")), final=False)])
+    finally:
+        event.remove(engine, "begin", wait)
+    (fact,) = await rows(store, outbox)
+    assert fact["due_at"] == at(603)
+    assert (await call_of(store, "k"))["updated_at"] == at(600)
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 async def test_unopened_records_in_any_order(store: Store, order: tuple[int, ...]) -> None:
     bodies = [
