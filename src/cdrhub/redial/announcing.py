@@ -13,7 +13,8 @@ import struct
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any
 from zlib import crc32
 
@@ -59,6 +60,7 @@ PUBLIC = (
 )
 _NEWS = frozenset({"disposition", "direction", "external_number", "caller_number", "callee_number", "dialed_number"})
 _NULL = crc32(b"\0")  # which no text is; that of an empty one is 0
+_FORMER_BYTES = 3  #: of a print as versions of schema 0003 made them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,13 +88,9 @@ def announcement(
     if announced is None:
         kind = HANGUP if goes_on else ENDED
         return Announcement(type=kind, announced={"end": kind, **told})
-    before = _read(announced)
     back = announced.get("withdrawn", False)
-    changed = tuple(
-        name
-        for name, now, then in zip(PUBLIC, prints, before, strict=False)
-        if now != then or (back and name == "state")
-    )
+    differs = _differs(columns, prints, announced)
+    changed = tuple(name for name, new in zip(PUBLIC, differs, strict=False) if new or (back and name == "state"))
     if not changed:
         return None
     return Announcement(type=CORRECTED, announced={"end": announced["end"], **told}, changed=changed)
@@ -118,6 +116,19 @@ def _print(value: Any) -> int:
     return crc32(str(value.timestamp() if isinstance(value, datetime) else value).encode())
 
 
-def _read(announced: Mapping[str, Any]) -> Sequence[int]:
+def _differs(columns: Mapping[str, Any], prints: Sequence[int], announced: Mapping[str, Any]) -> Sequence[bool]:
+    """Of each column, whether it is another than when it was told."""
+    if "prints" not in announced:  # told by a version of schema 0003
+        whole = b64decode(announced["print"])
+        told = [whole[at : at + _FORMER_BYTES] for at in range(0, len(whole), _FORMER_BYTES)]
+        return [_former_print(columns[name]) != then for name, then in zip(PUBLIC, told, strict=False)]
     whole = b64decode(announced["prints"])
-    return struct.unpack(f"<{len(whole) // 4}I", whole)
+    before = struct.unpack(f"<{len(whole) // 4}I", whole)
+    return [now != then for now, then in zip(prints, before, strict=False)]
+
+
+def _former_print(value: Any) -> bytes:
+    if value is None:
+        return bytes(_FORMER_BYTES)
+    text = value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
+    return blake2b(text.encode(), digest_size=_FORMER_BYTES).digest()

@@ -67,3 +67,19 @@ def test_one_that_comes_back_is_corrected_in_its_state_once() -> None:
     assert (back.type, back.changed) == ("call.corrected", ("state", "queue"))
     assert announcement(columns(queue="sales"), announced=back.announced, goes_on=False) is None
     assert said(back.announced, state="withdrawn").type == "call.withdrawn"
+
+
+def test_a_call_that_a_version_of_schema_0003_told_is_corrected_in_what_changed() -> None:
+    prints = f"AAAA1z/YS8c1{'A' * 64}7z5uAAAAAAAAP+rQ{'A' * 16}+Hd6AAAAAAAAzEXvAAAA"
+    told = {"end": "call.hangup", "print": prints}
+    then: dict[str, Any] = {
+        "queue": "sales",
+        "talk_seconds": 7,
+        "started_at": datetime(2026, 3, 1, 12, tzinfo=UTC),
+        "cost": Decimal("0.9"),
+    }
+    now = then | {"queue": "support", "callee_name": ""}
+    assert announcement(columns(**then), announced=told, goes_on=False) is None
+    corrected = said(told, **now)
+    assert corrected.changed == ("callee_name", "queue")
+    assert announcement(columns(**now), announced=corrected.announced, goes_on=False) is None
