@@ -2,7 +2,8 @@
 
 Errors quote what they failed at: a request's path with its secret, a header with its token, a body with its numbers.
 So a traceback is shown without the variables of its frames, and, unless `hub.log_level` is `debug`, without what its
-errors say; and what the HTTP server and the event loop log is told anew, as the kind of error and where it came up.
+errors say; and what the HTTP server, the event loop and the pool of connections log is told anew, as the kind of error
+and where it came up.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ log = structlog.get_logger(__name__)
 
 MAX_CAUSES = 10  #: of one error, for people
 _QUIET = ("alembic", "sqlalchemy")  #: libraries of which warnings are enough
-_QUOTING = ("aiohttp", "asyncio")  #: libraries whose lines quote requests, callbacks and their arguments
+#: Libraries whose lines quote requests, callbacks and their arguments, or what a database said of a connection that broke.
+_QUOTING = ("aiohttp", "asyncio", "sqlalchemy.pool")
 _PLAIN_WORDS = re.compile(r"[A-Za-z ,!-]{1,80}")
 _whole = ExceptionDictTransformer(show_locals=False)
 

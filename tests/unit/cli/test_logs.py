@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Iterator
 
@@ -94,6 +95,20 @@ def test_the_same_error_of_a_library_fills_no_log(capsys: pytest.CaptureFixture[
     server.error("Error handling request from %s", "192.0.2.7", exc_info=TypeError())
     said = capsys.readouterr().err
     assert (said.count("ValueError"), said.count("TypeError")) == (1, 1)
+
+
+def test_connections_that_broke_are_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """At each restart of a MariaDB there was a traceback for each of them, without an action to filter by."""
+    configure(HubConfig.model_validate({"log_format": "json"}))
+    pool = logging.getLogger("sqlalchemy.pool.impl.AsyncAdaptedQueuePool")
+    try:
+        fail()
+    except ValueError as error:
+        for _ in range(4):
+            pool.error("Exception during reset or similar", exc_info=error)
+    (said,) = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (said["action"], said["library"], said["error"]) == ("library_error", pool.name, "ValueError")
+    assert "exception" not in said
 
 
 def test_what_a_phone_system_names_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
