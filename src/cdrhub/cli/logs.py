@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 MAX_CAUSES = 10  #: of one error, for people
 _QUIET = ("alembic", "sqlalchemy")  #: libraries of which warnings are enough
-#: Libraries whose lines quote requests, callbacks and their arguments, or what a database said of a connection that broke.
+#: Libraries whose lines quote requests, callbacks and their arguments, or what a database said of a connection.
 _QUOTING = ("aiohttp", "asyncio", "sqlalchemy.pool")
 _PLAIN_WORDS = re.compile(r"[A-Za-z ,!-]{1,80}")
 _whole = ExceptionDictTransformer(show_locals=False)
