@@ -179,9 +179,7 @@ class Folding:
         """The groups, with the records that came before anything opened their call."""
         waiting = await tx.unopened_of(sorted(groups))
         return {
-            key: replace(group, waiting=waiting[key], updates=[*group.updates], folded=None)
-            if key in waiting
-            else group
+            key: replace(group, waiting=waiting[key], folded=None) if key in waiting else group
             for key, group in groups.items()
         }
 
@@ -250,7 +248,7 @@ class Folding:
         stored = await tx.records_by_key(group.waiting)
         group.received_before = [record.received_at for record in stored]
         again = (self.again(one.record, group.key) for one in stored if one.record is not None)
-        group.updates += [update for update in again if update is not None]
+        group.updates = [*group.updates, *(update for update in again if update is not None)]
 
     async def refold(self, tx: Transaction, groups: Sequence[Group], outcome: Folded, *, now: datetime) -> None:
         """Fold calls anew that exist already."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import delete, event
 
 from cdrhub.errors import DecodeError, Reason, StoreError
+from cdrhub.model.call import Call
+from cdrhub.model.fold import fold
 from cdrhub.model.inference import Coverage
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
-from cdrhub.store import Store
+from cdrhub.store import Store, folding
 from cdrhub.store.batch import Item, Outcome
 from cdrhub.store.tables import call_legs, calls, coverage, outbox, records, unopened
 from support.ledger import (
@@ -316,6 +319,65 @@ async def test_a_call_settles_from_when_it_is_written(store: Store) -> None:
     (fact,) = await rows(store, outbox)
     assert fact["due_at"] == at(603)
     assert (await call_of(store, "k"))["updated_at"] == at(600)
+
+
+async def test_calls_are_folded_before_the_transaction(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within it, others wait: on SQLite everybody who writes."""
+    folds = 0
+
+    def counted_fold(updates: Iterable[CallUpdate]) -> Call:
+        nonlocal folds
+        folds += 1
+        return fold(updates)
+
+    monkeypatch.setattr(folding, "fold", counted_fold)
+    begun: list[int] = []
+    engine = store.database._writer.sync_engine
+
+    def begin(_: object) -> None:
+        begun.append(folds)
+
+    event.listen(engine, "begin", begin)
+    try:
+        enter, ring, *_ = story("known")
+        await store.write([item(enter), item(ended("one"))])
+        await store.write([item(ring), item(ended("two"))])
+    finally:
+        event.remove(engine, "begin", begin)
+    assert begun == [2, 4]
+    assert folds == 4
+
+
+async def test_what_waited_counts_once_if_another_hub_took_it_between_two_attempts(
+    store: Store, second: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = [item(message("k", "call", values={"started_at": moment})) for moment in (3.0, 4.0)]
+    await store.write([item(message("k", "agent", legs={"a": {"role": "agent"}}, opens=False))])
+    await second.write([item(ended("raced"))])
+    await store.write([item(ended("raced"))])  # it does not guess for a while, nor raise what makes it begin anew
+    renew = store.database._renew
+    lost = False
+
+    def lose(_: object) -> None:
+        nonlocal lost
+        if not lost:
+            lost = True
+            raise ConnectionResetError
+
+    async def meanwhile() -> None:
+        await renew()
+        await second.write(opening[:1])
+
+    monkeypatch.setattr(store.database, "_renew", meanwhile)
+    engine = store.database._writer.sync_engine
+    event.listen(engine, "commit", lose)
+    try:
+        await store.write(opening[1:])
+    finally:
+        event.remove(engine, "commit", lose)
+    assert lost
+    assert (await call_of(store, "k"))["record_count"] == 3
+    assert await count(store, unopened) == 0
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
