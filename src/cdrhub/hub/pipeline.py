@@ -11,6 +11,7 @@ journal.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections import deque
@@ -50,6 +51,7 @@ FIRST_RECORDS = 50  #: in the first read after a start, twice as many in each fu
 SUSPECT_RECORDS = 7 * FIRST_RECORDS  #: three reads: what may be in hand before the first record is in the database
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 15.0
+LANE_RETRY_SECONDS = 1.0  #: after which a lane tries again if another one has found the database there meanwhile
 EXHAUSTED_SECONDS = 1.0  #: until a record is decoded again for which the machine lacked something
 HELD_UP_SECONDS = 10.0  #: that a batch may take before a person is told
 HELD_UP_BY = "another client may hold a lock, or its disk be slow"
@@ -141,6 +143,7 @@ class Pipeline:
         self._poison: int | None = None
         self._sometimes = Sometimes()
         self._away: StoreUnavailable | None = None  #: what the last batch met that was tried and met no database
+        self._there = asyncio.Event()  #: the last batch that was tried is in the database
         #: A record that is in the database, one of the newest.
         self.landmark: Landmark | None = None
         #: What the machine lacks to decode the next record (None), or an older one for what a lane writes.
@@ -330,8 +333,9 @@ class Pipeline:
                 self._metrics.database_retries.inc()
                 if self._sometimes.now("database_away"):
                     say_away(error)
-                await self._wait_unmarked(retry)
+                await self._wait_unmarked(retry, at_most_until=self._there)
                 retry = min(retry * 2, LAST_RETRY_SECONDS)
+                self._in_hand[part] = time.monotonic()  # until now nothing but the database's absence held it up
             else:
                 if self._sometimes.over("database_away"):
                     log.info(DATABASE_BACK, action="database_back")
@@ -356,15 +360,24 @@ class Pipeline:
     def _note_database(self, *, away: StoreUnavailable | None) -> None:
         self._away = away
         self._metrics.database_up.set(away is None)
+        if away is None:
+            self._there.set()
+        else:
+            self._there.clear()
 
-    async def _wait_unmarked(self, seconds: float) -> None:
+    async def _wait_unmarked(self, seconds: float, *, at_most_until: asyncio.Event | None = None) -> None:
         """Wait for what is not the record's fault without a suspect's mark: who ends the process now says nothing of
-        it."""
+        it. An event that is set makes it shorter, but not shorter than LANE_RETRY_SECONDS."""
         marked = self._journal.in_flight
         self.tried.set()
         if marked is not None:
             await self._journal.clear_in_flight()
-        await asyncio.sleep(seconds)
+        least = seconds if at_most_until is None else min(seconds, LANE_RETRY_SECONDS)
+        await asyncio.sleep(least)
+        if at_most_until is not None and least < seconds:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds - least):
+                    await at_most_until.wait()
         if marked is not None:
             await self._journal.mark_in_flight(marked)
 

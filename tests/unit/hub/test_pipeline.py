@@ -16,6 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cdrhub.errors import DecodeError, Reason, StoreDamaged, StoreUnavailable
+from cdrhub.hub import pipeline as pipeline_module
 from cdrhub.hub.decoders import Decoders, DecodingWaits, Revision
 from cdrhub.hub.intake import inferred
 from cdrhub.hub.landmark import Landmark
@@ -352,6 +353,37 @@ async def test_a_batch_that_the_database_holds_up_is_said(journal: Journal) -> N
         store.hold.set()
         await pipeline.drain()
         assert pipeline.problem is None
+
+
+class AwayForOne(ScriptedStore):
+    """Is away for the first batch with one record, and there for all others."""
+
+    def __init__(self, record: RawRecord) -> None:
+        super().__init__()
+        self.record: RawRecord | None = record
+
+    async def write(self, batch: Sequence[Item]) -> Written:
+        if any(item.record == self.record for item in batch):
+            self.record = None
+            raise self.why
+        return await super().write(batch)
+
+
+async def test_a_lane_that_met_no_database_goes_on_when_another_has_found_it(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waited for up to fifteen seconds more, in which redial waited too and another client's lock was suspected."""
+    monkeypatch.setattr(pipeline_module, "FIRST_RETRY_SECONDS", 3600.0)
+    monkeypatch.setattr(pipeline_module, "LANE_RETRY_SECONDS", 0.05)
+    records = [record(number) for number in range(20)]
+    store = AwayForOne(records[0])
+    pipeline = made(journal, store, lanes=4, patience=1.0)
+    async with running(pipeline), asyncio.timeout(20):
+        await journal.append(records)
+        await pipeline.drain()
+        assert pipeline.problem is None
+    assert store.record is None
+    assert len(store.items) == 20
 
 
 class LacksADescriptor(ScriptedStore):
