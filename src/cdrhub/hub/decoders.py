@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from cdrhub.errors import CdrhubError, ConfigError, DecodeError, Reason
+from cdrhub.model.checked import checked
 from cdrhub.model.inference import decode_inference
 from cdrhub.model.record import INFERENCE, RawRecord
 from cdrhub.model.update import Decoded
@@ -86,24 +87,31 @@ class Decoders:
         """What the record says. A DecodeError is returned, not raised: it is an outcome like any other.
 
         Raises UnknownRevision; DecodingWaits; MemoryError, which says as little of the record: of one that takes all
-        memory, several starts tell (journal, poison). Whatever else a decoder raises is a bug in it and suspends this
-        one record.
+        memory, several starts tell (journal, poison). Whatever else a decoder raises, SystemExit too, is a bug in it
+        and suspends this one record, as does what it may not return (model/checked.py).
         """
         try:
             if record.content_type == INFERENCE:
                 return decode_inference(record)
             refuse_partial(record)
             decoder = self._decoders.get(record.config_revision) or self._build(record.config_revision)
-            return decoder(record)
+            return checked(decoder(record))
         except DecodeError as error:
-            return error
-        except (UnknownRevision, MemoryError):
+            if isinstance(error.reason, Reason) and isinstance(error.detail, str):
+                return error
+            return self._bug(record, error)
+        except (UnknownRevision, MemoryError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:
             if is_exhausted(error):
                 raise DecodingWaits(error.strerror) from error
-            log.exception("decoder failed", action="decoder_bug", source=record.source, digest=record.digest.hex())
-            return DecodeError(Reason.DECODER_BUG, f"{type(error).__name__}: {error}"[:MAX_DETAIL])
+            return self._bug(record, error)
+
+    def _bug(self, record: RawRecord, error: BaseException) -> DecodeError:
+        log.error(
+            "decoder failed", action="decoder_bug", source=record.source, digest=record.digest.hex(), exc_info=error
+        )
+        return DecodeError(Reason.DECODER_BUG, f"{type(error).__name__}: {error}"[:MAX_DETAIL])
 
     def _build(self, revision: str) -> Decoder:
         known = self._revisions.get(revision)

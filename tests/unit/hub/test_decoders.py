@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -116,3 +117,26 @@ except MemoryError:
 def test_a_record_for_which_there_is_no_memory_is_not_suspended_for_it() -> None:
     read = python(WITHOUT_MEMORY)
     assert read.stdout == "no memory\n", read.stderr
+
+
+def _forgets(record: RawRecord) -> None:
+    """A branch without a return."""
+
+
+def _leaves(record: RawRecord) -> None:
+    raise SystemExit(3)
+
+
+def _words_of_its_own(record: RawRecord) -> None:
+    raise DecodeError("no_such_reason", None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("decoder", [_forgets, _leaves, _words_of_its_own])
+def test_a_record_that_a_stranger_s_decoder_cannot_handle_waits(
+    decoder: Callable[[RawRecord], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoders = learnt("3cx")
+    monkeypatch.setattr(type(system("3cx")), "decoder", lambda *_: decoder)
+    outcome = decoders.decode(replace(cut(LINE), attributes={}))
+    assert isinstance(outcome, DecodeError)
+    assert outcome.reason is Reason.DECODER_BUG

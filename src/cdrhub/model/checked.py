@@ -1,0 +1,154 @@
+"""What a decoder returned, looked at before anything relies on it.
+
+A decoder may be a stranger's. A branch that returns nothing would lose its record without a trace, a word that the
+model does not have would stand in a table that promises its words, a naive time would be read in another zone on
+another engine, and what the fold cannot add up takes the other records of the call along. So each is that one record's
+decoder bug. What is merely too large or too long the database refuses, also for that record alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from cdrhub.model.agent import AgentKind, AgentState, AgentWord
+from cdrhub.model.call import Call, Leg
+from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
+from cdrhub.model.update import Authority, CallUpdate, Decoded, Ignored, LegUpdate, Sequence
+
+_KINDS: Final[Mapping[str, type]] = {
+    "str": str,
+    "str | None": str,
+    "int | None": int,
+    "datetime | None": datetime,
+    "Decimal | None": Decimal,
+}
+_NOT_SAID: Final = frozenset({"call_key", "leg_key", "seq", "attributes", "flags", "legs", "final", "opened"})
+_WORDS: Final[Mapping[str, frozenset[str]]] = {
+    "direction": frozenset(Direction),
+    "state": frozenset(State) - {State.WITHDRAWN},
+    "disposition": frozenset(Disposition),
+    "ended_by": frozenset(EndedBy),
+    "recording_state": frozenset({"none", "announced", "verified", "missing", "erased"}),
+    "role": frozenset(Role),
+    "outcome": frozenset(Outcome),
+}
+_Takes = Mapping[str, type | frozenset[str]]
+
+
+def _columns(made: type[Call | Leg]) -> _Takes:
+    """What each column takes: values of a type, or the words of a set."""
+    said = [each for each in fields(made) if each.name not in _NOT_SAID]
+    return {each.name: _WORDS.get(each.name) or _KINDS[str(each.type)] for each in said}
+
+
+_CALL: Final = _columns(Call)
+_LEG: Final = _columns(Leg)
+MAX_WHY: Final = 64  #: characters of why a message is ignored: the label of a metric
+
+
+def checked(said: object) -> Decoded:
+    """`said`, which a decoder returned. TypeError for what it cannot return, ValueError for what cannot be in it."""
+    if type(said) is CallUpdate:
+        _check_call(said)
+        return said
+    if type(said) is Ignored:
+        if not (isinstance(said.why, str) and said.why.isascii() and said.why.isprintable()):
+            raise TypeError(f"`why` of Ignored is a short constant of ASCII letters, not {_shown(said.why)}")
+        if len(said.why) > MAX_WHY:
+            raise ValueError(f"`why` of Ignored has at most {MAX_WHY} characters")
+        if said.warning is not None:
+            _demand("warning", said.warning, str)
+        return said
+    if type(said) is AgentState:
+        _check_agent(said)
+        return said
+    raise TypeError(f"a decoder returns a CallUpdate, an AgentState or Ignored, not {type(said).__name__}")
+
+
+def _check_call(said: CallUpdate) -> None:
+    _demand("call_key", said.call_key, str)
+    if not said.call_key:
+        raise ValueError("`call_key` is empty")
+    _demand("kind", said.kind, str)
+    _demand("digest", said.digest, bytes)
+    if said.event_id is not None:
+        _demand("event_id", said.event_id, str)
+    if said.sequence is not None:
+        _demand("sequence", said.sequence, Sequence)
+    _demand("authority", said.authority, Authority)
+    _demand("attributes", said.attributes, Mapping)
+    if said.at is not None:
+        _demand_moment("at", said.at)
+    _demand_words("flags", said.flags, frozenset)
+    _check_values(said.values, _CALL)
+    _demand("legs", said.legs, tuple)
+    for leg in said.legs:
+        _demand("legs", leg, LegUpdate)
+        _demand("leg_key", leg.leg_key, str)
+        if leg.attempt_id is not None:
+            _demand("attempt_id", leg.attempt_id, str)
+        if leg.attempt_at is not None:
+            _demand_moment("attempt_at", leg.attempt_at)
+        _check_values(leg.values, _LEG)
+
+
+def _check_agent(said: AgentState) -> None:
+    _demand("kind", said.kind, AgentKind)
+    _demand("state", said.state, AgentWord)
+    for name in ("agent_id", "state_raw"):
+        _demand(name, getattr(said, name), str)
+    for name in ("reason", "queue", "event_id"):
+        if (text := getattr(said, name)) is not None:
+            _demand(name, text, str)
+    if said.sequence is not None:
+        _demand("sequence", said.sequence, int)
+    if said.at is not None:
+        _demand_moment("at", said.at)
+    _demand_words("flags", said.flags, tuple)
+
+
+def _check_values(values: Mapping[str, Any], columns: _Takes) -> None:
+    _demand("values", values, Mapping)
+    for name, value in values.items():
+        takes = columns.get(name)
+        if takes is None:
+            raise ValueError(f"{_shown(name)} is no column that a record can say")
+        if value is None:
+            continue
+        if isinstance(takes, frozenset):
+            if value not in takes:
+                raise ValueError(f"`{name}` has no word {_shown(value)}")
+        elif takes is datetime:
+            _demand_moment(name, value)
+        elif type(value) is not takes and (not isinstance(value, takes) or isinstance(value, bool)):
+            raise TypeError(f"`{name}` is {_kind(takes)}, not {type(value).__name__}")
+
+
+def _demand(name: str, value: object, kind: type) -> None:
+    if type(value) is kind or (kind is Mapping and type(value) is dict) or isinstance(value, kind):
+        return
+    raise TypeError(f"`{name}` is {_kind(kind)}, not {type(value).__name__}")
+
+
+def _demand_moment(name: str, value: datetime) -> None:
+    _demand(name, value, datetime)
+    if value.tzinfo is None:
+        raise ValueError(f"`{name}` is a time without a zone")
+
+
+def _demand_words(name: str, words: object, kind: type[frozenset[str]] | type[tuple[str, ...]]) -> None:
+    _demand(name, words, kind)
+    for word in words if isinstance(words, frozenset | tuple) else ():
+        _demand(name, word, str)
+
+
+def _kind(kind: type) -> str:
+    return f"a {kind.__name__}"
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:60]
