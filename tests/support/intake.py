@@ -7,6 +7,7 @@ late, `refusing` makes it raise. Sockets and the HTTP server are real.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
@@ -99,6 +100,7 @@ class RecordingIntake:
     ) -> None:
         assert event_ids is None or len(event_ids) == len(bodies)
         assert all(type(body) is bytes for body in bodies)
+        assert isinstance(content_type, str)
         self.offered += len(bodies)
         try:
             async with asyncio.timeout(within):
@@ -167,6 +169,7 @@ class RecordingIntake:
             del self._handlers[path]
 
     def count(self, what: str, amount: int = 1) -> None:
+        assert re.fullmatch("[a-z0-9_]{1,64}", what)
         self.counts[what] += amount
 
     # -- for tests ---------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ source may answer its peer.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -33,6 +34,7 @@ from cdrhub.turns import Turn
 log = structlog.get_logger(__name__)
 
 PEER_REFUSED = "peer_refused"  #: counted by sources; why no calls come is looked for in the log first
+_COUNTED = re.compile("[a-z0-9_]{1,64}")  #: a label of a metric, each value of which is a series that stays
 REFUSED_PAUSE_SECONDS = 0.05  #: at least, until what the journal refused is offered again
 
 
@@ -99,8 +101,10 @@ class SourceIntake:
         once goes in several, the position with the last one.
 
         Raises IntakeRefused when `within` seconds were not enough or the journal cannot take them, JournalError when
-        it never will: one message is over its limit, or it is closed.
+        it never will: one message is over its limit, or it is closed; TypeError or ValueError for what no record can
+        be made of, which would be known when it is written only, and then end the daemon at each start.
         """
+        _demand_records(bodies, content_type=content_type, attributes=attributes, event_ids=event_ids)
         now = datetime.now(UTC)
         shared = storable_json(attributes, set()) if attributes else {}  # a path may hold bytes that are no text
         records: list[RawRecord] = []
@@ -193,9 +197,28 @@ class SourceIntake:
 
     def count(self, what: str, amount: int = 1) -> None:
         """Add to `cdrhub_source_events_total`."""
+        if _COUNTED.fullmatch(what) is None:
+            raise ValueError(f"what is counted is a constant such as 'peer_refused', not {what[:60]!r}")
         self._metrics.source_events.labels(self._source, what).inc(amount)
         if what == PEER_REFUSED and self._sometimes.now(what):
             log.warning("an address that is not in `allow` was refused", action=PEER_REFUSED, source=self._source)
+
+
+def _demand_records(
+    bodies: Sequence[bytes],
+    *,
+    content_type: str,
+    attributes: Mapping[str, Any] | None,
+    event_ids: Sequence[str | None] | None,
+) -> None:
+    if not isinstance(bodies, Sequence) or not all(type(body) is bytes for body in bodies):
+        raise TypeError("`bodies` is a sequence of bytes")
+    if not isinstance(content_type, str):
+        raise TypeError(f"`content_type` is a str, not {type(content_type).__name__}")
+    if not isinstance(attributes, Mapping | None):
+        raise TypeError(f"`attributes` are a mapping, not {type(attributes).__name__}")
+    if event_ids is not None and len(event_ids) != len(bodies):
+        raise ValueError(f"there are {len(event_ids)} event ids for {len(bodies)} bodies")
 
 
 def inferred(inference: Mapping[str, Any], *, source: str, revision: str) -> RawRecord:

@@ -297,7 +297,8 @@ class Intake(Protocol):
         bodies packed as they came (`Content-Encoding`); `receive` of transports/request_body.py unpacks."""
 
     def count(self, what: str, amount: int = 1) -> None:
-        """Add to the metric `cdrhub_source_events_total{source,what}`: dropped probes, refused peers, …"""
+        """Add to the metric `cdrhub_source_events_total{source,what}`: dropped probes, refused peers, … `what` is a
+        constant of small letters, digits and underscores, 64 at most; ValueError for any other."""
 
 
 class Source(Protocol):

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -138,3 +139,35 @@ async def test_a_refused_address_is_counted_each_time_and_logged_once(tmp_path: 
     assert [(line["action"], line["source"], line["log_level"]) for line in lines] == [
         ("peer_refused", "lagos", "warning")
     ]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"bodies": b"one"},
+        {"bodies": ["text"]},
+        {"bodies": [bytearray(b"that changes")]},
+        {"bodies": (body for body in [b"one"])},
+        {"content_type": None},
+        {"attributes": "peer"},
+        {"event_ids": []},
+    ],
+    ids=["bytes", "text", "bytearray", "generator", "no content type", "attributes", "event ids"],
+)
+async def test_what_no_record_can_be_made_of_is_refused_before_it_is_in_the_journal(
+    said: dict[str, Any], tmp_path: Path
+) -> None:
+    """One without a content type ended the daemon when it was written, and at each start after that."""
+    async with intake_of(tmp_path) as (intake, journal):
+        whole: dict[str, Any] = {"bodies": [b"one"], "content_type": "text/plain"} | said
+        with pytest.raises((TypeError, ValueError)):
+            await intake.accept(**whole)
+        assert await bodies(journal) == []
+
+
+@pytest.mark.parametrize("what", ["peer \udcff", "10.0.0.1:5060", "", "x" * 65])
+async def test_what_is_counted_is_a_constant(what: str, tmp_path: Path) -> None:
+    """One that is no Unicode was the end of /metrics for everybody."""
+    async with intake_of(tmp_path) as (intake, _):
+        with pytest.raises(ValueError, match="a constant such as"):
+            intake.count(what)
