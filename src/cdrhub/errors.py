@@ -122,7 +122,7 @@ class BackOff(SourceSignal):
 
     def __init__(self, seconds: float, why: str) -> None:
         super().__init__(why)
-        self.seconds = seconds
+        self.seconds = float(seconds)  # whoever hands over a header as it came is told where he did
 
 
 class UsageError(CdrhubError):

@@ -72,7 +72,9 @@ def judge(error: BaseException | None) -> Verdict:
         case EndOfInput():
             return Verdict(why="end_of_input", again=False)
         case BackOff():
-            seconds = min(max(error.seconds, FIRST_DELAY_SECONDS), LONGEST_BACK_OFF_SECONDS)
+            seconds = min(
+                LONGEST_BACK_OFF_SECONDS, max(FIRST_DELAY_SECONDS, error.seconds)
+            )  # the first of the two for nan
             return Verdict(why="back_off", delay=seconds, alarm=True)
         case IntakeRefused():
             return Verdict(why="refused")
@@ -118,14 +120,17 @@ class _WatchedIntake:
             self._runner.heard()
 
     def link_up(self, link: str, detail: str = "") -> None:
+        _demand_text(link=link, detail=detail)
         self._intake.link_up(link, detail)
         self._runner.linked(link, detail)
 
     def link_down(self, link: str, detail: str = "") -> None:
+        _demand_text(link=link, detail=detail)
         self._intake.link_down(link, detail)
         self._runner.unlinked(link, detail)
 
     def caught_up(self, detail: str) -> None:
+        _demand_text(detail=detail)
         self._intake.caught_up(detail)
         self._runner.caught_up(detail)
 
@@ -320,12 +325,18 @@ class Runner:
         return session.exception()
 
     async def _begun(self) -> None:
-        """The session; what a plug-in raises before it has begun to wait for anything counts as well."""
-        await self._source.session(self._watched)
+        """The session; what a plug-in raises before it has begun to wait for anything counts as well. Nor does one that
+        calls for the program's end, as a library may, end the daemon."""
+        try:
+            await self._source.session(self._watched)
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise RuntimeError(f"it wanted to end the program: {error!r}") from error
 
     def _report(self, verdict: Verdict, error: BaseException | None, *, attempt: int, delay: float) -> None:
         self._intake.count(f"session_{verdict.why}")
-        detail = (str(error) or type(error).__name__)[:MAX_DETAIL] if error is not None else "the session ended"
+        detail = (
+            (str(error) or type(error).__name__)[:MAX_DETAIL] if error is not None else "the session ended by itself"
+        )
         said = {"action": f"session_{verdict.why}", "detail": detail, "retry_in_seconds": round(delay, 1)}
         if verdict.why == "failed":
             self._log.error("a source failed", exc_info=error, **said)
@@ -333,7 +344,7 @@ class Runner:
             self._log.error("the phone system refuses us", **said)
         elif self._sometimes.now(("lost", detail)):
             self._log.info("a source lost its link", **said)
-        if verdict.alarm or (error is not None and attempt >= PROBLEM_AFTER):
+        if verdict.alarm or attempt >= PROBLEM_AFTER:
             self._problem = detail
 
     # -- coverage and silence ----------------------------------------------------------------------------------------
@@ -411,6 +422,13 @@ class Runner:
         except IntakeRefused:
             self._intake.count("coverage_not_kept", len(self._unsaid))
         await self._note_alive()
+
+
+def _demand_text(**said: object) -> None:
+    """What is no text would be told the coverage later, by the runner, which must outlive what a session does."""
+    for name, text in said.items():
+        if not isinstance(text, str):
+            raise TypeError(f"`{name}` is a str, not {type(text).__name__}")
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -42,6 +43,7 @@ def intake() -> RecordingIntake:
         (BackOff(30, "wrong password"), "back_off", True, 30, True),
         (BackOff(1e9, "wrong password"), "back_off", True, LONGEST_BACK_OFF_SECONDS, True),
         (BackOff(-1, "wrong password"), "back_off", True, FIRST_DELAY_SECONDS, True),
+        (BackOff(float("nan"), "wrong password"), "back_off", True, FIRST_DELAY_SECONDS, True),
         (ConfigError("port in use"), "failed", True, FATAL_DELAY_SECONDS, True),
         (ZeroDivisionError(), "failed", True, FATAL_DELAY_SECONDS, True),
     ],
@@ -235,3 +237,45 @@ async def test_a_runner_that_fails_ends_its_session_and_says_so(intake: Recordin
         await runner.run()
     assert intake.links == {}
     assert [said["state"] for said in intake.inferences][-1] == "blind"
+
+
+def test_seconds_that_are_a_date_are_refused_where_they_are_given() -> None:
+    """They ended the daemon: the runner met them when it worked out how long to wait."""
+    assert BackOff("30", "asked too often").seconds == 30  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="could not convert"):
+        BackOff("Fri, 31 Dec 1999 23:59:59 GMT", "asked too often")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("said", [{"link": ("10.0.0.1", 5060)}, {"detail": OSError("reset")}], ids=["link", "detail"])
+@pytest.mark.parametrize("way", ["link_up", "link_down"])
+async def test_a_link_that_is_no_text_fails_its_session_and_not_the_daemon(
+    way: str, said: dict[str, Any], intake: RecordingIntake
+) -> None:
+    async def session(intake: Intake) -> None:
+        getattr(intake, way)(**{"link": "pbx"} | said)
+        await asyncio.Event().wait()
+
+    async with running(runner := runner_of(ScriptedSource(session), intake)):
+        await until(lambda: intake.counts["session_failed"])
+        assert runner.problem is not None
+        assert "is a str, not" in runner.problem
+
+
+async def test_a_session_that_calls_for_the_end_of_the_program_has_failed_as_any_other(intake: RecordingIntake) -> None:
+    async def session(intake: Intake) -> None:
+        raise SystemExit(3)
+
+    async with running(runner := runner_of(ScriptedSource(session), intake)):
+        await until(lambda: intake.counts["session_failed"])
+        assert runner.problem == "it wanted to end the program: SystemExit(3)"
+
+
+async def test_sessions_that_end_by_themselves_again_and_again_are_a_problem(intake: RecordingIntake) -> None:
+    async def session(intake: Intake) -> None:
+        """Nothing to do."""
+
+    async with running(runner := runner_of(ScriptedSource(session), intake)):
+        await until(lambda: intake.counts["session_ended"] == 2)
+        assert runner.problem is None
+        await until(lambda: runner.problem)
+        assert runner.problem == "the session ended by itself"
