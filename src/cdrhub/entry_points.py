@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache, cached_property
 from importlib.metadata import entry_points
@@ -14,11 +14,16 @@ T = TypeVar("T")
 
 
 class EntryPoints(Generic[T]):
-    """The entry points of `group`, which all name a T. Errors speak of a `kind`, e.g. "source type"."""
+    """The entry points of `group`, which all name a T. Errors speak of a `kind`, e.g. "source type".
 
-    def __init__(self, group: str, *, kind: str) -> None:
+    `has` are the attributes that a T has: one that lacks any of them, or is called otherwise than its entry point, was
+    made for another version, and is refused when it is loaded instead of failing at the first record.
+    """
+
+    def __init__(self, group: str, *, kind: str, has: Sequence[str] = ()) -> None:
         self._group = group
         self._kind = kind
+        self._has = has
         self._load = cache(self._loaded)
 
     def names(self) -> list[str]:
@@ -45,8 +50,17 @@ class EntryPoints(Generic[T]):
         return tuple(sorted(entry_points(group=self._group).names))
 
     def _loaded(self, name: str) -> T:
-        entry = next(iter(entry_points(group=self._group, name=name)))
+        entry, *others = entry_points(group=self._group, name=name)
+        if others:
+            packages = ", ".join(sorted(each.dist.name if each.dist else each.value for each in (entry, *others)))
+            raise ConfigError(f"several packages bring the {self._kind} {name!r}: keep one of {packages}")
+        said = f"the {self._kind} {name!r} ({entry.value})"
         try:
-            return cast("T", entry.load())
-        except Exception as error:
-            raise ConfigError(f"the {self._kind} {name!r} ({entry.value}) cannot be loaded: {error}") from error
+            loaded = entry.load()
+        except (Exception, SystemExit) as error:
+            raise ConfigError(f"{said} cannot be loaded: {str(error) or type(error).__name__}") from error
+        if lacking := [each for each in self._has if not hasattr(loaded, each)]:
+            raise ConfigError(f"{said} is none of this version of cdrhub: it has no {', '.join(lacking)}")
+        if self._has and loaded.name != name:
+            raise ConfigError(f"{said} calls itself {loaded.name!r}: its entry point and its `name` are one word")
+        return cast("T", loaded)

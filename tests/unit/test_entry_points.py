@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from cdrhub.entry_points import EntryPoints
@@ -30,3 +33,44 @@ def test_a_name_that_nothing_has(group: str, name: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         EntryPoints[System](group, kind="source type").named(name)
     assert str(caught.value).startswith(said)
+
+
+def installed(folder: Path, monkeypatch: pytest.MonkeyPatch, *, name: str, code: str, package: str = "acme") -> None:
+    """A package whose module of the same name defines SYSTEM, as the source type `name`."""
+    registered = folder / f"{package}-1.0.dist-info"
+    registered.mkdir()
+    (registered / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (registered / "entry_points.txt").write_text(f"[{GROUP}]\n{name} = {package}_strange:SYSTEM\n")
+    (folder / f"{package}_strange.py").write_text(code)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, f"{package}_strange", raising=False)
+
+
+def refused(name: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        EntryPoints[System](GROUP, kind="source type", has=("name", "split")).named(name)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import nothing_of_that_name", "cannot be loaded: No module named 'nothing_of_that_name'"),
+        ("raise SystemExit('set ACME_KEY')", "cannot be loaded: set ACME_KEY"),
+        ("assert False", "cannot be loaded: AssertionError"),
+        ("SYSTEM = None", "is none of this version of cdrhub: it has no name, split"),
+        ("class SYSTEM:\n    name = 'acme'", "is none of this version of cdrhub: it has no split"),
+        ("class SYSTEM:\n    name = 'ACME'\n    split = None", "calls itself 'ACME'"),
+    ],
+)
+def test_a_package_that_cannot_be_used_is_named(
+    code: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(tmp_path, monkeypatch, name="acme", code=code)
+    assert refused("acme").startswith(f"the source type 'acme' (acme_strange:SYSTEM) {said}")
+
+
+def test_of_two_packages_with_one_name_none_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which of them it was hung upon the order of folders: one could take the place of ours."""
+    installed(tmp_path, monkeypatch, name="3cx", code="raise RuntimeError")
+    assert refused("3cx") == "several packages bring the source type '3cx': keep one of acme, cdrhub"

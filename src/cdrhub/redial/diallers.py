@@ -7,7 +7,7 @@ from typing import Final
 from cdrhub.entry_points import EntryPoints
 from cdrhub.sources.dialler import DiallerType
 
-_TYPES: Final = EntryPoints[DiallerType](DiallerType.GROUP, kind="dialler type")
+_TYPES: Final = EntryPoints[DiallerType](DiallerType.GROUP, kind="dialler type", has=("name", "config_model", "build"))
 
 names = _TYPES.names
 dialler_types = _TYPES.all

@@ -9,7 +9,8 @@ from cdrhub.sources.base import System
 
 GROUP: Final = "cdrhub.sources"
 
-_SYSTEMS: Final = EntryPoints[System](GROUP, kind="source type")
+_MEMBERS: Final = ("name", "decoder_revision", "config_model", "delivery", "decoder", "source", "conclude", "split")
+_SYSTEMS: Final = EntryPoints[System](GROUP, kind="source type", has=_MEMBERS)
 
 names = _SYSTEMS.names
 systems = _SYSTEMS.all
