@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import socket
 import stat
 import struct
@@ -18,6 +19,7 @@ import psycopg
 import pytest
 
 from support.daemon import Daemon
+from support.plug_ins import install
 from support.servers import PostgresServer, free_port, running
 from support.service import LINE, calls, source, started, wait_for_log
 
@@ -262,3 +264,46 @@ def test_check_and_run_refuse_a_key_that_cannot_be_used_before_they_start(tmp_pa
         assert done.returncode == 78
         assert "http.tls_certificate" in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+NEVER_ENDS = """
+import asyncio
+from typing import Literal
+
+from cdrhub.sources.threecx import SYSTEM as THREECX
+
+class Config(THREECX.config_model):
+    type: Literal["acme"] = "acme"
+
+class Source:
+    async def session(self, intake):
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                pass
+
+class Acme(type(THREECX)):
+    name = "acme"
+    config_model = Config
+
+    def source(self, config):
+        return Source()
+
+SYSTEM = Acme()
+"""
+
+
+def test_a_session_that_cannot_be_ended_does_not_keep_the_daemon(tmp_path: Path) -> None:
+    install(tmp_path, NEVER_ENDS)
+    daemon = Daemon(
+        tmp_path / "hub",
+        database=f"sqlite:///{tmp_path / 'hub.db'}",
+        sources=source(free_port()).replace("3cx", "acme"),
+    )
+    daemon.start(environment={"PYTHONPATH": os.pathsep.join((*sys.path, str(tmp_path)))}, fresh=True)
+    try:
+        assert daemon.stop() == 0
+        assert '"left_behind"' in daemon.log.read_text()
+    finally:
+        daemon.kill()

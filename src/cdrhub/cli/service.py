@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from cdrhub.config import Config
 
+LEFT_BEHIND_SECONDS = 5.0  #: after the daemon's end that the process may take for its own
 MAX_PROPOSED = 20  #: lines of a directory file
 _UTC = ZoneInfo("UTC")
 _db = typer.Typer(help="The database's schema.", no_args_is_help=True, epilog="Example: cdrhub db upgrade")
@@ -50,7 +52,31 @@ def run(config: ConfigFile = None) -> None:
     from cdrhub.daemon import run as run_daemon
 
     configure(settings.hub)
-    asyncio.run(run_daemon(settings, lambda: loaded(file)))
+
+    async def work() -> None:
+        try:
+            await run_daemon(settings, lambda: loaded(file))
+        except BaseException:
+            _leave_at_last(Exit.INTERNAL)
+            raise
+        _leave_at_last(Exit.OK)
+
+    asyncio.run(work())
+
+
+def _leave_at_last(status: Exit) -> None:
+    """End the process a little later, whatever goes on in it: journal and database are closed, and a task or a thread
+    of a plug-in that does not end would keep it until somebody kills it."""
+    import structlog
+
+    def leave() -> None:
+        log = structlog.get_logger(__name__)
+        log.error("something that a source began does not end", action="left_behind", seconds=LEFT_BEHIND_SECONDS)
+        os._exit(status)
+
+    leaving = threading.Timer(LEFT_BEHIND_SECONDS, leave)
+    leaving.daemon = True
+    leaving.start()
 
 
 def check(
