@@ -169,7 +169,8 @@ async def _locked(database: Database, connection: AsyncConnection) -> AsyncItera
         try:
             yield
         finally:
-            await connection.execute(text("SET sql_notes = 1"))
-            await connection.execute(text("DO RELEASE_LOCK(:name)"), name)
+            if not connection.invalidated:  # one that is lost has no lock any more, and says why it was lost
+                await connection.execute(text("SET sql_notes = 1"))
+                await connection.execute(text("DO RELEASE_LOCK(:name)"), name)
     else:
         yield

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cdrhub.errors import SchemaOutdated, StoreError
+from cdrhub.errors import SchemaOutdated, StoreError, StoreUnavailable
 from cdrhub.redial.announced import announced
 from cdrhub.store import Store, schema
 from cdrhub.store.tables import METADATA
@@ -197,6 +197,23 @@ async def test_an_upgrade_that_ended_between_its_steps_goes_on(mariadb_url: str)
     assert await look(store, lambda c: c.exec_driver_sql("SELECT announced FROM announcements").scalars().all()) == [
         '{"end": "call.ended"}'
     ]
+    await store.close()
+
+
+async def test_an_upgrade_that_loses_its_connection_says_so(mariadb_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It said that something must be rolled back, which hid that the server was restarted."""
+    store = await at_revision(mariadb_url, "0005")
+
+    def cut(connection: Connection) -> None:
+        connection.execute(text("KILL CONNECTION_ID()"))
+        connection.execute(text("SELECT 1"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "_upgrade", cut)
+        with pytest.raises(StoreUnavailable) as said:
+            await store.upgrade()
+    assert "rolled back" not in str(said.value)
+    assert await store.upgrade() == ("0005", schema.newest())
     await store.close()
 
 
