@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
+from pydantic import ValidationError
 
 from cdrhub.errors import CdrhubError, ConfigError, DecodeError, Reason
 from cdrhub.model.checked import checked
@@ -121,6 +122,12 @@ class Decoders:
             owner = system(known.system)
         except ConfigError as error:
             raise DecodeError(Reason.BAD_VALUE, f"install the package that reads it: {error}"[:MAX_DETAIL]) from error
-        decoder = owner.decoder(owner.config_model.settings_model.model_validate_json(known.settings))
+        try:
+            settings = owner.config_model.settings_model.model_validate_json(known.settings)
+        except ValidationError as error:
+            keys = ", ".join(sorted({".".join(map(str, each["loc"])) for each in error.errors(include_input=False)}))
+            why = f"the installed {known.system!r} does not take the settings under which it came any more: {keys}"
+            raise DecodeError(Reason.BAD_VALUE, why[:MAX_DETAIL]) from error
+        decoder = owner.decoder(settings)
         self._decoders[revision] = decoder
         return decoder

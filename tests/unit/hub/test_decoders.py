@@ -140,3 +140,12 @@ def test_a_record_that_a_stranger_s_decoder_cannot_handle_waits(
     outcome = decoders.decode(replace(cut(LINE), attributes={}))
     assert isinstance(outcome, DecodeError)
     assert outcome.reason is Reason.DECODER_BUG
+
+
+def test_settings_that_a_package_does_not_take_any_more_are_named() -> None:
+    decoders = Decoders()
+    decoders.learn(Revision(revision="r", source="s", system="3cx", settings='{"gone": 1, "timezone": "UTC"}'))
+    outcome = decoders.decode(replace(cut(LINE), attributes={}))
+    assert isinstance(outcome, DecodeError)
+    said = "the installed '3cx' does not take the settings under which it came any more: gone"
+    assert (outcome.reason, outcome.detail) == (Reason.BAD_VALUE, said)
