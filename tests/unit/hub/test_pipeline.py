@@ -356,16 +356,19 @@ async def test_a_batch_that_the_database_holds_up_is_said(journal: Journal) -> N
 
 
 class AwayForOne(ScriptedStore):
-    """Is away for the first batch with one record, and there for all others."""
+    """Is away for the first batch with one record, and there for all others, which it takes after that."""
 
     def __init__(self, record: RawRecord) -> None:
         super().__init__()
         self.record: RawRecord | None = record
+        self.met = asyncio.Event()
 
     async def write(self, batch: Sequence[Item]) -> Written:
         if any(item.record == self.record for item in batch):
             self.record = None
+            self.met.set()
             raise self.why
+        await self.met.wait()
         return await super().write(batch)
 
 
