@@ -32,7 +32,7 @@ from cdrhub.model.disposition import Direction, Disposition, State
 from cdrhub.model.numbers import spellings
 from cdrhub.redial.announced import ANNOUNCED, NOT_ANNOUNCED
 from cdrhub.redial.announcing import is_news
-from cdrhub.store.one_of import OneOf
+from cdrhub.store.one_of import OneFound, OneOf
 from cdrhub.store.outbox import SETTLED
 from cdrhub.store.tables import IS_OPEN, call_legs, calls, outbox
 
@@ -50,7 +50,7 @@ _AGENT_LEFT = and_(_OF_ITS_AGENT.exists(), not_(_OF_ITS_AGENT.where(call_legs.c.
 
 _WITHOUT_DIRECTION = calls.c.direction.not_in([str(direction) for direction in _SIDES])
 # The literal by which the index of these facts is found: most rows of the outbox were told long ago.
-_TO_DECIDE = calls.c.id.in_(select(outbox.c.call_id).where(outbox.c.type == literal_column(f"'{SETTLED}'")))
+_TO_DECIDE = OneFound(calls.c.id, select(outbox.c.call_id).where(outbox.c.type == literal_column(f"'{SETTLED}'")))
 
 
 def _query(of_number: ColumnElement[bool]) -> CompoundSelect[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ARRAY, Column, ColumnElement, String, any_, bindparam, func, select
+from sqlalchemy import ARRAY, Column, ColumnElement, Select, String, any_, bindparam, func, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.visitors import InternalTraversal
@@ -41,6 +41,37 @@ class OneOf(ColumnElement[bool]):
     def self_group(self, against: object = None) -> OneOf:  # noqa: ARG002
         """Itself: SQLAlchemy would write `(…) = 1` where a boolean is no type of the database."""
         return self
+
+
+class OneFound(ColumnElement[bool]):
+    """The column is one of what `query` finds, and is looked for by its own index once that is found. PostgreSQL, where
+    it believes that much is found, would rather go through the whole table and ask for each row whether it is among it:
+    a table of all calls, for a few that a backlog had left when it was analysed."""
+
+    inherit_cache = True
+    type = Boolean()
+    _traverse_internals: Any = (
+        ("either", InternalTraversal.dp_clauseelement),
+        ("array", InternalTraversal.dp_clauseelement),
+    )
+
+    def __init__(self, its: Column[Any], query: Select[Any]) -> None:
+        self.either = its.in_(query)
+        self.array = its == any_(func.array(query.scalar_subquery(), type_=ARRAY(its.type)))
+
+    def self_group(self, against: object = None) -> OneFound:  # noqa: ARG002
+        """Itself, as above."""
+        return self
+
+
+@compiles(OneFound)
+def _either(element: OneFound, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.either, **options)
+
+
+@compiles(OneFound, "postgresql")
+def _found(element: OneFound, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.array, **options)
 
 
 @compiles(OneOf)
