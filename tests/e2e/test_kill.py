@@ -21,7 +21,7 @@ from cdrhub.sources.runner import NOT_RUNNING
 from support.commands import cdrhub
 from support.daemon import Daemon
 from support.servers import free_port
-from support.sql import rows
+from support.sql import rows, rows_once_there
 
 TAKEN = "cdrhub_records_acknowledged_total"
 PATH = "/ingest/voicenter/0123456789abcdef-secret"
@@ -164,8 +164,7 @@ def test_what_was_seen_until_a_kill_is_told_once(tmp_path: Path, sqlite_url: str
     daemon.start()
     try:
         with socket.create_connection(("127.0.0.1", tcp)):
-            daemon.wait_for("cdrhub_source_links", 1, source="pbx")
-            daemon.drained()
+            rows_once_there(sqlite_url, "SELECT since FROM coverage WHERE state = 'connected'")
             daemon.kill()
         time.sleep(NOT_RUNNING.total_seconds())  # a copy of a warm process is there before that is over
         daemon.start()

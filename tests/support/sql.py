@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Sequence
 
 import psycopg
@@ -16,3 +17,13 @@ def rows(url: str, query: str) -> Sequence[tuple[object, ...]]:
             return database.execute(query).fetchall()
     with psycopg.connect(url) as connection:
         return connection.execute(query.encode()).fetchall()
+
+
+def rows_once_there(url: str, query: str, *, seconds: float = 60.0) -> Sequence[tuple[object, ...]]:
+    """The rows of a query, as soon as there is one."""
+    deadline = time.monotonic() + seconds
+    while not (found := rows(url, query)):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"after {seconds} s there is still no row: {query}")
+        time.sleep(0.05)
+    return found
