@@ -181,6 +181,7 @@ def test_a_hundred_thousand_bad_rows_are_refused_in_bounded_words(cdrhub: Inside
         (["cases", "resume", "--reason", "late", "--spread", "often"], USAGE, "--spread: 'often' is not a pace"),
         (["cases", "resume", "C-1"], DATA, "case 'C-1' is open, not paused"),
         (["cases", "list", "--state", "paussed"], USAGE, "'paussed' is not one of"),
+        (["cases", "resume", "--reason", "observd"], NO_INPUT, "for 'observd'; did you mean 'observed'?"),
         (["cases", "list", "--number", "x"], USAGE, "--number: 'x' has no digit"),
         (["redial", "pause", "--source", "lagos", "--agent", "1"], USAGE, "one of --source, --campaign and --agent"),
         (["redial", "pause", "--source", "lagoz"], NO_INPUT, "there is no source 'lagoz'"),
@@ -204,6 +205,13 @@ def test_what_cannot_be_done_is_one_line_that_says_what_can(
     done = cdrhub(*arguments, code=code)
     assert said in done.stderr
     assert done.stdout == ""
+
+
+def test_a_list_of_a_reason_that_no_case_ever_has_is_no_empty_list(cdrhub: Inside) -> None:
+    cdrhub("cases", "import", "people.csv", "--source", "lagos")
+    misspelt = cdrhub("cases", "list", "--reason", "attempt_unknow", code=NO_INPUT)
+    assert "did you mean 'attempt_unknown'?" in misspelt.stderr
+    assert cdrhub("cases", "list", "--reason", "attempt_unknown").stderr == ""
 
 
 # -- ordering, without a daemon ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import typer
 
 from cdrhub.cli.calls import readings as number_readings
 from cdrhub.cli.options import known_source
-from cdrhub.errors import UsageError
+from cdrhub.errors import NotFound, UsageError
 from cdrhub.redial.order_errors import AmbiguousCode
 
 if TYPE_CHECKING:
@@ -99,3 +99,12 @@ def each_case(database: Opened, wanted: CaseFilter, *, limit: int) -> Iterator[d
         return await listed(at, wanted, before=last["id"] if last is not None else None, limit=size)
 
     return database.paged(page, limit=limit)
+
+
+def reason_or_found(reason: str | None, *, found: int) -> None:
+    """NotFound, with the nearest one, where a list of one reason is empty and no case ever has that reason."""
+    from cdrhub.config.problems import nearest
+    from cdrhub.redial.wording import REASONS
+
+    if reason is not None and not found and reason not in REASONS:
+        raise NotFound(f"no case waits or is paused for {reason!r}{nearest(reason, REASONS)}")

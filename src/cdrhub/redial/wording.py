@@ -70,6 +70,9 @@ _REASONS: Mapping[str, str] = {
     "redial_off": "redial is off",
 }
 
+REASONS = frozenset({*_REASONS, *_RULES})
+"""What `cases.state_reason` may say: why a case is paused, or the rule that made it wait."""
+
 _REFUSALS: Mapping[str, str] = {
     "agent": "the agent was not available",
     "number": "the number cannot be reached",

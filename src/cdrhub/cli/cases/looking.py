@@ -21,6 +21,7 @@ from cdrhub.cli.redialling import (
     case_named,
     each_case,
     number_keys,
+    reason_or_found,
 )
 from cdrhub.redial.model import CaseState
 
@@ -129,6 +130,7 @@ def list_cases(
             form=form,
             zone=local,
         )
+    reason_or_found(reason, found=count)
     if count == limit and form is Format.TABLE:
         say(f"these are the newest {limit}; more with --limit")
 

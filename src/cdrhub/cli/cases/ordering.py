@@ -25,6 +25,7 @@ from cdrhub.cli.redialling import (
     case_named,
     each_case,
     orders_of,
+    reason_or_found,
 )
 from cdrhub.errors import CdrhubError, NotFound, UsageError
 from cdrhub.redial.model import CLOSED, CaseState
@@ -131,6 +132,7 @@ def resume(
             )
             rows = each_case(database, wanted, limit=MAX_LIMIT)
             chosen = [_key(row) for row in rows][::-1]  # the oldest first
+        reason_or_found(reason, found=len(chosen))
         if not chosen:
             typer.echo(f"no case is paused for the reason {plain(reason or '')}")
             return Exit.OK
