@@ -299,9 +299,7 @@ class Pipeline:
     async def _lane(self, queue: asyncio.Queue[_Part]) -> None:
         while True:
             part = await queue.get()
-            self._in_hand[part] = time.monotonic()
             await self._write(part)
-            del self._in_hand[part]
             part.chunk.done += 1
             await self._advance()
 
@@ -320,7 +318,7 @@ class Pipeline:
         items = part.items
         retry = FIRST_RETRY_SECONDS
         while True:
-            begun = time.monotonic()
+            begun = self._in_hand[part] = time.monotonic()
             try:
                 await self._remember({item.record.config_revision for item in items})
                 written = await self._store.write(items)
@@ -329,14 +327,15 @@ class Pipeline:
             except DecodingWaits as error:  # of an older record of one of these calls
                 await self._wait_to_decode(error, part=part)
             except StoreUnavailable as error:
+                del self._in_hand[part]  # nothing but the database's absence holds it up now
                 self._note_database(away=error)
                 self._metrics.database_retries.inc()
                 if self._sometimes.now("database_away"):
                     say_away(error)
                 await self._wait_unmarked(retry, at_most_until=self._there)
                 retry = min(retry * 2, LAST_RETRY_SECONDS)
-                self._in_hand[part] = time.monotonic()  # until now nothing but the database's absence held it up
             else:
+                del self._in_hand[part]
                 if self._sometimes.over("database_away"):
                     log.info(DATABASE_BACK, action="database_back")
                 self._note_database(away=None)

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 from zoneinfo import ZoneInfo
@@ -152,29 +153,33 @@ async def test_everything_in_the_journal_is_written_once_and_in_lanes_by_call(jo
 
 
 class Slow(Decoders):
-    """Decodes when it is let, and notes of which records it was let in time."""
+    """Decodes in the event loop at once, in another thread when it is let; notes how many bytes it was given where."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.begun = False
         self.let = threading.Event()
-        self.in_time: list[bool] = []
+        self.inline: list[int] = []
+        self.beside: list[int] = []
 
     def decode(self, record: RawRecord) -> Outcome:
-        self.begun = True
-        self.in_time.append(self.let.wait(5.0))
+        if threading.current_thread() is threading.main_thread():
+            self.inline.append(len(record.body))
+        else:
+            self.beside.append(len(record.body))
+            self.let.wait(20.0)
         return super().decode(record)
 
 
 async def test_others_go_on_while_a_large_record_is_decoded(journal: Journal) -> None:
-    """One of six megabytes held up every answer for seconds."""
+    """One of six megabytes held up every answer for seconds; a small one is not worth a thread."""
     decoders, store = Slow(), ScriptedStore()
     async with running(made(journal, store, decoders=decoders)):
-        await journal.append([record(0, body=LINE.format(n=0).encode() + b" " * DECODED_INLINE)])
-        await until(lambda: decoders.begun)
+        for size in (DECODED_INLINE, DECODED_INLINE + 1):
+            await journal.append([record(0, body=LINE.format(n=0).encode().ljust(size))])
+        await until(lambda: decoders.beside)
         decoders.let.set()
-        await until(lambda: len(store.items) == 1)
-    assert decoders.in_time == [True]
+        await until(lambda: len(store.items) == 2)
+    assert (decoders.inline, decoders.beside) == ([DECODED_INLINE], [DECODED_INLINE + 1])
 
 
 async def test_a_journal_whose_last_records_are_damaged_is_drained(tmp_path: Path) -> None:
@@ -362,10 +367,12 @@ class AwayForOne(ScriptedStore):
         super().__init__()
         self.record: RawRecord | None = record
         self.met = asyncio.Event()
+        self.met_by = 0
 
     async def write(self, batch: Sequence[Item]) -> Written:
         if any(item.record == self.record for item in batch):
             self.record = None
+            self.met_by = len(batch)
             self.met.set()
             raise self.why
         await self.met.wait()
@@ -387,6 +394,103 @@ async def test_a_lane_that_met_no_database_goes_on_when_another_has_found_it(
         assert pipeline.problem is None
     assert store.record is None
     assert len(store.items) == 20
+
+
+async def test_a_lane_that_has_met_no_database_has_no_batch_that_anybody_holds_up(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_module, "FIRST_RETRY_SECONDS", 3600.0)
+    monkeypatch.setattr(pipeline_module, "LANE_RETRY_SECONDS", 3600.0)
+    records = [record(number) for number in range(20)]
+    store = AwayForOne(records[0])
+    pipeline = made(journal, store, lanes=4, patience=0.0)
+    async with running(pipeline):
+        await journal.append(records)
+        await until(lambda: len(store.items) + store.met_by == 20)
+        assert pipeline.problem is None
+
+
+class AwayThenHeldUp(AwayForOne):
+    """Holds that batch up when it comes again, and notes when it came."""
+
+    def __init__(self, record: RawRecord) -> None:
+        super().__init__(record)
+        self.hold, self.held_digest = asyncio.Event(), record.digest
+        self.came: list[float] = []
+
+    async def write(self, batch: Sequence[Item]) -> Written:
+        if any(item.record.digest == self.held_digest for item in batch):
+            self.came.append(asyncio.get_running_loop().time())
+        return await super().write(batch)
+
+
+async def test_a_batch_is_held_up_from_when_it_was_tried_again(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_module, "FIRST_RETRY_SECONDS", 3600.0)
+    monkeypatch.setattr(pipeline_module, "LANE_RETRY_SECONDS", 1.2)
+    records = [record(number) for number in range(20)]
+    store = AwayThenHeldUp(records[0])
+    pipeline = made(journal, store, lanes=4, patience=1.0)
+    async with running(pipeline):
+        await journal.append(records)
+        await until(lambda: pipeline.problem is not None and len(store.items) + store.met_by == 20)
+        first, again = store.came
+        said = "the database has not taken a batch for 1 s: another client may hold a lock, or its disk be slow"
+        assert pipeline.problem == said
+        assert again - first >= 1.1
+        assert asyncio.get_running_loop().time() - again >= 1.0
+        assert store.hold is not None
+        store.hold.set()
+        await pipeline.drain()
+        assert pipeline.problem is None
+
+
+class AwayForLong(ScriptedStore):
+    """Notes when it was asked."""
+
+    def __init__(self, *, away: int) -> None:
+        super().__init__()
+        self.away = away
+        self.asked: list[float] = []
+
+    async def write(self, batch: Sequence[Item]) -> Written:
+        self.asked.append(asyncio.get_running_loop().time())
+        return await super().write(batch)
+
+
+async def test_a_database_that_stays_away_is_asked_more_and_more_seldom_within_a_limit(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_module, "FIRST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(pipeline_module, "LAST_RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(pipeline_module, "LANE_RETRY_SECONDS", 0.01)
+    store = AwayForLong(away=9)
+    await journal.append([record(1)])
+    pipeline = made(journal, store)
+    async with running(pipeline), asyncio.timeout(15):  # half a minute without the limit
+        await pipeline.drain()
+    waited = [after - before for before, after in pairwise(store.asked)]
+    for seconds, least in zip(waited, [0.05, 0.1, *[0.2] * 7], strict=True):
+        assert seconds >= 0.9 * least
+
+
+async def test_a_lane_waits_its_time_while_nobody_has_found_the_database(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That one had found it before the outage says nothing: each would try again every second."""
+    monkeypatch.setattr(pipeline_module, "FIRST_RETRY_SECONDS", 3600.0)
+    monkeypatch.setattr(pipeline_module, "LANE_RETRY_SECONDS", 0.01)
+    store, metrics = ScriptedStore(), Metrics()
+    pipeline = made(journal, store, lanes=1, metrics=metrics)
+    async with running(pipeline):
+        await journal.append([record(1)])
+        await pipeline.drain()
+        store.away = 100
+        await journal.append([record(2)])
+        await until(lambda: store.away < 100)
+        await asyncio.sleep(0.2)
+        assert store.away == 99
 
 
 class LacksADescriptor(ScriptedStore):
@@ -535,6 +639,18 @@ async def test_a_suspect_is_marked_alone_until_it_is_in_the_database(journal: Jo
         assert pipeline.tried.is_set()
         assert [item.record.digest for item in store.items] == [records[0].digest]
         second.set()
+        await pipeline.drain()
+
+
+async def test_a_suspect_is_marked_again_when_it_has_waited_for_the_database(journal: Journal) -> None:
+    store, suspect = ScriptedStore(), record(1)
+    store.away, store.hold, store.held_digest = 1, asyncio.Event(), suspect.digest
+    await journal.append([suspect])
+    pipeline = made(journal, store)
+    async with running(pipeline, suspect=True):
+        await until(lambda: not store.away and journal.in_flight is None)
+        await until(lambda: journal.in_flight == 1)
+        store.hold.set()
         await pipeline.drain()
 
 

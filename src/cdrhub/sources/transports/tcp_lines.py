@@ -373,7 +373,11 @@ async def connected_to_first(
     `seconds`: one that swallows packets leaves the others theirs. Raises OSError of the last one, or TimeoutError."""
     refused = OSError("it has no address")
     for family, address in addresses:
-        connection = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connection = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:  # a machine may do without IPv6
+            refused = error
+            continue
         connection.setblocking(False)
         try:
             async with asyncio.timeout(seconds / len(addresses)):

@@ -484,6 +484,17 @@ async def test_an_address_that_swallows_packets_leaves_the_next_one_its_time() -
             one.close()
 
 
+async def test_an_address_that_the_machine_has_no_sockets_for_leaves_the_next_one() -> None:
+    """As those of IPv6 where the kernel does without it."""
+    with socket.create_server(("127.0.0.1", 0)) as good:
+        strange = (255, ("::1", 1, 0, 0))
+        connection, _ = await connected_to_first([strange, (socket.AF_INET, good.getsockname())])
+        assert connection.getpeername() == good.getsockname()
+        connection.close()
+        with pytest.raises(OSError, match="not supported"):
+            await connected_to_first([strange])
+
+
 async def test_a_cut_in_mid_record_keeps_the_part_that_came(intake: RecordingIntake) -> None:
     server = Server()
     await server.start()
