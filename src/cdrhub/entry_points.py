@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar, cast
 
-from cdrhub.errors import ConfigError
+from cdrhub.errors import ConfigError, told
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class EntryPoints(Generic[T]):
         try:
             loaded = entry.load()
         except (Exception, SystemExit) as error:
-            raise ConfigError(f"{said} cannot be loaded: {str(error) or type(error).__name__}") from error
+            raise ConfigError(f"{said} cannot be loaded: {told(error)}") from error
         if lacking := [each for each in self._has if not hasattr(loaded, each)]:
             raise ConfigError(f"{said} is none of this version of cdrhub: it has no {', '.join(lacking)}")
         if self._has and loaded.name != name:

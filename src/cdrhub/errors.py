@@ -44,6 +44,15 @@ class Reason(StrEnum):
     POISON = "poison"  #: was in flight at three starts that did not end well
 
 
+def told(error: BaseException) -> str:
+    """What an error says, or what it is called where it says nothing: a stranger's may even fail at that."""
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001
+        said = ""
+    return said or type(error).__name__
+
+
 class CdrhubError(Exception):
     """An error of cdrhub."""
 

@@ -11,6 +11,7 @@ from cdrhub.entry_points import EntryPoints
 from cdrhub.errors import ConfigError
 from cdrhub.sources.base import System
 from cdrhub.sources.registry import GROUP
+from support.processes import python
 
 SYSTEMS = EntryPoints[System](GROUP, kind="source type")
 
@@ -68,6 +69,36 @@ def test_a_package_that_cannot_be_used_is_named(
 ) -> None:
     installed(tmp_path, monkeypatch, name="acme", code=code)
     assert refused("acme").startswith(f"the source type 'acme' (acme_strange:SYSTEM) {said}")
+
+
+OF_ANOTHER_VERSION = """
+import sys
+
+from cdrhub.errors import ConfigError
+from cdrhub.redial.diallers import dialler_type
+from cdrhub.sources.registry import system
+
+sys.path.insert(0, sys.argv[1])
+for load in (system, dialler_type):
+    try:
+        load("acme")
+    except ConfigError as error:
+        print(error)
+"""
+
+
+def test_a_type_of_another_version_is_named_with_all_that_it_lacks(tmp_path: Path) -> None:
+    registered = tmp_path / "acme-1.0.dist-info"
+    registered.mkdir()
+    (registered / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (registered / "entry_points.txt").write_text("[cdrhub.sources]\nacme=acme:A\n[cdrhub.diallers]\nacme=acme:A\n")
+    (tmp_path / "acme.py").write_text("class A:\n    name = 'acme'\n")
+    read = python(OF_ANOTHER_VERSION, str(tmp_path))
+    none = "(acme:A) is none of this version of cdrhub: it has no"
+    assert read.stdout.splitlines() == [
+        f"the source type 'acme' {none} decoder_revision, config_model, delivery, decoder, source, conclude, split",
+        f"the dialler type 'acme' {none} config_model, build",
+    ], read.stderr
 
 
 def test_of_two_packages_with_one_name_none_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 from pydantic import ValidationError
 
-from cdrhub.errors import CdrhubError, ConfigError, DecodeError, Reason
+from cdrhub.errors import CdrhubError, ConfigError, DecodeError, Reason, told
 from cdrhub.model.checked import checked
 from cdrhub.model.inference import decode_inference
 from cdrhub.model.record import INFERENCE, RawRecord
@@ -24,8 +24,6 @@ from cdrhub.sources.registry import system
 from cdrhub.store.batch import Outcome
 
 log = structlog.get_logger(__name__)
-
-MAX_DETAIL = 500  #: characters of a suspended record's detail
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,9 +94,10 @@ class Decoders:
                 return decode_inference(record)
             refuse_partial(record)
             decoder = self._decoders.get(record.config_revision) or self._build(record.config_revision)
-            return checked(decoder(record))
+            return checked(decoder(record), digest=record.digest)
         except DecodeError as error:
-            if isinstance(error.reason, Reason) and isinstance(error.detail, str):
+            # A stranger's own kind of it may hold other things, or none.
+            if isinstance(getattr(error, "reason", None), Reason) and isinstance(getattr(error, "detail", None), str):
                 return error
             return self._bug(record, error)
         except (UnknownRevision, MemoryError, KeyboardInterrupt):
@@ -112,7 +111,7 @@ class Decoders:
         log.error(
             "decoder failed", action="decoder_bug", source=record.source, digest=record.digest.hex(), exc_info=error
         )
-        return DecodeError(Reason.DECODER_BUG, f"{type(error).__name__}: {error}"[:MAX_DETAIL])
+        return DecodeError(Reason.DECODER_BUG, f"{type(error).__name__}: {told(error)}")
 
     def _build(self, revision: str) -> Decoder:
         known = self._revisions.get(revision)
@@ -121,13 +120,13 @@ class Decoders:
         try:
             owner = system(known.system)
         except ConfigError as error:
-            raise DecodeError(Reason.BAD_VALUE, f"install the package that reads it: {error}"[:MAX_DETAIL]) from error
+            raise DecodeError(Reason.BAD_VALUE, f"install the package that reads it: {error}") from error
         try:
             settings = owner.config_model.settings_model.model_validate_json(known.settings)
         except ValidationError as error:
             keys = ", ".join(sorted({".".join(map(str, each["loc"])) for each in error.errors(include_input=False)}))
             why = f"the installed {known.system!r} does not take the settings under which it came any more: {keys}"
-            raise DecodeError(Reason.BAD_VALUE, why[:MAX_DETAIL]) from error
+            raise DecodeError(Reason.BAD_VALUE, why) from error
         decoder = owner.decoder(settings)
         self._decoders[revision] = decoder
         return decoder

@@ -50,10 +50,11 @@ _LEG: Final = _columns(Leg)
 MAX_WHY: Final = 64  #: characters of why a message is ignored: the label of a metric
 
 
-def checked(said: object) -> Decoded:
-    """`said`, which a decoder returned. TypeError for what it cannot return, ValueError for what cannot be in it."""
+def checked(said: object, *, digest: bytes) -> Decoded:
+    """`said`, which a decoder returned for the record of this digest. TypeError for what it cannot return, ValueError
+    for what cannot be in it."""
     if type(said) is CallUpdate:
-        _check_call(said)
+        _check_call(said, digest)
         return said
     if type(said) is Ignored:
         if not (isinstance(said.why, str) and said.why.isascii() and said.why.isprintable()):
@@ -69,21 +70,25 @@ def checked(said: object) -> Decoded:
     raise TypeError(f"a decoder returns a CallUpdate, an AgentState or Ignored, not {type(said).__name__}")
 
 
-def _check_call(said: CallUpdate) -> None:
+def _check_call(said: CallUpdate, digest: bytes) -> None:
     _demand("call_key", said.call_key, str)
     if not said.call_key:
         raise ValueError("`call_key` is empty")
     _demand("kind", said.kind, str)
-    _demand("digest", said.digest, bytes)
+    if said.digest != digest:  # two records with one digest are one to the fold
+        raise ValueError("`digest` is not that of the record")
     if said.event_id is not None:
         _demand("event_id", said.event_id, str)
     if said.sequence is not None:
         _demand("sequence", said.sequence, Sequence)
+        _demand("sequence.core", said.sequence.core, str)
+        _demand("sequence.number", said.sequence.number, int)
     _demand("authority", said.authority, Authority)
     _demand("attributes", said.attributes, Mapping)
     if said.at is not None:
         _demand_moment("at", said.at)
     _demand_words("flags", said.flags, frozenset)
+    _demand_words("computed", said.computed, frozenset)
     _check_values(said.values, _CALL)
     _demand("legs", said.legs, tuple)
     for leg in said.legs:
@@ -126,6 +131,8 @@ def _check_values(values: Mapping[str, Any], columns: _Takes) -> None:
             _demand_moment(name, value)
         elif type(value) is not takes and (not isinstance(value, takes) or isinstance(value, bool)):
             raise TypeError(f"`{name}` is {_kind(takes)}, not {type(value).__name__}")
+        elif isinstance(value, Decimal) and not value.is_finite():
+            raise ValueError(f"`{name}` is no finite number")
 
 
 def _demand(name: str, value: object, kind: type) -> None:
@@ -136,7 +143,7 @@ def _demand(name: str, value: object, kind: type) -> None:
 
 def _demand_moment(name: str, value: datetime) -> None:
     _demand(name, value, datetime)
-    if value.tzinfo is None:
+    if value.utcoffset() is None:
         raise ValueError(f"`{name}` is a time without a zone")
 
 

@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from cdrhub.errors import BackOff, EndOfInput, IntakeRefused, NotConnected
+from cdrhub.errors import BackOff, EndOfInput, IntakeRefused, NotConnected, told
 from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import Intake, Source, SourceConfig
@@ -72,9 +72,8 @@ def judge(error: BaseException | None) -> Verdict:
         case EndOfInput():
             return Verdict(why="end_of_input", again=False)
         case BackOff():
-            seconds = min(
-                LONGEST_BACK_OFF_SECONDS, max(FIRST_DELAY_SECONDS, error.seconds)
-            )  # the first of the two for nan
+            # In this order, for nan is neither greater nor smaller than the one that comes first.
+            seconds = min(LONGEST_BACK_OFF_SECONDS, max(FIRST_DELAY_SECONDS, error.seconds))
             return Verdict(why="back_off", delay=seconds, alarm=True)
         case IntakeRefused():
             return Verdict(why="refused")
@@ -334,9 +333,7 @@ class Runner:
 
     def _report(self, verdict: Verdict, error: BaseException | None, *, attempt: int, delay: float) -> None:
         self._intake.count(f"session_{verdict.why}")
-        detail = (
-            (str(error) or type(error).__name__)[:MAX_DETAIL] if error is not None else "the session ended by itself"
-        )
+        detail = told(error)[:MAX_DETAIL] if error is not None else "the session ended by itself"
         said = {"action": f"session_{verdict.why}", "detail": detail, "retry_in_seconds": round(delay, 1)}
         if verdict.why == "failed":
             self._log.error("a source failed", exc_info=error, **said)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.hub.decoders import Decoders, Revision, UnknownRevision
 from cdrhub.model.record import RawRecord
-from cdrhub.model.update import CallUpdate
+from cdrhub.model.update import CallUpdate, Ignored
 from cdrhub.sources.registry import system
 from support.processes import python
 from support.records import raw_record
@@ -127,19 +128,87 @@ def _leaves(record: RawRecord) -> None:
     raise SystemExit(3)
 
 
-def _words_of_its_own(record: RawRecord) -> None:
-    raise DecodeError("no_such_reason", None)  # type: ignore[arg-type]
+def _reason_of_its_own(record: RawRecord) -> None:
+    raise DecodeError("no_such_reason", "why")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("decoder", [_forgets, _leaves, _words_of_its_own])
+def _no_detail(record: RawRecord) -> None:
+    raise DecodeError(Reason.BAD_VALUE, None)  # type: ignore[arg-type]
+
+
+class Bare(DecodeError):
+    """Holds nothing."""
+
+    def __init__(self) -> None:
+        Exception.__init__(self)
+
+
+def _error_of_its_own(record: RawRecord) -> None:
+    raise Bare
+
+
+class Mute(Exception):
+    """Cannot be told."""
+
+    def __str__(self) -> str:
+        raise AttributeError
+
+
+def _cannot_be_told(record: RawRecord) -> None:
+    raise Mute
+
+
+def _digest_of_its_own(record: RawRecord) -> CallUpdate:
+    return CallUpdate(call_key="k", kind="cdr", digest=b"", values={})
+
+
+@pytest.mark.parametrize(
+    ("decoder", "said"),
+    [
+        (_forgets, "TypeError: a decoder returns"),
+        (_leaves, "SystemExit: 3"),
+        (_reason_of_its_own, "DecodeError: no_such_reason: why"),
+        (_no_detail, "DecodeError: bad_value: None"),
+        (_error_of_its_own, "Bare: Bare"),
+        (_cannot_be_told, "Mute: Mute"),
+        (_digest_of_its_own, "ValueError: `digest` is not that of the record"),
+    ],
+)
 def test_a_record_that_a_stranger_s_decoder_cannot_handle_waits(
-    decoder: Callable[[RawRecord], None], monkeypatch: pytest.MonkeyPatch
+    decoder: Callable[[RawRecord], CallUpdate | None], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoders = learnt("3cx")
     monkeypatch.setattr(type(system("3cx")), "decoder", lambda *_: decoder)
-    outcome = decoders.decode(replace(cut(LINE), attributes={}))
+    with capture_logs() as lines:
+        outcome = decoders.decode(replace(cut(LINE), attributes={}))
     assert isinstance(outcome, DecodeError)
     assert outcome.reason is Reason.DECODER_BUG
+    assert outcome.detail.startswith(said)
+    assert [line["action"] for line in lines] == ["decoder_bug"]
+
+
+def test_who_interrupts_a_replay_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(record: RawRecord) -> None:
+        raise KeyboardInterrupt
+
+    decoders = learnt("3cx")
+    monkeypatch.setattr(type(system("3cx")), "decoder", lambda *_: interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        decoders.decode(replace(cut(LINE), attributes={}))
+
+
+def test_a_decoder_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+
+    def make(_: object, settings: object) -> Callable[[RawRecord], Ignored]:
+        made.append(settings)
+        return lambda _: Ignored(why="nothing")
+
+    decoders = learnt("3cx")
+    monkeypatch.setattr(type(system("3cx")), "decoder", make)
+    for _ in range(2):
+        assert decoders.decode(replace(cut(LINE), attributes={})) == Ignored(why="nothing")
+    assert len(made) == 1
 
 
 def test_settings_that_a_package_does_not_take_any_more_are_named() -> None:

@@ -151,8 +151,9 @@ async def test_a_refused_address_is_counted_each_time_and_logged_once(tmp_path: 
         {"content_type": None},
         {"attributes": "peer"},
         {"event_ids": []},
+        {"event_ids": [None, None]},
     ],
-    ids=["bytes", "text", "bytearray", "generator", "no content type", "attributes", "event ids"],
+    ids=["bytes", "text", "bytearray", "generator", "no content type", "attributes", "too few ids", "too many ids"],
 )
 async def test_what_no_record_can_be_made_of_is_refused_before_it_is_in_the_journal(
     said: dict[str, Any], tmp_path: Path

@@ -270,6 +270,19 @@ async def test_a_session_that_calls_for_the_end_of_the_program_has_failed_as_any
         assert runner.problem == "it wanted to end the program: SystemExit(3)"
 
 
+class Mute(Exception):
+    """Cannot be told."""
+
+    def __str__(self) -> str:
+        raise AttributeError
+
+
+async def test_a_session_whose_error_cannot_be_told_has_failed_as_any_other(intake: RecordingIntake) -> None:
+    async with running(runner := runner_of(ScriptedSource(raising(Mute())), intake)):
+        await until(lambda: intake.counts["session_failed"])
+        assert runner.problem == "Mute"
+
+
 async def test_sessions_that_end_by_themselves_again_and_again_are_a_problem(intake: RecordingIntake) -> None:
     async def session(intake: Intake) -> None:
         """Nothing to do."""
