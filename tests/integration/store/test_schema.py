@@ -194,6 +194,8 @@ async def test_an_upgrade_that_ended_between_its_steps_goes_on(mariadb_url: str)
         ):
             await connection.exec_driver_sql(statement)
     assert await store.upgrade() == ("0004", schema.newest())
+    async with store.database.connect(writing=True) as connection:
+        assert await connection.scalar(text("SELECT @@sql_notes")) == 1, "whoever gets the connection next is told them"
     assert await look(store, lambda c: c.exec_driver_sql("SELECT announced FROM announcements").scalars().all()) == [
         '{"end": "call.ended"}'
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable
 from typing import Any
@@ -12,12 +13,14 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from cdrhub.errors import BackOff, ConfigError, EndOfInput, IntakeRefused, NotConnected
+from cdrhub.sources import runner as runner_module
 from cdrhub.sources.base import Intake, SourceConfig
 from cdrhub.sources.runner import (
     FATAL_DELAY_SECONDS,
     FIRST_DELAY_SECONDS,
     LONGEST_BACK_OFF_SECONDS,
     LONGEST_DELAY_SECONDS,
+    PROBLEM_AFTER,
     Runner,
     back_off,
     judge,
@@ -219,6 +222,24 @@ async def test_a_session_that_does_not_drain_is_aborted(intake: RecordingIntake)
     assert intake.counts["session_aborted"] == 1
 
 
+async def test_a_session_that_cannot_be_ended_is_left(intake: RecordingIntake, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = asyncio.Event()
+
+    async def deaf(intake: Intake) -> None:
+        while not ended.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await ended.wait()
+
+    monkeypatch.setattr(runner_module, "ABORT_SECONDS", 0.05)
+    async with asyncio.timeout(10):
+        async with running(runner_of(ScriptedSource(deaf), intake, stop_seconds=0.05)):
+            await until(lambda: intake.counts["session"])
+            await asyncio.sleep(0.01)
+    assert intake.counts["session_aborted"] == 1
+    ended.set()
+    await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "a task was left behind")
+
+
 async def test_cancelling_run_stops_it_in_order(intake: RecordingIntake) -> None:
     work = asyncio.create_task(runner_of(ScriptedSource(draining), intake).run())
     await until(lambda: intake.links)
@@ -246,13 +267,21 @@ def test_seconds_that_are_a_date_are_refused_where_they_are_given() -> None:
         BackOff("Fri, 31 Dec 1999 23:59:59 GMT", "asked too often")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("said", [{"link": ("10.0.0.1", 5060)}, {"detail": OSError("reset")}], ids=["link", "detail"])
-@pytest.mark.parametrize("way", ["link_up", "link_down"])
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("link_up", {"link": ("10.0.0.1", 5060)}),
+        ("link_up", {"link": "pbx", "detail": OSError("reset")}),
+        ("link_down", {"link": ("10.0.0.1", 5060)}),
+        ("link_down", {"link": "pbx", "detail": OSError("reset")}),
+        ("caught_up", {"detail": 1_000}),
+    ],
+)
 async def test_a_link_that_is_no_text_fails_its_session_and_not_the_daemon(
     way: str, said: dict[str, Any], intake: RecordingIntake
 ) -> None:
     async def session(intake: Intake) -> None:
-        getattr(intake, way)(**{"link": "pbx"} | said)
+        getattr(intake, way)(**said)
         await asyncio.Event().wait()
 
     async with running(runner := runner_of(ScriptedSource(session), intake)):
@@ -261,13 +290,16 @@ async def test_a_link_that_is_no_text_fails_its_session_and_not_the_daemon(
         assert "is a str, not" in runner.problem
 
 
-async def test_a_session_that_calls_for_the_end_of_the_program_has_failed_as_any_other(intake: RecordingIntake) -> None:
+@pytest.mark.parametrize("end", [SystemExit(3), KeyboardInterrupt()], ids=repr)
+async def test_a_session_that_calls_for_the_end_of_the_program_has_failed_as_any_other(
+    end: BaseException, intake: RecordingIntake
+) -> None:
     async def session(intake: Intake) -> None:
-        raise SystemExit(3)
+        raise end
 
     async with running(runner := runner_of(ScriptedSource(session), intake)):
         await until(lambda: intake.counts["session_failed"])
-        assert runner.problem == "it wanted to end the program: SystemExit(3)"
+        assert runner.problem == f"it wanted to end the program: {end!r}"
 
 
 class Mute(Exception):
@@ -291,4 +323,4 @@ async def test_sessions_that_end_by_themselves_again_and_again_are_a_problem(int
         await until(lambda: intake.counts["session_ended"] == 2)
         assert runner.problem is None
         await until(lambda: runner.problem)
-        assert runner.problem == "the session ended by itself"
+        assert (runner.problem, intake.counts["session_ended"]) == ("the session ended by itself", PROBLEM_AFTER)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+
+from cdrhub.store.folding import Folding
+from support.ledger import ended, item
 
 WITHOUT_MEMORY = """
 import re, resource
@@ -22,6 +26,25 @@ except FoldError:
 except MemoryError:
     print("no memory")
 """
+
+
+async def test_others_have_their_turn_while_a_batch_is_folded_ahead() -> None:
+    """It goes on for tens of milliseconds."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    folding = Folding(redecode=None, remembered=0)
+    groups = folding.grouped(item(ended(f"k{number}")) for number in range(500))
+    waiting = asyncio.create_task(other())
+    await folding.fold_ahead(groups.values())
+    waiting.cancel()
+    assert all(group.folded for group in groups.values())
+    assert turns > 10
 
 
 def test_a_call_for_which_there_is_no_memory_does_not_put_its_records_in_suspense() -> None:
