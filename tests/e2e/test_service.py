@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -294,16 +295,34 @@ SYSTEM = Acme()
 """
 
 
+def with_a_session_that_never_ends(folder: Path) -> tuple[Daemon, Mapping[str, str]]:
+    """A daemon, and the environment in which it finds its source."""
+    install(folder, NEVER_ENDS)
+    sources = source(free_port()).replace("3cx", "acme")
+    daemon = Daemon(folder / "hub", database=f"sqlite:///{folder / 'hub.db'}", sources=sources)
+    return daemon, {"PYTHONPATH": os.pathsep.join((*sys.path, str(folder)))}
+
+
 def test_a_session_that_cannot_be_ended_does_not_keep_the_daemon(tmp_path: Path) -> None:
-    install(tmp_path, NEVER_ENDS)
-    daemon = Daemon(
-        tmp_path / "hub",
-        database=f"sqlite:///{tmp_path / 'hub.db'}",
-        sources=source(free_port()).replace("3cx", "acme"),
-    )
-    daemon.start(environment={"PYTHONPATH": os.pathsep.join((*sys.path, str(tmp_path)))}, fresh=True)
+    daemon, environment = with_a_session_that_never_ends(tmp_path)
+    daemon.start(environment=environment, fresh=True)
     try:
         assert daemon.stop() == 0
         assert '"left_behind"' in daemon.log.read_text()
     finally:
         daemon.kill()
+
+
+def test_nor_does_it_hide_why_the_daemon_ended(tmp_path: Path) -> None:
+    """It was an internal error of which nothing was said."""
+    daemon, environment = with_a_session_that_never_ends(tmp_path)
+    with socket.create_server(("127.0.0.1", daemon.http_port)):
+        daemon.start(environment=environment, fresh=True, ready=False)
+        try:
+            assert daemon.process is not None
+            assert daemon.process.wait(60.0) == 69
+        finally:
+            daemon.kill()
+    said = daemon.log.read_text()
+    assert '"left_behind"' in said
+    assert said.splitlines()[-1].startswith("cdrhub: http.listen: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from cdrhub.cli.database import missing_file, opened
-from cdrhub.cli.failure import Exit, say, spoken
+from cdrhub.cli.failure import Exit, exit_code_of, say, spoken
 from cdrhub.cli.options import ConfigFile, config_file, loaded
 from cdrhub.cli.output import Format, Listing, counted, show, show_document
 from cdrhub.cli.plain import plain
@@ -56,22 +57,29 @@ def run(config: ConfigFile = None) -> None:
     async def work() -> None:
         try:
             await run_daemon(settings, lambda: loaded(file))
-        except BaseException:
-            _leave_at_last(Exit.INTERNAL)
+        except BaseException as error:
+            _leave_at_last(error)
             raise
-        _leave_at_last(Exit.OK)
+        _leave_at_last(None)
 
     asyncio.run(work())
 
 
-def _leave_at_last(status: Exit) -> None:
-    """End the process a little later, whatever goes on in it: journal and database are closed, and a task or a thread
-    of a plug-in that does not end would keep it until somebody kills it."""
+def _leave_at_last(error: BaseException | None) -> None:
+    """End the process a little later, whatever goes on in it, and as `error` ends one: journal and database are closed,
+    and a task or a thread of a plug-in that does not end would keep it until somebody kills it."""
     import structlog
+
+    def ended() -> None:
+        if error is not None:
+            raise error
 
     def leave() -> None:
         log = structlog.get_logger(__name__)
         log.error("something that a source began does not end", action="left_behind", seconds=LEFT_BEHIND_SECONDS)
+        status: int = Exit.INTERNAL
+        with contextlib.suppress(asyncio.CancelledError):  # some other task has ended the loop
+            status = exit_code_of(ended)
         os._exit(status)
 
     leaving = threading.Timer(LEFT_BEHIND_SECONDS, leave)
