@@ -322,5 +322,5 @@ async def test_sessions_that_end_by_themselves_again_and_again_are_a_problem(int
     async with running(runner := runner_of(ScriptedSource(session), intake)):
         await until(lambda: intake.counts["session_ended"] == 2)
         assert runner.problem is None
-        await until(lambda: runner.problem)
-        assert (runner.problem, intake.counts["session_ended"]) == ("the session ended by itself", PROBLEM_AFTER)
+        await until(lambda: runner.problem == "the session ended by itself")
+        assert intake.counts["session_ended"] == PROBLEM_AFTER
