@@ -72,8 +72,9 @@ PREFIX = b"Call "
 
 PREFIX_TEXT = PREFIX.decode()
 
-#: What other protocols begin with: an HTTP request or header, SSH, and the binary ones (TLS, RDP, SMB).
-_FOREIGN = re.compile(r"[A-Z]+ \S+.* HTTP/\d|[A-Za-z][A-Za-z-]*: |SSH-\d|.{0,8}[\x00-\x08\x0e-\x1f]")
+#: What other protocols begin with: an HTTP request or header, SSH, and the binary ones (TLS, RDP, SMB). A stranger
+#: writes the line: with two parts side by side that may both be long, every way of dividing it would be tried.
+_FOREIGN = re.compile(r"[A-Z]+ \S.* HTTP/\d|[A-Za-z][A-Za-z-]*: |SSH-\d|.{0,8}[\x00-\x08\x0e-\x1f]")
 
 
 def checked_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -54,6 +56,14 @@ def test_what_cannot_be_understood_says_why(line: str, reason: Reason, hint: str
     assert caught.value.reason == reason
     assert hint in caught.value.detail
     assert len(caught.value.detail) < 300
+
+
+def test_a_long_line_of_a_stranger_is_refused_as_fast_as_it_is_read() -> None:
+    line = "GET " + "x" * 131_072 + ",y"
+    begun = time.thread_time()
+    with pytest.raises(DecodeError, match="2 fields came"):
+        update_of(line)
+    assert time.thread_time() - begun < 1
 
 
 def test_bytes_that_are_no_text_are_kept_readable_and_flagged() -> None:
