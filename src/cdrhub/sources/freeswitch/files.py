@@ -20,7 +20,8 @@ _LENGTH = re.compile(rb"^Content-Length: ?(\d{1,9})$", re.MULTILINE)
 _TYPE = re.compile(rb"^Content-Type: ?(\S+)$", re.MULTILINE)
 #: A text, finished or cut off by the end of what was read so far, or a brace outside texts.
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}]', re.DOTALL)
-_CDR = re.compile(rb"<cdr[\s>].*?</cdr>", re.DOTALL)
+_CDR_BEGINS = re.compile(rb"<cdr[\s>]")
+_CDR_ENDS = b"</cdr>"
 #: Comments, and the closing tag of whatever held the documents.
 _AFTER_DOCUMENTS = re.compile(rb"(?:\s|<!--.*?-->|</[^<>]*>)*+", re.DOTALL)
 #: A `{` or a `<`, url-encoded, or the beginning of what begins with one in base64.
@@ -106,9 +107,12 @@ def _json(data: bytes, *, final: bool) -> tuple[list[bytes], bytes]:
 def _xml(data: bytes, *, final: bool) -> tuple[list[bytes], bytes]:
     messages: list[bytes] = []
     done = 0
-    for found in _CDR.finditer(data):
-        messages.append(found[0])
-        done = found.end()
+    while (begun := _CDR_BEGINS.search(data, done)) is not None:
+        end = data.find(_CDR_ENDS, begun.end())
+        if end < 0:
+            break  # no later document ends either: to look for that behind each opening takes hours
+        done = end + len(_CDR_ENDS)
+        messages.append(data[begun.start() : done])
     rest = data[done:]
     if final and _AFTER_DOCUMENTS.fullmatch(rest):
         return messages, b""

@@ -56,7 +56,10 @@ def _messages(text: bytes) -> list[bytes]:
         elements = next((said for key, said in value.items() if key.casefold() == CDR_LIST), None)
     if not isinstance(elements, list):
         return [text]
-    return [element_bytes(element) for element in elements]
+    try:
+        return [element_bytes(element) for element in elements]
+    except (ValueError, RecursionError):  # orjson reads a little deeper than Python writes
+        return [text]
 
 
 def _value(text: bytes) -> dict[str, Any] | list[Any] | None:

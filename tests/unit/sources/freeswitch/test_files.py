@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,6 +72,13 @@ def test_what_is_no_message_is_kept_for_the_decoder_to_refuse() -> None:
     assert split(b"\n<!-- x --></cdrs>\n", final=True) == ([], b"")
     assert split(b"<cdrs><!-- x --></cdrs>", final=True)[0] == [b"<cdrs><!-- x --></cdrs>"]
     assert split(b" \n", final=True) == ([], b"")
+
+
+def test_documents_in_xml_that_do_not_end_take_no_longer_for_being_many() -> None:
+    openings = b"<cdr>" * 25_000
+    begun = time.thread_time()
+    assert split(openings, final=True) == ([openings], b"")
+    assert time.thread_time() - begun < 1
 
 
 @given(st.binary(max_size=200), st.booleans())

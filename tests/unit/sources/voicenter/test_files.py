@@ -68,3 +68,8 @@ def test_nothing(data: bytes) -> None:
 
 def test_an_empty_reply_holds_no_message() -> None:
     assert in_chunks(b'{"ERROR_NUMBER":0,"CDR_LIST":[]}', 10) == []
+
+
+def test_what_is_nested_deeper_than_python_writes_is_a_message_as_it_came() -> None:
+    deep = b'[{"ivruniqueid":"a"},' + b"[" * 1_010 + b"]" * 1_010 + b"]"
+    assert in_chunks(deep, 10_000) == [deep]
