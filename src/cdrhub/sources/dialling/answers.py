@@ -44,7 +44,10 @@ async def answering(dialling: Awaitable[Answer]) -> Answer:
 def shown(text: object, *, without: str = "") -> str:
     """A vendor's words as they may be kept: one line of printable characters, MAX_SHOWN at most, and without the
     secret `without` that a vendor may repeat."""
-    said = str(text)[: 4 * MAX_SHOWN]
+    try:
+        said = str(text)[: 4 * MAX_SHOWN]
+    except RecursionError:  # JSON that is nested as deeply as it can be read holds nobody's words
+        return ""
     if without:
         said = said.replace(without, "…")
     return "".join(letter if letter.isprintable() else " " for letter in said).strip()[:MAX_SHOWN]

@@ -241,7 +241,7 @@ def answer_of(answer: HttpAnswer, *, agent: str, who: str) -> Answer:
             raise OrderRefused(Refusal.NUMBER, f"{who} does not dial this number (HTTP 422)")
     answer.refuse_failure(who=who)
     said = answer.json(who=who)
-    status = str(said.get("finalstatus", "")).casefold()
+    status = shown(said.get("finalstatus", "")).casefold()
     if status in _SUCCESS:
         result = said.get("result")
         callid = result.get("callid") if isinstance(result, dict) else None

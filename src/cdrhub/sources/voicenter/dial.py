@@ -49,7 +49,7 @@ _REFUSALS: Final[Mapping[int, tuple[Refusal, str]]] = {
 }
 _BLOCKED: Final = 4
 _OF_THE_EXTENSION = re.compile(r"extension", re.IGNORECASE)
-_MEMBER = re.compile(r"<name>\s*(\w+)\s*</name>\s*<value>\s*(?:<\w+>)?([^<]*)<")
+_MEMBER = re.compile(r"<name>\s*(\w+)\s*</name>\s*<value>\s*+(?:<\w+>)?([^<]*+)<")
 
 
 class VoicenterDiallerConfig(PhoneDiallerConfig):
@@ -178,7 +178,7 @@ def _told(answer: HttpAnswer) -> Mapping[str, Any]:
 
 def _error_code(told: Mapping[str, Any]) -> int | None:
     """ERRORCODE, a number or a text that is one."""
-    text = str(told.get("ERRORCODE", "")).strip()
+    text = shown(told.get("ERRORCODE", ""))
     return int(text) if re.fullmatch(r"-?[0-9]{1,6}", text) else None
 
 

@@ -30,3 +30,11 @@ def test_a_vendors_words_are_one_printable_line_without_the_secret() -> None:
     assert shown(" it\r\nsays\x1b[31m \u202eno ") == "it  says [31m  no"
     assert len(shown("x" * 10 * MAX_SHOWN)) == MAX_SHOWN
     assert shown("pin=4711 is wrong", without="4711") == "pin=… is wrong"
+
+
+def test_what_is_nested_too_deeply_is_no_word() -> None:
+    deep: list[object] = []
+    for _ in range(1_000):
+        deep = [deep]
+    assert shown({"why": deep}) == ""
+    assert shown(["agent", 7]) == "['agent', 7]"

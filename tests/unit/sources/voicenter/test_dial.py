@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -130,6 +131,20 @@ async def test_an_address_that_is_not_on_the_accounts_list(status: int) -> None:
 )
 async def test_nobody_knows(body: object, status: int) -> None:
     assert isinstance(await answered(body, status=status), Unseen)
+
+
+@pytest.mark.parametrize("name", ["ERRORCODE", "ERRORMESSAGE", "CALLID"])
+async def test_words_that_are_nested_as_deeply_as_json_goes(name: str) -> None:
+    deep = b"[" * 1_000 + b"]" * 1_000
+    said = orjson.dumps(error(3)).replace(b"}", b',"%b":%b}' % (name.encode(), deep))
+    answer = await answered(said.decode())
+    assert isinstance(answer, Unseen if name == "ERRORCODE" else Refused)
+
+
+async def test_an_answer_of_blanks_is_read_at_once() -> None:
+    begun = time.thread_time()
+    assert isinstance(await answered("<name>ERRORCODE</name><value>" + " " * 65_000), Unseen)
+    assert time.thread_time() - begun < 2
 
 
 async def test_no_answer_is_unseen_and_is_not_asked_again() -> None:
