@@ -130,7 +130,9 @@ def storable(values: Mapping[str, Any], flags: set[str]) -> dict[str, Any]:
             if not text:
                 continue
             if len(text) > MAX_TEXT or not (text.isascii() and text.isprintable()):
-                text = clean_text(text, flags, limit=LENGTHS.get(name, MAX_TEXT))
+                text = clean_text(text, flags, limit=LENGTHS.get(name, MAX_TEXT)).strip()
+                if not text:  # it was control characters, which a phone system means as little as blanks
+                    continue
             out[name] = text
         elif value is None:
             out[name] = value
