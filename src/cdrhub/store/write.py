@@ -119,8 +119,8 @@ class BatchWriter:
         """What can be done before the transaction, while another lane is in its own. Raises RefusedError."""
         unique = {(item.record.source, item.record.digest): item for item in reversed(items)}
         groups = self._folding.grouped(unique.values())
+        await self._folding.fold_ahead(groups.values())
         try:
-            await self._folding.fold_ahead(groups.values())
             rows, spans = _record_rows(unique.values(), groups)
         except NO_SUCH_VALUE as error:
             raise RefusedError(self._database.explain(error)) from error

@@ -80,6 +80,8 @@ def test_a_call_that_a_version_of_schema_0003_told_is_corrected_in_what_changed(
     }
     now = then | {"queue": "support", "callee_name": ""}
     assert announcement(columns(**then), announced=told, goes_on=False) is None
+    elsewhere = then | {"started_at": then["started_at"].astimezone(timezone(timedelta(hours=9)))}
+    assert announcement(columns(**elsewhere), announced=told, goes_on=False) is None
     corrected = said(told, **now)
     assert corrected.changed == ("callee_name", "queue")
     assert announcement(columns(**now), announced=corrected.announced, goes_on=False) is None

@@ -359,7 +359,8 @@ async def _connect(host: str, port: int) -> tuple[socket.socket, str]:
     except OSError as error:
         raise NotConnected(f"{host} cannot be resolved: {error.strerror or error}") from error
     try:
-        return await connected_to_first([(family, address) for family, _, _, _, address in found])
+        addresses = [(family, address) for family, _, _, _, address in found]
+        return await connected_to_first(addresses, seconds=CONNECT_SECONDS)
     except TimeoutError as error:
         raise NotConnected(f"{host}:{port} did not answer within {CONNECT_SECONDS:g} s") from error
     except OSError as error:
@@ -367,7 +368,7 @@ async def _connect(host: str, port: int) -> tuple[socket.socket, str]:
 
 
 async def connected_to_first(
-    addresses: Sequence[tuple[int, tuple[Any, ...]]], *, seconds: float = CONNECT_SECONDS
+    addresses: Sequence[tuple[int, tuple[Any, ...]]], *, seconds: float
 ) -> tuple[socket.socket, str]:
     """A connection to the first of these (family, address) that takes one, and its name. Each has an equal share of
     `seconds`: one that swallows packets leaves the others theirs. Raises OSError of the last one, or TimeoutError."""

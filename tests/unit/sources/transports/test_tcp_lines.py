@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncGenerator, Callable
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -466,37 +468,72 @@ async def test_the_client_is_told_why_it_cannot_connect(intake: RecordingIntake)
         await connect_lines("no-such-host.invalid", 1, line_format=LINES, sink=IntakeSink(intake), intake=intake)
 
 
+@contextlib.contextmanager
+def swallowing() -> Generator[tuple[str, int]]:
+    """An address that does not answer."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):  # what comes after these is not answered
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        yield full.getsockname()
+
+
 async def test_an_address_that_swallows_packets_leaves_the_next_one_its_time() -> None:
     """A name may have an address of IPv6 that leads nowhere."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_server(("127.0.0.1", 0)) as good:
-        waiting = [socket.socket() for _ in range(4)]  # what comes after these is not answered
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(full.getsockname())
-        addresses = [(socket.AF_INET, each.getsockname()) for each in (full, *[good] * 19)]
+    with swallowing() as full, socket.create_server(("127.0.0.1", 0)) as good:
+        addresses = [(socket.AF_INET, each) for each in (full, *[good.getsockname()] * 19)]
         async with asyncio.timeout(15):
             connection, peer = await connected_to_first(addresses, seconds=20.0)  # one second each
         assert connection.getpeername() == good.getsockname()
         assert peer == peer_name(good.getsockname())
         connection.close()
-        with pytest.raises(TimeoutError):
-            await connected_to_first(addresses[:1], seconds=0.2)
-        with pytest.raises(TimeoutError):  # whoever is cancelled leaves no socket behind
-            async with asyncio.timeout(0.05):
-                await connected_to_first(addresses[:1], seconds=20.0)
-        for one in waiting:
-            one.close()
+
+
+async def test_who_is_cancelled_while_it_connects_leaves_no_socket_behind() -> None:
+    with swallowing() as full, pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await connected_to_first([(socket.AF_INET, full)], seconds=20.0)
+
+
+async def test_the_client_is_told_that_nobody_answered(
+    intake: RecordingIntake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp_lines, "CONNECT_SECONDS", 0.1)
+    with swallowing() as (host, port), pytest.raises(NotConnected, match=r"\d did not answer within 0\.1 s"):
+        await connect_lines(host, port, line_format=LINES, sink=IntakeSink(intake), intake=intake)
+
+
+def test_the_client_is_told_that_no_name_server_answered(
+    intake: RecordingIntake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp_lines, "CONNECT_SECONDS", 0.1)
+    over = threading.Event()
+
+    async def connect() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        busy = loop.run_in_executor(None, over.wait)  # names are looked up behind it
+        try:
+            with pytest.raises(NotConnected, match=r"localhost cannot be resolved: no answer within 0\.1 s"):
+                await connect_lines("localhost", 1, line_format=LINES, sink=IntakeSink(intake), intake=intake)
+        finally:
+            over.set()
+            await busy
+
+    asyncio.run(connect())
 
 
 async def test_an_address_that_the_machine_has_no_sockets_for_leaves_the_next_one() -> None:
     """As those of IPv6 where the kernel does without it."""
     with socket.create_server(("127.0.0.1", 0)) as good:
         strange = (255, ("::1", 1, 0, 0))
-        connection, _ = await connected_to_first([strange, (socket.AF_INET, good.getsockname())])
+        connection, _ = await connected_to_first([strange, (socket.AF_INET, good.getsockname())], seconds=10.0)
         assert connection.getpeername() == good.getsockname()
         connection.close()
         with pytest.raises(OSError, match="not supported"):
-            await connected_to_first([strange])
+            await connected_to_first([strange], seconds=10.0)
 
 
 async def test_a_cut_in_mid_record_keeps_the_part_that_came(intake: RecordingIntake) -> None:
