@@ -8,9 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from cdrhub.sources.base import Intake, SourceConfig
-from cdrhub.sources.runner import (
-    Runner,
-)
+from cdrhub.sources.runner import Runner
 from support.intake import RecordingIntake
 
 Session = Callable[[Intake], Awaitable[None]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from cdrhub.entry_points import EntryPoints
 from cdrhub.errors import ConfigError
 from cdrhub.sources.base import System
+from cdrhub.sources.dialler import DiallerType
 from cdrhub.sources.registry import GROUP
 from support.processes import python
 
@@ -94,11 +96,12 @@ def test_a_type_of_another_version_is_named_with_all_that_it_lacks(tmp_path: Pat
     (registered / "entry_points.txt").write_text("[cdrhub.sources]\nacme=acme:A\n[cdrhub.diallers]\nacme=acme:A\n")
     (tmp_path / "acme.py").write_text("class A:\n    name = 'acme'\n")
     read = python(OF_ANOTHER_VERSION, str(tmp_path))
-    none = "(acme:A) is none of this version of cdrhub: it has no"
-    assert read.stdout.splitlines() == [
-        f"the source type 'acme' {none} decoder_revision, config_model, delivery, decoder, source, conclude, split",
-        f"the dialler type 'acme' {none} config_model, build",
-    ], read.stderr
+    kinds: Sequence[tuple[str, type]] = [("source", System), ("dialler", DiallerType)]
+    for line, (kind, made) in zip(read.stdout.splitlines(), kinds, strict=True):
+        said, _, lacking = line.partition(" it has no ")
+        assert said == f"the {kind} type 'acme' (acme:A) is none of this version of cdrhub:"
+        members = {*made.__annotations__, *(each for each in vars(made) if not each.startswith("_"))}
+        assert {*lacking.split(", ")} == members - {"name", "GROUP"}
 
 
 def test_of_two_packages_with_one_name_none_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
