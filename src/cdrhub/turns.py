@@ -7,8 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 TURN_SECONDS = 0.0001  #: some three records of one line each, or a call of a few events
+INLINE_BYTES = 131_072  #: up to which they are gone through without leaving the event loop
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def gone_through(size: int, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+    """What `work` makes of so many bytes: of many beside the event loop, for it goes through them without a pause."""
+    if size > INLINE_BYTES:
+        return await asyncio.to_thread(work, *given, **named)
+    return work(*given, **named)
 
 
 class Turn:

@@ -34,7 +34,7 @@ from cdrhub.model.update import CallUpdate, Ignored
 from cdrhub.sometimes import Sometimes
 from cdrhub.store.batch import Item, Outcome, Written
 from cdrhub.store.engine import RefusedError
-from cdrhub.turns import Turn
+from cdrhub.turns import Turn, gone_through
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,6 @@ DATABASE_AWAY = (
 DATABASE_DAMAGED = "the database is damaged: records wait in the journal until it is restored"
 DATABASE_BACK = "the database is back"
 SETTINGS_REFUSED = "the database does not take a source's decode settings: its records can be replayed with others only"
-DECODED_INLINE = 131_072  #: bytes up to which a record is decoded without leaving the event loop
 READ_BYTES = 8 * 1024 * 1024  #: of record bodies in one read of the journal
 FIRST_RECORDS = 50  #: in the first read after a start, twice as many in each further one: so a daemon that is killed
 #: again and again gets on, and is not taken for one that its first records kill
@@ -244,7 +243,7 @@ class Pipeline:
         """What the record says; waits while the machine lacks what its decoder needs."""
         while True:
             try:
-                outcome = await self._read(record)
+                outcome = await gone_through(len(record.body), self._decoders.decode, record)
             except UnknownRevision:
                 await self.learn_revisions(record.config_revision)
             except DecodingWaits as error:
@@ -252,12 +251,6 @@ class Pipeline:
             else:
                 self._undecoded.pop(None, None)
                 return outcome
-
-    async def _read(self, record: RawRecord) -> Outcome:
-        """A decoder goes through a large record without a pause, and everybody's answers would wait for it."""
-        if len(record.body) > DECODED_INLINE:
-            return await asyncio.to_thread(self._decoders.decode, record)
-        return self._decoders.decode(record)
 
     async def _wait_to_decode(self, error: DecodingWaits, *, part: _Part | None) -> None:
         self._undecoded[part] = str(error)

@@ -29,7 +29,7 @@ from cdrhub.store.outbox import SETTLED, facts
 from cdrhub.store.rows import FACT_COLUMNS, FOLDED_COLUMNS, LEG_COLUMNS, UNOPENED_COLUMNS, Row, call_row, leg_rows
 from cdrhub.store.tables import call_legs, outbox, unopened
 from cdrhub.store.transaction import CallKey, KnownCall, RecordKey, StoredRecord, Transaction
-from cdrhub.turns import Turn
+from cdrhub.turns import Turn, gone_through
 
 REMEMBERED_UPDATES = 8_192  #: updates of recent calls kept in memory; about 3 KB each
 
@@ -247,7 +247,8 @@ class Folding:
     async def _take_waiting(self, tx: Transaction, group: Group) -> None:
         stored = await tx.records_by_key(group.waiting)
         group.received_before = [record.received_at for record in stored]
-        again = (self.again(one.record, group.key) for one in stored if one.record is not None)
+        bodies = [one.record for one in stored if one.record is not None]
+        again = [await gone_through(len(record.body), self.again, record, group.key) for record in bodies]
         group.updates = [*group.updates, *(update for update in again if update is not None)]
 
     async def refold(self, tx: Transaction, groups: Sequence[Group], outcome: Folded, *, now: datetime) -> None:
@@ -318,7 +319,8 @@ class Folding:
         turn = Turn()
         for call_id, its in stored.items():
             await turn.give_way()
-            read[call_id] = self._read(its, keys[call_id])
+            size = sum(len(one.record.body) for one in its if one.record is not None)
+            read[call_id] = await gone_through(size, self._read, its, keys[call_id])
         return read
 
     def _read(self, stored: Sequence[StoredRecord], key: CallKey) -> Earlier | None:

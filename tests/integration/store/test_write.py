@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -19,6 +20,7 @@ from cdrhub.model.update import CallUpdate
 from cdrhub.store import Store, folding
 from cdrhub.store.batch import Item, Outcome
 from cdrhub.store.tables import call_legs, calls, coverage, outbox, records, unopened
+from cdrhub.turns import INLINE_BYTES
 from support.ledger import (
     at,
     batches,
@@ -346,6 +348,25 @@ async def test_calls_are_folded_before_the_transaction(store: Store, monkeypatch
         event.remove(engine, "begin", begin)
     assert begun == [2, 4]
     assert folds == 4
+
+
+@pytest.mark.parametrize("first", [{"opens": True}, {"opens": False}], ids=["of a call that is there", "that waited"])
+@pytest.mark.parametrize(("size", "beside"), [(INLINE_BYTES // 2, False), (INLINE_BYTES + 1, True)], ids=["small", "large"])
+async def test_others_go_on_while_an_earlier_large_record_is_decoded_again(
+    store: Store, first: dict[str, bool], size: int, beside: bool
+) -> None:
+    decoded: list[tuple[int, bool]] = []
+
+    def noting(record: RawRecord) -> Outcome:
+        decoded.append((len(record.body), threading.current_thread() is not threading.main_thread()))
+        return decode(record)
+
+    forgetful = Store(store.database, redecode=noting, clock=lambda: at(0), remembered=0)
+    large = message("k", "agent", legs={"a": {"role": "agent"}}, **first).ljust(size)
+    await forgetful.write([item(large)])
+    await forgetful.write([item(message("k", "call", values={"started_at": 3.0}))])
+    assert decoded[0] == (size, beside)
+    assert (await call_of(store, "k"))["record_count"] == 2
 
 
 async def test_what_waited_counts_once_if_another_hub_took_it_between_two_attempts(

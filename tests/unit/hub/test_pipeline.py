@@ -22,7 +22,7 @@ from cdrhub.hub.decoders import Decoders, DecodingWaits, Revision
 from cdrhub.hub.intake import inferred
 from cdrhub.hub.landmark import Landmark
 from cdrhub.hub.ownership import Ownership
-from cdrhub.hub.pipeline import DECODED_INLINE, HELD_UP_SECONDS, Pipeline
+from cdrhub.hub.pipeline import HELD_UP_SECONDS, Pipeline
 from cdrhub.journal import NAMED_STARTS, SUSPECT_STARTS, Journal
 from cdrhub.journal.file import DATABASE_NAME
 from cdrhub.metrics import Metrics
@@ -32,6 +32,7 @@ from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.registry import system
 from cdrhub.store.batch import Item, Outcome, Written
+from cdrhub.turns import INLINE_BYTES
 from support.descriptors import no_free_descriptor
 from support.intake import until
 from support.records import raw_record
@@ -174,12 +175,12 @@ async def test_others_go_on_while_a_large_record_is_decoded(journal: Journal) ->
     """One of six megabytes held up every answer for seconds; a small one is not worth a thread."""
     decoders, store = Slow(), ScriptedStore()
     async with running(made(journal, store, decoders=decoders)):
-        for size in (DECODED_INLINE, DECODED_INLINE + 1):
+        for size in (INLINE_BYTES, INLINE_BYTES + 1):
             await journal.append([record(0, body=LINE.format(n=0).encode().ljust(size))])
         await until(lambda: decoders.beside)
         decoders.let.set()
         await until(lambda: len(store.items) == 2)
-    assert (decoders.inline, decoders.beside) == ([DECODED_INLINE], [DECODED_INLINE + 1])
+    assert (decoders.inline, decoders.beside) == ([INLINE_BYTES], [INLINE_BYTES + 1])
 
 
 async def test_a_journal_whose_last_records_are_damaged_is_drained(tmp_path: Path) -> None:
