@@ -184,7 +184,7 @@ def test_a_record_that_a_stranger_s_decoder_cannot_handle_waits(
     assert isinstance(outcome, DecodeError)
     assert outcome.reason is Reason.DECODER_BUG
     assert outcome.detail.startswith(said)
-    assert [line["action"] for line in lines] == ["decoder_bug"]
+    assert [(line["action"], line["log_level"]) for line in lines] == [("decoder_bug", "error")]
 
 
 def test_who_interrupts_a_replay_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
