@@ -1,4 +1,5 @@
-"""Where log lines go: to stderr, for people or as JSON, structlog's and the libraries' alike.
+"""Where log lines go: to stderr, for people or as JSON, structlog's and the libraries' alike. systemd's journal is told
+how grave each is, so that `journalctl --priority warning` finds what matters.
 
 Errors quote what they failed at: a request's path with its secret, a header with its token, a body with its numbers.
 So a traceback is shown without the variables of its frames, and, unless `hub.log_level` is `debug`, without what its
@@ -9,6 +10,7 @@ and where it came up.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import traceback
@@ -33,6 +35,9 @@ MAX_CAUSES = 10  #: of one error, for people
 _QUIET = ("alembic", "sqlalchemy")  #: libraries of which warnings are enough
 #: Libraries whose lines quote requests, callbacks and their arguments, or what a database said of a connection.
 _QUOTING = ("aiohttp", "asyncio", "sqlalchemy.pool")
+#: Priorities of sd-daemon(3), by the least level that has them.
+_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+_DEBUG_PRIORITY = 7
 _PLAIN_WORDS = re.compile(r"[A-Za-z ,!-]{1,80}")
 _whole = ExceptionDictTransformer(show_locals=False)
 
@@ -68,7 +73,8 @@ def configure(hub: HubConfig) -> None:
             ),
         ]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=rendering, foreign_pre_chain=shared))
+    formatter = _JournalFormatter if _is_the_journal(sys.stderr) else structlog.stdlib.ProcessorFormatter
+    handler.setFormatter(formatter(processors=rendering, foreign_pre_chain=shared))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -79,6 +85,24 @@ def configure(hub: HubConfig) -> None:
         library.setLevel(max(level, logging.WARNING))
         library.handlers[:] = [Retelling()]
         library.propagate = False
+
+
+class _JournalFormatter(structlog.stdlib.ProcessorFormatter):
+    """Lines with the priority before them that systemd-journald takes off and keeps, each line of a traceback too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = next((found for level, found in _PRIORITIES if record.levelno >= level), _DEBUG_PRIORITY)
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).split("\n"))
+
+
+def _is_the_journal(stream: TextIO) -> bool:
+    """Whether `stream` leads to systemd-journald: it names its own by device and inode in $JOURNAL_STREAM
+    (systemd.exec(5)), which whatever a service starts inherits, also where its output goes elsewhere."""
+    try:
+        there = os.fstat(stream.fileno())
+    except OSError:  # a test's, or it is closed
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{there.st_dev}:{there.st_ino}"
 
 
 def _harmless(_: Any, __: str, said: EventDict) -> EventDict:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -120,3 +123,26 @@ def test_what_a_phone_system_names_steers_no_terminal(capsys: pytest.CaptureFixt
     assert said.count("http://example.com") == 3
     assert len(said.splitlines()) == 2
     assert said.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_the_journal_hears_how_grave_each_line_is(
+    log_format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "journal").open("w") as journal, (tmp_path / "elsewhere").open("w") as elsewhere:
+        there = os.fstat(journal.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{there.st_dev}:{there.st_ino}")
+        for stream in (journal, elsewhere):
+            monkeypatch.setattr(sys, "stderr", stream)
+            configure(HubConfig.model_validate({"log_format": log_format, "log_level": "debug"}))
+            for level in ("debug", "info", "warning", "error", "critical"):
+                getattr(structlog.get_logger(), level)(level)
+            try:
+                raise ValueError("said")
+            except ValueError:
+                structlog.get_logger().exception("it failed")
+
+    heard = [line[:3] for line in (tmp_path / "journal").read_text().splitlines()]
+    assert heard[:5] == ["<7>", "<6>", "<4>", "<3>", "<2>"]
+    assert set(heard[5:]) == {"<3>"}
+    assert "<3>" not in (tmp_path / "elsewhere").read_text()
