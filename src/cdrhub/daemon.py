@@ -154,6 +154,7 @@ async def _reload_on(
         await hangup.wait()
         hangup.clear()
         notifier.reloading()
+        caution = ""
         try:
             config, renewed = await asyncio.to_thread(_read, load)
             await asyncio.shield(hub.reload(config))  # a stop waits for it, and does not leave it half done
@@ -165,7 +166,8 @@ async def _reload_on(
                 error=str(error),
                 exc_info=isinstance(error, ReloadFailed),
             )
-        notifier.ready(hub.status())
+            caution = "the last reload was refused, the log says why"  # `systemctl reload` has no way to hear of it
+        notifier.ready(hub.status(), caution=caution)
 
 
 def _read(load: Callable[[], Config]) -> tuple[Config, ssl.SSLContext | None]:

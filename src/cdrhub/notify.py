@@ -20,10 +20,12 @@ class SystemdNotifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         watchdog = environ.get("WATCHDOG_USEC", "")
         self.watchdog_seconds: float | None = int(watchdog) / 1e6 / 2 if watchdog.isdigit() else None
+        self._caution = ""
 
-    def ready(self, status: str) -> None:
-        """The daemon serves."""
-        self._send(f"READY=1\nSTATUS={status}")
+    def ready(self, status: str, *, caution: str = "") -> None:
+        """The daemon serves. `caution` stands behind this status and those of the beats, until it serves anew."""
+        self._caution = f"; {caution}" if caution else ""
+        self._send(f"READY=1\nSTATUS={status}{self._caution}")
 
     def reloading(self) -> None:
         """A reload has begun; `ready` ends it."""
@@ -35,7 +37,7 @@ class SystemdNotifier:
 
     def alive(self, status: str) -> None:
         """The watchdog's beat, with what `systemctl status` shows."""
-        self._send(f"WATCHDOG=1\nSTATUS={status}")
+        self._send(f"WATCHDOG=1\nSTATUS={status}{self._caution}")
 
     def _send(self, message: str) -> None:
         if not self._address:

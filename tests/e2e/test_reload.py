@@ -340,3 +340,33 @@ def test_a_reload_without_a_free_descriptor_is_refused_and_ends_nothing(tmp_path
         daemon.signal(signal.SIGHUP)
         wait_for_log(daemon, '"reloaded"')
         assert daemon.stop() == 0
+
+
+def test_systemd_shows_that_a_reload_was_refused_until_one_is_not(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, database=f"sqlite:///{tmp_path / 'hub.db'}", sources=source(free_port()))
+    good = daemon.config.read_text()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+
+        def status_after(*words: str) -> str:
+            heard = ""
+            for word in words:
+                while not heard.startswith(word):
+                    heard = manager.recv(1024).decode()
+            return heard.partition("STATUS=")[2]
+
+        daemon.start(environment={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000"})
+        try:
+            statuses = [status_after("READY=1")]
+            daemon.config.write_text(good.replace("[hub]", "[hub]\nshutdown_seconds = 7"))
+            daemon.signal(signal.SIGHUP)
+            statuses += [status_after("RELOADING=1", "READY=1"), status_after("WATCHDOG=1")]
+            daemon.config.write_text(good)
+            daemon.signal(signal.SIGHUP)
+            statuses += [status_after("RELOADING=1", "READY=1")]
+        finally:
+            daemon.kill()
+
+    caution = "; the last reload was refused, the log says why"
+    assert [status.endswith(caution) for status in statuses] == [False, True, True, False]
