@@ -7,6 +7,7 @@ message shows what a reference (`${NAME}`) stands for.
 from __future__ import annotations
 
 import re
+import stat
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ from cdrhub.config.redial import MAX_DIALLERS, RedialConfig
 from cdrhub.config.references import Resolver
 from cdrhub.config.table import MAX_NAME, NAME_PATTERN, Table
 from cdrhub.errors import ConfigError
+from cdrhub.os_errors import in_words
 from cdrhub.redial.diallers import dialler_type
 from cdrhub.sources.base import DirectoryEntry, SourceConfig
 from cdrhub.sources.registry import system
@@ -165,8 +167,11 @@ class _Reading:
         if isinstance(section, HttpConfig):
             files = {"tls_certificate": section.tls_certificate, "tls_key": section.tls_key}
             for key, file in files.items():
-                if file is not None and not (self._folder / file).is_file():
-                    self._report(("http", key), f"there is no file {file}")
+                try:
+                    if file is not None and not stat.S_ISREG((self._folder / file).stat().st_mode):
+                        self._report(("http", key), f"{file} is no file")
+                except OSError as error:  # it is missing, or its folder is closed to this user
+                    self._report(("http", key), f"{file}: {in_words(error)}")
             return section.model_copy(update={key: self._folder / file for key, file in files.items() if file})
         return section
 

@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from cdrhub.errors import StoreDamaged, StoreUnavailable
+from cdrhub.os_errors import in_words
 from cdrhub.store import sqlite_driver, sqlite_rows
 from cdrhub.store.portable import PortableTransaction
 from cdrhub.store.rows import ID_POSITION, KEPT_COLUMNS, UPDATED_COLUMNS, Row
@@ -141,10 +142,14 @@ def _known_call(values: Sequence[Any]) -> KnownCall:
 
 
 def engine(url: URL, *, writer: bool, seconds: float) -> AsyncEngine:
-    """An engine for `sqlite:///path`; the writer has one connection, and makes a missing file for its owner only."""
+    """An engine for `sqlite:///path`; the writer has one connection, and makes a missing file for its owner only.
+    StoreUnavailable where the file's folder is missing and cannot be made."""
     if url.database and url.database != ":memory:":
         file = Path(url.database)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(f"sqlite:///{file}: {file.parent} cannot be made: {in_words(error)}") from error
         if writer:
             _make_private(file)
     made = create_async_engine(

@@ -61,3 +61,9 @@ async def test_nobody_listens_there(engine: str) -> None:
     address = f"127.0.0.1:{free_port()}/hub"
     said = f"^{engine}://hub@{address}: connection refused: does the server run, and listen there.$"
     await expect_away(f"{engine}://hub@{address}", why=said)
+
+
+def test_a_folder_that_cannot_be_made_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnavailable, match=r"file/data cannot be made: Not a directory$"):
+        Store.open(f"sqlite:///{tmp_path}/file/data/cdrhub.db")

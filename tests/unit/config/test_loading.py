@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cdrhub.config import Config, Role, parse
 from cdrhub.errors import ConfigError
+from support.rights import without_rights
 
 SECRET = "0123456789abcdef"
 VENDOR = '[sources.vendor]\ntype = "voicenter"\npath = "/ingest/voicenter/0123456789abcdef"\n'
@@ -443,3 +444,15 @@ def test_an_ingest_path_is_refused_in_words_that_do_not_show_it(path: str, said:
         with pytest.raises(ConfigError) as caught:
             load_text(f'[sources.a]\ntype = "{system}"\npath = "{path}"\n')
         assert str(caught.value).endswith(f"sources.a.path: {said}")
+
+
+def test_a_certificate_in_a_folder_of_somebody_else_is_a_mistake_like_any_other(tmp_path: Path) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    with without_rights(live):
+        found = problems(f'[http]\ntls_certificate = "{live}/chain.pem"\ntls_key = "{live}/key.pem"', folder=tmp_path)
+    live.chmod(0o700)
+    assert found == [
+        f"2: http.tls_certificate: {live}/chain.pem: Permission denied",
+        f"3: http.tls_key: {live}/key.pem: Permission denied",
+    ]
