@@ -231,12 +231,13 @@ async def test_a_session_that_cannot_be_ended_is_left(intake: RecordingIntake, m
                 await ended.wait()
 
     monkeypatch.setattr(runner_module, "ABORT_SECONDS", 0.05)
-    async with asyncio.timeout(10):
-        async with running(runner_of(ScriptedSource(deaf), intake, stop_seconds=0.05)):
+    try:
+        async with asyncio.timeout(10), running(runner_of(ScriptedSource(deaf), intake, stop_seconds=0.05)):
             await until(lambda: intake.counts["session"])
             await asyncio.sleep(0.01)
+    finally:
+        ended.set()
     assert intake.counts["session_aborted"] == 1
-    ended.set()
     await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "a task was left behind")
 
 
