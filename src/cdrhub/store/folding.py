@@ -248,7 +248,7 @@ class Folding:
         stored = await tx.records_by_key(group.waiting)
         group.received_before = [record.received_at for record in stored]
         bodies = [one.record for one in stored if one.record is not None]
-        again = [await gone_through(len(record.body), self.again, record, group.key) for record in bodies]
+        again = [await self.again(record, group.key) for record in bodies]
         group.updates = [*group.updates, *(update for update in again if update is not None)]
 
     async def refold(self, tx: Transaction, groups: Sequence[Group], outcome: Folded, *, now: datetime) -> None:
@@ -319,24 +319,23 @@ class Folding:
         turn = Turn()
         for call_id, its in stored.items():
             await turn.give_way()
-            size = sum(len(one.record.body) for one in its if one.record is not None)
-            read[call_id] = await gone_through(size, self._read, its, keys[call_id])
+            read[call_id] = await self._read(its, keys[call_id])
         return read
 
-    def _read(self, stored: Sequence[StoredRecord], key: CallKey) -> Earlier | None:
+    async def _read(self, stored: Sequence[StoredRecord], key: CallKey) -> Earlier | None:
         bodies = [one.record for one in stored if one.record is not None]
         if len(bodies) < len(stored):
             return None
-        again = (self.again(record, key) for record in bodies)
+        again = [await self.again(record, key) for record in bodies]
         return Earlier(
             tuple(update for update in again if update is not None), sum(len(record.body) for record in bodies)
         )
 
-    def again(self, record: RawRecord, key: CallKey) -> CallUpdate | None:
+    async def again(self, record: RawRecord, key: CallKey) -> CallUpdate | None:
         """What a stored record says of this call; None if today's decoder reads it otherwise."""
         if self.redecode is None:
             raise StoreError("an old record must be decoded again, and the store was not told how")
-        outcome = self.redecode(record)
+        outcome = await gone_through(len(record.body), self.redecode, record)
         return outcome if isinstance(outcome, CallUpdate) and outcome.call_key == key[1] else None
 
     async def _complete_sealed(

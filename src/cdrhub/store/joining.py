@@ -98,7 +98,7 @@ class Joining:
             items: list[Item] = []
             updates: list[CallUpdate] = []
             for one in stored:
-                update = None if one.record is None else self._folding.again(one.record, key)
+                update = None if one.record is None else await self._folding.again(one.record, key)
                 if one.record is not None and update is not None:
                     updates.append(update)
                     items.append(

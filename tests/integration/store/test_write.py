@@ -351,7 +351,7 @@ async def test_calls_are_folded_before_the_transaction(store: Store, monkeypatch
 
 
 @pytest.mark.parametrize("first", [{"opens": True}, {"opens": False}], ids=["of a call that is there", "that waited"])
-@pytest.mark.parametrize(("size", "beside"), [(INLINE_BYTES // 2, False), (INLINE_BYTES + 1, True)])
+@pytest.mark.parametrize(("size", "beside"), [(INLINE_BYTES, False), (INLINE_BYTES + 1, True)])
 async def test_others_go_on_while_an_earlier_large_record_is_decoded_again(
     store: Store, first: dict[str, bool], size: int, beside: bool
 ) -> None:
