@@ -178,10 +178,12 @@ def _may_hide(value: Any, text: bytes) -> bool:
 
 
 def _names(value: Any, *, within: int) -> int:
-    """How many names there are in an object or array, and in those inside it, `within` deep."""
+    """How many names there are in an object or array, and in those inside it, `within` deep; none in anything else."""
     count = 0
     if type(value) is dict:
         count, value = len(value), value.values()
+    elif type(value) is not list:
+        return 0
     for member in value if within else ():
         if type(member) is dict or type(member) is list:
             count += _names(member, within=within - 1)

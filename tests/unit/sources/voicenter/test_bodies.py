@@ -140,6 +140,8 @@ def test_document_types_are_refused(body: bytes) -> None:
         b"[]",
         b"[1,2]",
         b'"text"',
+        b'"7"',
+        b'"\\"true\\""',
         b"{",
         b"[" * 100_000,
         b'{"a":' * 50_000,
