@@ -92,6 +92,9 @@ def _json(data: bytes, *, final: bool) -> tuple[list[bytes], bytes]:
         if token[0] == b"{":
             if depth == 0:
                 begin = token.start()
+                if between := data[done:begin].strip(_BETWEEN):  # what a damaged document left behind
+                    messages.append(between)
+                done = begin
             depth += 1
         elif token[0] == b"}" and depth:
             depth -= 1

@@ -61,6 +61,12 @@ def test_documents_one_after_the_other_and_braces_in_texts() -> None:
     assert split(b"[" + one[:12], final=True) == ([one[:12]], b"")
 
 
+def test_what_a_damaged_document_left_between_others_is_a_message_too() -> None:
+    one, two = b'{"a": 1}', b'{"b": 2}'
+    assert split(one + b" cut off}\n" + two + b"\n", final=True) == ([one, b"cut off}", two], b"")
+    assert split(b"[" + one + b', "cut", ' + two[:3], final=False) == ([one, b'"cut"'], two[:3])
+
+
 def test_what_is_no_message_is_kept_for_the_decoder_to_refuse() -> None:
     assert split(b"hello world", final=False) == ([], b"hello world")
     assert split(b"hello world", final=True) == ([b"hello world"], b"")
