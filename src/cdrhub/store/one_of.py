@@ -27,15 +27,15 @@ class _Spelt(ColumnElement[bool]):
     _traverse_internals: Any = (
         ("postgresql", InternalTraversal.dp_clauseelement),
         ("sqlite", InternalTraversal.dp_clauseelement),
-        ("mariadb", InternalTraversal.dp_clauseelement),
+        ("elsewhere", InternalTraversal.dp_clauseelement),
     )
 
     def __init__(
-        self, *, postgresql: ColumnElement[bool], sqlite: ColumnElement[bool], mariadb: ColumnElement[bool]
+        self, *, postgresql: ColumnElement[bool], sqlite: ColumnElement[bool], elsewhere: ColumnElement[bool]
     ) -> None:
         self.postgresql = postgresql
         self.sqlite = sqlite
-        self.mariadb = mariadb
+        self.elsewhere = elsewhere
 
     def self_group(self, against: object = None) -> Self:  # noqa: ARG002
         """Itself: SQLAlchemy would write `(…) = 1` where a boolean is no type of the database."""
@@ -44,7 +44,7 @@ class _Spelt(ColumnElement[bool]):
 
 @compiles(_Spelt)
 def _form(element: _Spelt, compiler: SQLCompiler, **options: Any) -> str:
-    form: ColumnElement[bool] = getattr(element, compiler.dialect.name)
+    form: ColumnElement[bool] = getattr(element, compiler.dialect.name, element.elsewhere)
     return compiler.process(form, **options)
 
 
@@ -61,7 +61,7 @@ class OneOf(_Spelt):
         super().__init__(
             postgresql=its == any_(bindparam(name, type_=ARRAY(kind))),
             sqlite=its.in_(select(listed.c.value)) if READS_JSON else values,
-            mariadb=values,
+            elsewhere=values,
         )
 
 
@@ -75,4 +75,4 @@ class OneFound(_Spelt):
     def __init__(self, its: Column[Any], query: Select[Any]) -> None:
         either = its.in_(query)
         array = func.array(query.scalar_subquery(), type_=ARRAY(its.type))
-        super().__init__(postgresql=its == any_(array), sqlite=either, mariadb=either)
+        super().__init__(postgresql=its == any_(array), sqlite=either, elsewhere=either)
