@@ -129,6 +129,8 @@ class EndOfInput(SourceSignal):
 class BackOff(SourceSignal):
     """The phone system refused us; come back after `seconds` and not earlier."""
 
+    seconds = 0.0  # of a kind of a stranger's own that does not say
+
     def __init__(self, seconds: float, why: str) -> None:
         super().__init__(why)
         self.seconds = float(seconds)  # whoever hands over a header as it came is told where he did

@@ -34,6 +34,13 @@ def intake() -> RecordingIntake:
     return RecordingIntake()
 
 
+class Unsaid(BackOff):
+    """Does not say how long."""
+
+    def __init__(self) -> None:
+        Exception.__init__(self)
+
+
 @pytest.mark.parametrize(
     ("error", "why", "again", "delay", "alarm"),
     [
@@ -47,6 +54,7 @@ def intake() -> RecordingIntake:
         (BackOff(1e9, "wrong password"), "back_off", True, LONGEST_BACK_OFF_SECONDS, True),
         (BackOff(-1, "wrong password"), "back_off", True, FIRST_DELAY_SECONDS, True),
         (BackOff(float("nan"), "wrong password"), "back_off", True, FIRST_DELAY_SECONDS, True),
+        (Unsaid(), "back_off", True, FIRST_DELAY_SECONDS, True),
         (ConfigError("port in use"), "failed", True, FATAL_DELAY_SECONDS, True),
         (ZeroDivisionError(), "failed", True, FATAL_DELAY_SECONDS, True),
     ],
