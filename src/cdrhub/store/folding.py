@@ -24,7 +24,7 @@ from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate
 from cdrhub.store.batch import Item, Redecode
 from cdrhub.store.engine import RacedError
-from cdrhub.store.memory import Memory, Remembered
+from cdrhub.store.memory import Memory, Remembered, quoted_bytes
 from cdrhub.store.outbox import SETTLED, facts
 from cdrhub.store.rows import FACT_COLUMNS, FOLDED_COLUMNS, LEG_COLUMNS, UNOPENED_COLUMNS, Row, call_row, leg_rows
 from cdrhub.store.tables import call_legs, outbox, unopened
@@ -67,9 +67,13 @@ class Group:
         return self.remembered is not None or any(update.opens for update in self.updates)
 
     @property
-    def body_bytes(self) -> int:
-        """The size of the records in this batch."""
-        return sum(len(item.record.body) for item in self.items)
+    def quoted(self) -> int:
+        """What the updates of this batch quote of their records, in bytes."""
+        return sum(
+            quoted_bytes(item.outcome, body_bytes=len(item.record.body))
+            for item in self.items
+            if isinstance(item.outcome, CallUpdate)
+        )
 
     @property
     def received(self) -> tuple[datetime, datetime]:
@@ -89,10 +93,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What the stored records of a call say, and the size of their bodies."""
+    """What the stored records of a call say, and how much of them that quotes, in bytes."""
 
     updates: tuple[CallUpdate, ...]
-    body_bytes: int
+    quoted: int
 
 
 @dataclass(slots=True)
@@ -224,7 +228,7 @@ class Folding:
             )
             if not call.final:
                 outcome.remember[group.key] = Remembered(
-                    call_id=group.call_id, revision=1, updates=tuple(group.updates), body_bytes=group.body_bytes
+                    call_id=group.call_id, revision=1, updates=tuple(group.updates), quoted=group.quoted
                 )
         await tx.append(call_legs, LEG_COLUMNS, legs)
         await outcome.tell(tx, told)
@@ -294,7 +298,7 @@ class Folding:
                 call_id=call.id,
                 revision=call.revision + 1,
                 updates=_distinct(updates),
-                body_bytes=before.body_bytes + group.body_bytes,
+                quoted=before.quoted + group.quoted,
             )
         await tx.update_calls(rows)
         await tx.delete_legs(replaced)
@@ -326,10 +330,10 @@ class Folding:
         bodies = [one.record for one in stored if one.record is not None]
         if len(bodies) < len(stored):
             return None
-        again = [await self.again(record, key) for record in bodies]
-        return Earlier(
-            tuple(update for update in again if update is not None), sum(len(record.body) for record in bodies)
-        )
+        again = [(await self.again(record, key), len(record.body)) for record in bodies]
+        said = [(update, size) for update, size in again if update is not None]
+        quoted = sum(quoted_bytes(update, body_bytes=size) for update, size in said)
+        return Earlier(tuple(update for update, _ in said), quoted)
 
     async def again(self, record: RawRecord, key: CallKey) -> CallUpdate | None:
         """What a stored record says of this call; None if today's decoder reads it otherwise."""

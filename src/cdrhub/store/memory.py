@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 from cdrhub.model.immutable import immutable
 from cdrhub.model.update import CallUpdate
@@ -11,22 +12,42 @@ from cdrhub.store.transaction import CallKey
 REMEMBERED_BYTES = 48 * 2**20  #: of all calls together
 LARGE_CALL_BYTES = 4 * 2**20  #: a call beyond this is read again rather than remembered
 UPDATE_BYTES = 3_000  #: of an update, other than what it quotes of its record
+LEG_BYTES = 800
+MEMBER_BYTES = 100  #: of a value in the attributes, other than its text
+_NESTED = (dict, list)
 
 
 @immutable
 class Remembered:
-    """A call as this process last wrote it: all its updates at that revision, and the size of their records, which is
-    about what the updates quote of them."""
+    """A call as this process last wrote it: all its updates at that revision, and what they quote of their records
+    (`quoted_bytes`)."""
 
     call_id: str
     revision: int
     updates: tuple[CallUpdate, ...]
-    body_bytes: int
+    quoted: int  #: bytes
 
     @property
     def weight(self) -> int:
         """Roughly how many bytes this takes."""
-        return self.body_bytes + UPDATE_BYTES * len(self.updates)
+        return self.quoted + UPDATE_BYTES * len(self.updates)
+
+
+def quoted_bytes(update: CallUpdate, *, body_bytes: int) -> int:
+    """Roughly how many bytes of memory an update takes for what its record says: the text of the record, its legs, and
+    each value in its attributes. An empty array takes more than twenty times what it is written in."""
+    at_most = LARGE_CALL_BYTES // MEMBER_BYTES
+    return body_bytes + LEG_BYTES * len(update.legs) + MEMBER_BYTES * _members(update.attributes, at_most=at_most)
+
+
+def _members(value: Any, *, at_most: int) -> int:
+    """How many values there are in an object and in all that is inside it; not counted on beyond `at_most`."""
+    count, inside = 0, [value]
+    while inside and count <= at_most:
+        one = inside.pop()
+        count += len(one)
+        inside += [each for each in (one if type(one) is list else one.values()) if type(each) in _NESTED]
+    return count
 
 
 class Memory:
