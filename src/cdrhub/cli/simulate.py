@@ -242,7 +242,7 @@ def enigma(
     --seconds it goes on until Ctrl-C.
     """
     from cdrhub.sources.enigma.simulate import MIX, simulate
-    from cdrhub.sources.transports.redis_list import is_redis_url
+    from cdrhub.sources.transports.redis_client import is_redis_url
 
     if not is_redis_url(to):
         raise UsageError("--to: this is not the URL of a Redis: write redis://127.0.0.1:6379/0")

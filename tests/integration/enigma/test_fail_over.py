@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from cdrhub.errors import NotConnected
-from cdrhub.sources.transports.redis_list import Drained, Lease, ReliableList, connected
+from cdrhub.sources.transports.redis_client import connected
+from cdrhub.sources.transports.redis_list import Drained, Lease, ReliableList
 from support.intake import until
 from support.redis import running
 

@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from cdrhub.errors import BackOff, NotConnected
+from cdrhub.sources.transports.redis_client import connected
 from cdrhub.sources.transports.redis_list import (
     BATCH_BYTES,
     BATCH_ENTRIES,
@@ -24,7 +25,6 @@ from cdrhub.sources.transports.redis_list import (
     ReliableList,
     ScriptsRefused,
     Side,
-    connected,
 )
 from cdrhub.sources.transports.redis_look import look
 from support.intake import until

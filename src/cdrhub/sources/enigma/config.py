@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 from pydantic import Field, SecretStr, field_validator
 
 from cdrhub.sources.base import DecodeSettings, SourceConfig
-from cdrhub.sources.transports.redis_list import Side, is_redis_url, place_of
+from cdrhub.sources.transports.redis_client import is_redis_url, place_of
+from cdrhub.sources.transports.redis_list import Side
 
 Reliable = Literal["auto", "always", "never"]
 

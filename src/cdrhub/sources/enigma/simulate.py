@@ -29,8 +29,8 @@ from cdrhub.sources.simulation.ledger import Entry, Expected, Person
 from cdrhub.sources.simulation.numbers import Number
 from cdrhub.sources.simulation.planned import Course, PlannedCall, Side, to_second
 from cdrhub.sources.simulation.simulation import Due, Simulation
+from cdrhub.sources.transports.redis_client import connected, signalled
 from cdrhub.sources.transports.redis_list import Side as End
-from cdrhub.sources.transports.redis_list import connected, signalled
 
 SYSTEM: Final = "enigma"
 MIX: Final[Mapping[Course, float]] = MappingProxyType({Course.CAMPAIGN: 0.8, Course.OUTBOUND: 0.2})

@@ -17,7 +17,8 @@ from cdrhub.sources.enigma.config import EnigmaConfig
 from cdrhub.sources.enigma.decode import MAX_BODY_BYTES, QUEUE_CALLS
 from cdrhub.sources.enigma.unread import unread, watch
 from cdrhub.sources.enigma.worker import CONTENT_TYPE, HOLDER_KEY, ListWorker, Sight
-from cdrhub.sources.transports.redis_list import REFUSED_SECONDS, Drained, Lease, connected
+from cdrhub.sources.transports.redis_client import REFUSED_SECONDS, connected
+from cdrhub.sources.transports.redis_list import Drained, Lease
 from cdrhub.sources.transports.redis_look import look, try_plainly
 
 HOLDER_RANDOM_BYTES: Final = 4

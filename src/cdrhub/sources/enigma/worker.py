@@ -27,9 +27,9 @@ from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import Intake
 from cdrhub.sources.enigma.config import Reliable
 from cdrhub.sources.transports.patience import accept_patiently, tell_blind
+from cdrhub.sources.transports.redis_client import REFUSED_SECONDS
 from cdrhub.sources.transports.redis_list import (
     BATCH_ENTRIES,
-    REFUSED_SECONDS,
     RENEW_SHARE,
     Drained,
     Lease,
@@ -217,7 +217,7 @@ class ListWorker:
                 self._intake.count("not_kept", len(taken.bodies))
                 await self._say_not_kept(f"{len(taken.bodies)} popped CDRs could not be kept", since=since)
             raise
-        except SourceSignal:
+        except Exception:
             if self._list.reliable:
                 offering.cancel()  # what is in the processing list is taken again
             await asyncio.wait({offering})

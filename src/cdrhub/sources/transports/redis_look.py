@@ -11,15 +11,8 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from cdrhub.sources.transports.redis_list import (
-    Drained,
-    Transaction,
-    awaited,
-    holder_of,
-    is_unknown,
-    lease_of,
-    signalled,
-)
+from cdrhub.sources.transports.redis_client import awaited, is_unknown, signalled
+from cdrhub.sources.transports.redis_list import Drained, Transaction, holder_of, lease_of
 
 #: Carries these commands out on one key, whatever becomes of each, and answers with the first refusal.
 _TRY: Final = """
