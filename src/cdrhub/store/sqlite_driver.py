@@ -8,6 +8,8 @@ stays open between two exchanges either, whoever is cancelled.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -75,10 +77,28 @@ class Connection(aiosqlite.Connection):
             cursor.close()
 
 
-def connect(database: str, **how: Any) -> Connection:
-    """A connection that opens when it is awaited, as SQLAlchemy's `async_creator_fn` makes it."""
+_closing: set[asyncio.Task[None]] = set()  #: the event loop itself keeps no task alive
+
+
+async def connect(database: str, **how: Any) -> Connection:
+    """A connection, as SQLAlchemy's `async_creator_fn` makes it. Who is cancelled meanwhile leaves none: the driver's
+    thread opens it all the same, and nobody else would close it."""
     connection = Connection(partial(sqlite3.connect, database, **how), ROWS_AT_ONCE)
     # A process that dies of an error is not kept alive by it. Before aiosqlite 0.22 the connection is the thread.
     thread: Any = getattr(connection, "_thread", connection)
     thread.daemon = True
+    opening = asyncio.ensure_future(connection)
+    try:
+        await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        closing = asyncio.create_task(_close_once_open(opening))
+        _closing.add(closing)
+        closing.add_done_callback(_closing.discard)
+        await asyncio.wait({closing})
+        raise
     return connection
+
+
+async def _close_once_open(opening: asyncio.Future[aiosqlite.Connection]) -> None:
+    with contextlib.suppress(sqlite3.Error):  # it was not opened, and nobody wants to know any more
+        await (await opening).close()
