@@ -9,13 +9,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEVELOP := $(VENV)/.develop
+LOWEST := .venv-lowest
 CODE := src tests bench tools
 
 # Python keeps what it compiles: the tests start hundreds of processes, and each of them would compile it all again.
-test soak: export PYTHONDONTWRITEBYTECODE =
+test lowest soak: export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak run bench lint format clean
+.PHONY: help demo test lowest soak run bench lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,6 +26,13 @@ demo: $(INSTALLED) ## daemon and five simulated phone systems, calls as they lan
 
 test: $(DEVELOP) ## all tests but the long ones, on real servers; PYTEST_ARGS="-k voicenter"
 	$(BIN)/pytest -n 4 -m "not soak" $(PYTEST_ARGS)
+
+lowest: ## the same with the oldest libraries that pyproject.toml allows
+	$(PYTHON) tools/make_venv.py $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable '.[demo]'
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --editable '.[dev]'
+	$(LOWEST)/bin/pytest -n 4 -m "not soak" $(PYTEST_ARGS)
 
 soak: $(DEVELOP) ## the long proofs
 	$(BIN)/pytest -m soak --hypothesis-profile=other -o faulthandler_timeout=7200 $(PYTEST_ARGS)
@@ -47,7 +55,7 @@ format: $(DEVELOP) ## rewrite the code as ruff wants it
 	$(BIN)/ruff format .
 
 clean: ## remove what make made
-	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp each for what running needs and for what developing needs; pyproject.toml is what they depend on.

@@ -256,7 +256,7 @@ def test_a_body_of_very_many_names_is_not_looked_through_for_each() -> None:
 
 def test_a_long_number_beside_what_is_nested_deeper_than_python_reads() -> None:
     body = b'{"a": 18446744073709551617, "b": ' + b"[" * 1_010 + b"]" * 1_010 + b"}"
-    assert parse(body).items[0]["a"] == 2.0**64
+    assert float(parse(body).items[0]["a"]) == 2.0**64  # Python 3.12 and newer read that, and the whole number
 
 
 def test_repeated_members_of_xmlrpc_keep_what_says_something() -> None:
