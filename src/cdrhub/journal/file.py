@@ -234,7 +234,7 @@ class WritableFile:
             connection.execute("COMMIT")
             self._state = _read_state(connection)
         except BaseException:
-            self._give_up()
+            self.give_up()
             raise
         return self._state
 
@@ -274,7 +274,7 @@ class WritableFile:
             self._check_ended(connection)
         except BaseException:
             # Whatever it is: a transaction left open would swallow the next commits, each answered as durable.
-            self._give_up()
+            self.give_up()
             raise
         self._state = state
         return state
@@ -304,7 +304,7 @@ class WritableFile:
         except (sqlite3.Error, OSError, JournalError):
             pass
         finally:
-            self._give_up()
+            self.give_up()
             self._reserve.take()
 
     def close(self) -> None:
@@ -314,7 +314,7 @@ class WritableFile:
             try:
                 _copy_log(self._connection)
             finally:
-                self._give_up()
+                self.give_up()
 
     def _commit_with_deletion(
         self, connection: sqlite3.Connection, work: Iterable[Statement], group: Group | None, *, checkpoint: int
@@ -403,10 +403,11 @@ class WritableFile:
         if found != "ok":
             raise spoilt(self._path, ValueError(" ".join(found.split())))
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """Close it as it is; the next write opens it again. What was begun is rolled back."""
         connection, self._connection, self._inode = self._connection, None, None
         if connection is not None:
-            connection.close()  # rolls back
+            connection.close()
 
 
 class ReadableFile:

@@ -27,6 +27,7 @@ stop begins the count anew.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -402,15 +403,15 @@ class Journal:
     def _open_file(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = DirectoryLock(self._directory)
-        try:
+        with contextlib.ExitStack() as undone:
+            undone.callback(self._lock.release)
             self._file = WritableFile(self._directory / DATABASE_NAME)
+            undone.callback(self._file.give_up)
             self._positions = self._file.positions()
             self._settings = self._file.settings()
             self._run = self._file.run()
             self._damaged = self._file.damaged()
-        except BaseException:
-            self._lock.release()
-            raise
+            undone.pop_all()
 
     def _commit(self, writes: list[Write]) -> None:
         try:
