@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import orjson
 import pytest
 
@@ -70,6 +72,7 @@ def test_an_empty_reply_holds_no_message() -> None:
     assert in_chunks(b'{"ERROR_NUMBER":0,"CDR_LIST":[]}', 10) == []
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="this Python writes deeper than orjson reads")
 def test_what_is_nested_deeper_than_python_writes_is_a_message_as_it_came() -> None:
     deep = b'[{"ivruniqueid":"a"},' + b"[" * 1_010 + b"]" * 1_010 + b"]"
     assert in_chunks(deep, 10_000) == [deep]
