@@ -1,4 +1,4 @@
-"""The pipeline over a real journal: lanes, the contiguous checkpoint, a database that is away, records that kill."""
+"""The pipeline over a real journal: lanes, the contiguous checkpoint, what cannot be decoded, records that kill."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 from zoneinfo import ZoneInfo
@@ -16,13 +15,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from structlog.testing import capture_logs
 
-from cdrhub.errors import DecodeError, Reason, StoreDamaged, StoreUnavailable
-from cdrhub.hub import pipeline as pipeline_module
-from cdrhub.hub.decoders import Decoders, DecodingWaits, Revision
+from cdrhub.errors import DecodeError, Reason
+from cdrhub.hub.decoders import Decoders, DecodingWaits
 from cdrhub.hub.intake import inferred
 from cdrhub.hub.landmark import Landmark
-from cdrhub.hub.ownership import Ownership
-from cdrhub.hub.pipeline import HELD_UP_SECONDS, Pipeline
 from cdrhub.journal import NAMED_STARTS, SUSPECT_STARTS, Journal
 from cdrhub.journal.file import DATABASE_NAME
 from cdrhub.metrics import Metrics
@@ -35,109 +31,7 @@ from cdrhub.store.batch import Item, Outcome, Written
 from cdrhub.turns import INLINE_BYTES
 from support.descriptors import no_free_descriptor
 from support.intake import until
-from support.records import raw_record
-
-REVISION = "0123456789abcdef"
-LINE = "Call {n},{n:016X}_{n},00:00:10,2026/03/09 10:00:00,2026/03/09 10:00:05,2026/03/09 10:00:15,TerminatedBySrc,"
-LINE += "0266904995,Ext.114,10000,114,114,,,,,,,,Chain: 0266904995;Ext.114;"
-
-
-class ScriptedStore:
-    """A store that keeps batches in memory, and can be away, slow in one lane, or know more revisions."""
-
-    def __init__(self) -> None:
-        self.items: list[Item] = []
-        self.batches: list[int] = []
-        self.away = 0
-        self.why = StoreUnavailable("away")
-        self.hold: asyncio.Event | None = None
-        self.held_digest: bytes | None = None
-        self.known: dict[str, tuple[str, str, str]] = {}
-
-    async def write(self, batch: Sequence[Item]) -> Written:
-        if self.away:
-            self.away -= 1
-            raise self.why
-        if self.hold is not None and any(item.record.digest == self.held_digest for item in batch):
-            await self.hold.wait()
-        old = {item.record.digest for item in self.items}
-        new = [item for item in batch if item.record.digest not in old]
-        self.items += new
-        self.batches.append(len(batch))
-        return Written(
-            records=len(batch),
-            new=len(new),
-            duplicates=len(batch) - len(new),
-            suspended=sum(isinstance(item.outcome, DecodeError) for item in new),
-            by_source={"pbx": {"applied": len(new), "duplicates": len(batch) - len(new)}},
-        )
-
-    async def remember_revision(self, revision: str, *, source: str, system: str, settings: str) -> None:
-        self.known.setdefault(revision, (source, system, settings))
-
-    async def revisions(self) -> Mapping[str, tuple[str, str, str]]:
-        return self.known
-
-
-def record(number: int, *, revision: str = REVISION, body: bytes | None = None) -> RawRecord:
-    line = body if body is not None else LINE.format(n=number).encode()
-    return raw_record(line, source="pbx", received_at=datetime.now(UTC), config_revision=revision)
-
-
-def settings() -> str:
-    return system("3cx").config_model.settings_model().model_dump_json()
-
-
-def made(
-    journal: Journal,
-    store: ScriptedStore,
-    *,
-    lanes: int = 2,
-    batch_records: int = 10,
-    metrics: Metrics | None = None,
-    patience: float = HELD_UP_SECONDS,
-    wrote: Callable[[Written], None] = lambda _: None,
-    decoders: Decoders | None = None,
-) -> Pipeline:
-    decoders = decoders or Decoders()
-    decoders.learn(Revision(revision=REVISION, source="pbx", system="3cx", settings=settings()))
-
-    def ownership(source: str, system_name: str) -> Ownership:
-        return Ownership(owner=source, system=system_name, tenant="", settle_seconds=3.0, decoder_revision=1)
-
-    def observer(record: RawRecord, outcome: Outcome) -> None:
-        assert record.source == "pbx"
-
-    return Pipeline(
-        journal=journal,
-        store=store,
-        decoders=decoders,
-        ownership=ownership,
-        metrics=metrics or Metrics(),
-        observer=observer,
-        lanes=lanes,
-        batch_records=batch_records,
-        patience=patience,
-        wrote=wrote,
-    )
-
-
-@contextlib.asynccontextmanager
-async def running(pipeline: Pipeline, *, suspect: bool = False) -> AsyncIterator[None]:
-    task = asyncio.create_task(pipeline.run(suspect=suspect))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
-@pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
-    opened = await Journal.open(tmp_path)
-    yield opened
-    await opened.close()
+from support.pipelines import LINE, REVISION, ScriptedStore, made, record, running, settings
 
 
 async def test_everything_in_the_journal_is_written_once_and_in_lanes_by_call(journal: Journal) -> None:
@@ -313,185 +207,6 @@ async def test_the_checkpoint_does_not_pass_what_a_slow_lane_still_holds_when_al
         store.hold.set()
         await pipeline.drain()
     assert len(store.items) == 20
-
-
-@pytest.mark.parametrize(
-    ("why", "action", "problem"),
-    [
-        (StoreUnavailable("why"), "database_away", "the database is away: records wait in the journal"),
-        (
-            StoreDamaged("why"),
-            "database_damaged",
-            "the database is damaged: records wait in the journal until it is restored",
-        ),
-    ],
-)
-async def test_a_database_that_is_away_is_tried_again_until_it_is_back(
-    journal: Journal, why: StoreUnavailable, action: str, problem: str
-) -> None:
-    store, metrics = ScriptedStore(), Metrics()
-    store.away, store.why = 2, why
-    pipeline = made(journal, store, lanes=1, metrics=metrics)
-    with capture_logs() as said:
-        async with running(pipeline):
-            await journal.append([record(1)])
-            await until(lambda: pipeline.problem == problem)
-            await pipeline.drain()
-            assert pipeline.problem is None
-            await journal.append([record(2)])
-            await pipeline.drain()
-    assert [(each["action"], each.get("error")) for each in said] == [(action, "why"), ("database_back", None)]
-    assert len(store.items) == 2
-    assert b"cdrhub_database_retries_total 2.0" in metrics.text()
-    assert b"cdrhub_database_up 1.0" in metrics.text()
-
-
-async def test_a_batch_that_the_database_holds_up_is_said(journal: Journal) -> None:
-    store = ScriptedStore()
-    first = record(1)
-    store.hold, store.held_digest = asyncio.Event(), first.digest
-    await journal.append([first])
-    pipeline = made(journal, store, patience=0.0)
-    async with running(pipeline):
-        await until(lambda: pipeline.problem is not None)
-        said = "the database has not taken a batch for 0 s: another client may hold a lock, or its disk be slow"
-        assert pipeline.problem == said
-        store.hold.set()
-        await pipeline.drain()
-        assert pipeline.problem is None
-
-
-class AwayForOne(ScriptedStore):
-    """Is away for the first batch with one record, and there for all others, which it takes after that."""
-
-    def __init__(self, record: RawRecord) -> None:
-        super().__init__()
-        self.record: RawRecord | None = record
-        self.met = asyncio.Event()
-        self.met_by = 0
-
-    async def write(self, batch: Sequence[Item]) -> Written:
-        if any(item.record == self.record for item in batch):
-            self.record = None
-            self.met_by = len(batch)
-            self.met.set()
-            raise self.why
-        await self.met.wait()
-        return await super().write(batch)
-
-
-async def test_a_lane_that_met_no_database_goes_on_when_another_has_found_it(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It waited for up to fifteen seconds more, in which redial waited too and another client's lock was suspected."""
-    monkeypatch.setattr(pipeline_module, "FIRST_RETRY_SECONDS", 3600.0)
-    monkeypatch.setattr(pipeline_module, "LANE_RETRY_SECONDS", 0.05)
-    records = [record(number) for number in range(20)]
-    store = AwayForOne(records[0])
-    pipeline = made(journal, store, lanes=4, patience=1.0)
-    async with running(pipeline), asyncio.timeout(20):
-        await journal.append(records)
-        await pipeline.drain()
-        assert pipeline.problem is None
-    assert store.record is None
-    assert len(store.items) == 20
-
-
-async def test_a_lane_that_has_met_no_database_has_no_batch_that_anybody_holds_up(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pipeline_module, "FIRST_RETRY_SECONDS", 3600.0)
-    monkeypatch.setattr(pipeline_module, "LANE_RETRY_SECONDS", 3600.0)
-    records = [record(number) for number in range(20)]
-    store = AwayForOne(records[0])
-    pipeline = made(journal, store, lanes=4, patience=0.0)
-    async with running(pipeline):
-        await journal.append(records)
-        await until(lambda: len(store.items) + store.met_by == 20)
-        assert pipeline.problem is None
-
-
-class AwayThenHeldUp(AwayForOne):
-    """Holds that batch up when it comes again, and notes when it came."""
-
-    def __init__(self, record: RawRecord) -> None:
-        super().__init__(record)
-        self.hold, self.held_digest = asyncio.Event(), record.digest
-        self.came: list[float] = []
-
-    async def write(self, batch: Sequence[Item]) -> Written:
-        if any(item.record.digest == self.held_digest for item in batch):
-            self.came.append(asyncio.get_running_loop().time())
-        return await super().write(batch)
-
-
-async def test_a_batch_is_held_up_from_when_it_was_tried_again(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pipeline_module, "FIRST_RETRY_SECONDS", 3600.0)
-    monkeypatch.setattr(pipeline_module, "LANE_RETRY_SECONDS", 1.2)
-    records = [record(number) for number in range(20)]
-    store = AwayThenHeldUp(records[0])
-    pipeline = made(journal, store, lanes=4, patience=1.0)
-    async with running(pipeline):
-        await journal.append(records)
-        await until(lambda: pipeline.problem is not None and len(store.items) + store.met_by == 20)
-        first, again = store.came
-        said = "the database has not taken a batch for 1 s: another client may hold a lock, or its disk be slow"
-        assert pipeline.problem == said
-        assert again - first >= 1.1
-        assert asyncio.get_running_loop().time() - again >= 1.0
-        assert store.hold is not None
-        store.hold.set()
-        await pipeline.drain()
-        assert pipeline.problem is None
-
-
-class AwayForLong(ScriptedStore):
-    """Notes when it was asked."""
-
-    def __init__(self, *, away: int) -> None:
-        super().__init__()
-        self.away = away
-        self.asked: list[float] = []
-
-    async def write(self, batch: Sequence[Item]) -> Written:
-        self.asked.append(asyncio.get_running_loop().time())
-        return await super().write(batch)
-
-
-async def test_a_database_that_stays_away_is_asked_more_and_more_seldom_within_a_limit(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pipeline_module, "FIRST_RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(pipeline_module, "LAST_RETRY_SECONDS", 0.2)
-    monkeypatch.setattr(pipeline_module, "LANE_RETRY_SECONDS", 0.01)
-    store = AwayForLong(away=9)
-    await journal.append([record(1)])
-    pipeline = made(journal, store)
-    async with running(pipeline), asyncio.timeout(15):  # half a minute without the limit
-        await pipeline.drain()
-    waited = [after - before for before, after in pairwise(store.asked)]
-    for seconds, least in zip(waited, [0.05, 0.1, *[0.2] * 7], strict=True):
-        assert seconds >= 0.9 * least
-
-
-async def test_a_lane_waits_its_time_while_nobody_has_found_the_database(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """That one had found it before the outage says nothing: each would try again every second."""
-    monkeypatch.setattr(pipeline_module, "FIRST_RETRY_SECONDS", 3600.0)
-    monkeypatch.setattr(pipeline_module, "LANE_RETRY_SECONDS", 0.01)
-    store, metrics = ScriptedStore(), Metrics()
-    pipeline = made(journal, store, lanes=1, metrics=metrics)
-    async with running(pipeline):
-        await journal.append([record(1)])
-        await pipeline.drain()
-        store.away = 100
-        await journal.append([record(2)])
-        await until(lambda: store.away < 100)
-        await asyncio.sleep(0.2)
-        assert store.away == 99
 
 
 class LacksADescriptor(ScriptedStore):
