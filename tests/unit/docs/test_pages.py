@@ -22,7 +22,7 @@ from cdrhub.metrics import _RESULTS, Metrics
 from cdrhub.model.agent import AgentKind, AgentWord
 from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
 from cdrhub.redial.carrying import NO_DIALLER, OBSERVED, REDIAL_OFF
-from cdrhub.sources.registry import names
+from cdrhub.sources.registry import names, system
 from cdrhub.store import Store
 from cdrhub.store.tables import METADATA
 from cdrhub.store.views import VIEWS
@@ -86,6 +86,16 @@ def test_every_installed_system_has_its_keys_and_its_page() -> None:
         assert f"Sources of type {name}" in headings
         told = [path.name for path in (DOCS / "sources").glob("*.md") if f"`{name}`" in path.read_text("utf-8")]
         assert told or (DOCS / "sources" / f"{name}.md").is_file(), f"no page tells of sources of type {name}"
+
+
+def test_the_changelog_names_the_decoder_revision_and_the_schema_of_this_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    for name in names():
+        told = re.findall(rf"^\|.*`{name}`.*?\| (\d+) \|", section(changelog, "Decoder revisions"), re.MULTILINE)
+        assert max(map(int, told)) == system(name).decoder_revision
+    told = re.findall(r"^\| (\d{4}) \|", section(changelog, "Schema versions"), re.MULTILINE)
+    scripts = (ROOT / "src/cdrhub/store/migrations/versions").glob("r*.py")
+    assert told == sorted(script.stem.removeprefix("r") for script in scripts)
 
 
 def test_every_metric_has_its_row_and_every_row_its_metric() -> None:
