@@ -23,6 +23,7 @@ from cdrhub.errors import DecodeError, Reason
 
 MAX_CDRS = 1_000  #: CDRs in one array
 MAX_FIELDS = 1_000  #: of one CDR; those seen have some forty
+MAX_VALUES = 200_000  #: in one JSON text; of sixteen megabytes of empty lists each would be fifty bytes of memory
 MAX_WRAPPINGS = 3  #: JSON inside a JSON string inside …
 MAX_XML_DEPTH = 24  #: values inside values; the vendor uses three
 LARGEST_EXACT = 2**63  #: beyond it orjson reads an integer as the nearest float
@@ -84,8 +85,8 @@ def sniff(body: bytes) -> Format:
 
 
 def parse(body: bytes) -> Body:
-    """What `body` holds. Raises DecodeError: UNPARSABLE, TOO_LONG (too many objects or fields) or FORBIDDEN (a
-    DOCTYPE)."""
+    """What `body` holds. Raises DecodeError: UNPARSABLE, TOO_LONG (too many objects, fields or values) or FORBIDDEN
+    (a DOCTYPE)."""
     found = _PARSERS[sniff(body)](_stripped(body))
     if any(isinstance(item, dict) and len(item) > MAX_FIELDS for item in found.items):
         raise DecodeError(Reason.TOO_LONG, f"a CDR of more than {MAX_FIELDS} fields")
@@ -122,7 +123,7 @@ def _is_rounded(value: Any, *, within: int) -> bool:
 
 def nested_json(text: str) -> Any:
     """The object or array that `text` holds as JSON, or `text` itself (IVR, CustomData and aiData come both ways)."""
-    if not text.startswith(("{", "[")):
+    if not text.startswith(("{", "[")) or _most_values(text.encode("utf-8", "replace")) > MAX_VALUES:
         return text
     try:
         return exact_json(text)
@@ -135,7 +136,14 @@ def _stripped(body: bytes, *, limit: int | None = None) -> bytes:
     return head.lstrip(_BLANKS).removeprefix(_BOM).lstrip(_BLANKS)
 
 
+def _most_values(text: bytes) -> int:
+    """How many values a JSON text may hold: each stands behind one of these, its name perhaps between."""
+    return 1 + sum(map(text.count, (b",", b"[", b"{")))
+
+
 def _json(text: bytes) -> Body:
+    if _most_values(text) > MAX_VALUES:
+        raise DecodeError(Reason.TOO_LONG, f"JSON of more than {MAX_VALUES} values")
     value, repaired = _json_value(text)
     for _ in range(MAX_WRAPPINGS):
         if not isinstance(value, str):

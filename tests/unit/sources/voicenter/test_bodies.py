@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.update import bounded_key
 from cdrhub.sources.voicenter import SYSTEM
-from cdrhub.sources.voicenter.bodies import MAX_CDRS, MAX_FIELDS, Format, nested_json, parse, sniff
+from cdrhub.sources.voicenter.bodies import MAX_CDRS, MAX_FIELDS, MAX_VALUES, Format, nested_json, parse, sniff
 from cdrhub.sources.voicenter.simulate import render
 from support.voicenter import CAPTURES, call_of, cdr
 
@@ -174,6 +174,17 @@ def test_too_many_fields_in_one_cdr() -> None:
         with pytest.raises(DecodeError) as refused:
             parse(body)
         assert refused.value.reason is Reason.TOO_LONG
+
+
+@pytest.mark.parametrize("value", ["[],", "0,", '{"a":0},', "[" * 1000 + "]" * 1000 + ","])
+def test_too_many_values_in_one_body(value: str) -> None:
+    """Ten megabytes of empty lists took half a gigabyte."""
+    many = f"[{value * (MAX_VALUES // (value.count('[') + 1) + 1)}0]"
+    for body in (f'{{"ivruniqueid":"a","IVR":{many}}}'.encode(), orjson.dumps(f'{{"a":{many}}}')):
+        with pytest.raises(DecodeError) as refused:
+            parse(body)
+        assert refused.value.reason is Reason.TOO_LONG
+    assert nested_json(many) == many
 
 
 def test_json_that_is_not_quite_json_is_read() -> None:
