@@ -151,7 +151,7 @@ def after_call(
     age = call.age(around.now)
     if age is None or age > timing.max_age:
         detail = "it did not come live" if age is None else f"{int(age.total_seconds())} s old"
-        return Decision(result=Result.PAUSED, rule="old_news", reason="late", detail=detail)
+        return old_news(detail)
     if call.disposition is Disposition.NOT_DIALLED:
         return _agent_failed(case, attempt, policy=policy, timing=timing, around=around)
     if call.disposition is Disposition.ABANDONED and call.direction is Direction.OUTBOUND:
@@ -263,6 +263,11 @@ def with_attempt(case: Case, changed: Attempt) -> Case:
     others = [attempt for attempt in case.attempts if attempt.id != changed.id]
     at = next((place for place, attempt in enumerate(case.attempts) if attempt.id == changed.id), len(others))
     return replace(case, attempts=(*others[:at], changed, *others[at:]))
+
+
+def old_news(detail: str) -> Decision:
+    """Too late for a number to ring by itself: the case waits for a person."""
+    return Decision(result=Result.PAUSED, rule="old_news", reason="late", detail=detail)
 
 
 def _nothing(rule: str, *, detail: str = "") -> Decision:

@@ -25,7 +25,16 @@ from cdrhub.model.disposition import Direction, State
 from cdrhub.redial import case_rows
 from cdrhub.redial.announced import NOT_ANNOUNCED
 from cdrhub.redial.carrying import NO_DIALLER, Carrier, Told
-from cdrhub.redial.decision import Decision, EndedCall, Result, after_call, after_refusal, when_due, with_attempt
+from cdrhub.redial.decision import (
+    Decision,
+    EndedCall,
+    Result,
+    after_call,
+    after_refusal,
+    old_news,
+    when_due,
+    with_attempt,
+)
 from cdrhub.redial.given import dialled
 from cdrhub.redial.in_call import in_call
 from cdrhub.redial.model import Attempt, AttemptState, Case
@@ -48,7 +57,7 @@ AT_ONCE = 100  #: attempts, or cases, in one transaction
 ASK_AGAIN = timedelta(seconds=60)  #: until a call that is live is asked about again
 HANG_UP_WITHIN = timedelta(seconds=60)  #: of its request: later a superseded call is left alone, for somebody may talk
 DROPPED = "the dialler is asked to drop its call"  #: `attempts.detail` of a superseded one, once
-_ASKED = (AttemptState.REQUESTED, AttemptState.ACCEPTED)
+_AWAITED = (AttemptState.REQUESTED, AttemptState.ACCEPTED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +69,8 @@ class Claimed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Overdue:
-    """An attempt whose deadline passed."""
+class AttemptRef:
+    """An attempt as its dialler knows it: enough to ask what became of it, or to have its call dropped."""
 
     attempt_id: str
     vendor_ref: str
@@ -166,7 +175,7 @@ class Dialling:
                 if row.dialler not in room:
                     decision = Decision(result=Result.PAUSED, rule="no_dialler", reason=NO_DIALLER, detail=row.dialler)
                 elif stale:
-                    decision = Decision(result=Result.PAUSED, rule="old_news", reason="late", detail="decided long ago")
+                    decision = old_news("decided long ago")
                 self._drop(case, attempt, known, told, decision=decision)
                 continue
             known.requested(case, attempt.key)
@@ -279,7 +288,7 @@ class Dialling:
                     around=known.around(case),
                 )
                 if decision.goes_on and self.since.too_late(attempt.requested_at or now, now=now):
-                    decision = Decision(result=Result.PAUSED, rule="old_news", reason="late", detail="refused long ago")
+                    decision = old_news("refused long ago")
                 told.changes.settle(case, attempt, state=AttemptState.REFUSED, at=now)
                 await connection.execute(mine.values(refusal=refusal, detail=detail[:MAX_DETAIL]))
                 refused = replace(attempt, state=AttemptState.REFUSED, refusal=refusal, ended_at=now)
@@ -296,17 +305,17 @@ class Dialling:
 
     # -- deadlines -----------------------------------------------------------------------------------------------------
 
-    async def overdue(self) -> Sequence[Overdue]:
+    async def overdue(self) -> Sequence[AttemptRef]:
         """Attempts whose deadline passed, and of which the vendor is now asked."""
         async with self._database.connect() as connection:
             query = (
                 select(attempts.c.id, attempts.c.vendor_ref, attempts.c.dialler)
-                .where(attempts.c.state.in_(_ASKED), attempts.c.deadline_at <= self._clock())
+                .where(attempts.c.state.in_(_AWAITED), attempts.c.deadline_at <= self._clock())
                 .order_by(attempts.c.deadline_at)
                 .limit(AT_ONCE)
             )
             return [
-                Overdue(attempt_id=attempt_id, vendor_ref=vendor_ref, dialler=dialler)
+                AttemptRef(attempt_id=attempt_id, vendor_ref=vendor_ref, dialler=dialler)
                 for attempt_id, vendor_ref, dialler in await connection.execute(query)
             ]
 
@@ -322,7 +331,7 @@ class Dialling:
         connection, now = tx.connection, self._clock()
         case = await self._case_of(tx, attempt_id)
         attempt = case.attempt(attempt_id) if case is not None else None
-        if case is None or attempt is None or attempt.state not in _ASKED:
+        if case is None or attempt is None or attempt.state not in _AWAITED:
             return False
         seen = await in_call(connection, keys=[attempt.key], now=now)
         if standing.live or (case.tenant, attempt.key) in seen.numbers:
@@ -449,7 +458,7 @@ class Dialling:
 
     # -- what is not wanted any more -----------------------------------------------------------------------------------
 
-    async def unwanted(self, *, under_way: Collection[str]) -> Sequence[Overdue]:
+    async def unwanted(self, *, under_way: Collection[str]) -> Sequence[AttemptRef]:
         """Superseded attempts whose call the vendor should drop, each given out once; not those that are `under_way`
         (their request has not been answered)."""
         if not self._settings.hangup_superseded:
@@ -466,12 +475,12 @@ class Dialling:
         if not found:
             return ()
 
-        async def take(tx: Transaction) -> list[Overdue]:
+        async def take(tx: Transaction) -> list[AttemptRef]:
             taken = []
             for attempt_id, vendor_ref, dialler in found:
                 mine = update(attempts).where(attempts.c.id == attempt_id, attempts.c.detail != DROPPED)
                 if (await tx.connection.execute(mine.values(detail=DROPPED))).rowcount:
-                    taken.append(Overdue(attempt_id=attempt_id, vendor_ref=vendor_ref, dialler=dialler))
+                    taken.append(AttemptRef(attempt_id=attempt_id, vendor_ref=vendor_ref, dialler=dialler))
             return taken
 
         return await self._database.write(take)
@@ -505,7 +514,7 @@ async def _settle_anew(connection: AsyncConnection, *, source: str, call_key: st
 
 
 async def _live(connection: AsyncConnection) -> Mapping[str, int]:
-    query = select(attempts.c.dialler, func.count()).where(attempts.c.state.in_(_ASKED)).group_by(attempts.c.dialler)
+    query = select(attempts.c.dialler, func.count()).where(attempts.c.state.in_(_AWAITED)).group_by(attempts.c.dialler)
     return {row[0]: row[1] for row in await connection.execute(query)}
 
 

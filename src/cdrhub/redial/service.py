@@ -23,7 +23,7 @@ import structlog
 from cdrhub.errors import StoreUnavailable
 from cdrhub.metrics import Metrics
 from cdrhub.model.dialling import Accepted, Answer, Refusal, Refused, Standing, Unseen
-from cdrhub.redial.dialling import Claimed, Dialling, Overdue
+from cdrhub.redial.dialling import AttemptRef, Claimed, Dialling
 from cdrhub.redial.door import Door, open_doors
 from cdrhub.redial.engine import BATCH, Engine
 from cdrhub.redial.orders import Orders
@@ -402,7 +402,7 @@ class Redial:
         elif isinstance(answer, Accepted):
             self._misconfigured.pop(dialler, None)
 
-    async def _standing(self, one: Overdue) -> Standing:
+    async def _standing(self, one: AttemptRef) -> Standing:
         door = self._doors.get(one.dialler)
         if door is None:
             return Standing()
@@ -415,7 +415,7 @@ class Redial:
                 log.exception("a dialler did not say what became of an order", action="ask_failed", dialler=one.dialler)
             return Standing()
 
-    async def _hang_up(self, one: Overdue) -> None:
+    async def _hang_up(self, one: AttemptRef) -> None:
         door = self._doors.get(one.dialler)
         if door is None:
             return

@@ -11,7 +11,7 @@ from sqlalchemy import Select, select, update
 
 from cdrhub.redial import case_rows
 from cdrhub.redial.carrying import Carrier, Told
-from cdrhub.redial.decision import Decision, Result, when_due
+from cdrhub.redial.decision import Decision, Result, old_news, when_due
 from cdrhub.redial.model import Case, CaseState
 from cdrhub.redial.surroundings import gather
 from cdrhub.store.redial_tables import cases
@@ -58,7 +58,7 @@ async def look(
         if anew and case.state_reason not in rules:
             continue
         if late(case.next_action_at):
-            decision = Decision(result=Result.PAUSED, rule="old_news", reason="late", detail="it was due long ago")
+            decision = old_news("it was due long ago")
         else:
             decision = when_due(case, case.next_key, policy=settings.policy, around=known.around(case))
         if _as_before(case, decision) and carrier.dialler(case.source):
