@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
@@ -28,7 +29,7 @@ _CUT = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)
 _SEPARATES = re.compile(r"\"?sep=.\"?\s*", re.IGNORECASE)
 _STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff0b", "\uff0d", "\uff1d", "\uff20")
 _SEPARATORS = ",;\t"
-_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_MARKS = ((BOM_UTF8, "utf-8-sig"), (BOM_UTF16_LE, "utf-16"), (BOM_UTF16_BE, "utf-16"))
 
 
 T = TypeVar("T")

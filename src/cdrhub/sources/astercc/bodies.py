@@ -8,6 +8,7 @@ channel sends one JSON-like object with single quotes a line. Names may be UTF-8
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from enum import StrEnum
 from urllib.parse import unquote_to_bytes
@@ -21,7 +22,6 @@ MAX_FIELDS = 512
 
 USERDATA = "userdata"  #: the key of what whoever ordered a call handed over, as it came
 _FRAMING = b" \t\r\n"  #: around an event, and no part of it
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  #: what an editor puts before the first event of a file
 _AN_EVENT = re.compile(rb"(?:^|&)event=")
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 _NUMBER_WITHOUT_PLUS = re.compile(r" \d+")
@@ -44,7 +44,7 @@ def events(body: bytes) -> Sequence[bytes]:
     """The events in a body: the body itself without the white space around it, or each line where every line begins an
     object, as the agent channel writes them, or is a form with an `event`, as a file that somebody posts has them: of a
     repeated key the first counts, so the second event would be lost. Never raises; an empty body holds none."""
-    text = body.strip(_FRAMING).removeprefix(_BYTE_ORDER_MARK).strip(_FRAMING)
+    text = body.strip(_FRAMING).removeprefix(BOM_UTF8).strip(_FRAMING)
     if b"\n" in text:
         lines = [line for line in (line.strip(_FRAMING) for line in text.split(b"\n")) if line]
         if all(line[:1] == b"{" for line in lines) or all(_AN_EVENT.search(line) for line in lines):

@@ -9,6 +9,7 @@ lower bound of the end, in `attributes`.
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,7 +34,6 @@ from cdrhub.sources.enigma.config import EnigmaSettings
 from cdrhub.sources.json_object import read_object
 
 MAX_BODY_BYTES = 1 << 18
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"  #: before a file's first line
 MAX_WORD = 64  #: characters kept of a word that nobody knows
 CLICK2DIAL = "click-dial"  #: `ref` of a Click2Dial CDR from v3.0.0; before that it is the client's number
 
@@ -108,7 +108,7 @@ def _object(body: bytes) -> tuple[dict[str, Any], bool]:
     """The message, and whether bytes that are not UTF-8 were replaced in it."""
     if len(body) > MAX_BODY_BYTES:
         raise DecodeError(Reason.TOO_LONG, f"a message of {len(body)} bytes")
-    return read_object(body.removeprefix(BYTE_ORDER_MARK))
+    return read_object(body.removeprefix(BOM_UTF8))
 
 
 def _other(kind: object) -> Ignored:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,6 @@ from cdrhub.model.call import Call
 from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig, System
 from cdrhub.sources.threecx.config import ThreeCXConfig, ThreeCXSettings
 from cdrhub.sources.threecx.decode import REVISION, decoder
-from cdrhub.sources.transports.lines import BYTE_ORDER_MARK
 
 _SOCKET_LOSS = (
     "The PBX keeps no backlog: the record of a call that ends while {nobody} is lost and never sent again; a jump in "
@@ -80,7 +80,7 @@ class ThreeCX:
     def split(self, data: bytes, *, final: bool) -> tuple[Sequence[bytes], bytes]:
         """Lines without CR LF and without blank ones, and the rest behind the last newline; `final`: no rest. A byte
         order mark is taken off, as where lines are received."""
-        lines = data.removeprefix(BYTE_ORDER_MARK).split(b"\n")
+        lines = data.removeprefix(BOM_UTF8).split(b"\n")
         rest = b"" if final else lines.pop()
         return [line for line in (line.removesuffix(b"\r") for line in lines) if line.strip()], rest
 

@@ -18,6 +18,7 @@ not before:
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ from aiohttp import web
 
 from cdrhub.errors import IntakeRefused
 from cdrhub.sources.base import TOO_LONG, Intake
-from cdrhub.sources.transports.lines import BYTE_ORDER_MARK, LineFormat, LineFramer, LineSink
+from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
 from cdrhub.sources.transports.request_body import BODY_SECONDS, Ending, Received, receive
 from cdrhub.sources.transports.unpacking import UNPACKED
 
@@ -58,7 +59,7 @@ def unwrap(body: bytes, *, max_line: int) -> Unwrapped:
 
 
 def _texts(body: bytes) -> Sequence[bytes]:
-    text = body.removeprefix(BYTE_ORDER_MARK)
+    text = body.removeprefix(BOM_UTF8)
     if text.lstrip()[:1] not in (b"{", b"[", b'"'):
         return [body]
     try:

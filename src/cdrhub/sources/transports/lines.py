@@ -10,12 +10,12 @@ newline.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 DEFAULT_MAX_LINE = 65_536  #: bytes of one line, without its end
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 UNTERMINATED = "unterminated"
 """Record attribute, true for what came after the last newline of a stream that has ended: it may be half a line."""
@@ -65,7 +65,7 @@ class LineFramer:
         self._rest.clear()
         if self._first:
             self._first = False
-            parts[0] = parts[0].removeprefix(BYTE_ORDER_MARK)
+            parts[0] = parts[0].removeprefix(BOM_UTF8)
         if self._skipping:
             self._skipping = False
             del parts[0]
@@ -100,7 +100,7 @@ class LineFramer:
         """The unterminated rest at the end of the stream, `b""` if there is none (or only blanks)."""
         rest = bytes(self._rest)
         if self._first:
-            rest = rest.removeprefix(BYTE_ORDER_MARK)
+            rest = rest.removeprefix(BOM_UTF8)
         self._rest.clear()
         self._skipping = False
         self._first = True

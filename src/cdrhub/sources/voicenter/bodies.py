@@ -9,6 +9,7 @@ Formats: https://www.voicenter.com/API/CDR-Notification-System-API, http://xmlrp
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -32,7 +33,6 @@ LOOKED_INTO = 3  #: objects and arrays inside each other: the rows of a reply of
 
 METHOD = "cdr"
 
-_BOM = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r\n\0"
 _REPLACED = "\ufffd"
 
@@ -133,7 +133,7 @@ def nested_json(text: str) -> Any:
 
 def _stripped(body: bytes, *, limit: int | None = None) -> bytes:
     head = body if limit is None else body[:limit]
-    return head.lstrip(_BLANKS).removeprefix(_BOM).lstrip(_BLANKS)
+    return head.lstrip(_BLANKS).removeprefix(BOM_UTF8).lstrip(_BLANKS)
 
 
 def _most_values(text: bytes) -> int:

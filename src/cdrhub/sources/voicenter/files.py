@@ -8,6 +8,7 @@ else the JSON of the element with sorted keys.
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -33,7 +34,7 @@ def split(data: bytes, *, final: bool) -> tuple[Sequence[bytes], bytes]:
         return _messages_of_lines(whole), rest
     if not data.strip():
         return [], b""
-    if by_lines or not data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[", b'"', b"<")):
+    if by_lines or not data.lstrip(BOM_UTF8 + b" \t\r\n").startswith((b"{", b"[", b'"', b"<")):
         return _messages_of_lines(data), b""
     return _messages(data.strip()), b""
 
@@ -64,7 +65,7 @@ def _messages(text: bytes) -> list[bytes]:
 
 def _value(text: bytes) -> dict[str, Any] | list[Any] | None:
     try:
-        value = exact_json(text.removeprefix(b"\xef\xbb\xbf"))
+        value = exact_json(text.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError:
         return None
     return value if isinstance(value, (dict, list)) else None

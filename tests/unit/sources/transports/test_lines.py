@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdrhub.sources.transports.lines import BYTE_ORDER_MARK, DEFAULT_MAX_LINE, LineFramer
+from cdrhub.sources.transports.lines import DEFAULT_MAX_LINE, LineFramer
 
 RECORDS = (
     b"Call 23193,00000172FF10D141_4445,00:00:56,2020/06/29 07:53:11,2020/06/29 07:53:42,2020/06/29 07:54:39,"
@@ -128,6 +129,6 @@ def test_any_lines_survive_any_cuts(lines: list[bytes], cuts: list[int], end: by
     wire = b"".join(line + end for line in lines)
     edges = [0, *sorted(min(cut, len(wire)) for cut in cuts), len(wire)]
     pieces = [wire[since:until] for since, until in pairwise(edges)]
-    without_mark = [line if place else line.removeprefix(BYTE_ORDER_MARK) for place, line in enumerate(lines)]
+    without_mark = [line if place else line.removeprefix(BOM_UTF8) for place, line in enumerate(lines)]
     expected = [line for line in without_mark if line and not line.isspace()]
     assert framed(*pieces, max_line=64) == (expected, [], b"")
