@@ -26,20 +26,19 @@ from cdrhub.outgoing.webhook_secrets import signer
 from cdrhub.redial.webhook_dialler_config import WebhookDiallerConfig
 from cdrhub.sources.dialler import DiallerType
 from cdrhub.sources.dialling.answers import MAX_VENDOR_REF, AnswerUnseen, shown
-from cdrhub.sources.dialling.http import HttpAnswer, HttpClient
-from cdrhub.sources.dialling.one_way import OneWayDialler
+from cdrhub.sources.dialling.http import HttpAnswer
+from cdrhub.sources.dialling.http_dialler import HttpDialler
 from cdrhub.sources.dialling.orders import reference_of
 
 ORDER: Final = "redial.dial"  #: `type` of the request's body
 
 
-class WebhookDialler(OneWayDialler):
+class WebhookDialler(HttpDialler):
     """One receiver of orders. It tells of its calls by their records, and hears of a case that was reached by the
     broadcast."""
 
     def __init__(self, name: str, config: WebhookDiallerConfig) -> None:
-        who, seconds = f"the dialler {name}", config.request_seconds
-        super().__init__(HttpClient(who=who, seconds=seconds, public_only=not config.allow_private))
+        super().__init__(name, seconds=config.request_seconds, public_only=not config.allow_private)
         self.idempotent = config.idempotent
         self._url = URL(config.url)
         self._webhook = signer(config.secret.get_secret_value())

@@ -23,8 +23,8 @@ from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused
 from cdrhub.sources.dialler import DiallerType
 from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, shown
 from cdrhub.sources.dialling.fields import REQUEST_SECONDS, HttpUrl, RequestSeconds
-from cdrhub.sources.dialling.http import HttpAnswer, HttpClient
-from cdrhub.sources.dialling.one_way import OneWayDialler
+from cdrhub.sources.dialling.http import HttpAnswer
+from cdrhub.sources.dialling.http_dialler import HttpDialler
 from cdrhub.sources.dialling.orders import NumberForm, PhoneDiallerConfig, agent_of, number_of, reference_of
 
 MD5: Final = "md5"  #: the `password_type` for which the password is hashed
@@ -102,11 +102,11 @@ class AsterCCDiallerConfig(PhoneDiallerConfig):
         return self
 
 
-class AsterCCDialler(OneWayDialler):
+class AsterCCDialler(HttpDialler):
     """MAKECALL of one team."""
 
     def __init__(self, name: str, config: AsterCCDiallerConfig) -> None:
-        super().__init__(HttpClient(who=f"the dialler {name}", seconds=config.request_seconds))
+        super().__init__(name, seconds=config.request_seconds)
         self._config = config
         self._url = URL(config.url)
 

@@ -21,10 +21,10 @@ from yarl import URL
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Standing
 from cdrhub.sources.dialler import Dialler, DiallerType
-from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, answering, shown
+from cdrhub.sources.dialling.answers import AnswerUnseen, OrderRefused, shown
 from cdrhub.sources.dialling.fields import REQUEST_SECONDS, HttpUrl, RequestSeconds
-from cdrhub.sources.dialling.http import HttpAnswer, HttpClient
-from cdrhub.sources.dialling.one_way import OneWayDialler
+from cdrhub.sources.dialling.http import HttpAnswer
+from cdrhub.sources.dialling.http_dialler import HttpDialler
 from cdrhub.sources.dialling.orders import PhoneDiallerConfig, agent_of, number_of
 
 TOKEN_PATH: Final = "connect/token"  # noqa: S105 - a path
@@ -119,21 +119,15 @@ class CallReference(NamedTuple):
         return cls(found[1], int(found[2])) if found is not None else None
 
 
-class CallControlDialler:
+class CallControlDialler(HttpDialler):
     """One PBX with the Call Control API."""
 
-    idempotent = False
-
     def __init__(self, name: str, config: ThreeCXDiallerConfig) -> None:
+        super().__init__(name, seconds=config.request_seconds)
         self._config = config
         self._url = URL(config.url)
-        self._http = HttpClient(who=f"the dialler {name}", seconds=config.request_seconds)
         self._asking = asyncio.Lock()
         self._token = ""
-
-    async def dial(self, order: DialOrder) -> Answer:
-        """Have the extension call the number (see `Dialler.dial`)."""
-        return await answering(self._dial(order))
 
     async def ask(self, *, attempt_id: str, vendor_ref: str) -> Standing:  # noqa: ARG002 - of the protocol
         """Whether the extension still is in that call; how one ended only the CDR tells."""
@@ -156,10 +150,6 @@ class CallControlDialler:
                 await self._authorised("POST", path, body=b"{}")
         except (OrderRefused, AnswerUnseen):
             return  # over already, or out of reach: its record tells
-
-    async def close(self) -> None:
-        """Let go of connections."""
-        await self._http.close()
 
     async def _dial(self, order: DialOrder) -> Answer:
         number, agent = number_of(order, self._config), agent_of(order)
@@ -257,12 +247,12 @@ def answer_of(answer: HttpAnswer, *, agent: str, who: str) -> Answer:
     raise OrderRefused(_REFUSALS[word], detail)
 
 
-class MakeCallDialler(OneWayDialler):
+class MakeCallDialler(HttpDialler):
     """One PBX with the make_call link. It holds the PIN of the extension: the URL is never written down. What it
     answers besides the status is not documented."""
 
     def __init__(self, name: str, config: ThreeCXDiallerConfig) -> None:
-        super().__init__(HttpClient(who=f"the dialler {name}", seconds=config.request_seconds))
+        super().__init__(name, seconds=config.request_seconds)
         self._config = config
         self._url = URL(config.url)
 

@@ -23,15 +23,10 @@ from yarl import URL
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing
 from cdrhub.sources.dialler import DiallerType
-from cdrhub.sources.dialling.answers import (
-    MAX_VENDOR_REF,
-    AnswerUnseen,
-    OrderRefused,
-    answering,
-    shown,
-)
+from cdrhub.sources.dialling.answers import MAX_VENDOR_REF, AnswerUnseen, OrderRefused, shown
 from cdrhub.sources.dialling.fields import REQUEST_SECONDS, HttpUrl, RequestSeconds
-from cdrhub.sources.dialling.http import HttpAnswer, HttpClient
+from cdrhub.sources.dialling.http import HttpAnswer
+from cdrhub.sources.dialling.http_dialler import HttpDialler
 from cdrhub.sources.dialling.orders import NumberForm, PhoneDiallerConfig, agent_of, number_of, reference_of
 from cdrhub.sources.voicenter.call_log import question, standing_of
 
@@ -74,21 +69,15 @@ class VoicenterDiallerConfig(PhoneDiallerConfig):
     request_seconds: RequestSeconds = Field(REQUEST_SECONDS, description="Seconds that one request may take.")
 
 
-class VoicenterDialler:
-    """Click2Call of one account."""
-
-    idempotent = False
+class VoicenterDialler(HttpDialler):
+    """Click2Call of one account. It ends no call: see the module's docstring."""
 
     def __init__(self, name: str, config: VoicenterDiallerConfig, *, asked_every: float = ASKED_EVERY) -> None:
+        super().__init__(name, seconds=config.request_seconds)
         self._config = config
         self._url, self._call_log = URL(config.url), URL(config.call_log_url)
-        self._http = HttpClient(who=f"the dialler {name}", seconds=config.request_seconds)
         self._asking = asyncio.Lock()
         self._asked_every, self._ask_at = asked_every, 0.0
-
-    async def dial(self, order: DialOrder) -> Answer:
-        """Ask for one call (see `Dialler.dial`)."""
-        return await answering(self._dial(order))
 
     async def ask(self, *, attempt_id: str, vendor_ref: str) -> Standing:  # noqa: ARG002 - of the protocol
         """What the Call Log says of the call `vendor_ref`; nothing of one whose id was not seen. One question after the
@@ -105,13 +94,6 @@ class VoicenterDialler:
                 return standing_of(answer.json(who=self._http.who), vendor_ref)
             except (OrderRefused, AnswerUnseen):
                 return Standing()
-
-    async def hang_up(self, *, attempt_id: str, vendor_ref: str) -> None:
-        """Nothing: see the module's docstring."""
-
-    async def close(self) -> None:
-        """Let go of connections."""
-        await self._http.close()
 
     async def _dial(self, order: DialOrder) -> Answer:
         answer = await self._posted(self._url, request(order, self._config))

@@ -1,4 +1,4 @@
-"""A dialler that takes orders and tells nothing more: its calls are known by their records, and none can be ended."""
+"""What every dialler that sends its orders over HTTP has in common."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from cdrhub.sources.dialling.answers import answering
 from cdrhub.sources.dialling.http import HttpClient
 
 
-class OneWayDialler(ABC):
-    """The dialler of an interface over HTTP that knows one request: make this call."""
+class HttpDialler(ABC):
+    """A `Dialler` over HTTP. Where the vendor has no request for it, what became of a call only its records tell, and
+    no call can be ended."""
 
     idempotent = False
 
-    def __init__(self, http: HttpClient) -> None:
-        self._http = http
+    def __init__(self, name: str, *, seconds: float, public_only: bool = False) -> None:
+        self._http = HttpClient(who=f"the dialler {name}", seconds=seconds, public_only=public_only)
 
     @abstractmethod
     async def _dial(self, order: DialOrder) -> Answer:
@@ -26,11 +27,11 @@ class OneWayDialler(ABC):
         return await answering(self._dial(order))
 
     async def ask(self, *, attempt_id: str, vendor_ref: str) -> Standing:  # noqa: ARG002 - of the protocol
-        """Nothing: it cannot be asked."""
+        """Nothing is known, unless the vendor can be asked."""
         return Standing()
 
-    async def hang_up(self, *, attempt_id: str, vendor_ref: str) -> None:  # noqa: B027 - that is all it does
-        """Nothing: it ends no call."""
+    async def hang_up(self, *, attempt_id: str, vendor_ref: str) -> None:  # noqa: B027 - optional
+        """Does nothing, unless the vendor can end a call."""
 
     async def close(self) -> None:
         """Let go of connections."""
