@@ -5,7 +5,7 @@ from __future__ import annotations
 from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from cdrhub.model.call import Call
 from cdrhub.sources.base import Decoder, DecodeSettings, DeliveryContract, Source, SourceConfig, System
@@ -58,19 +58,17 @@ class ThreeCX:
 
     def delivery(self, config: SourceConfig) -> DeliveryContract:
         """What is lost when, which depends on `mode` alone."""
-        return _DELIVERY[_own(config).mode]
+        return _DELIVERY[cast("ThreeCXConfig", config).mode]
 
     def decoder(self, settings: DecodeSettings) -> Decoder:
         """The pure decoder of lines under these settings."""
-        if not isinstance(settings, ThreeCXSettings):
-            raise TypeError(f"settings of another system: {type(settings).__name__}")
-        return decoder(settings)
+        return decoder(cast("ThreeCXSettings", settings))
 
     def source(self, config: SourceConfig) -> Source:
         """The source of this configuration."""
         from cdrhub.sources.threecx.source import ThreeCXFiles, ThreeCXSource  # noqa: PLC0415 - sockets where used
 
-        own = _own(config)
+        own = cast("ThreeCXConfig", config)
         return ThreeCXFiles(own) if own.mode in FILE_MODES else ThreeCXSource(own)
 
     def conclude(self, config: SourceConfig, call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | None:  # noqa: ARG002 - nothing to conclude
@@ -83,12 +81,6 @@ class ThreeCX:
         lines = data.removeprefix(BOM_UTF8).split(b"\n")
         rest = b"" if final else lines.pop()
         return [line for line in (line.removesuffix(b"\r") for line in lines) if line.strip()], rest
-
-
-def _own(config: SourceConfig) -> ThreeCXConfig:
-    if not isinstance(config, ThreeCXConfig):
-        raise TypeError(f"configuration of another system: {type(config).__name__}")
-    return config
 
 
 SYSTEM: System = ThreeCX()

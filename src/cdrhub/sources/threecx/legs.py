@@ -101,20 +101,18 @@ class Legs:
         course, verdict, times = self._course, self._verdict, self._times
         ending = course.ending
         picked_up = Outcome.ANSWERED if verdict.reached else Outcome.NOT_BRIDGED
-        outcome = picked_up if course.connected else ending.outcome
         rang = ending.rang or course.connected
         self._add(
             course.to,
             Role.AGENT,
             name=agent_name,
-            outcome=outcome,
+            outcome=picked_up if course.connected else ending.outcome,
             offered_at=times.started_at if rang else None,
             answered_at=times.answered_at,
             left_at=times.ended_at,
         )
-        inside = verdict.direction is Direction.INTERNAL
         outcome = Outcome.ANSWERED if verdict.reached else ending.outcome
-        if inside:
+        if verdict.direction is Direction.INTERNAL:
             self._add(customer, Role.AGENT, name=customer_name, outcome=outcome)
         elif course.connected:
             self._customer(customer.number, outcome=outcome)
@@ -148,15 +146,13 @@ class Legs:
                 outcome = Outcome.LOST_RACE if change is Change.PICKED_UP else Outcome.NO_ANSWER
                 self._add(to, role, name=name, outcome=outcome, offered_at=start, attempt_at=start)
             else:
-                left_at = times.ended_at if ending.rang else None
-                offered_at = start if ending.rang else None
                 self._add(
                     to,
                     role,
                     name=name,
                     outcome=ending.outcome,
-                    offered_at=offered_at,
-                    left_at=left_at,
+                    offered_at=start if ending.rang else None,
+                    left_at=times.ended_at if ending.rang else None,
                     attempt_at=start,
                 )
         elif kind is Kind.VOICEMAIL:
@@ -204,10 +200,10 @@ class Legs:
             self._add(final, role, name=name, outcome=course.ending.outcome)
 
     def _taken_over(self) -> Outcome:
-        course = self._course
-        if course.change is Change.FAILED_TRANSFER:
-            return Outcome.FAILED if course.ending.by_participant else course.ending.outcome
-        return Outcome.ANSWERED if course.ending.by_participant else course.ending.outcome
+        change, ending = self._course.change, self._course.ending
+        if not ending.by_participant:
+            return ending.outcome
+        return Outcome.FAILED if change is Change.FAILED_TRANSFER else Outcome.ANSWERED
 
     def _nameless(self, party: Party, *, offered_at: datetime | None) -> None:
         """A ring group of which nobody knows who took the call, or a person outside."""
@@ -231,23 +227,15 @@ class Legs:
             if connected_at is None and party.kind is Kind.IVR:
                 return
             outcome = Outcome.ANSWERED if connected_at else Outcome.UNKNOWN
-            first = offered_at is not None
-            self._add(
-                party,
-                _ROLES[party.kind],
-                outcome=outcome,
-                offered_at=offered_at,
-                answered_at=connected_at if first else None,
-            )
+            answered_at = None if offered_at is None else connected_at
+            self._add(party, _ROLES[party.kind], outcome=outcome, offered_at=offered_at, answered_at=answered_at)
         elif party.kind is not Kind.NOBODY:
             self._add(party, Role.OTHER, outcome=Outcome.UNKNOWN, offered_at=offered_at)
 
     def _passed_through(self, party: Party) -> None:
         """A party of the chain: it was on the way, and when is not said."""
-        if party.kind is Kind.PERSON and not party.sure:
-            self._add(party, Role.OTHER, outcome=Outcome.UNKNOWN)
-        elif party.kind is Kind.PERSON:
-            self._add(party, Role.AGENT, outcome=Outcome.UNKNOWN)
+        if party.kind is Kind.PERSON:
+            self._add(party, Role.AGENT if party.sure else Role.OTHER, outcome=Outcome.UNKNOWN)
         elif party.kind is not Kind.CLICK:
             self._machine(party, "", offered_at=None)
 

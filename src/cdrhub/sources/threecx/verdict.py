@@ -14,13 +14,11 @@ from cdrhub.model.disposition import Direction, Disposition
 from cdrhub.sources.threecx.parties import Party
 from cdrhub.sources.threecx.words import Change, Ending, Kind
 
-_MACHINES = frozenset({Kind.IVR})
 _PEOPLE = frozenset({Kind.PERSON, Kind.CONFERENCE})
 _NAMELESS = frozenset({Kind.GROUP, Kind.OUTSIDE})
 """What does not pick up by itself: where it is connected, a person took the call, of ours but unnamed, or outside."""
 
 _TAKEN_BY_ANOTHER = frozenset({Change.FORWARDED, Change.DIVERTED, Change.PICKED_UP, Change.OVERFLOW})
-
 
 #: All that is, or may be, connected before a person is: the line's times hold the wait.
 _PICKS_UP_ITSELF = frozenset(Kind) - _PEOPLE - _NAMELESS
@@ -187,7 +185,7 @@ def _unanswered(course: Course, there: Sequence[Party]) -> Disposition:
         or any(party.kind is Kind.QUEUE for party in course.between)
     ):
         return Disposition.ABANDONED
-    if course.connected and kinds and kinds <= _MACHINES:
+    if course.connected and kinds == {Kind.IVR}:
         return Disposition.IVR
     if course.connected and course.no_talk and course.at_once and course.to.kind is Kind.PERSON and not course.to.sure:
         return Disposition.ABANDONED  # the documented trap: the caller gave up in a queue, the line says zero seconds
