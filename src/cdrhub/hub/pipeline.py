@@ -34,7 +34,7 @@ from cdrhub.model.update import CallUpdate, Ignored
 from cdrhub.sometimes import Sometimes
 from cdrhub.store.batch import Item, Outcome, Written
 from cdrhub.store.engine import RefusedError
-from cdrhub.turns import Turn, gone_through
+from cdrhub.turns import Turn, in_thread_if_large
 
 log = structlog.get_logger(__name__)
 
@@ -243,7 +243,7 @@ class Pipeline:
         """What the record says; waits while the machine lacks what its decoder needs."""
         while True:
             try:
-                outcome = await gone_through(len(record.body), self._decoders.decode, record)
+                outcome = await in_thread_if_large(len(record.body), self._decoders.decode, record)
             except UnknownRevision:
                 await self.learn_revisions(record.config_revision)
             except DecodingWaits as error:

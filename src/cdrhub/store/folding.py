@@ -29,7 +29,7 @@ from cdrhub.store.outbox import SETTLED, facts
 from cdrhub.store.rows import FACT_COLUMNS, FOLDED_COLUMNS, LEG_COLUMNS, UNOPENED_COLUMNS, Row, call_row, leg_rows
 from cdrhub.store.tables import call_legs, outbox, unopened
 from cdrhub.store.transaction import CallKey, KnownCall, RecordKey, StoredRecord, Transaction
-from cdrhub.turns import Turn, gone_through
+from cdrhub.turns import Turn, in_thread_if_large
 
 REMEMBERED_UPDATES = 8_192  #: updates of recent calls kept in memory; about 3 KB each
 
@@ -339,7 +339,7 @@ class Folding:
         """What a stored record says of this call; None if today's decoder reads it otherwise."""
         if self.redecode is None:
             raise StoreError("an old record must be decoded again, and the store was not told how")
-        outcome = await gone_through(len(record.body), self.redecode, record)
+        outcome = await in_thread_if_large(len(record.body), self.redecode, record)
         return outcome if isinstance(outcome, CallUpdate) and outcome.call_key == key[1] else None
 
     async def _complete_sealed(

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -28,7 +27,7 @@ from aiohttp import web
 
 from cdrhub.errors import IntakeRefused
 from cdrhub.sources.base import TOO_LONG, Intake
-from cdrhub.sources.transports.lines import LineFormat, LineFramer, LineSink
+from cdrhub.sources.transports.lines import Framed, LineFormat, LineFramer, LineSink
 from cdrhub.sources.transports.request_body import BODY_SECONDS, Ending, Received, receive
 from cdrhub.sources.transports.unpacking import UNPACKED
 
@@ -38,15 +37,7 @@ RETRY_AFTER_SECONDS = 5
 RECEIVED = b"Received: "  #: forwarders write it before the line
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Unwrapped:
-    """What a body holds."""
-
-    lines: Sequence[bytes]
-    too_long: Sequence[bytes] = ()
-
-
-def unwrap(body: bytes, *, max_line: int) -> Unwrapped:
+def unwrap(body: bytes, *, max_line: int) -> Framed:
     """The lines of a request's body. Never raises: what is not JSON of the documented form is taken as lines."""
     lines: list[bytes] = []
     too_long: list[bytes] = []
@@ -55,7 +46,7 @@ def unwrap(body: bytes, *, max_line: int) -> Unwrapped:
         framed = framer.feed(text + b"\n")
         lines.extend(line.removeprefix(RECEIVED) for line in framed.lines)
         too_long.extend(framed.too_long)
-    return Unwrapped(lines=[line for line in lines if line], too_long=too_long)
+    return Framed([line for line in lines if line], too_long)
 
 
 def _texts(body: bytes) -> Sequence[bytes]:

@@ -21,8 +21,6 @@ The answer has the format of the request: XML-RPC is answered in XML-RPC, JSON a
 
 from __future__ import annotations
 
-import asyncio
-
 from aiohttp import web
 
 from cdrhub.errors import DecodeError, IntakeRefused
@@ -32,9 +30,9 @@ from cdrhub.sources.voicenter import bodies, fields, files
 from cdrhub.sources.voicenter.bodies import Format
 from cdrhub.sources.voicenter.config import VoicenterConfig
 from cdrhub.sources.voicenter.replies import Code, reply
+from cdrhub.turns import in_thread_if_large
 
 DURABLE_SECONDS = 0.8  #: within which a record must be on disk; the vendor expects an answer in about a second
-PARSED_INLINE = 131_072  #: bytes up to which a body is parsed without leaving the event loop
 
 
 class Receiver:
@@ -69,10 +67,7 @@ class Receiver:
                 return _answer(400, Code.APPLICATION_ERROR, to=Format.JSON)  # to nobody
 
     async def _keep(self, body: bytes, *, peer: str) -> web.Response:
-        if len(body) > PARSED_INLINE:
-            understood, messages = await asyncio.to_thread(_messages, body)
-        else:
-            understood, messages = _messages(body)
+        understood, messages = await in_thread_if_large(len(body), _messages, body)
         written = bodies.sniff(body)
         try:
             await self._intake.accept(
