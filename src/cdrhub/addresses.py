@@ -1,8 +1,8 @@
-"""Addresses as people write them: `host:port`, with an IPv6 host in brackets (RFC 3986, 3.2.2); networks."""
+"""Addresses, `host:port` with an IPv6 host in brackets (RFC 3986, 3.2.2), and networks, as people write them."""
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 Network = IPv4Network | IPv6Network
@@ -20,6 +20,21 @@ def split_address(address: str) -> tuple[str, int]:
     if int(port[:6]) > 65_535 or len(port) > 5:
         raise ValueError(f"{address!r} is not an address: a port is a number up to 65535")
     return host, int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """`host:port` or `[v6]:port`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def read_ip(text: str) -> IPv4Address | IPv6Address | None:
+    """The IP address that `text` is, if it is one. An IPv4 peer of a socket that listens on `[::]` is written
+    `::ffff:192.0.2.7` (RFC 4291, 2.5.5.2) and is that IPv4 address."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def read_network(value: Any) -> Network:

@@ -1,4 +1,4 @@
-"""Networks as people write them."""
+"""Addresses and networks as people write them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from ipaddress import ip_network
 
 import pytest
 
-from cdrhub.addresses import read_network
+from cdrhub.addresses import join_address, read_network, split_address
 from cdrhub.sources.transports.request_body import allow_list
+
+
+@pytest.mark.parametrize(("host", "written"), [("10.0.0.5", "10.0.0.5:5555"), ("fd00::1", "[fd00::1]:5555")])
+def test_a_host_and_its_port(host: str, written: str) -> None:
+    assert join_address(host, 5555) == written
+    assert split_address(written) == (host, 5555)
 
 
 @pytest.mark.parametrize(

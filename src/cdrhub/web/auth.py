@@ -10,9 +10,8 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from cdrhub.addresses import split_address
+from cdrhub.addresses import Network, read_ip, split_address
 from cdrhub.config import Role
 
 _RANK = {Role.READ: 1, Role.OPERATE: 2, Role.ADMIN: 3}
@@ -52,7 +51,7 @@ class Guard:
     """Decides about one request; pure."""
 
     tokens: Sequence[Token]
-    trusted_proxies: Sequence[IPv4Network | IPv6Network]
+    trusted_proxies: Sequence[Network]
 
     def client(self, peer: str, forwarded_for: str | None) -> str:
         """The client's address: the peer, or behind trusted proxies the last address in X-Forwarded-For that is
@@ -78,7 +77,7 @@ class Guard:
         return found
 
     def _trusted(self, address: str) -> bool:
-        parsed = _address(address)
+        parsed = read_ip(address)
         return parsed is not None and any(parsed in network for network in self.trusted_proxies)
 
 
@@ -90,16 +89,6 @@ def _without_port(hop: str) -> str:
         return hop
 
 
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """The address that `text` is, if it is one. An IPv4 peer of a socket that listens on `[::]` is written
-    `::ffff:192.0.2.7` (RFC 4291, 2.5.5.2) and is that IPv4 address."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
 def _is_loopback(text: str) -> bool:
-    address = _address(text)
+    address = read_ip(text)
     return address is not None and address.is_loopback

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from cdrhub.addresses import join_address
 from cdrhub.errors import BackOff, CdrhubError, NotConnected
 from cdrhub.sources.base import Intake
 from cdrhub.sources.freeswitch.agents import AgentsHeard
@@ -254,4 +255,4 @@ def _nothing_of_a_call(headers: PlainHeaders) -> str | None:
 
 
 def _peer(config: FreeSwitchConfig) -> str:
-    return f"[{config.host}]:{config.port}" if ":" in config.host else f"{config.host}:{config.port}"
+    return join_address(config.host, config.port)

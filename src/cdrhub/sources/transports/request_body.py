@@ -12,11 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from ipaddress import ip_address
 
 from aiohttp import hdrs, web
 
-from cdrhub.addresses import Network
+from cdrhub.addresses import Network, read_ip
 from cdrhub.sources.base import DAMAGED, TOO_LONG
 from cdrhub.sources.transports.unpacking import Unpacker, encoding_of
 
@@ -142,11 +141,7 @@ def allow_list(networks: Sequence[Network]) -> Callable[[str], bool]:
 
     @lru_cache(maxsize=REMEMBERED_PEERS)
     def allowed(peer: str) -> bool:
-        try:
-            address = ip_address(peer)
-        except ValueError:
-            return False
-        mapped = getattr(address, "ipv4_mapped", None)
-        return any((mapped or address) in network for network in networks)
+        address = read_ip(peer)
+        return address is not None and any(address in network for network in networks)
 
     return allowed if networks else lambda peer: True  # noqa: ARG005 - everyone

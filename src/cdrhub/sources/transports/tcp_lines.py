@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from cdrhub.addresses import join_address
 from cdrhub.errors import NotConnected
 from cdrhub.listeners import BACKLOG
 from cdrhub.os_errors import in_words, is_exhausted
@@ -52,12 +53,6 @@ def keep_alive(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECONDS)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MILLISECONDS)
-
-
-def peer_name(address: Any) -> str:
-    """`host:port` or `[v6]:port` of a socket address."""
-    host, port = str(address[0]), address[1]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class LineConnection:
@@ -320,7 +315,7 @@ async def serve_lines(
             connection.close()
         else:
             connection.setblocking(False)
-            connections.add(connection, peer_name(where))
+            connections.add(connection, join_address(*where[:2]))
 
     resumed: list[asyncio.TimerHandle] = []
     loop.add_reader(listening, accept_some)
@@ -390,5 +385,5 @@ async def connected_to_first(
             connection.close()
             raise
         else:
-            return connection, peer_name(address)
+            return connection, join_address(*address[:2])
     raise refused

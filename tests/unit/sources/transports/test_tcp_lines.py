@@ -14,6 +14,7 @@ from functools import partial
 
 import pytest
 
+from cdrhub.addresses import join_address
 from cdrhub.errors import NotConnected
 from cdrhub.sources.transports import tcp_lines
 from cdrhub.sources.transports.lines import LineFormat
@@ -26,7 +27,6 @@ from cdrhub.sources.transports.tcp_lines import (
     LineConnection,
     connect_lines,
     connected_to_first,
-    peer_name,
     serve_lines,
 )
 from support.intake import RecordingIntake, until
@@ -487,7 +487,7 @@ async def test_an_address_that_swallows_packets_leaves_the_next_one_its_time() -
         async with asyncio.timeout(15):
             connection, peer = await connected_to_first(addresses, seconds=20.0)  # one second each
         assert connection.getpeername() == good.getsockname()
-        assert peer == peer_name(good.getsockname())
+        assert peer == join_address(*good.getsockname())
         connection.close()
 
 
@@ -563,8 +563,3 @@ async def test_stopping_the_client_reads_what_has_arrived(intake: RecordingIntak
         await session
     assert intake.bodies == [b"Call 1", b"Call 2", b"Call 3"]
     await server.stop()
-
-
-def test_peers_are_named_as_people_write_them() -> None:
-    assert peer_name(("10.0.0.5", 5555)) == "10.0.0.5:5555"
-    assert peer_name(("fd00::1", 5555, 0, 0)) == "[fd00::1]:5555"
