@@ -25,6 +25,7 @@ from cdrhub.errors import NotConnected
 from cdrhub.listeners import BACKLOG
 from cdrhub.os_errors import in_words, is_exhausted
 from cdrhub.sources.base import TOO_LONG, Intake
+from cdrhub.sources.transports.keep_alive import keep_alive
 from cdrhub.sources.transports.lines import UNTERMINATED, LineFormat, LineFramer, LineSink
 from cdrhub.sources.transports.patience import tell_blind
 
@@ -38,21 +39,8 @@ MAX_FOREIGN_BYTES = 131_072  #: the same in bytes; enough for one line at the li
 ACCEPTS_AT_ONCE = 16
 ACCEPT_PAUSE_SECONDS = 1.0  #: after the process ran out of descriptors or memory
 CONNECT_SECONDS = 10.0
-
-#: Half-open TCP behind NAT or a firewall lost the first records after a night on a real PBX (tcp(7)).
 KEEPALIVE_IDLE_SECONDS = 30
-KEEPALIVE_INTERVAL_SECONDS = 10
-KEEPALIVE_PROBES = 3
-USER_TIMEOUT_MILLISECONDS = 60_000
-
-
-def keep_alive(connection: socket.socket) -> None:
-    """Notice a dead peer within a minute, although we never send."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_SECONDS)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECONDS)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MILLISECONDS)
+TIMEOUT_SECONDS = 60  #: without an answer to probes, after which a peer is given up
 
 
 class LineConnection:
@@ -228,7 +216,7 @@ class _Connections:
 
     def add(self, connection: socket.socket, peer: str) -> asyncio.Task[str]:
         """Read `connection` (non-blocking) to its end."""
-        keep_alive(connection)
+        keep_alive(connection, idle_seconds=KEEPALIVE_IDLE_SECONDS, timeout_seconds=TIMEOUT_SECONDS)
         reader = LineConnection(connection, peer=peer, line_format=self._format, sink=self._sink, intake=self._intake)
         task = asyncio.create_task(reader.run(), name=f"{self._intake.source} {peer}")
         self._open[task] = reader

@@ -17,6 +17,7 @@ import pytest
 from cdrhub.addresses import join_address
 from cdrhub.errors import NotConnected
 from cdrhub.sources.transports import tcp_lines
+from cdrhub.sources.transports.keep_alive import keep_alive
 from cdrhub.sources.transports.lines import LineFormat
 from cdrhub.sources.transports.tcp_lines import (
     ACCEPTS_AT_ONCE,
@@ -128,7 +129,7 @@ async def test_a_peer_outside_the_allow_list_is_closed_unheard(intake: Recording
 
 async def test_keepalive_is_on(intake: RecordingIntake) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as peer:
-        tcp_lines.keep_alive(peer)
+        keep_alive(peer, idle_seconds=30, timeout_seconds=60)
         assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
         assert [peer.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [30, 10, 3, 60_000]

@@ -36,18 +36,15 @@ from cdrhub.sources.freeswitch.esl.frames import (
     Framer,
 )
 from cdrhub.sources.freeswitch.esl.handoff import Heard
+from cdrhub.sources.transports.keep_alive import keep_alive
 
 READ_BYTES = 131_072  #: of one read; an event has 4 to 6 KB
 CONNECT_SECONDS = 5.0  #: until a connection stands, for each address of the switch
 AUTH_SECONDS = 5.0  #: until the switch asks for the password, and until it has judged it
 EXIT_SECONDS = 1.0  #: that a switch has to answer `exit`
 LAST_SHARE = 0.25  #: of the idle time, waited for apart
-
-#: A switch that vanished is noticed within a minute also while nothing is read (tcp(7)).
 KEEPALIVE_IDLE_SECONDS = 20
-KEEPALIVE_INTERVAL_SECONDS = 10
-KEEPALIVE_PROBES = 3
-USER_TIMEOUT_MILLISECONDS = 30_000
+TIMEOUT_SECONDS = 30  #: without an answer, after which the switch is given up, also while nothing is read
 
 Address = tuple[int, Any]
 """An address family and what `socket.connect` takes for it, resolved: no greenlet waits for a name server."""
@@ -112,7 +109,8 @@ class EventSocketClient(InboundESL):  # type: ignore[misc]  # greenswitch has no
         self.connected = True
         try:
             self.sock.settimeout(self._first_seconds)
-            _keep_alive(self.sock)
+            keep_alive(self.sock, idle_seconds=KEEPALIVE_IDLE_SECONDS, timeout_seconds=TIMEOUT_SECONDS)
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.start_event_handlers()
             if not self._auth_request_event.wait(AUTH_SECONDS):
                 raise NotConnected(f"it did not ask for a password within {AUTH_SECONDS:g} s")
@@ -290,12 +288,3 @@ class EventSocketClient(InboundESL):  # type: ignore[misc]  # greenswitch has no
                 return NotConnected(str(error))
             case error:
                 return error
-
-
-def _keep_alive(connection: socket.socket) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_SECONDS)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECONDS)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MILLISECONDS)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
