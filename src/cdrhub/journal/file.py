@@ -329,7 +329,7 @@ class WritableFile:
         connection.execute("BEGIN IMMEDIATE")
         (freed,) = connection.execute("SELECT total(bytes) FROM groups WHERE last <= ?", (checkpoint,)).fetchone()
         connection.execute("DELETE FROM groups WHERE last <= ?", (checkpoint,))
-        connection.execute("UPDATE progress SET checkpoint = ?1, checkpoint_again = ?1", (checkpoint,))
+        connection.execute("UPDATE progress SET checkpoint = ?, checkpoint_again = ?", (checkpoint, checkpoint))
         for sql, values in work:
             connection.execute(sql, values)
         oldest = connection.execute("SELECT received_at FROM groups ORDER BY last LIMIT 1").fetchone()

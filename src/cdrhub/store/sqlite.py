@@ -54,7 +54,7 @@ _UPDATE = f"UPDATE calls SET {', '.join(f'{name} = ?' for name in UPDATED_COLUMN
 UPDATE_COLUMNS = (*UPDATED_COLUMNS, "id")
 LOCK_CALLS = sqlite_rows.one_text(
     [column.name for column in KNOWN_CALL_COLUMNS],
-    "SELECT * FROM calls WHERE call_key IN (SELECT value FROM json_each(?1)) AND source = ?2",
+    "SELECT * FROM calls WHERE call_key IN (SELECT value FROM json_each(?)) AND source = ?",
 )
 
 

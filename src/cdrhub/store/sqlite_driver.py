@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -37,7 +37,7 @@ class Cursor:
     async def __aenter__(self) -> Self:
         return self
 
-    async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> None:
+    async def execute(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> None:
         """Run a statement and keep its rows. Raises what `sqlite3` does."""
         await self._take(lambda cursor: cursor.execute(statement, parameters))
 

@@ -27,23 +27,21 @@ from cdrhub.store.types import Cost, UtcDateTime, sqlite_time
 READS_JSON: Final = sqlite3.sqlite_version_info >= (3, 38)
 
 _NUL = b"\\u0000"
-_LINES = "WITH lines (line) AS MATERIALIZED (SELECT value FROM json_each(?1)) "
+_LINES = "WITH lines (line) AS MATERIALIZED (SELECT value FROM json_each(:rows)) "
 
 #: Before the first bytes: substr() of a BLOB without any is NULL, whatever is asked of it.
 _MARGIN = b"\0"
 
 
-def parameters(table: Table, columns: tuple[str, ...], rows: Sequence[Row]) -> tuple[Any, ...] | None:
+def parameters(table: Table, columns: tuple[str, ...], rows: Sequence[Row]) -> dict[str, Any] | None:
     """`rows`, one at least, as parameters of the statements below; None where a text holds NUL, at which SQLite ends.
 
     Raises TypeError for what no column holds, such as a lone surrogate or a number beyond 64 bits.
     """
     turned = changed(rows, _changes(table, columns))
-    blob: tuple[bytes, ...] = ()
-    if bytes_at := _bytes_at(table, columns):
-        blob = (_take_bytes(turned, bytes_at),)
+    blob = {"bytes": _take_bytes(turned, bytes_at)} if (bytes_at := _bytes_at(table, columns)) else {}
     text = orjson.dumps(list(zip(*turned, strict=True)))
-    return None if _NUL in text else (text.decode(), *blob)
+    return None if _NUL in text else {"rows": text.decode(), **blob}
 
 
 @cache
@@ -103,7 +101,7 @@ def _bytes_at(table: Table, columns: tuple[str, ...]) -> tuple[int, ...]:
 def _values(table: Table, columns: tuple[str, ...]) -> list[str]:
     bytes_at = _bytes_at(table, columns)
     return [
-        f"substr(?2, line->>'$[{position}][0]', line->>'$[{position}][1]')"
+        f"substr(:bytes, line->>'$[{position}][0]', line->>'$[{position}][1]')"
         if position in bytes_at
         else f"line->>{position}"
         for position in range(len(columns))

@@ -119,7 +119,7 @@ def test_many_rows_are_set_by_their_key(database: sqlite3.Connection) -> None:
 
 def test_rows_come_as_one_text(database: sqlite3.Connection) -> None:
     insert(database, *(row(number, words='"quoted" \U0001f4de\n', whole=2**40) for number in range(3)))
-    statement = sqlite_rows.one_text(["id", "words", "whole"], "SELECT * FROM things WHERE id > ?1")
+    statement = sqlite_rows.one_text(["id", "words", "whole"], "SELECT * FROM things WHERE id > ?")
     ((text,),) = database.execute(statement, (0,)).fetchall()
     assert sqlite_rows.rows_in(text) == [[number, '"quoted" \U0001f4de\n', 2**40] for number in (1, 2)]
     ((nothing,),) = database.execute(statement, (9,)).fetchall()
