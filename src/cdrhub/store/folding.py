@@ -176,6 +176,8 @@ class Folding:
         created = await self._create(tx, fresh, outcome, now=now, expect_new=expect_new)
         existing = [groups[key] for key in sorted(groups.keys() - created)]
         if existing:
+            if any(group.waiting for group in existing):
+                existing = await self._still_waiting(tx, existing)
             await self.refold(tx, existing, outcome, now=now)
         return outcome
 
@@ -186,6 +188,13 @@ class Folding:
             key: replace(group, waiting=waiting[key], folded=None) if key in waiting else group
             for key, group in groups.items()
         }
+
+    async def _still_waiting(self, tx: Transaction, groups: Sequence[Group]) -> list[Group]:
+        """These groups of calls that exist, with the records that wait for them now that they are locked: whoever made
+        a call meanwhile took, and counted, what waited for it."""
+        await tx.lock_calls([group.key for group in groups])
+        waiting = await tx.unopened_of(group.key for group in groups if group.waiting)
+        return [replace(group, waiting=waiting.get(group.key, ())) for group in groups]
 
     async def _create(
         self, tx: Transaction, groups: Sequence[Group], outcome: Folded, *, now: datetime, expect_new: bool

@@ -16,11 +16,10 @@ from cdrhub.store.tables import outbox, records, unopened
 from support import ledger
 from support.ledger import at, call_of, count, ended, item, message, newest_facts, rows, settled_rows
 
-#: On PostgreSQL: who writes a waiting record waits himself, until nobody holds this lock.
 HOLD = (
     "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS "
     "'BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NEW; END'",
-    "CREATE TRIGGER hold BEFORE INSERT ON unopened FOR EACH ROW EXECUTE FUNCTION hold()",
+    "CREATE TRIGGER hold BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION hold()",
 )
 
 
@@ -45,17 +44,26 @@ async def apart(store: Store, *keys: str, records_of_each: int = 1) -> None:
         await connection.execute(insert(unopened), waiting)
 
 
+async def to_be_held(store: Store, table: str) -> None:
+    """On PostgreSQL: who writes into this table waits, until nobody holds the lock of `held`."""
+    async with store.database.connect(writing=True) as connection:
+        for statement in HOLD:
+            await connection.execute(text(statement.format(table=table)))
+
+
 @asynccontextmanager
 async def held(store: Store) -> AsyncIterator[None]:
-    """Meanwhile nobody gets past `HOLD`."""
+    """Meanwhile nobody gets past `to_be_held`."""
     async with store.database.connect() as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(7)"))
         yield
 
 
-async def _waits(store: Store) -> bool:
-    async with store.database.connect() as other:
-        return bool(await other.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+async def _wait(store: Store, *, writers: int = 1) -> None:
+    """Until so many wait for a lock, of which only the server knows."""
+    async with store.database.connect() as connection:
+        while await connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")) < writers:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 async def test_a_record_whose_transaction_took_long_is_joined_all_the_same(store: Store) -> None:
@@ -72,14 +80,11 @@ async def test_a_record_whose_transaction_took_long_is_joined_all_the_same(store
 async def test_two_hubs_that_do_not_see_each_other(postgres_url: str) -> None:
     one, other = (Store.open(postgres_url, redecode=ledger.decode) for _ in range(2))
     await one.prepare()
-    async with one.database.connect(writing=True) as connection:
-        for statement in HOLD:
-            await connection.execute(text(statement))
+    await to_be_held(one, "unopened")
     assert await one.join_unopened() == 0
     async with held(other):
         writing = asyncio.create_task(one.write([item(early(), received=50.0)]))
-        while not await _waits(other):  # noqa: ASYNC110 (the lock is in the server)
-            await asyncio.sleep(0.02)
+        await _wait(other)
         await other.write([item(opener())])
     await writing
     assert await count(one, unopened) == 1
@@ -94,6 +99,26 @@ async def test_two_hubs_that_do_not_see_each_other(postgres_url: str) -> None:
     assert await one.join_unopened() == await other.join_unopened() == 0
     await one.close()
     await other.close()
+
+
+async def test_what_waited_is_counted_once_where_two_hubs_open_its_call(postgres_url: str) -> None:
+    """Both see that the record waits; the second one then meets the call of the first, with that record in it."""
+    one, other, third = (Store.open(postgres_url, redecode=ledger.decode) for _ in range(3))
+    await one.prepare()
+    assert [(await hub.write([item(early())])).new for hub in (one, other)] == [1, 0]  # so that the other one asks
+    await to_be_held(one, "outbox")
+    async with held(third):
+        first = asyncio.create_task(one.write([item(opener())]))
+        await _wait(third)
+        second = asyncio.create_task(other.write([item(message("k", "later", values={"queue": "800"}))]))
+        await _wait(third, writers=2)
+    await asyncio.gather(first, second)
+    call = await call_of(one, "k")
+    assert (call["agent_id"], call["queue"], call["record_count"]) == ("7", "800", 3)
+    assert await count(one, records) == 3
+    assert await count(one, unopened) == 0
+    for store in (one, other, third):
+        await store.close()
 
 
 @pytest.mark.parametrize("remembered", [0, 1000])
