@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from cdrhub.model.record import MAX_BODY_BYTES
 from cdrhub.model.update import CallUpdate, Decoded
 from cdrhub.sources.astercc import SYSTEM
 from cdrhub.sources.astercc.config import AsterCCConfig, AsterCCSettings
-from support.intake import RecordingIntake, until
+from support.intake import RecordingIntake
 from support.records import raw_record
 
 PATH = "/ingest/astercc/a-secret-of-many-letters"
@@ -68,20 +66,12 @@ def event(source: str, word: str, second: int, **fields: str) -> bytes:
     return b"".join(f"{key}={value}&".encode() for key, value in (said | fields).items())
 
 
-@asynccontextmanager
-async def served(
+def served(
     intake: RecordingIntake, *, client_max_size: int = MAX_BODY_BYTES, **config: Any
-) -> AsyncGenerator[str]:
-    """A session of the source behind a real HTTP server; yields the URL to push to."""
+) -> AbstractAsyncContextManager[str]:
+    """A session of the source behind a real HTTP server; its value is the URL to push to."""
     source = SYSTEM.source(AsterCCConfig(path=PATH, **config))
-    async with intake.http_server(client_max_size=client_max_size) as base:
-        session = asyncio.create_task(source.session(intake))
-        try:
-            await until(lambda: intake.mounted, "the source mounts its path")
-            yield base + PATH
-        finally:
-            session.cancel()
-            await asyncio.gather(session, return_exceptions=True)
+    return intake.serving(source, PATH, client_max_size=client_max_size)
 
 
 async def push(url: str, body: bytes | None, *, method: str = "POST", query: str = "") -> tuple[int, str, bytes]:

@@ -21,7 +21,7 @@ from aiohttp import web
 from cdrhub.errors import IntakeRefused, StoreUnavailable
 from cdrhub.model.call import Call
 from cdrhub.model.record import MAX_BODY_BYTES, RawRecord
-from cdrhub.sources.base import HttpHandler
+from cdrhub.sources.base import HttpHandler, Source
 from support.records import raw_record
 
 WAIT_SECONDS = 20.0  #: until a test that waits for something gives up
@@ -218,6 +218,18 @@ class RecordingIntake:
         finally:
             await runner.cleanup()
             listening.close()
+
+    @asynccontextmanager
+    async def serving(self, source: Source, path: str, *, client_max_size: int = MAX_BODY_BYTES) -> AsyncGenerator[str]:
+        """A session of a source that is pushed to at `path`, behind the HTTP server; yields the URL."""
+        async with self.http_server(client_max_size=client_max_size) as base:
+            session = asyncio.create_task(source.session(self))
+            try:
+                await until(lambda: self.mounted, "the source mounts its path")
+                yield base + path
+            finally:
+                session.cancel()
+                await asyncio.gather(session, return_exceptions=True)
 
     def close(self) -> None:
         """Close the listening sockets."""

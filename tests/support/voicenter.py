@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from cdrhub.model.record import MAX_BODY_BYTES, RawRecord
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.voicenter import SYSTEM
 from cdrhub.sources.voicenter.config import VoicenterConfig, VoicenterSettings
-from support.intake import RecordingIntake, until
+from support.intake import RecordingIntake
 from support.records import raw_record
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "voicenter"
@@ -66,17 +64,9 @@ def call_of(*parts: bytes, **settings: Any) -> Call:
     return fold([decoded(body, **settings) for body in parts])
 
 
-@asynccontextmanager
-async def served(
+def served(
     intake: RecordingIntake, *, client_max_size: int = MAX_BODY_BYTES, **config: Any
-) -> AsyncGenerator[str]:
-    """A session of the source behind a real HTTP server; yields the URL to push to."""
+) -> AbstractAsyncContextManager[str]:
+    """A session of the source behind a real HTTP server; its value is the URL to push to."""
     source = SYSTEM.source(VoicenterConfig(path=PATH, **config))
-    async with intake.http_server(client_max_size=client_max_size) as base:
-        session = asyncio.create_task(source.session(intake))
-        try:
-            await until(lambda: intake.mounted, "the source mounts its path")
-            yield base + PATH
-        finally:
-            session.cancel()
-            await asyncio.gather(session, return_exceptions=True)
+    return intake.serving(source, PATH, client_max_size=client_max_size)

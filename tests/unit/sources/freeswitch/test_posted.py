@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from urllib.parse import quote, quote_plus
 
@@ -25,7 +25,7 @@ from cdrhub.sources.freeswitch.files import split
 from cdrhub.sources.freeswitch.posted import MAX_POST_BYTES
 from cdrhub.sources.transports.request_body import KEPT_OF_TOO_LONG
 from support.freeswitch import bodies_of, record_of, updated
-from support.intake import RecordingIntake, until
+from support.intake import RecordingIntake
 
 PATH = "/ingest/freeswitch/0123456789abcdef"
 UNSAFE = '\r\n #%&+:;<=>?@[\\]^`{|}"'  # SWITCH_URL_UNSAFE of switch_utils.h
@@ -52,18 +52,9 @@ def in_lines(document: bytes) -> bytes:
     return b"\n".join(text[at : at + 72] for at in range(0, len(text), 72))
 
 
-@asynccontextmanager
-async def served(intake: RecordingIntake, **config: object) -> AsyncGenerator[str]:
-    """A session of the source behind a real HTTP server; yields the URL that the switch is told."""
-    source = CDR_SYSTEM.source(FreeSwitchCdrConfig.model_validate({"path": PATH, **config}))
-    async with intake.http_server() as base:
-        session = asyncio.create_task(source.session(intake))
-        try:
-            await until(lambda: intake.mounted, "the source mounts its path")
-            yield base + PATH
-        finally:
-            session.cancel()
-            await asyncio.gather(session, return_exceptions=True)
+def served(intake: RecordingIntake, **config: object) -> AbstractAsyncContextManager[str]:
+    """A session of the source behind a real HTTP server; its value is the URL that the switch is told."""
+    return intake.serving(CDR_SYSTEM.source(FreeSwitchCdrConfig.model_validate({"path": PATH, **config})), PATH)
 
 
 async def post(url: str, body: bytes | io.BytesIO, **headers: str) -> int:

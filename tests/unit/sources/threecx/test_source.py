@@ -169,17 +169,13 @@ async def test_a_daemon_that_is_killed_between_two_commits_has_lost_nothing(tmp_
 async def pushed(intake: RecordingIntake) -> AsyncGenerator[Callable[[int], Awaitable[int]]]:
     """The source in mode http; what posts a record of a number says with which status it is answered."""
     config = ThreeCXConfig(type="3cx", mode="http", path=PATH, fields=CONFIG.fields)
-    async with intake.http_server() as url, aiohttp.ClientSession() as client:
+    async with intake.serving(ThreeCXSource(config), PATH) as url, aiohttp.ClientSession() as client:
 
         async def post(number: int) -> int:
-            async with asyncio.timeout(20), client.post(url + PATH, data=b"Call %d,c,00:00:01" % number) as answer:
+            async with asyncio.timeout(20), client.post(url, data=b"Call %d,c,00:00:01" % number) as answer:
                 return answer.status
 
-        session = asyncio.create_task(ThreeCXSource(config).session(intake))
-        await until(lambda: intake.mounted)
         yield post
-        session.cancel()
-        await asyncio.gather(session, return_exceptions=True)
 
 
 async def test_a_forwarder_is_told_in_time_that_the_journal_is_full(intake: RecordingIntake) -> None:
