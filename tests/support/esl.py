@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import struct
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote
 
 from cdrhub.sources.freeswitch.esl.frames import encode_frame
 from cdrhub.sources.freeswitch.headers import UNDEFINED
+from support import peers
 from support.intake import until
 
 PASSWORD = "ClueCon"
@@ -56,14 +55,10 @@ def job_event(uuid: str, result: str) -> bytes:
     return encode_plain({**headers, "Content-Length": str(len(body))}) + body
 
 
-class Connection:
+class Connection(peers.Connection):
     """One connection, from the switch's side."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self.subscription: str | None = None
-        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    subscription: str | None = None
 
     async def command(self) -> str:
         """The next command, without its empty line; empty when the client is gone."""
@@ -71,12 +66,6 @@ class Connection:
             return (await self._reader.readuntil(b"\n\n")).decode().rstrip("\n")
         except (asyncio.IncompleteReadError, ConnectionError):
             return ""
-
-    async def send(self, *pieces: bytes) -> None:
-        """Send each piece; back-pressure of the client is felt here."""
-        for piece in pieces:
-            self._writer.write(piece)
-            await self._writer.drain()
 
     async def authenticate(self) -> None:
         """Ask for the password and take whatever comes."""
@@ -95,19 +84,6 @@ class Connection:
         with contextlib.suppress(ConnectionError):
             while await self._reader.read(65_536):
                 pass
-
-    async def close(self) -> None:
-        """Close in the ordinary way."""
-        self._writer.close()
-        with contextlib.suppress(ConnectionError):
-            await self._writer.wait_closed()
-
-    async def reset(self) -> None:
-        """Break the connection: the client gets a reset, not an end."""
-        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._writer.transport.abort()
-        with contextlib.suppress(ConnectionError):
-            await self._writer.wait_closed()
 
 
 Script = Callable[[Connection], Awaitable[None]]

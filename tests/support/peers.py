@@ -11,31 +11,47 @@ from collections.abc import Sequence
 from support.intake import until
 
 
-class Client:
-    """A phone system that connects (3CX's active socket). It notes every byte that is sent back to it."""
+class Connection:
+    """One connection, from the phone system's side; every `send` is a segment of its own."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    async def send(self, *pieces: bytes) -> None:
+        """Send each piece; back-pressure of the hub is felt here."""
+        for piece in pieces:
+            self._writer.write(piece)
+            await self._writer.drain()
+
+    async def close(self) -> None:
+        """Close in the ordinary way."""
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+    async def reset(self) -> None:
+        """Break the connection: the hub gets a reset, not an end."""
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+
+class Client(Connection):
+    """A phone system that connects (3CX's active socket). It notes every byte that is sent back to it."""
 
     @classmethod
     async def connect(cls, port: int, host: str = "127.0.0.1") -> Client:
-        """Connect to a loopback port; every `send` is a segment of its own."""
-        reader, writer = await asyncio.open_connection(host, port)
-        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return cls(reader, writer)
+        """Connect to a loopback port."""
+        return cls(*await asyncio.open_connection(host, port))
 
     @property
     def address(self) -> str:
         """Our end, as the server sees it."""
         host, port = self._writer.get_extra_info("sockname")[:2]
         return f"{host}:{port}"
-
-    async def send(self, *pieces: bytes) -> None:
-        """Send each piece; back-pressure of the server is felt here."""
-        for piece in pieces:
-            self._writer.write(piece)
-            await self._writer.drain()
 
     @property
     def closed(self) -> bool:
@@ -49,19 +65,6 @@ class Client:
                 return await self._reader.read()
             except ConnectionResetError:
                 return b""
-
-    async def close(self) -> None:
-        """Close in the ordinary way."""
-        self._writer.close()
-        with contextlib.suppress(ConnectionError):
-            await self._writer.wait_closed()
-
-    async def reset(self) -> None:
-        """Break the connection: the server gets a reset, not an end."""
-        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._writer.transport.abort()
-        with contextlib.suppress(ConnectionError):
-            await self._writer.wait_closed()
 
 
 class Server:
