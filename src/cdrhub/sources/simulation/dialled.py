@@ -129,7 +129,9 @@ class Ordered(Generic[T]):
         if fate is Disposition.ANSWERED:
             answered = rings + timedelta(seconds=timing.picked_up)
             ended, side = answered + timedelta(seconds=self._chance.randint(*timing.talk)), Side.CALLEE
-        elif fate in (Disposition.NO_ANSWER, Disposition.NOT_DIALLED):
+        elif fate is Disposition.NOT_DIALLED:
+            ended, side = rings + timedelta(seconds=timing.given_up), Side.CALLER
+        elif fate is Disposition.NO_ANSWER:
             ended = rings + timedelta(seconds=timing.given_up)
         else:
             ended = rings + timedelta(seconds=1)

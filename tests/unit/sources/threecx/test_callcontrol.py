@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,12 +15,15 @@ import pytest
 
 from cdrhub.model.disposition import Disposition
 from cdrhub.sources.simulation.centre import Centre
-from cdrhub.sources.simulation.dialled import Ordering, Timing
+from cdrhub.sources.simulation.dialled import CHANCES, Ordering, Timing
+from cdrhub.sources.simulation.ledger import Ledger, read
 from cdrhub.sources.simulation.pace import Pace
 from cdrhub.sources.simulation.simulation import Simulation
 from cdrhub.sources.threecx.config import ThreeCXSettings
 from cdrhub.sources.threecx.simulate import MIX, PBX, simulate
+from cdrhub.sources.threecx.simulate.lines import Version
 from support.threecx import call_of
+from support.truth import differences
 
 NUMBER = "0612345678"
 CLIENT = {"client_id": "900", "client_secret": "any", "grant_type": "client_credentials"}
@@ -52,7 +56,9 @@ class Api:
 
 
 @asynccontextmanager
-async def working(*, fate: Disposition = Disposition.BUSY) -> AsyncIterator[Api]:
+async def working(
+    *, fate: Disposition = Disposition.BUSY, version: Version = "v18", ledger: Path | None = None
+) -> AsyncIterator[Api]:
     """A PBX in real time that nobody calls."""
     lines = asyncio.Queue[bytes]()
 
@@ -64,13 +70,13 @@ async def working(*, fate: Disposition = Disposition.BUSY) -> AsyncIterator[Api]
     hub = await asyncio.start_server(hear, "127.0.0.1", 0)
     now = datetime.now(UTC)
     centre = Centre(seed=1, start=now, calls_per_hour=0.01, mix=MIX)
-    simulation = Simulation(centre=centre, pace=Pace(start=now))
+    simulation = Simulation(centre=centre, pace=Pace(start=now), ledger=Ledger(ledger))
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     timing = Timing(picked_up=1, given_up=1, talk=(1, 1))
     ordering = Ordering(host="127.0.0.1", port=0, fate=lambda _number: fate, timing=timing, ready=address.set_result)
     port = hub.sockets[0].getsockname()[1]
     playing = asyncio.create_task(
-        simulate(simulation, PBX(centre), host="127.0.0.1", port=port, ordering=ordering, wait=False)
+        simulate(simulation, PBX(centre, version=version), host="127.0.0.1", port=port, ordering=ordering, wait=False)
     )
     try:
         async with asyncio.timeout(SECONDS):
@@ -84,6 +90,7 @@ async def working(*, fate: Disposition = Disposition.BUSY) -> AsyncIterator[Api]
         await asyncio.gather(playing, return_exceptions=True)
         hub.close()
         await hub.wait_closed()
+        simulation.ledger.close()
 
 
 async def test_a_call_that_is_asked_for_becomes_its_line() -> None:
@@ -104,6 +111,17 @@ async def test_a_call_that_is_asked_for_becomes_its_line() -> None:
         _, state = await api.ask("GET", "/callcontrol/101", token=token)
         assert state["participants"] == []
     assert api.simulation.sent.calls == 1
+
+
+@pytest.mark.parametrize("version", ["v18", "v20"])
+@pytest.mark.parametrize("fate", CHANCES)
+async def test_an_ordered_call_is_what_the_ledger_says(fate: Disposition, version: Version, tmp_path: Path) -> None:
+    async with working(fate=fate, version=version, ledger=tmp_path / "ledger") as api:
+        _, token = await api.token()
+        await api.ask("POST", "/callcontrol/101/makecall", token=token, body=f'{{"destination": "{NUMBER}"}}')
+        call = call_of(await api.line(), settings=ThreeCXSettings(region="FR"))
+    (entry,) = read(tmp_path / "ledger").values()
+    assert differences(entry, call) == []
 
 
 async def test_one_token_lives_at_a_time() -> None:
