@@ -1,11 +1,11 @@
-"""The door through which a phone system comes in: System, Source, Intake, DeliveryContract.
+"""The interfaces between the hub and its phone systems: System, Source, Intake, DeliveryContract.
 
 A *system* (`3cx`, `voicenter`, …) is what a package registers in the entry-point group `cdrhub.sources`: its
 configuration model, its pure decoder, its delivery contract and a factory of sources. A *source* is one configured
 phone system. It knows one connection's life and holds no loop: `session` connects, reads, hands over, returns or
 raises. The runner (`runner.py`) owns reconnecting, back-off, coverage, metrics and stopping, for all of them.
 
-Our own systems come in through this door as third-party ones do.
+Our own systems use these interfaces as third-party ones do.
 """
 
 from __future__ import annotations
@@ -104,13 +104,13 @@ TOO_LONG = "too_long"
 """Record attribute, true for the kept beginning of a message over a limit."""
 
 DAMAGED = "damaged"
-"""Record attribute, true for what came of a body that could not be unpacked to its end; of a body that is kept packed,
-for nobody here unpacks it, how it is packed (`Content-Encoding`)."""
+"""Record attribute of a body that could not be unpacked to its end: true or, where nobody here unpacks its
+`Content-Encoding`, the name of that."""
 
 
 def refuse_partial(record: RawRecord) -> None:
-    """Raise DecodeError for a record of which only the beginning is there, whatever it looks like, until somebody has
-    repaired it. Whoever calls a decoder asks this first; decoders need not."""
+    """Raise DecodeError for a record of which only a part was kept, unless somebody has repaired it. It is called
+    before every decoder, so that decoders need not check."""
     marks = record.attributes
     if (marks.get(TOO_LONG) or marks.get(DAMAGED)) and digest_of(record.body) == record.digest:
         kept = f"its first {len(record.body)} bytes are kept"
@@ -144,8 +144,8 @@ class DirectoryEntry(BaseModel):
 
 
 class DecodeSettings(BaseModel):
-    """What a decoder needs to know: kept for ever under its revision, for a record is decoded with the settings
-    under which it came. Systems extend it; transport keys do not belong here."""
+    """What a decoder needs to know. Settings are kept for ever under their revision, because a record is always decoded
+    with the settings under which it came. Systems extend this model; transport keys do not belong in it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -204,8 +204,8 @@ class SourceConfig(BaseModel):
 
     @property
     def ingest_path(self) -> str | None:
-        """The path below `/ingest/` at which records are pushed to it, or None: a key `path` of that form, unless a
-        system overrides this. The hub demands a secret in it beyond loopback, and that no other source has it."""
+        """The path below `/ingest/` to which records are pushed, or None: the key `path` if it has that form, unless a
+        system overrides this. No two sources may have the same one, and beyond loopback it must hold a secret."""
         path = getattr(self, "path", None)
         return path if isinstance(path, str) and path.startswith("/ingest/") else None
 
@@ -222,12 +222,12 @@ class SourceConfig(BaseModel):
         return (listen,) if isinstance(listen, str) else ()
 
     def reads(self) -> Sequence[tuple[str, str]]:
-        """What this source takes records from by itself, each with the key of the table that names it: no other source
-        of its type may, for every call would be there twice. Nothing, unless a system overrides this."""
+        """What this source fetches its records from, as (key of the table, value): no other source of its type may read
+        the same, or every call would be there twice. Nothing, unless a system overrides this."""
         return ()
 
     def cautions(self) -> tuple[str, ...]:
-        """What this table allows and is worth a thought: said by `cdrhub check` and in the log at a start. Constant
+        """What this table allows and is probably not wanted: `cdrhub check` and the log at a start say so. Constant
         words, without values."""
         return ()
 
@@ -258,7 +258,7 @@ class Intake(Protocol):
     ) -> None:
         """Make messages durable, in order, in one group; returns when they are on disk.
 
-        `attributes` are of all of them (`peer`, `path`, and `live=False` for catch-up: files, imports, recovered
+        `attributes` apply to all of them (`peer`, `path`, and `live=False` for catch-up: files, imports, recovered
         lists). `position` is (key, value) to remember in the same transaction, e.g. a file offset. Without
         `within` (seconds) it waits as long as the journal is full or slow: that is back-pressure. With one it
         raises IntakeRefused when the bytes are not durable in time; they may still become so, which the digest
@@ -269,9 +269,9 @@ class Intake(Protocol):
         """Journal what the source concludes (coverage of missing records, …); see model/inference.py."""
 
     async def open_calls(self, *, silent_for: timedelta = timedelta(0)) -> Sequence[Call]:
-        """The calls without an end, as the fold made them, to which this source's records belong: its own, or those
-        of the source that `into` names; only calls whose last record came `silent_for` ago or earlier. What still
-        waits in the journal is not in them. Raises StoreUnavailable."""
+        """The open calls of this source, or of the source that `into` names, as they stand in the database (what still
+        waits in the journal is not in them); only calls whose last record came at least `silent_for` ago. Raises
+        StoreUnavailable."""
 
     def position(self, key: str) -> str | None:
         """The value last remembered under `key` by `accept(position=…)`."""
@@ -286,15 +286,15 @@ class Intake(Protocol):
         """That connection is gone; with the last one the source is blind (push sources: idle)."""
 
     def caught_up(self, detail: str) -> None:
-        """All that the phone system left behind in the time before the link, in which nobody saw it, has been read:
-        the coverage says so."""
+        """All that the phone system wrote while nobody was connected has been read: the coverage notes that time as
+        backfilled."""
 
     async def listen(self, address: str) -> socket.socket:
         """A bound, non-blocking, listening TCP socket for `host:port`, kept open across a reload."""
 
     def mount(self, path: str, handler: HttpHandler) -> AbstractContextManager[None]:
-        """Serve `handler` at `path` (below /ingest/) of the hub's HTTP server while the context is open. It finds
-        bodies packed as they came (`Content-Encoding`); `receive` of transports/request_body.py unpacks."""
+        """Serve `handler` at `path` (below /ingest/) of the hub's HTTP server while the context is open. Bodies reach
+        it packed as they came (`Content-Encoding`); `receive` of transports/request_body.py unpacks them."""
 
     def count(self, what: str, amount: int = 1) -> None:
         """Add to the metric `cdrhub_source_events_total{source,what}`: dropped probes, refused peers, … `what` is a

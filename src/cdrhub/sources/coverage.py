@@ -13,8 +13,8 @@ from cdrhub.model.inference import Coverage, CoverageState
 
 MAX_DETAIL = 500
 SET_BACK = timedelta(days=1)
-"""Of a clock that is set back by less, a stretch begins where the one before it began, and not before: else that one
-would seem to last. By more: it was years ahead."""
+"""When the clock is set back by less than this, the next stretch begins right after the beginning of the one before,
+which would otherwise seem to last. A clock that is set back by more had been far ahead."""
 
 
 @dataclass(slots=True)

@@ -1,9 +1,9 @@
 """The one loop around a source: reconnecting, back-off, coverage, silence, stopping.
 
 A source knows one connection's life. The runner begins a session, looks at how it ended, waits and begins the next;
-it never gives up while the daemon runs. A password that is refused or a bug is retried slowly and said aloud, a lost
-connection soon. What the source saw and when it was blind goes through the journal as coverage, also the time in
-which no daemon ran.
+it never gives up while the daemon runs. After a refused password or a bug it waits long and raises an alarm; after a
+lost connection it comes back soon. When the source saw its phone system and when it was blind is journalled as
+coverage, including the time in which no daemon ran.
 
 Stopping is graceful, then abrupt: the session is cancelled and may drain what has arrived; after `stop_seconds` it is
 cancelled again and drops what is not durable, counted.
@@ -72,7 +72,7 @@ def judge(error: BaseException | None) -> Verdict:
         case EndOfInput():
             return Verdict(why="end_of_input", again=False)
         case BackOff():
-            # In this order, for nan is neither greater nor smaller than the one that comes first.
+            # In this order: compared with nan, min and max keep their first argument.
             seconds = min(LONGEST_BACK_OFF_SECONDS, max(FIRST_DELAY_SECONDS, error.seconds))
             return Verdict(why="back_off", delay=seconds, alarm=True)
         case IntakeRefused():
@@ -147,8 +147,8 @@ class Runner:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         successor_of: Runner | None = None,
     ) -> None:
-        """`successor_of` is the runner of the same pushed source that stops when this one is at its path: the source is
-        seen all the time, and what was seen goes on here."""
+        """`successor_of` is the runner of the same pushed source before a reload. It stops when this one serves the
+        path, so that the source is never blind, and this one goes on with its ledger."""
         self._source = source
         self._config = config
         self._intake = intake
@@ -179,20 +179,20 @@ class Runner:
 
     @property
     def problem(self) -> str | None:
-        """What a person should look at, or None. What is no Unicode in it, as in a file's name, is replaced."""
+        """What a person should look at, or None. Lone surrogates, as of a file's name, are replaced."""
         if self._ledger.state == "quiet":
             return f"connected, but silent since {self._silent_since:%Y-%m-%d %H:%M} UTC"
         return self._problem and without_surrogates(self._problem)
 
     @property
     def sees(self) -> bool:
-        """Whether the phone system is seen: connected, also if it is silent, or one that comes when it has something
-        to say."""
+        """Whether the phone system is seen: connected (even if silent), or one that pushes when it has something to
+        say."""
         return self._ledger.state not in (None, "blind")
 
     async def run(self) -> None:
         """Run sessions until `stop`, or until the source has nothing more. Cancellation is a stop; a second one does
-        not wait for the session to drain. Raises what the work beside the sessions died of, after they have ended."""
+        not wait for the session to drain. When a side task fails, the session is ended and the task's error raised."""
         self._work = asyncio.create_task(self._sessions(), name=f"{self._intake.source} sessions")
         try:
             await asyncio.shield(self._work)
@@ -256,7 +256,7 @@ class Runner:
         parts = (self._journal_coverage(), self._look(), self._stay_alive(), self._notice_standstill())
         tasks = [asyncio.create_task(part) for part in parts]
         for task in tasks:
-            task.add_done_callback(self._beside_ended)
+            task.add_done_callback(self._side_task_ended)
         try:
             await self._repeat()
         finally:
@@ -268,9 +268,9 @@ class Runner:
             if not task.cancelled():
                 task.result()
 
-    def _beside_ended(self, task: asyncio.Task[None]) -> None:
+    def _side_task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
-            self._stopping.set()  # what a session does that nobody looks after is not told
+            self._stopping.set()  # without its side tasks the coverage of a session would not be written
 
     def _begin(self) -> None:
         began, alive = self._now(), self._alive
@@ -305,7 +305,7 @@ class Runner:
 
     async def _session(self) -> BaseException | None:
         """One session, ended by itself or by `stop`; returns what it raised."""
-        session = asyncio.create_task(self._begun(), name=f"{self._intake.source} session")
+        session = asyncio.create_task(self._run_source(), name=f"{self._intake.source} session")
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait({session, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -323,9 +323,9 @@ class Runner:
             return None
         return session.exception()
 
-    async def _begun(self) -> None:
-        """The session; what a plug-in raises before it has begun to wait for anything counts as well. Nor does one that
-        calls for the program's end, as a library may, end the daemon."""
+    async def _run_source(self) -> None:
+        """Run the source's session as a coroutine of our own: what a plug-in raises before it awaits anything then is
+        the session's error too, and a library that wants to exit the program does not end the daemon."""
         try:
             await self._source.session(self._watched)
         except (SystemExit, KeyboardInterrupt) as error:
@@ -363,7 +363,8 @@ class Runner:
             await self._has_more_to_say.wait()
 
     async def _tell(self, stretch: Coverage) -> None:
-        """Journal it, and before it that we ran then: a daemon that is killed after it was not gone before it."""
+        """Journal a stretch, and before it that we were running when it began: a daemon that is killed now was not gone
+        then."""
         if self._alive is None or stretch.since > self._alive:
             await self._note_alive()
         await self._intake.infer(coverage_inference(stretch))
@@ -384,7 +385,7 @@ class Runner:
                 self._say(quiet)
 
     async def _notice_standstill(self) -> None:
-        """Who pushes to a process that is suspended, or whose machine is, gives up, and no link tells of it."""
+        """Notice when this process, or its machine, was suspended: senders gave up meanwhile, and no link shows it."""
         while self._config.ingest_path is not None:
             before = self._now()
             await asyncio.sleep(LOOK_SECONDS)
@@ -422,7 +423,7 @@ class Runner:
 
 
 def _demand_text(**said: object) -> None:
-    """What is no text would be told the coverage later, by the runner, which must outlive what a session does."""
+    """Raise TypeError in the session, which made the mistake, and not later in the runner, which must survive it."""
     for name, text in said.items():
         if not isinstance(text, str):
             raise TypeError(f"`{name}` is a str, not {type(text).__name__}")

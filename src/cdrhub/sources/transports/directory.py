@@ -3,9 +3,9 @@
 Files are never renamed, moved or deleted: the folder belongs to the phone system. What was read is remembered by
 name, size and time of change, together with the records; a file that grows later is read again, and its old lines
 are known by their digests. A file whose last line is not terminated counts as half-written until it has kept its size
-for a while. One that cannot be read is said aloud, tried again with every full look, and holds up no other; while it is
-the newest, nothing is seen. One that is removed while the folder is watched is forgotten, so that what is remembered
-does not grow for ever; should it come back, its lines are known by their digests.
+for a while. One that cannot be read is logged, tried again with every full scan, and holds up no other; while it is the
+newest, the source is not connected. One that is removed while the folder is watched is forgotten, so that what is
+remembered does not grow for ever; should it come back, its lines are known by their digests.
 """
 
 from __future__ import annotations

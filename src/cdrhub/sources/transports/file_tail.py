@@ -1,12 +1,13 @@
 """Following a growing log file of lines, across restarts, rotation and truncation.
 
-What was read is remembered with the records themselves: file (inode), offset after the last complete line, a digest of
-the bytes before it, for inode numbers are used again and a truncated file can have grown past the offset unseen, and
-when the file was written to last. A replaced file is read to its end before its successor is begun. So it is where it
-was replaced while nobody followed it: it is found in its folder by its inode, or as a copy (`copytruncate`) by those
-bytes. Then come the former parts of the log (rotated.py) that were written to after it, one after the other, then the
-log. Of what is packed or gone the coverage says from when to when it was not seen. Half a last line waits until it is
-complete. The files are only read.
+How far the file was read is remembered with the records: its inode, the offset after the last complete line, a digest
+of the bytes before that offset, and when the file was last written to. The digest is there because inode numbers are
+used again, and because a truncated file can grow past the offset unseen.
+
+A replaced file is read to its end before its successor is begun, also if it was replaced while nobody followed it: then
+it is found in its folder by its inode or, as a copy (`copytruncate`), by the digest. After it come the former parts of
+the log that were written to later (rotated.py), in order, then the log. The coverage says of what is packed or gone
+from when to when it was not seen. An incomplete last line waits for its end. The files are only read.
 """
 
 from __future__ import annotations
@@ -194,7 +195,8 @@ class FileTail:
         return passed, self._opened(self._path)
 
     def _marked(self, mark: Mark) -> FollowedFile | None:
-        """The file that `mark` is of, at its place: under its own name, renamed within its folder, or as a copy."""
+        """The file that `mark` belongs to, ready to read on from there: under its own name, renamed in its folder, or a
+        copy."""
         try:
             its = [self._path, *siblings(self._path, inode=mark.inode)]
             copies = [part.path for part in parts(self._path) if not part.packed and mark.offset]
@@ -212,7 +214,7 @@ class FileTail:
         return None
 
     def _opened(self, path: Path, *, inode: int | None = None) -> FollowedFile | None:
-        """The file of that name, None if there is none, or it is no longer this one."""
+        """The file of that name; None if there is none, or if it has another inode."""
         try:
             file = FollowedFile(path, max_line=self._format.max_line)
         except FileNotFoundError:
@@ -223,8 +225,7 @@ class FileTail:
         return None
 
     async def _read_until_replaced(self, file: FollowedFile) -> tuple[Mark, bool]:
-        """How far it was read, and whether that is its end; it is not where the file was emptied and lies beside as a
-        copy."""
+        """How far the file was read, and whether to its end: not if it was emptied and a copy of it lies beside."""
         mark = file.mark()
         replaced = False
         read_all_ns = reached_end_ns = time.time_ns()
@@ -313,7 +314,7 @@ class FileTail:
         return where | {"live": False} if self._catching_up else where
 
     def _absent(self) -> None:
-        """Say once that nothing is there to read, also where nothing was at the start."""
+        """Say once that the file does not exist, also if it never did."""
         if self._linked is not False:
             self._intake.link_down(str(self._path), "the file does not exist")
         self._linked = False

@@ -1,4 +1,4 @@
-"""What a source does that cannot have again what it has read, or did not hear what happened."""
+"""For sources that cannot read a record twice: wait until it is durable, and note when they did not hear."""
 
 from __future__ import annotations
 

@@ -44,14 +44,14 @@ _DATABASE: Final = re.compile(r"/?[0-9]*")
 # What passes by itself: a Redis that became the replica of another one (the link comes back soon, perhaps to the new
 # master), or whose cluster is being mended.
 _PASSES: Final = (ReadOnlyError, MasterDownError, TryAgainError, ClusterDownError)
-#: How an answer begins of one that became a replica, to who waited for an entry meanwhile; of one that runs somebody's
-#: script; and of one whose replicas are away.
+#: How the answers begin of a Redis that became a replica while we waited for an entry, that runs somebody's script, or
+#: whose replicas are away.
 _PASSES_AS_WELL: Final = ("UNBLOCKED ", "BUSY ", "NOREPLICAS ")
 
 
 def is_redis_url(url: str) -> bool:
-    """Whether `connected` takes this URL, and all of it means something: the client takes the beginning of a password
-    that holds `#` or `/` for the port, and what is no number for database 0."""
+    """Whether `connected` takes this URL and understands all of it. redis-py takes the beginning of a password that
+    holds `#` or `/` for the port, and a database that is no number for 0."""
     try:
         parts = urlsplit(url)
         _pool(url).make_connection()  # type: ignore[no-untyped-call]  # it knows each option; nothing is sent yet
@@ -82,8 +82,8 @@ async def connected(url: str) -> AsyncGenerator[Redis]:
 
 
 class _TellsLoss(AbstractConnection):
-    """One of redis-py's connections that says of a link which is gone that it is gone. Where a link is written to that
-    was just lost, asyncio of Python 3.12, and of 3.13 for long, raises whatever it stumbles over
+    """One of redis-py's connections, which reports a lost link as lost. Writing to a link that was just lost raises an
+    AttributeError or a TypeError in asyncio of Python 3.12 and of early 3.13
     (https://github.com/python/cpython/issues/136234)."""
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
@@ -126,8 +126,9 @@ def _pool(url: str) -> ConnectionPool:
 
 @contextmanager
 def signalled(key: str = "") -> Iterator[None]:
-    """What goes wrong with Redis, as a signal to the runner: a link that is lost comes back soon, a Redis that refuses
-    us (a password, a right, a key that is no list) needs a person, who is told of which list it is."""
+    """Raise what goes wrong with Redis as a signal to the runner: NotConnected for a link that is lost, BackOff for a
+    Redis that refuses us (the password, a right, a key that is no list) and needs a person. `key` is the list that the
+    message names."""
     of = f" ({key})" if key else ""
     try:
         yield

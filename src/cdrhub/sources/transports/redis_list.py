@@ -327,8 +327,8 @@ class ReliableList:
 
 
 class Transaction(Pipeline):
-    """redis-py's, which asks the server to unwatch when it is left, on a new connection if need be, and waits for the
-    answer without bound: on a link that went deaf for ever. This one closes the connection, which unwatches as well."""
+    """A transaction that closes its connection when it is left while watching, which unwatches as well. redis-py's own
+    sends UNWATCH, on a new connection if need be, and waits for the answer without limit: on a dead link for ever."""
 
     def __init__(self, client: Redis) -> None:
         super().__init__(client.connection_pool, client.response_callbacks, transaction=True, shard_hint=None)

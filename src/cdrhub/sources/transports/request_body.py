@@ -41,7 +41,7 @@ class Received:
 
     body: bytes
     ending: Ending
-    packed_as: str = ""  #: the Content-Encoding of a body that is there as it came, for nobody here unpacks it
+    packed_as: str = ""  #: the Content-Encoding of a body that nobody here unpacks, and that is kept as it came
 
     @property
     def marks(self) -> Mapping[str, bool | str]:
@@ -59,10 +59,12 @@ async def receive(
     kept_of_damaged: int = KEPT_OF_TOO_LONG,
     seconds: float = BODY_SECONDS,
 ) -> Received:
-    """The body of `request`, unpacked, up to `max_bytes` and `http.max_body`. Of a longer one `kept_of_too_long` bytes,
-    as soon as these are there: the rest is not waited for. Of one that cannot be unpacked `kept_of_damaged` bytes at
-    most: what came before, or, where nothing did, the body as it came. Never raises for what a peer does. The server
-    must leave bodies packed (`auto_decompress=False`)."""
+    """Read the body of `request`, unpacked, up to `max_bytes` and `http.max_body`. Never raises for what a peer does.
+
+    Of a longer body the first `kept_of_too_long` bytes are kept, and the rest is not waited for. Of one that cannot be
+    unpacked at most `kept_of_damaged` bytes are kept: what could be unpacked or, if nothing could, the body as it came.
+    The server must leave bodies packed (`auto_decompress=False`).
+    """
     limit = min(max_bytes, request.client_max_size)
     if request.content_length is not None and request.content_length > limit:
         if not kept_of_too_long:
@@ -116,7 +118,7 @@ class _Reading:
         return not (self._damaged or self.too_long)
 
     def came(self, at_most: int) -> bytes:
-        """What there is of a body that is not whole: what could be unpacked or, where that is nothing, what came."""
+        """What is kept of a body that is not whole: what could be unpacked or, if nothing could, what came."""
         return bytes((self.body or self._packed)[:at_most])
 
     @property
@@ -131,7 +133,7 @@ class _Reading:
 
     @property
     def whole(self) -> bool:
-        """Whether `body` is what was sent, if nothing follows any more."""
+        """Whether `body` is all that was sent, provided that nothing follows."""
         unpacked = self._unpacker is None or (self._unpacker.complete and not self._damaged)
         return unpacked and not self.unknown_encoding
 

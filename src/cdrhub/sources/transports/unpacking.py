@@ -1,6 +1,7 @@
 """Bodies that are packed (`Content-Encoding`, RFC 9110, 8.4), unpacked within bounds.
 
-The HTTP server leaves bodies as they come, for it answers what it cannot unpack before anybody has seen the request.
+The HTTP server is told to leave bodies packed: left to itself it answers what it cannot unpack, and nobody here hears
+of the request.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 UNPACKED: Final = "gzip, deflate"  #: as a header `Accept-Encoding` says it
-INPUT_BYTES = 1_024  #: at once; what came of those in which the damage of a body is met is lost
+INPUT_BYTES = 1_024  #: unpacked at once; of a damaged body the piece with the damage is lost
 _GZIP, _ZLIB, _RAW = 31, 15, -15  #: `wbits` of https://docs.python.org/3/library/zlib.html#zlib.decompress
 _DEFLATE_METHOD = 8  #: the lower half of a zlib stream's first byte (RFC 1950)
 
@@ -25,8 +26,8 @@ class Unpacker:
         self._begun = False
 
     def unpack(self, packed: bytes, *, at_most: int) -> tuple[bytes, bool]:
-        """What `packed`, the next bytes of the body, holds: at most so many bytes, and whether the body is damaged
-        there. What is beyond those bytes or the damage is left out."""
+        """Unpack the next bytes of the body: the result, `at_most` bytes of it, and whether the body is damaged there.
+        What lies beyond that limit or the damage is dropped."""
         found = bytearray()
         for at in range(0, len(packed), INPUT_BYTES):
             rest = packed[at : at + INPUT_BYTES]
@@ -43,7 +44,7 @@ class Unpacker:
 
     @property
     def complete(self) -> bool:
-        """Whether what was unpacked is a whole; nothing at all is one."""
+        """Whether the body has come to its end; an empty one has."""
         return not self._begun or self._stream is None
 
     def _open(self, beginning: bytes) -> Any:
@@ -56,14 +57,14 @@ class Unpacker:
         return self._stream
 
     def _without_fill(self, packed: bytes) -> bytes:
-        """Behind a stream of gzip another one may follow, or zeros that fill up."""
+        """`packed` without the zeros that may fill up the space between two streams of gzip."""
         between = self._gzip and self._begun and self._stream is None
         return packed.lstrip(b"\0") if between else packed
 
 
 def encoding_of(headers: Sequence[str]) -> str:
-    """How a body is packed by these headers `Content-Encoding`: `gzip`, `deflate`, empty for not at all, else their
-    words, which nobody here unpacks."""
+    """How a body is packed, by its headers `Content-Encoding`: `gzip`, `deflate`, empty for not at all; anything else
+    is their words, and nobody here unpacks it."""
     words = [word.strip().lower() for header in headers for word in header.split(",")]
     words = [word.removeprefix("x-") if word == "x-gzip" else word for word in words if word not in ("", "identity")]
     return ", ".join(words)
