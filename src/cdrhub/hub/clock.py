@@ -51,8 +51,8 @@ class Clocks:
         self.suspect: dict[str, timedelta] = {}
 
     def watch(self, sources: Iterable[tuple[str, str]]) -> None:
-        """Watch each of these, (its name, the revision of its decode settings), and no other: what came under another
-        zone says nothing of this one."""
+        """Watch these sources, (name, revision of the decode settings), and no other. What was seen under another
+        revision, and so perhaps another zone, is forgotten."""
         self._watches = {key: self._watches.get(key) or ClockWatch() for key in sources}
 
     def observe(self, record: RawRecord, outcome: object) -> None:

@@ -45,8 +45,8 @@ class UnknownRevision(CdrhubError):
 
 
 class DecodingWaits(CdrhubError):
-    """The machine lacks something, such as a descriptor, for what a decoder reads when it is made; the message says
-    what. It says nothing of the record, nor of the database in whose transaction that is read again."""
+    """A decoder cannot be made at the moment, for the machine lacks something, such as a descriptor; the message says
+    what. Neither the record is at fault, nor the database in whose transaction it may be read again."""
 
 
 class Decoders:
@@ -70,8 +70,8 @@ class Decoders:
         return revision in self._revisions
 
     def give_up(self, revision: str) -> None:
-        """These settings are nowhere to be found: their records are suspended until someone decodes them with the
-        current ones (`cdrhub suspense replay`)."""
+        """Suspend the records of settings that are nowhere to be found, until someone decodes them with the current
+        ones (`cdrhub suspense replay`)."""
 
         def lost(record: RawRecord) -> Decoded:
             raise DecodeError(Reason.BAD_VALUE, f"the decode settings {record.config_revision} are lost")
@@ -85,9 +85,9 @@ class Decoders:
     def decode(self, record: RawRecord) -> Outcome:
         """What the record says. A DecodeError is returned, not raised: it is an outcome like any other.
 
-        Raises UnknownRevision; DecodingWaits; MemoryError, which says as little of the record: of one that takes all
-        memory, several starts tell (journal, poison). Whatever else a decoder raises, SystemExit too, is a bug in it
-        and suspends this one record, as does what it may not return (model/checked.py).
+        Raises UnknownRevision, DecodingWaits and MemoryError: a record that takes all memory is found by the deaths it
+        causes (journal, poison). Anything else that a decoder raises, SystemExit too, is a bug in it and suspends this
+        one record, as does a result that it may not return (model/checked.py).
         """
         try:
             if record.content_type == INFERENCE:

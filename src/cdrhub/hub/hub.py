@@ -198,8 +198,8 @@ class Hub:
         await self._sources.start(sources, self.config)
 
     async def _try_suspect(self) -> None:
-        """Let the record at whose mark the last start ended go by before others come: the less time that takes, the
-        less will it be accused of what somebody else did (journal, poison)."""
+        """Let the record that was marked when the last start died pass before others come: the shorter it stands
+        marked, the less likely it is blamed for a death of another cause (journal, poison)."""
         tried = asyncio.create_task(self._pipeline.tried.wait())
         try:
             await asyncio.wait(
@@ -209,7 +209,7 @@ class Hub:
             tried.cancel()
 
     def say_started(self) -> None:
-        """Say in the log that everything works: for the one who serves HTTP, when that listens."""
+        """Log that everything works; called when the HTTP server listens."""
         log.info(
             "started",
             action="started",
@@ -223,8 +223,8 @@ class Hub:
     async def stop(self) -> None:
         """Stop taking, then bring into the database what was taken, within the configured time.
 
-        If a part of the hub failed, nothing is drained and the journal does not note a clean end: should it be a
-        record that did it, the starts to come will find it (journal, poison).
+        If a part of the hub failed, nothing is drained and the journal does not note a clean end: should a record be
+        the cause, the next starts will find it (journal, poison).
         """
         async with self._changing:
             failed = any(task.done() and not task.cancelled() for task in self._tasks)
@@ -253,7 +253,7 @@ class Hub:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def failed(self) -> None:
-        """Returns never, raises what a part of the hub died of."""
+        """Never returns; raises the error of the first part of the hub that fails."""
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
@@ -261,8 +261,8 @@ class Hub:
     async def reload(self, config: Config) -> None:
         """Take over a new configuration, all of it or nothing: a CdrhubError leaves everything as it was.
 
-        Unchanged sources keep their connections. What cannot change in a running process is refused by name. What may
-        fail, the code of plug-ins among it, comes before anything changes.
+        Unchanged sources keep their connections. What cannot change in a running process is refused by name. Everything
+        that may fail, such as the code of plug-ins, is done before anything changes.
         """
         async with self._changing:
             before = self.config
@@ -292,8 +292,8 @@ class Hub:
             log.info("tokens changed", action="tokens_changed", tokens=[token.name for token in config.http.tokens])
 
     async def _make_ready(self, sources: Collection[str], config: Config) -> None:
-        """Bind what the configuration listens on, and keep what records of these sources are read by. Whatever it
-        raises leaves no address bound that was not."""
+        """Bind the addresses of the configuration, and keep the decode settings of these sources. On an error the
+        addresses are bound as before."""
         self._listeners.expect(addresses(config))
         try:
             for name in sources:
@@ -362,7 +362,8 @@ class Hub:
         self._decoders.learn(Revision(revision=revision, source=name, system=kind, settings=settings))
 
     def _wrote(self, written: Written) -> None:
-        """A batch was committed. Whoever has nothing to take of it is left asleep: a look is a transaction."""
+        """A batch was committed: wake those who have something to do. Others stay asleep, for each look is a
+        transaction."""
         self._losses.wrote(self._pipeline.landmark)
         if written.settled:
             self.redial.wake()
@@ -467,8 +468,8 @@ class Hub:
 
 
 async def _holder(journal: Journal, *, hub: str) -> str:
-    """Who this hub is in leases. Only one daemon can use a journal, which keeps it: after a crash the leases of its
-    predecessor are its own and need not be waited for."""
+    """The name of this hub in leases. The journal keeps it, and only one daemon can use a journal: so after a crash the
+    leases of the process before are its own, and need not be waited for."""
     known = journal.position("", HOLDER_KEY)
     if known is None:
         known = f"{hub}#{secrets.token_hex(HOLDER_RANDOM_BYTES)}"

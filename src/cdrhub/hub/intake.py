@@ -100,9 +100,9 @@ class SourceIntake:
         """Make messages durable, in order, in one group (see `Intake.accept`); what is more than the journal takes at
         once goes in several, the position with the last one.
 
-        Raises IntakeRefused when `within` seconds were not enough or the journal cannot take them, JournalError when
-        it never will: one message is over its limit, or it is closed; TypeError or ValueError for what no record can
-        be made of, which would be known when it is written only, and then end the daemon at each start.
+        Raises IntakeRefused when `within` seconds were not enough or the journal cannot take them now; JournalError
+        when it never will, for one message is over its limit, or it is closed; TypeError or ValueError for what no
+        record can be made of: found later, by the writer, it would end the daemon at each start.
         """
         _demand_records(bodies, content_type=content_type, attributes=attributes, event_ids=event_ids)
         now = datetime.now(UTC)
@@ -155,8 +155,8 @@ class SourceIntake:
                 return
 
     async def infer(self, inference: Mapping[str, Any]) -> None:
-        """Journal what the source or the hub concludes about it; uses the journal's reserve. What a source saw is
-        what this hub saw: coverage carries its name."""
+        """Journal what the source concludes, or the hub about it; uses the journal's reserve. Coverage gets the name of
+        this hub, whose view it is."""
         if inference.get("infers") == "coverage":
             inference = {**inference, "hub": self._hub}
         record = inferred(inference, source=self._source, revision=self._revision)
@@ -235,7 +235,8 @@ def inferred(inference: Mapping[str, Any], *, source: str, revision: str) -> Raw
 
 
 def _parts(records: Sequence[RawRecord], *, max_bytes: int) -> Iterator[tuple[Sequence[RawRecord], bool]]:
-    """The records in their order, in parts of at most `max_bytes` (but at least one record), and which is the last."""
+    """The records in order, in parts of at most `max_bytes` (but at least one record), each with whether it is the
+    last."""
     if size_of(records) <= max_bytes:
         yield records, True
         return

@@ -1,8 +1,8 @@
-"""A record that this hub brought into its database, noted in its journal: whether the database still has it tells a
-database that was restored from an older backup, or is another one.
+"""One record that this hub wrote to its database, noted in its journal. A database that no longer has it was restored
+from an older backup, or is another one.
 
-The journal forgets a record when the database has it. What a restored database has lost is nowhere, and its coverage
-would say that the source was connected all the time.
+The journal deletes a record once the database has it. So what a restored database lacks is lost, and without this note
+its coverage would say that the source was connected all the time.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class Landmark:
         await journal.append([], position=("", KEY, text))
 
     async def lost_since(self, store: Store) -> datetime | None:
-        """None if `store` has the record; else when the newest that it has of the time before was received, or this
-        one if there is none. Raises StoreUnavailable."""
+        """Since when records are lost: None if `store` has this one; else when the newest earlier record was received
+        that it has, or this one if it has none. Raises StoreUnavailable."""
         if await store.has_record(self.source, self.digest):
             return None
         return await store.newest_record(before=self.received_at) or self.received_at
 
 
 async def forget(journal: Journal) -> None:
-    """What was lost has been told."""
+    """Forget the landmark, once its loss has been told."""
     with contextlib.suppress(IntakeRefused):
         await journal.append([], position=("", KEY, ""))

@@ -1,4 +1,4 @@
-"""What the database lost of what this hub brought into it: it was restored, failed over, or is another one."""
+"""Notices that the database lost records which this hub wrote: it was restored, failed over, or is another one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Losses:
                 self._noted = newest
 
     async def look_back(self, *, until: datetime) -> None:
-        """What a restored or exchanged database lacks at the start; waits while it is away."""
+        """At the start: say what a restored or exchanged database lacks. Waits while the database is away."""
         mark = Landmark.noted(self._journal)
         while mark is not None:
             try:
@@ -67,7 +67,7 @@ class Losses:
             return
 
     async def look(self) -> None:
-        """What a fail-over to a standby that lacked the last commits lost, or a restore below the running hub."""
+        """While running: say what was lost by a fail-over to a standby without the last commits, or by a restore."""
         while doubted := len(self._doubted):
             try:
                 lost = await self._say_if_lost(self._doubted[0], until=datetime.now(UTC))
@@ -76,8 +76,8 @@ class Losses:
             del self._doubted[: doubted if lost else 1]  # those after one that is lost are told with it
 
     async def _say_if_lost(self, mark: Landmark, *, until: datetime) -> bool:
-        """Whether the database lacks what this hub brought into it; if so, say it aloud and in the coverage. Raises
-        StoreUnavailable, IntakeRefused."""
+        """Whether the database lacks `mark`; if so, log it and note it in the coverage. Raises StoreUnavailable,
+        IntakeRefused."""
         since = await mark.lost_since(self._store)
         if since is None:
             return False

@@ -1,8 +1,8 @@
-"""Whose records are: what a source's are filed under, also after it was taken out of the configuration.
+"""Under which source, system and tenant records are filed, also after their source was taken out of the configuration.
 
 Records may wait in the journal while their source is taken out, by a reload or between a stop and the next start. So
-the journal keeps what each source's are filed under, from before the source runs: a position of the hub's own, which
-the journal of an earlier version lacks, and which an earlier version leaves alone.
+the journal keeps it for each source from before the source runs, as a position of the hub's own: the journal of an
+earlier version lacks it, and an earlier version leaves it alone.
 """
 
 from __future__ import annotations

@@ -123,8 +123,8 @@ class Pipeline:
         wrote: Callable[[Written], None] = lambda _written: None,
         patience: float = HELD_UP_SECONDS,
     ) -> None:
-        """`wrote` is told what each batch did that is in the database. One that takes more than `patience` seconds is a
-        `problem`."""
+        """`wrote` is called after each batch is committed. A batch that takes longer than `patience` seconds is a
+        problem."""
         self._journal = journal
         self._store = store
         self._decoders = decoders
@@ -158,8 +158,8 @@ class Pipeline:
         """Work until cancelled.
 
         With `suspect` the first records go one by one, each marked in the journal before it is decoded: several
-        starts before this one died while they were in flight. The mark at which several more of them ended names
-        the record that did it; it is suspended without being decoded again.
+        starts before this one died while they were in flight. A record at whose mark several more starts have died is
+        taken to be the cause: it is suspended without being decoded again.
         """
         self._queues = [asyncio.Queue(maxsize=1) for _ in range(self._lanes)]
         at_once = self._batch_records * self._lanes
@@ -358,8 +358,8 @@ class Pipeline:
             self._there.clear()
 
     async def _wait_unmarked(self, seconds: float, *, at_most_until: asyncio.Event | None = None) -> None:
-        """Wait for what is not the record's fault without a suspect's mark: who ends the process now says nothing of
-        it. An event that is set makes it shorter, but not shorter than LANE_RETRY_SECONDS."""
+        """Wait for what is not the record's fault, with its mark taken off, so that a death in the meantime is not
+        blamed on it. An event that is set shortens the wait, to LANE_RETRY_SECONDS at least."""
         marked = self._journal.in_flight
         self.tried.set()
         if marked is not None:
@@ -400,7 +400,7 @@ class Pipeline:
             self._remembered.add(revision)
 
     async def learn_revisions(self, wanted: str) -> None:
-        """Take over every revision that the database knows; what not even it knows is lost."""
+        """Learn every revision that the database knows; the settings of one that it does not know either are lost."""
         retry = FIRST_RETRY_SECONDS
         while True:
             try:

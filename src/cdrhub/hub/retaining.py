@@ -1,9 +1,9 @@
 """Retention as the hub does it: with a clock that it does not believe at once.
 
-What retention takes away cannot be had again, and it goes by this machine's clock alone: one that is years ahead (a
-dead battery, a machine that was resumed) would make everything old at the first look. So each look notes its time in
-the journal. One that is far from the time before takes nothing away, is told, and is believed when the clock has gone
-on from there for days: a hub that was off for long is late by these, and nobody must do anything.
+What retention deletes is gone for good, and it goes by this machine's clock alone: to a clock that is years ahead (a
+dead battery, a resumed machine) everything is old. So each look notes its time in the journal. After a jump nothing is
+deleted and a problem is shown, until the clock has run on from there for days. A hub that was off for long starts
+retention that much later by itself.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class Retaining:
     """Takes away what is old, as long as the clock is believed."""
 
     def __init__(self, *, store: Store, journal: Journal, limits: Callable[[], Limits], began: datetime) -> None:
-        """`began` is when this process did, by its clock: what was received before says what an earlier one's was."""
+        """`began` is when this process started, by its clock: what was received before shows what the clock was
+        then."""
         self._store = store
         self._journal = journal
         self._limits = limits
@@ -68,7 +69,7 @@ class Retaining:
         self.problem: str | None = None
 
     async def look(self, *, now: datetime) -> None:
-        """One run of retention; what holds it up is told, and the next look tries again."""
+        """One run of retention. What holds it up is logged, and the next look tries again."""
         try:
             clock = (await self._known(now)).at(now)
             await self._journal.append([], position=("", KEY, clock.written()))

@@ -113,7 +113,7 @@ class SourcesAtWork:
         self._running.clear()
 
     def _start(self, name: str, source: Source, config: Config, *, before: Running | None = None) -> None:
-        """`before` is what a reload exchanges: stopped already, or, where it is pushed to, still at work."""
+        """`before` is the source that a reload replaces: stopped already or, where it is pushed to, still at work."""
         intake = SourceIntake(
             name,
             hub=config.hub.name,
@@ -141,7 +141,8 @@ class SourcesAtWork:
             self._failed.set_exception(error)
 
     async def failed(self) -> None:
-        """Returns never, raises what a runner died of: a bug of ours, for what a source raises it outlives."""
+        """Never returns; raises the error of a runner that failed: a bug of ours, for it survives what a source
+        raises."""
         await asyncio.shield(self._failed)
 
     async def _serves(self, name: str, config: Config, *, handlers: int) -> None:
@@ -156,8 +157,8 @@ class SourcesAtWork:
 
 
 def built(config: Config) -> dict[str, Source]:
-    """Every source of this configuration. Raises ConfigError that names the source, and whatever the code of a plug-in
-    would raise when the source is started."""
+    """Every source of this configuration. Raises ConfigError that names the source; what the code of a plug-in raises
+    is raised here, before a source is started."""
     made = {}
     for name, table in config.sources.items():
         try:

@@ -37,7 +37,7 @@ class Sweeper:
     def __init__(
         self, *, store: Store, journal: Journal, sources: SourcesAtWork, expected: Callable[[], Container[str]]
     ) -> None:
-        """`expected` are the sources of the configuration, of which one may be between two runs."""
+        """`expected` are the sources of the configuration; one of them may just be restarted, and not at work."""
         self._store = store
         self._journal = journal
         self._sources = sources
@@ -46,8 +46,8 @@ class Sweeper:
         self._sometimes = Sometimes()
 
     async def sweep(self) -> None:
-        """Journal every conclusion about an open call that holds now and did not hold at the last look. Raises
-        StoreUnavailable, IntakeRefused."""
+        """Journal every conclusion about an open call that is new since the last look. Raises StoreUnavailable,
+        IntakeRefused."""
         now = datetime.now(UTC)
         still: dict[str, bytes] = {}
         async for found in open_calls(self._store, silent_since=now - SWEEP_SILENCE):
@@ -83,7 +83,7 @@ def conclusion(system: System, config: SourceConfig, call: Call, *, silent_for: 
 
 
 def forgotten(call: Call, *, silent_for: timedelta) -> Mapping[str, Any] | None:
-    """The same where there is no system to ask: the call's source was taken out of the configuration."""
+    """As `conclusion`, for a call whose source was taken out of the configuration, so that no system can be asked."""
     if silent_for < FORGOTTEN_AFTER:
         return None
     last = max((at for at in _moments(call) if at is not None), default=MIN_TIME)

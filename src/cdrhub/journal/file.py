@@ -5,12 +5,12 @@ and the reader's connection never waits for the writer's. A row of `groups` hold
 named by its last entry, so that what lies behind the checkpoint, and what a reader wants, are ranges of the key.
 
 After any error, of whatever kind, the connection is given up and the next commit opens another: a full or failing
-disk refuses records as long as it fails and no longer. A refused group may still land; its digests absorb that. What
-is in the database is deleted on a full disk too (reserve.py), and what that frees is the disk's again.
+disk refuses records as long as it fails and no longer. A refused group may still land; its digests absorb that. Entries
+that are in the database can be deleted on a full disk too (reserve.py), and the room is given back to the disk.
 
 A group carries the CRC-32 of its payload. One that cannot be read goes to the table `damaged`, as it is, and is never
-deleted; its entries are passed over. A database that contradicts itself is not worked with: nobody knows what it no
-longer gives. So it is looked through when it is opened, which takes a second for 100 MB to 2 GB that wait in it.
+deleted; its entries are passed over. A database that contradicts itself is refused, for nobody knows what it has lost.
+So it is checked when it is opened, which takes a second for 100 MB to 2 GB of waiting records.
 """
 
 from __future__ import annotations
@@ -280,8 +280,8 @@ class WritableFile:
         return state
 
     def require_room(self) -> None:
-        """Raise OSError while the disk is so full that nothing could be deleted if a group took what is left, and while
-        the file is not the one that was opened: what is written into one that was removed goes with the process."""
+        """Raise OSError while the disk is so full that a further group would leave no room to delete anything, and
+        while the file is not the one that was opened: what is written to a removed file is lost with the process."""
         if self._inode is not None and _inode(self._path) != self._inode:
             raise OSError(
                 "the file was removed or replaced below this process: put it back, or restart to go on without it"
@@ -343,7 +343,7 @@ class WritableFile:
         )
 
     def _check_ended(self, connection: sqlite3.Connection) -> None:
-        """A statement executed within an open transaction is not durable when it returns, and is lost with it."""
+        """Raise if a transaction is still open: a further statement would become part of it, and not be durable."""
         if connection.in_transaction:
             raise JournalError(f"a transaction of the journal {self._path} did not end")
 
@@ -473,8 +473,8 @@ class ReadableFile:
 
 
 def is_spoilt(error: BaseException) -> bool:
-    """Whether an error met while reading or writing says that the file is no database, one that contradicts itself, or
-    (SQLITE_ERROR: it has not our tables) another one than was written."""
+    """Whether an error of reading or writing says that the file is damaged: no database, one that contradicts itself,
+    or one without our tables (SQLITE_ERROR)."""
     if isinstance(error, sqlite3.Error):  # without a code: a text that is not in UTF-8
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # https://www.sqlite.org/rescode.html
         return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
@@ -482,7 +482,7 @@ def is_spoilt(error: BaseException) -> bool:
 
 
 def spoilt(path: Path, error: BaseException) -> JournalError:
-    """What a person is told of such a file. What a text that cannot be read holds is nobody's business."""
+    """The error that a person is shown for such a file, without the text that could not be read."""
     has_no_code = isinstance(error, sqlite3.Error) and not hasattr(error, "sqlite_errorcode")
     why = "a text is not in UTF-8" if has_no_code else str(error)
     return JournalError(

@@ -514,7 +514,7 @@ class Journal:
             self._tend_in(DELETE_SECONDS)
 
     def _beyond_damaged(self, seq: int) -> int:
-        """`seq`, or the last entry that was set aside when nothing but such entries follow up to it."""
+        """`seq`, or the last of the entries behind it that were all set aside."""
         for entries in self._damaged:
             if seq + 1 in entries:
                 seq = entries[-1]

@@ -20,7 +20,7 @@ UNION ALL SELECT last, count, received_at FROM damaged WHERE last > ? ORDER BY l
 
 
 def contradiction(connection: sqlite3.Connection) -> str | None:
-    """What the numbers say that cannot be; None where they agree. Raises TypeError for what is no number."""
+    """What is contradictory about the numbers; None where they agree. Raises TypeError for what is no number."""
     checkpoint, again = connection.execute("SELECT checkpoint, checkpoint_again FROM progress").fetchone()
     if checkpoint != again:
         return f"the checkpoint is {checkpoint} and {again}"
