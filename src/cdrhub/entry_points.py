@@ -16,8 +16,8 @@ T = TypeVar("T")
 class EntryPoints(Generic[T]):
     """The entry points of `group`, which all name a T. Errors speak of a `kind`, e.g. "source type".
 
-    `has` are the attributes that a T has: one that lacks any of them, or is called otherwise than its entry point, was
-    made for another version, and is refused when it is loaded instead of failing at the first record.
+    `has` are the attributes of a T. An object that lacks one of them was made for another version, and is refused when
+    it is loaded, instead of failing at the first record; so is one whose `name` is not that of its entry point.
     """
 
     def __init__(self, group: str, *, kind: str, has: Sequence[str] = ()) -> None:
@@ -46,7 +46,7 @@ class EntryPoints(Generic[T]):
 
     @cached_property
     def _installed(self) -> tuple[str, ...]:
-        """Read once: it is asked for with each record, and reading what is installed takes milliseconds."""
+        """Cached: it is asked for with each record, and reading what is installed takes milliseconds."""
         return tuple(sorted(entry_points(group=self._group).names))
 
     def _loaded(self, name: str) -> T:

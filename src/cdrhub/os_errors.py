@@ -13,14 +13,13 @@ _ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 def is_exhausted(error: BaseException) -> TypeGuard[OSError]:
-    """Whether the machine has run out of something: descriptors, memory, buffers. The same may work in a moment, when
-    others have given back what they hold."""
+    """Whether the machine has run out of descriptors, memory or buffers. The same call may work in a moment."""
     return isinstance(error, OSError) and error.errno in _ERRNOS
 
 
 def in_words(error: OSError) -> str:
-    """What happened, in the system's words: asyncio puts the address in their place. A resolver and TLS have numbers
-    and words of their own."""
+    """What happened, in the system's words, which asyncio replaces by the address. A resolver and TLS have numbers and
+    words of their own."""
     if isinstance(error, socket.gaierror | ssl.SSLError):
         return error.strerror or str(error)
     number = _number(error)
@@ -33,8 +32,8 @@ def is_refused(error: BaseException) -> bool:
 
 
 def _number(error: OSError) -> int | None:
-    """The number of an error. Where a name has several addresses, as `localhost` may, asyncio tells theirs as text
-    only: what they have in common."""
+    """The number of an error. For a name with several addresses, such as `localhost`, asyncio gives the errors of all
+    as text: the number, if it is the same for all."""
     if error.errno is not None:
         return error.errno
     told = {int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))}

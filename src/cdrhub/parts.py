@@ -1,4 +1,4 @@
-"""A long sequence in parts, as a database or a progress bar takes them (`itertools.batched` of later Pythons)."""
+"""A long sequence in parts: `itertools.batched`, which Python 3.11 lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would be said over and over is said once, and again after a while if it still holds."""
+"""For messages that would be repeated endlessly: say each once, and again after a while if it still holds."""
 
 from __future__ import annotations
 

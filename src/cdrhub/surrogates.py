@@ -1,5 +1,5 @@
-"""Text that is no Unicode. The bytes of a file's name that is not UTF-8 are lone surrogates in it (PEP 383), and a
-peer's own words may hold any: neither JSON nor a database or a terminal takes them."""
+"""Lone surrogates in text: the bytes of a file's name that is not UTF-8 become such (PEP 383), and a peer's own words
+may hold any. JSON, databases and terminals do not take them."""
 
 from __future__ import annotations
 

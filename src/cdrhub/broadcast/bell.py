@@ -1,4 +1,4 @@
-"""A bell that one task waits for, at most for a time: news within the process, without a queue."""
+"""A bell wakes one waiting task: news within the process, without a queue."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ LOOK_ALONE_SECONDS = 1.0  #: the same where there is no other hub, but commands 
 
 
 class Bell:
-    """Rung by anybody, as often as they like. A ring before the wait is kept, so that what happens between looking and
-    waiting is not missed."""
+    """An event that `wait` clears. A ring before the wait is kept, so that what happens between looking and waiting is
+    not missed."""
 
     def __init__(self) -> None:
         self._rung = asyncio.Event()
@@ -33,5 +33,6 @@ class Bell:
 
 
 def look_seconds(database: Database) -> float:
-    """How long to wait for a bell before looking without one: others that share the database ring none here."""
+    """How long to wait for a bell before looking all the same: other processes with the same database cannot ring
+    it."""
     return LOOK_ALONE_SECONDS if database.kind == "sqlite" else LOOK_SECONDS

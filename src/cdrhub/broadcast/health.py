@@ -120,5 +120,5 @@ def after_another(health: Health, answer: Answer, *, now: datetime) -> Health:
 
 
 def after_set_back(health: Health, by: timedelta) -> Health:
-    """The clock was set back by so much: what is still to be waited for stays the same."""
+    """The clock was set back by so much: the remaining wait stays as long as it was."""
     return replace(health, next_at=health.next_at - by) if health.next_at is not None else health

@@ -130,7 +130,7 @@ class Sequencer:
 
 
 async def _give(connection: AsyncConnection, ids: Sequence[int], *, first: int) -> None:
-    """Give `ids`, which rise, the positions from `first` on: a statement for each run of ids without a gap."""
+    """Number the rising `ids` from `first` on, with one statement for each run of ids without a gap."""
     for run in runs(ids):
         shift = first - run.start
         await connection.execute(

@@ -1,7 +1,7 @@
 """The broadcast at work inside a hub: the sequencer, the log, a worker for each webhook, until it is stopped.
 
-None of them ends for an error: a part that fails is logged, counted and begun again. They share the database with
-ingestion and nothing else, so that neither a receiver nor their number holds up a record.
+None of them ends for an error: a part that fails is logged, counted and begun again. They share nothing but the
+database with ingestion, so that receivers, however many or slow, hold up no record.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Broadcast:
         self._sequencer.committed.ring()
 
     def wake_soon(self) -> None:
-        """Somebody committed facts among much else. They are looked at in a moment, with what others commit until then:
-        a look costs as much as a batch of records."""
+        """Facts were committed in the course of ingestion. They are looked at in a moment, together with those
+        committed until then, for a look costs as much as a batch of records."""
         if self._soon is None:
             self._soon = asyncio.get_running_loop().call_later(SOON_SECONDS, self._is_soon)
 

@@ -1,8 +1,8 @@
-"""Events at which an endpoint fails though it takes others, as one that its program cannot digest. Pure.
+"""Events at which an endpoint fails although it takes others: such as its program cannot handle. Pure.
 
-Such an event must not keep all that comes after it for three days: it is tried again by the first steps of the
-endpoint's own schedule, what belongs to its call waits for it, and everything else goes on. In the end it is refused.
-That the endpoint took another event since is the proof: without it the failure is the endpoint's.
+Such an event must not hold up all that comes after it for three days. It is tried again by the first steps of the
+endpoint's own schedule; other events of its call wait for it, all others go on; in the end it counts as refused. It is
+to blame only if the endpoint took another event since: without that proof the endpoint is.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Stumbles:
         self._known.setdefault(position, _Stumble(failures=1, next_at=now + SCHEDULE[1]))
 
     def again(self, position: int, *, now: datetime) -> bool:
-        """It failed once more. Whether that is this event's doing, for it took another one since."""
+        """The endpoint failed at this event once more. Whether the event is to blame, because others were taken
+        since."""
         found = self._known.get(position)
         if found is None or not found.took_others:
             return False
@@ -46,7 +47,7 @@ class Stumbles:
         return True
 
     def took(self, position: int, *, proof: bool) -> None:
-        """It took this event, or refused it; `proof`: it was asked since it failed last."""
+        """The endpoint took or refused this event; `proof`: the request left after its last failure."""
         self._known.pop(position, None)
         for other in self._known.values():
             other.took_others = other.took_others or proof
@@ -62,10 +63,10 @@ class Stumbles:
         return found is not None and now < found.next_at
 
     def set_back(self, by: timedelta) -> None:
-        """The clock was set back by so much: what is still to be waited for stays the same."""
+        """The clock was set back by so much: remaining waits stay as long as they were."""
         for found in self._known.values():
             found.next_at -= by
 
     def forget(self) -> None:
-        """Somebody else delivered meanwhile, or says that the receiver is mended."""
+        """Forget all: another hub delivered meanwhile, or somebody says that the receiver is mended."""
         self._known.clear()

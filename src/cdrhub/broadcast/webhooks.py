@@ -5,7 +5,7 @@ one hub at a time the one that delivers. Its cursor says up to where everything 
 is written now and then, so that after a crash a few events are sent again, with the ids they had. While the endpoint
 fails only one event is sent, by the schedule in `health.py`; the events wait in the log, which costs nothing.
 
-An event that the receiver refuses for itself (4xx) gets a row in `deliveries` and holds nothing up. Many of them in a
+An event that the receiver refuses (4xx) gets a row in `deliveries` and holds nothing up. Many of them in a
 row, with no other answer in between, are a failure of the endpoint: nobody changes a URL to lose a day's events. One at
 which the endpoint fails again and again though it takes others is refused as well (`stumbles.py`).
 """
@@ -263,7 +263,7 @@ class Worker:
         self._saved = (row.cursor, row.health)
 
     def _look_at_clock(self) -> None:
-        """What is waited for comes no later where the clock was set back."""
+        """Nothing is waited for longer because the clock was set back."""
         now, before = self._clock(), self._seen_at
         if before is not None and now < before:
             self.health = after_set_back(self.health, before - now)
@@ -366,8 +366,8 @@ class Worker:
         self._waiting.extendleft(reversed(held))
 
     def _probe(self) -> Event:
-        """What tells whether a failing endpoint is back: its oldest event that need not wait for another one, and at
-        which it did not begin to fail."""
+        """The event to try a failing endpoint with: the oldest that need not wait for another one and at which the
+        failure did not begin."""
         busy: set[str] = set()
         for event in self._waiting:
             if event.position not in self._stumbles and busy.isdisjoint(event.lines):
@@ -402,7 +402,7 @@ class Worker:
             self._waiting = deque(sorted([*back, *self._waiting], key=lambda event: event.position))
 
     def _answer_of(self, task: asyncio.Task[Answer]) -> Answer:
-        """What came back; a request that failed here is one that failed, and its event comes again."""
+        """The answer to a request; an error on our own side counts as a failure, and the event is sent again."""
         if task.cancelled():
             return Answer(status=None, error="given up")
         error = task.exception()
@@ -462,7 +462,7 @@ class Worker:
         return healthy and self._stumbles.again(flight.event.position, now=self._clock())
 
     def _has_failed(self, flight: _Flight, answer: Answer) -> None:
-        """Of several requests that failed together one counts, and so the endpoint is to blame."""
+        """A request failed, and the endpoint is to blame. Of several that failed together only one counts."""
         position = flight.event.position
         first = self.health.state is EndpointState.HEALTHY
         self._doubtful = _program_failed(answer) if first else self._doubtful and position in self._stumbles

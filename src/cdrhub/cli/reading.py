@@ -1,4 +1,4 @@
-"""Reading records outside the daemon: with the settings under which they came, or with today's."""
+"""Decoding records outside the daemon: with the settings under which they came, or with today's."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Reader:
         self._decoders.learn_all(revisions)
 
     def decode(self, record: RawRecord) -> Outcome:
-        """What a record says under its own settings. Where those are lost, that is a DecodeError to be suspended."""
+        """What a record says under its own settings; a DecodeError, for suspense, where those are lost."""
         load_numbering_plans()
         if not self._decoders.knows(record.config_revision):
             self._decoders.give_up(record.config_revision)

@@ -1,6 +1,6 @@
 """What was told of a call, beside its row; null before anything was.
 
-Who holds the lock of the call reads what was told up to the revision that they lock, and changes it.
+Whoever holds the lock of the call may read and change it: it is what was told up to the locked revision.
 """
 
 from __future__ import annotations

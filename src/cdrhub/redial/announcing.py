@@ -108,7 +108,7 @@ def _prints(columns: Mapping[str, Any]) -> Sequence[int]:
 
 
 def _print(value: Any) -> int:
-    """A change of the value is overlooked once in four thousand million."""
+    """A checksum of the value: one change in four thousand million goes unnoticed."""
     if value is None:
         return _NULL
     if isinstance(value, str):

@@ -50,8 +50,8 @@ def new_id() -> str:
 
 
 def new_attempt_id(case: Case) -> str:
-    """The id of a new attempt of a case, whose others are known. It sorts behind theirs, for that is their order: also
-    where another hub made those, or this one did before its clock was set back."""
+    """The id of a new attempt of a case. Attempts are ordered by their ids, so it sorts behind those that the case has,
+    also if another hub made them, or this one before its clock was set back."""
     made, last = new_id(), max((attempt.id for attempt in case.attempts), default="")
     if made > last:
         return made
@@ -172,8 +172,8 @@ def attempt_of(row: Row[Any]) -> Attempt:
 
 
 async def left_behind(connection: AsyncConnection, ids: Collection[str]) -> list[tuple[str, Attempt]]:
-    """(tenant, attempt) of those of these attempts, whose cases were deleted, that may have become a call which nobody
-    saw: they keep their number until its end, or their deadline."""
+    """(tenant, attempt) of those of these attempts of deleted cases that may have become a call which nobody saw yet:
+    until its end, or their deadline, they keep their number."""
     found = []
     for part in in_parts(sorted(ids), AT_ONCE):
         query = select(attempts).where(

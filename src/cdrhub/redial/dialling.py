@@ -89,7 +89,7 @@ class Dialling:
         systems: PhoneSystems,
         since: Since,
     ) -> None:
-        """`since`: from when on this hub dials. What was decided, or due, long before it is old news."""
+        """`since`: when this hub began to dial. What was decided, or due, long before that is old news."""
         self._database = database
         self._settings = settings
         self.since = since
@@ -125,8 +125,8 @@ class Dialling:
         return False
 
     def _claimable(self, room: Mapping[str, int], *, now: datetime) -> list[Select[Any]]:
-        """Decided attempts, oldest first: as many of each dialler as it has room for, so that none waits behind
-        another's, those of diallers that are not there any more, and old news, which needs no room."""
+        """Queries for decided attempts, oldest first: for each dialler as many as it has room for, so that none waits
+        behind another's; those of diallers that no longer exist; and old news, which needs no room."""
         queries = [
             _decided().where(attempts.c.dialler == dialler).limit(min(left, AT_ONCE))
             for dialler, left in room.items()
@@ -226,8 +226,8 @@ class Dialling:
             return await _live(connection)
 
     async def repeatable(self, attempt_id: str) -> bool:
-        """Whether a request of which no answer was seen may be sent again: its attempt still waits, it is not old news
-        (the machine may have slept), and no rule objects to it now. Raises StoreUnavailable."""
+        """Whether a request without a seen answer may be sent again: its attempt still waits, it is not old news (the
+        machine may have slept), and no rule objects now. Raises StoreUnavailable."""
         if self._settings.mode is not Mode.ON:
             return False
         now = self._clock()
@@ -322,8 +322,8 @@ class Dialling:
     async def standing(self, attempt_id: str, standing: Standing) -> bool:
         """Write what the vendor said of an overdue attempt; whether an attempt was decided by it.
 
-        A call of it that some source shows, or one that ended and is about to be decided, is as good as the vendor's
-        word. Where nobody knows, the attempt is unknown, its case waits for a person, and nothing is dialled.
+        A call that some source shows, or that ended and is about to be decided, is as good as the vendor's word. Where
+        nobody knows, the attempt becomes unknown, its case waits for a person, and nothing is dialled.
         """
         return await transact(self._database, partial(self._stands, attempt_id=attempt_id, standing=standing))
 
@@ -441,8 +441,8 @@ class Dialling:
         return len(waiting)
 
     async def look_anew(self) -> int:
-        """Decide about some of the cases that wait for a moment which other settings may have made, before a start or a
-        reload, until each was looked at once; how many there were."""
+        """Decide anew about some of the waiting cases, whose moment may stem from other settings, until each was looked
+        at once after a start or a reload; how many there were."""
         if self._looked_to is None or self._settings.mode is Mode.OFF:
             return 0
         seen = await transact(self._database, partial(self._look_anew, after=self._looked_to))
@@ -459,8 +459,8 @@ class Dialling:
     # -- what is not wanted any more -----------------------------------------------------------------------------------
 
     async def unwanted(self, *, under_way: Collection[str]) -> Sequence[AttemptRef]:
-        """Superseded attempts whose call the vendor should drop, each given out once; not those that are `under_way`
-        (their request has not been answered)."""
+        """Superseded attempts whose call the vendor should drop, each returned once; not those `under_way`, whose
+        request was not answered yet."""
         if not self._settings.hangup_superseded:
             return ()
         now = self._clock()
@@ -498,7 +498,7 @@ class Dialling:
 
 
 async def _settle_anew(connection: AsyncConnection, *, source: str, call_key: str, now: datetime) -> None:
-    """Have a call decided that was told before anybody knew of which attempt it was, if there is one."""
+    """Have the call of this key decided, if it was told before anybody knew which attempt it belonged to."""
     decided = select(redial_decisions.c.id).where(redial_decisions.c.call_id == calls.c.id)
     query = select(calls.c.id, calls.c.revision).where(
         calls.c.call_key == call_key,

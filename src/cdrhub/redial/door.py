@@ -1,7 +1,6 @@
-"""The door to one dialler: who is waiting for an answer of it, and that it is not closed before they have it.
+"""One dialler and who waits for its answers: it is not closed before they have them.
 
-A reload puts another dialler in the place of one whose table changed. What was asked of the one before, an order to
-dial or what became of one, has left, and is answered by that one.
+A reload replaces a dialler whose table changed. Requests that the old one has sent are still answered by the old one.
 """
 
 from __future__ import annotations
@@ -60,8 +59,8 @@ class Door:
         await self.close_now()
 
     async def close_now(self, *, within: float = CLOSE_SECONDS) -> None:
-        """Close the dialler. One that fails at that, or takes more than `within` seconds, is told of and left: it may
-        be a plug-in's, and holds up no stop."""
+        """Close the dialler. One that fails at that, or takes more than `within` seconds, is logged and left: it may be
+        a plug-in, and must not hold up a stop."""
         try:
             async with asyncio.timeout(within):
                 await self.dialler.close()

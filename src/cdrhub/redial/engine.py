@@ -1,8 +1,8 @@
-"""Takes settled calls and decides, in one transaction: the decision, the attempt, the public facts.
+"""Takes settled calls and decides about them; decision, attempt and public facts are written in one transaction.
 
-It runs in every mode: also where nothing is dialled, each settled call is told. Several hubs may run it at once: the
-facts are taken with SKIP LOCKED, and locks follow one order, calls, then cases (docs/redial.md). A decision is a pure
-function (decision.py) of what the transaction read; here it is only carried out.
+It runs in every mode, because each settled call is told even if nothing is dialled. Several hubs may run it at once:
+the facts are taken with SKIP LOCKED, and locks follow one order, calls, then cases (docs/redial.md). A decision is a
+pure function (decision.py) of what the transaction read; here it is only carried out.
 """
 
 from __future__ import annotations
@@ -204,8 +204,8 @@ class Engine:
     def _matched(self, work: Work, call: Settled) -> tuple[Attempt | None, Case | None]:
         """The attempt that this call was, and its case; else the case of an agent's own call.
 
-        A call that carries the reference of an attempt that was another call is one more call of it. One that only fits
-        the window of such an attempt is none of any.
+        A call that carries the reference of an attempt which already was another call is one more call of it. One that
+        only fits the window of such an attempt belongs to no attempt.
         """
         mine = [attempt for case_id, attempt in work.attempts.values() if work.cases[case_id].tenant == call.tenant]
         linked = next((attempt for attempt in mine if attempt.call_id == call.id), None)
@@ -378,9 +378,9 @@ class Engine:
 
 
 def _was_there(case: Case, call: Settled, work: Work) -> bool:
-    """Whether the case had been made when the call was over: one that was over before says nothing of it. Of a case
-    that was made in the future, before the clock was set back, nobody knows that. Nor does an answer of more than a day
-    before the case was ordered anew, which is heard of now, say anything of this order."""
+    """Whether the call says anything of the case. One that was over before the case was made does not (unless the case
+    was made in the future, before the clock was set back: then nobody can tell). Nor does an answer that is heard of
+    now, from more than a day before the case was ordered anew."""
     opened = work.opened.get(case.id)
     if call.reached and opened is not None and call.ended.over < opened - ANSWER_HOLDS:
         return False

@@ -141,8 +141,8 @@ async def in_call(
 async def conversations(
     connection: AsyncConnection, *, keys: Collection[str], since: datetime
 ) -> dict[tuple[str, str], datetime]:
-    """(tenant, key of a number) → when the last call with it ended that somebody answered, that began since then and
-    was of no attempt. Of numbers with an E.164 form: others no index finds among the calls of a week."""
+    """(tenant, key of a number) → the end of the last answered call with it that began after `since` and belonged to no
+    attempt. Only of numbers with an E.164 form: no index finds the others among the calls of a week."""
     talked: dict[tuple[str, str], datetime] = {}
     for row in await connection.execute(_ANSWERED, {"keys": _spelt(keys), "since": since}):
         columns = row._asdict()

@@ -1,7 +1,7 @@
 """What the rules say of each number of a case at this moment: for people who ask why nothing rings.
 
-Read without a lock, and outside of the daemon: whether a source sees its phone system is not known here, so that rule
-is left out.
+Read without locks, and outside the daemon: whether a source sees its phone system is not known here, so that rule is
+left out.
 """
 
 from __future__ import annotations

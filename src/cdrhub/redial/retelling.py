@@ -1,10 +1,12 @@
 """Tells of the calls that a replay changed, as the engine tells of those that settle, and decides nothing.
 
 It is not the engine, on purpose: public facts are written in the replay's own transaction, cases and attempts are only
-read, and no `call.settled` is written, which is the only thing that the engine takes. So old calls that are read anew
-can be told to everybody, and make nobody's telephone ring. But for one: of a call that now reads as answered by the
-person of a case that goes on, the engine tells, and the case is contacted, also where the replay tells nobody else. Who
-was reached is rung no more.
+read, and no `call.settled` is written, which is all that the engine takes. So old calls that are read anew can be told
+to everybody, and make nobody's telephone ring.
+
+There is one exception, also where the replay tells nobody else: a call that now reads as answered by the person of a
+case that goes on is given to the engine, which tells of it and contacts the case, so that whoever was reached is not
+rung again.
 """
 
 from __future__ import annotations

@@ -142,8 +142,8 @@ class Redial:
         self._told()
 
     def begin(self, *, sighted: Callable[[], bool] = lambda: True) -> None:
-        """Start to work, when `sighted` says that every phone system is seen, or a while later: what is decided before
-        a system had its time to connect would wait for half a minute, for nobody sees it."""
+        """Start to work as soon as `sighted` says that every phone system is seen, at the latest after a while: a case
+        that is decided before its system had time to connect would wait for half a minute."""
         self._sighted = sighted
         self._tasks = [
             asyncio.create_task(self._loop("decide", self._decide, self._settled, LOOK_SECONDS), name="redial decide"),
@@ -336,7 +336,7 @@ class Redial:
     # -- diallers ------------------------------------------------------------------------------------------------------
 
     async def _request(self, claimed: Claimed, door: Door) -> None:
-        """Send one request, and write its answer: as long as it takes, for the request has left."""
+        """Send one request and write its answer, however long that takes: the request has left."""
         with self._metrics.redial_dial_seconds.labels(claimed.dialler).time():
             answer = await self._answer(claimed, door)
         self._metrics.redial_requests.labels(claimed.dialler, _word(answer)).inc()

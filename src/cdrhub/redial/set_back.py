@@ -1,8 +1,9 @@
-"""What waits for seconds waits on for seconds, also when the clock was set back by an hour.
+"""After the clock was set back: what was to wait for seconds must not wait for an hour.
 
-Moments that are to come stand in the database, for another hub may be the one that acts on them. When the clock that
-made them is set back they lie as much further away. No moment is made earlier than what its wait would be from now on,
-so that every hub may do this, and do it again. What is meant as a time of day stays: calling windows, call-backs.
+Moments that are still to come stand in the database, because any hub may act on them. When the clock that made them is
+set back, they are that much further away. One that is further away than its whole wait is moved to where that would end
+if it began now, so that every hub may do this, and do it again. What is meant as a time of day stays: calling windows,
+call-backs.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Since when a hub dials: what was to be done long before that waited for a hub, and not just for room or its turn. It
-is old news, on which nobody's telephone rings. No I/O."""
+"""Since when hubs dial. Whatever was due long before then waited because no hub was there, and not just for room or its
+turn: it is old news, for which nobody's telephone rings. No I/O."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ NOTES = 5  #: within the greatest age of news
 
 
 class Since:
-    """The moment since which one hub dials, or others did without a pause before it, as far as its clock tells; None
-    for a hub to which nothing is old news."""
+    """The moment since which this hub dials, or hubs before it did without a pause, by its clock; None for a hub to
+    which nothing is old news."""
 
     def __init__(self, moment: datetime | None, *, max_age: timedelta) -> None:
         self._moment = moment
@@ -20,35 +20,33 @@ class Since:
         self._first = True
 
     def under(self, max_age: timedelta) -> Since:
-        """The same of a hub whose configuration was reloaded: it looks on. What it could not see before, it does not
-        know for that."""
+        """The same under the settings of a reload, which does not interrupt the hub's looking."""
         known = Since(self._moment, max_age=max_age)
         known._looked_at = self._looked_at
         return known
 
     def set_back(self, now: datetime) -> bool:
-        """Whether the clock may have been set back since the hub looked: also before its first look, while it was not
+        """Whether the clock may have been set back since the last look, or, before the first one, while the hub was not
         running."""
         return self._first or self._looked_at is None or now < self._looked_at
 
     def looked(self, now: datetime) -> None:
-        """The hub saw at `now` what is due. After a longer time than the greatest age of news in which it could not,
-        for the database was away, it dials as if it had just begun; and after its clock was set back to before it
-        began, for until then nothing would be new."""
+        """The hub saw at `now` what is due. It counts as having just begun if it could not look for longer than the
+        greatest age of news (the database was away), or if its clock was set back to before it began."""
         if self._moment is not None:
             self._moment = self._began(self._moment, now)
         self._looked_at, self._first = now, False
 
     def looks(self, now: datetime) -> bool:
-        """Whether it looked a moment ago, so that it knows since when it dials."""
+        """Whether the last look was so recent that the hub knows since when it dials."""
         return self._looked_at is not None and timedelta(0) <= now - self._looked_at <= self._max_age
 
     def wants_note(self, now: datetime) -> bool:
-        """Whether other hubs, and the one after it, are to be told again that it looks (watch.py)."""
+        """Whether it is time to note again, for other hubs and for the next start, that this one looks (watch.py)."""
         return self._noted_at is None or not timedelta(0) <= now - self._noted_at < self._max_age / NOTES
 
     def noted(self, began: datetime, *, now: datetime) -> None:
-        """It was told at `now`; since `began` one hub or another dials."""
+        """That was noted at `now`; since `began` one hub or another dials."""
         self._moment, self._noted_at = began, now
 
     def at(self, now: datetime) -> datetime | None:

@@ -70,9 +70,9 @@ _SAID = union_all(
     ),
     _said("pause", scope=redial_pauses.c.scope, name=redial_pauses.c.name),
 )
-"""What attempts, of whatever case, say of these numbers since then, or until a deadline that is to come, and of these
-agents (`live` is what of theirs stands in `attempts.live_agent`); the verdicts on the numbers; all pauses. Each kind is
-found by an index of its own."""
+"""What attempts of any case say of these numbers (requested since then, or with a deadline to come) and of these agents
+(`live`: their values of `attempts.live_agent`); the verdicts on the numbers; all pauses. Each kind is found by an index
+of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,13 +128,13 @@ class Known:
         )
 
     def took(self, case: Case) -> None:
-        """This transaction gave the case's agent an attempt: no other case may have them in it as well."""
+        """This transaction may have given the case's agent an attempt: no other case may get the same agent in it."""
         agent = live_agent(case.source, case.agent)
         if case.live_attempt is not None and agent is not None:
             self.live_agents[agent] = case.id
 
     def requested(self, case: Case, key: str) -> None:
-        """This transaction requests a number for this case: no other case may have it in it as well."""
+        """This transaction requests a number for this case: no other case may get the same number in it."""
         for each in kept_as(key):
             self.requests[case.tenant, each].append(Request(case_id=case.id, at=self.now))
 

@@ -1,5 +1,5 @@
-"""Waiting cases decided about: when their time has come, and anew when it may be another: under other settings, with
-other numbers."""
+"""Decisions about waiting cases: when their time has come, and again when other settings or numbers may have changed
+it."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ async def look(
     late: Callable[[datetime], bool] = lambda _moment: False,
     rules: Collection[str] = (),
 ) -> None:
-    """Decide about the waiting ones of these cases: those that are due, and of those that are not the ones that one of
-    these `rules` makes wait. `late`: whether what was due at a moment is old news."""
+    """Decide about those of these cases that wait: the due ones and, of the others, those that one of `rules` makes
+    wait. `late`: whether what was due at a moment is old news."""
     if not ids:
         return
     locked = await case_rows.locked(tx.connection, ids)

@@ -1,7 +1,7 @@
-"""Since when hubs dial: of several that share a database, and of one before its restart and after it.
+"""Since when hubs dial, as the hubs of one database tell each other, and one tells its next start.
 
-What waits for room waits in the database. A hub that begins must know whether nobody was there, or another one that had
-no room: the row of `redial_watch` is written by each hub that dials, a few times within the greatest age of news.
+A hub that starts must know whether what waits in the database waited because no hub was there, or for room at one that
+was. So each hub that dials writes the row of `redial_watch`, a few times within the greatest age of news.
 """
 
 from __future__ import annotations
@@ -36,6 +36,6 @@ async def note(connection: AsyncConnection, *, began: datetime, now: datetime, m
 
 
 async def one_at_a_time(connection: AsyncConnection) -> None:
-    """Let hubs that dial claim one after the other: this transaction goes on when no other has come so far and not yet
-    ended. Taken before any other lock."""
+    """Let hubs claim one after the other: wait until no other transaction is past this point. Taken before any other
+    lock."""
     await connection.execute(select(redial_watch.c.name).where(redial_watch.c.name == DIALLING).with_for_update())

@@ -1,5 +1,5 @@
-"""The settled calls of one transaction, and what deciding about them needs: their cases, locked, and what the rules
-must know. Read with a fixed number of queries, however many calls there are.
+"""The settled calls of one transaction and what deciding about them needs: their cases, locked, and what the rules must
+know. It takes a fixed number of queries, however many calls there are.
 """
 
 from __future__ import annotations

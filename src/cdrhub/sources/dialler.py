@@ -1,7 +1,7 @@
-"""The door through which something dials: Dialler, its configuration, its entry point.
+"""The interface between redial and what dials: Dialler, its configuration, its entry point.
 
-A package registers a `DiallerType` in the entry-point group `cdrhub.diallers`; ours come through this door as those of
-third parties do. A dialler places one call for one attempt; what it may be told is in model/dialling.py.
+A package registers a `DiallerType` in the entry-point group `cdrhub.diallers`; ours do so as those of third parties do.
+A dialler places one call for one attempt; what it may be told is in model/dialling.py.
 """
 
 from __future__ import annotations

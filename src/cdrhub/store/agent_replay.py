@@ -112,7 +112,8 @@ async def _some(ids: Sequence[int], tx: Transaction, *, reread: Reread, dry_run:
 
 
 def _keys(item: Item) -> tuple[RecordKey, ...]:
-    """Where the row of a record is; where one was, if the record says nothing of an agent any more."""
+    """The keys under which the row of a record may stand: that of the state it tells or, if it no longer tells one,
+    those that an earlier one can have had."""
     if isinstance(item.outcome, AgentState):
         return ((item.owner, message_digest(item.record, item.outcome.event_id)),)
     record = item.record

@@ -27,8 +27,8 @@ Redecode = Callable[[RawRecord], Outcome]
 class Item:
     """One decoded record. `owner` is the source whose calls it belongs to (`into`), normally its own.
 
-    `configured` is false where the record's source is in the configuration no more: then a call that the record is in
-    already knows better whose it is.
+    `configured` is false where the record's source is no longer in the configuration: then the call that the record is
+    part of says whose it is.
     """
 
     record: RawRecord

@@ -132,8 +132,8 @@ class Database:
 
     @asynccontextmanager
     async def _opened(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        """A connection of the pool; TimeoutError, or _Unconnected where none can be made. Whoever is cancelled, how
-        often ever, leaves it closed or in the pool: what ends it goes on without him."""
+        """A connection of the pool; TimeoutError, or _Unconnected where none can be made. A caller that is cancelled,
+        however often, leaves it closed or in the pool: a task of its own ends it."""
         connection = engine.connect()
         starting = asyncio.ensure_future(connection.start())
         try:
@@ -156,8 +156,8 @@ class Database:
         await self._to_its_end(_farewell(connection.close()))
 
     async def _stay_with_file(self, connection: AsyncConnection) -> None:
-        """Write nothing into a file that was removed or replaced below us. Its connections stay open: closed, SQLite
-        would remove the log of that name, which may be the other file's by now."""
+        """Raise StoreUnavailable if the SQLite file was removed or replaced. The connections stay open: closing them,
+        SQLite would remove the log of that name, which may belong to the new file."""
         if sqlite.is_exchanged(self.url, (await connection.get_raw_connection()).info):
             raise StoreUnavailable(
                 f"{self.explain_url()}: the file was removed or replaced below this process: put it back, or restart"
@@ -213,9 +213,9 @@ class Database:
                         raise
 
     async def _renew(self) -> None:
-        """From now on write with connections only that are made from now on: the others are as old as the one that
-        failed. All of a process to one SQLite file share what they have mapped of its log: while one is open that was
-        made when the file could only be read, each further one can only read."""
+        """Use none of the present connections for writing again: they are as old as the one that failed. With SQLite
+        those for reading are renewed too, for all connections of a process to one file share its mapped log: while one
+        is open that was made when the file was read-only, each further one can only read."""
         self._renewals[self._writer].begin()
         if self.kind == "sqlite":
             self._renewals[self._reader].begin()
@@ -232,8 +232,8 @@ class Database:
             return result
 
     def _meaning(self, error: BaseException) -> Trouble | None:
-        """What `error` means for the batch. While a connection is made no value is on its way: whatever a driver raises
-        then, for a certificate that is gone or a proxy's own words, is not a record's fault, nor a bug to die of."""
+        """What `error` means for the batch. An error while a connection is made (a missing certificate, the words of a
+        proxy) is never the fault of a record, for no value was sent yet, nor a bug to die of."""
         if isinstance(error, _Unconnected):
             transient = error.__cause__ is not None and self._trouble(error.__cause__) is Trouble.TRANSIENT
             return Trouble.TRANSIENT if transient else Trouble.AWAY
@@ -262,7 +262,7 @@ class Database:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The driver's own error; that of the system where the driver (asyncmy) quotes one with number and address."""
+    """The driver's own error, or the error of the system behind it (asyncmy quotes that with number and address)."""
     said = driver_error(error.__cause__ if isinstance(error, _Unconnected) and error.__cause__ else error)
     return said.__cause__ if isinstance(said.__cause__, OSError) else said
 
@@ -285,22 +285,22 @@ def _heed(before: int) -> None:
 
 
 async def _unopened(connection: AsyncConnection, starting: asyncio.Future[Any]) -> None:
-    """Close a connection that nobody waits for any more, when it is made: half-made, its socket would leak."""
+    """Close a connection that nobody waits for any more, as soon as it is made: left half-made, its socket would
+    leak."""
     await _given_up(starting)
     if starting.done() and not starting.cancelled() and starting.exception() is None:
         await _farewell(connection.close())
 
 
 async def _given_up(task: asyncio.Future[Any]) -> None:
-    """Wait a moment for `task`, then cancel it; one that does not even heed that is left to itself."""
+    """Wait a moment for `task`, then cancel it; one that ignores even that is left to itself."""
     for _ in range(2):
         await asyncio.wait({task}, timeout=HALF_MADE_SECONDS)
         task.cancel()  # does nothing to one that is done
 
 
 async def _farewell(closing: Awaitable[None]) -> None:
-    """Close a connection. A farewell that a silent server holds up is given up after CLOSE_SECONDS: the connection is
-    of no use any more."""
+    """Close a connection. If a silent server holds that up, give up after CLOSE_SECONDS."""
     task = asyncio.ensure_future(closing)
     done, _ = await asyncio.wait({task}, timeout=CLOSE_SECONDS)
     if done:

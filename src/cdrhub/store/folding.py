@@ -146,9 +146,9 @@ class Folding:
         return groups
 
     async def fold_ahead(self, groups: Iterable[Group]) -> None:
-        """Fold these calls before the transaction, as they are if nobody wrote them meanwhile and none of their records
-        is there already: what is done within holds locks, and on SQLite the only writer. What cannot be folded is left
-        to the transaction, for the record at fault may be one that is there already."""
+        """Fold these calls before the transaction, which then holds its locks (on SQLite: the only writer) for a
+        shorter time. The result counts if nobody wrote them meanwhile and all of their records are new. What cannot be
+        folded is left to the transaction, for the record at fault may be one that is there already."""
         turn = Turn()
         for group in groups:
             await turn.give_way()
@@ -190,8 +190,8 @@ class Folding:
         }
 
     async def _still_waiting(self, tx: Transaction, groups: Sequence[Group]) -> list[Group]:
-        """These groups of calls that exist, with the records that wait for them now that they are locked: whoever made
-        a call meanwhile took, and counted, what waited for it."""
+        """These groups of existing calls, with the records that still wait for them now that the calls are locked:
+        another writer that made a call meanwhile has taken, and counted, what waited for it."""
         await tx.lock_calls([group.key for group in groups])
         waiting = await tx.unopened_of(group.key for group in groups if group.waiting)
         return [replace(group, waiting=waiting.get(group.key, ())) for group in groups]
@@ -319,8 +319,7 @@ class Folding:
     async def _earlier(self, tx: Transaction, calls: Sequence[KnownCall]) -> dict[str, Earlier | None]:
         """What all records of these calls say; None for a call with a record whose body is gone.
 
-        A record that today's decoder does not read as one of this call any more says nothing of it: the others do,
-        and `replay` puts the rest in order.
+        A record that today's decoder no longer reads as one of this call is left out; `replay` puts that in order.
         """
         if not calls:
             return {}
@@ -354,7 +353,8 @@ class Folding:
     async def _complete_sealed(
         self, tx: Transaction, sealed: Sequence[tuple[Group, KnownCall]], *, now: datetime
     ) -> list[Row]:
-        """Calls whose records are gone keep what they have; late records fill what is empty, and are flagged."""
+        """Complete calls whose records are gone: late records fill empty columns only, and the call is flagged
+        `late`."""
         rows = await tx.call_rows([call.id for _, call in sealed])
         updated: list[Row] = []
         told: list[Row] = []

@@ -35,7 +35,7 @@ class Remembered:
 
 def quoted_bytes(update: CallUpdate, *, body_bytes: int) -> int:
     """Roughly how many bytes of memory an update takes for what its record says: the text of the record, its legs, and
-    each value in its attributes. An empty array takes more than twenty times what it is written in."""
+    each value in its attributes. An empty array takes more than twenty times its length in JSON."""
     at_most = LARGE_CALL_BYTES // MEMBER_BYTES
     return body_bytes + LEG_BYTES * len(update.legs) + MEMBER_BYTES * _members(update.attributes, at_most=at_most)
 

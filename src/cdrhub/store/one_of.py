@@ -1,8 +1,8 @@
 """`column IN (…)` for a list of any length, which on PostgreSQL and SQLite is one parameter.
 
-There, an IN of several hundred values is as many parameters, and a text of its own for every number of them: written,
-parsed and planned anew each time; beyond 32,766 values no text at all. An array is one parameter of one text, and so is
-JSON that SQLite takes apart. MariaDB's driver writes all values into the text in any case.
+There, an IN of several hundred values has as many parameters, and the statement is another one for each number of
+values: written, parsed and planned anew; more than 32,766 are refused. An array is one parameter of one statement, and
+so is JSON that SQLite takes apart. MariaDB's driver writes all values into the statement in any case.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cdrhub.store.types import Json
 
 
 class _Spelt(ColumnElement[bool]):
-    """A condition that each kind of database is told in its own form."""
+    """A condition that has a form of its own for each kind of database."""
 
     inherit_cache = True
     type = Boolean()
@@ -66,9 +66,9 @@ class OneOf(_Spelt):
 
 
 class OneFound(_Spelt):
-    """The column is one of what `query` finds, and is looked for by its own index once that is found. PostgreSQL, where
-    it believes that much is found, would rather go through the whole table and ask for each row whether it is among it:
-    a table of all calls, for a few that a backlog had left when it was analysed."""
+    """The column is one of the values that `query` finds, each looked up by the column's own index. Left to itself,
+    PostgreSQL scans the whole table if it expects `query` to find much: all calls, for a few, after a backlog had been
+    analysed."""
 
     inherit_cache = True
 

@@ -1,4 +1,4 @@
-"""Rows of several tables in one query, which is one round trip to the database."""
+"""Rows of several tables by one query, in one round trip to the database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import Column, Select, Table, null, select, type_coerce
 
 
 def padded(table: Table, columns: Iterable[Column[Any]]) -> Select[Any]:
-    """The rows of `table` with `columns`, which may be of several tables: null where it has none of that name."""
+    """The rows of `table` with all of `columns`, for a union: null for those that only other tables have."""
     return select(
         *(table.c.get(column.name, type_coerce(null(), column.type)).label(column.name) for column in columns)
     )

@@ -1,7 +1,7 @@
 """Renewal: connections that were made before a failure of the database are not used again.
 
-To dispose of a pool closes only those connections that nobody uses at the moment. The others go back to a pool that
-nobody asks any more, and stay open there, here and in the server, as long as the process lives.
+Disposing of a pool closes only its idle connections. Those in use go back to a pool that nobody asks any more, and stay
+open, here and in the server, as long as the process lives.
 """
 
 from __future__ import annotations

@@ -308,8 +308,8 @@ class _Plan:
     turns: dict[str, _Turn] = field(default_factory=dict)  #: calls by id whose rows are written, or would be
 
     def fold(self, union: _Union) -> dict[CallKey, Call]:
-        """The new calls. One that cannot be folded is left, with all that it exchanges records with, and the others are
-        folded again: some may have lost records by that."""
+        """The new calls. One that cannot be folded is left alone, with all calls that it exchanges records with; then
+        the others, which may have lost records by that, are folded again."""
         while True:
             folded: dict[CallKey, Call] = {}
             failed: list[tuple[CallKey, list[StoredRecord]]] = []
@@ -437,8 +437,8 @@ class _Plan:
                 )
 
     async def keep_waiting(self, tx: Transaction) -> set[str]:
-        """Calls of the written ones that ended and wait for their decision; their facts follow them to their new
-        revision, without which they would be those of a call that has changed since, and never be decided."""
+        """The ids of written calls that ended and wait for their decision. Their facts get the new revision of the
+        call: with the old one they would count as overtaken, and the call would never be decided."""
         old = {call_id: turn.old for call_id, turn in self.turns.items() if turn.state == State.ENDED}
         ids = [call_id for call_id, row in old.items() if row is not None]
         waiting: dict[int, str] = {}
@@ -496,7 +496,7 @@ class _Plan:
 
 
 async def relabel(tx: Transaction, read: Iterable[tuple[StoredRecord, Item]]) -> None:
-    """Records that were read with another decoder or other settings than before are known by those from now on."""
+    """Note the decoder revision and the settings with which records were read, where they differ from before."""
     revised: dict[tuple[str, int], list[int]] = {}
     for stored, item in read:
         known = stored.record.config_revision if stored.record is not None else ""
@@ -517,8 +517,8 @@ def unchanged(numbers: Iterable[int], error: StoreError) -> dict[str, tuple[str,
 
 
 def what_became(outcome: Outcome, otherwise: str) -> tuple[str, str | None, str | None]:
-    """State, reason and detail of a record that no longer says what it did; `otherwise` is the detail where what it
-    says now belongs elsewhere, which is left to a replay of what is in suspense."""
+    """State, reason and detail of a record that no longer says what it did. One that now says something of another kind
+    goes into suspense with the detail `otherwise`, and is left to a replay from there."""
     if isinstance(outcome, DecodeError):
         return SUSPENDED, outcome.reason.value, storable_detail(outcome.detail)
     if isinstance(outcome, Ignored):

@@ -116,9 +116,9 @@ class Retention:
         return done.rowcount
 
     async def _purge_facts(self, *, before: datetime, now: datetime) -> int:
-        """Purge facts that were told: from the oldest position up to the first that is not old yet, so that the log has
-        no holes whatever the clocks said, and up to where every receiver that is still delivered to has come. The
-        newest one stays, for the next position follows from it."""
+        """Purge facts that were told: from the oldest position to the first that is not old yet, so that the log has no
+        holes whatever the clocks said, and no further than every live receiver has come. The newest fact stays, for the
+        next position follows from it."""
 
         def is_old(due_at: datetime) -> bool:
             return due_at < before or due_at > now + CLOCK_AHEAD

@@ -1,7 +1,7 @@
-"""Changes that have nothing to do with each other, in one round trip where the database can.
+"""Independent changes in one round trip, where the database can do that.
 
 A statement of PostgreSQL may carry others that change tables (https://www.postgresql.org/docs/current/queries-with.html).
-None sees what another does, their order is not certain, and no two may change the same row.
+None of them sees the effect of another, their order is undefined, and no two may change the same row.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 
 
 class Together:
-    """Statements by their names. Every value is a `bindparam` of its own, for each is given its own rows."""
+    """Statements by name. All their values are `bindparam`s, for each statement is given its own rows."""
 
     def __init__(self, **statements: Insert | Update | Delete) -> None:
         self._statements = statements

@@ -36,8 +36,8 @@ NO_SUCH_VALUE = (ValueError, TypeError, OverflowError, AttributeError)
 
 
 def unique_violation(said: str) -> Trouble:
-    """What a violation of a constraint means, by what the engine says of it: any other than those that decide what is
-    new stays violated however often the batch is written."""
+    """What a violated constraint means, by the message `said` of the engine. Only the unique keys that decide what is
+    new can be met by writing the batch again; any other stays violated."""
     return Trouble.RACED if any(name in said for name in _DECIDING) else Trouble.REFUSED
 
 

@@ -1,10 +1,10 @@
-"""One HTTP request of which it is known whether it can have arrived.
+"""One HTTP request, of which it is known whether it can have arrived.
 
 An order to dial must not be sent twice, so nothing here repeats: each request has a connection of its own, and no
 second one, for HTTP clients send an idempotent request again when a connection turns out dead (RFC 9112, 9.3.1).
 Redirects are not followed, answers are bounded, cookies and proxies of the environment are not used.
 
-Before the connection stands nothing has left: then the refusal is known. After it the answer is what was read, or
+Until the connection is made nothing has left: a failure is a known refusal. After that the answer is what was read, or
 unseen.
 """
 
@@ -152,7 +152,7 @@ class HttpClient:
 
 
 async def _connecting(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
-    """aiohttp sends a GET again whose connection was lost, on a new one; the order may have arrived with the first."""
+    """Refuse a second connection: aiohttp repeats a GET whose connection was lost, and the order may have arrived."""
     if context.trace_request_ctx.connected:
         raise aiohttp.ServerDisconnectedError
 

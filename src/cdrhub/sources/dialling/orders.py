@@ -1,8 +1,7 @@
 """The number and the agent of an order, as they may stand in a command, a URL or a header.
 
-Both come from outside. They are not escaped but allowed: what holds any other character than these is refused, before
-anything is built of it. A number that cannot be written is a refusal of that number, an agent that cannot is one of the
-agent.
+Both come from outside. They are not escaped: a text with any character that is not on the list of allowed ones is
+refused before anything is built of it, as a refusal of the number or of the agent.
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ class EnigmaSource:
             await _until_one_ends([*workers, asyncio.create_task(others, name=f"{intake.source} unread lists")])
 
     async def _noted(self, intake: Intake) -> str:
-        """The name of a holder that is new, kept before it takes a lease: a daemon that is killed knows its own."""
+        """A new name as holder of leases, kept before it takes one: restarted after a crash, a daemon knows its own
+        lease."""
         with suppress(IntakeRefused):  # then it is kept with the first CDRs
             await intake.accept([], content_type=CONTENT_TYPE, position=(HOLDER_KEY, self._made), within=NOTE_SECONDS)
         return self._made

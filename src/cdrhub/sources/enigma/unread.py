@@ -1,4 +1,4 @@
-"""The dialler's other lists of CDRs: what falls into one that no hub reads, nobody sees."""
+"""The dialler's other lists of CDRs, which may fill up because no hub reads them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def lists_beside(keys: Sequence[str]) -> list[str]:
 
 
 async def unread(client: Redis, keys: Sequence[str], *, seconds: float) -> dict[str, int]:
-    """How many entries wait in each list beside `keys` that nobody reads; not of one that holds none, is no list or
-    may not be looked at. Raises NotConnected."""
+    """How many entries wait in each list beside `keys` that nobody reads, without those that are empty, are no list or
+    must not be looked at. Raises NotConnected."""
     found = {}
     for key in lists_beside(keys):
         with suppress(BackOff):

@@ -49,7 +49,7 @@ CONTENT_TYPE: Final = "application/json"
 #: the lease of its predecessor is its own and need not be waited for.
 HOLDER_KEY: Final = "lease_holder"
 STAND_BY_SECONDS: Final = 1.0  #: between two looks whether the lease is free
-WRONG_REDIS_SECONDS: Final = 60.0  #: until a list is looked at again that holds the dialler's own messages only
+WRONG_REDIS_SECONDS: Final = 60.0  #: until a list with only the dialler's own messages is looked at again
 
 
 @dataclass(slots=True)
@@ -131,8 +131,7 @@ class ListWorker:
 
     @asynccontextmanager
     async def _covering(self, detail: str) -> AsyncGenerator[None]:
-        """Write to the coverage why this hub is blind meanwhile, while it reads no other list of the source; another
-        hub sees."""
+        """While it lasts, note in the coverage that this hub is blind, unless it reads another list of the source."""
         if self._sight.since is not None:
             yield
             return

@@ -31,8 +31,8 @@ class Headers(Protocol):
 class PlainHeaders:
     """Headers of a `text/event-plain` body: lines `Name: url-encoded value`, up to the first empty line.
 
-    What was looked for is remembered: of what a decoder asks a quarter it asks again, and one that is not there is
-    looked for to the event's end.
+    Results are cached: a decoder asks for a quarter of its headers twice, and looking for a missing one goes through
+    the whole event.
     """
 
     __slots__ = ("_found", "_lines")

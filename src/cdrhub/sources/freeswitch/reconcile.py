@@ -115,8 +115,8 @@ def differences(
 
 
 def lately(at: datetime, *, now: datetime) -> bool:
-    """Whether an event that tells of this moment may be on its way. What a switch dates ahead of our clock by more than
-    that has a clock of its own, and is as old as anything."""
+    """Whether an event that tells of this moment may still be on its way. A moment far ahead of our clock is that of a
+    switch whose clock is wrong, and counts as old."""
     return abs(now - at) < SILENCE
 
 

@@ -1,8 +1,8 @@
 """Jumps of historyid: records that were lost between the PBX and the hub.
 
 3CX numbers its records without a gap (observed up to v20 Update 5), so a missing number is a lost record. Records
-come slightly out of order, so a number counts as missing only when it did not come within a grace time. What is missing
-within it is remembered with the highest number, for a daemon may be killed meanwhile. Pure: times come in with each
+come slightly out of order, so a number counts as missing only when it did not come within a grace time. Until then it
+is remembered together with the highest number, for the daemon may be killed meanwhile. Pure: times come in with each
 record, nothing is read from a clock.
 """
 
@@ -92,8 +92,8 @@ class GapWatch:
         self._highest, self._seen_at = historyid, seen_at
 
     def due(self, now: datetime) -> list[Missing]:
-        """The ranges whose grace is over, oldest first; each is told once. So is one from the future: the clock was set
-        back."""
+        """The ranges whose grace is over, oldest first; each is told once. One from the future is over too: the clock
+        was set back."""
         told: list[Missing] = []
         waiting: list[Missing] = []
         surplus = len(self._open) - MAX_OPEN

@@ -1,6 +1,6 @@
 """One CDR being read: its fields, and what was noticed on the way. Pure.
 
-Fields that could not be read as what they should be are remembered (`unread`): the attributes keep them as sent.
+Fields that could not be read (`unread`) are kept in the attributes as sent.
 """
 
 from __future__ import annotations
