@@ -100,8 +100,12 @@ class Link:
         self._handoff.end(NotConnected("stopped"))
 
     def close(self) -> None:
-        """Give back the hub's descriptors. Nothing of the link may be used after it."""
+        """Give back the hub's descriptors, and all that it holds. Nothing of the link may be used after it."""
         self._hub.destroy(destroy_loop=True)
+        if not self._hub.dead:
+            # It stands where it told that its loop is over, and would stand there for ever, with all that its stack
+            # holds: the thread ends and nobody unwinds it (gevent 26.9).
+            self._hub.throw()
 
     def _listen(self) -> None:
         try:
