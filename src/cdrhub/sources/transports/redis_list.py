@@ -21,10 +21,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Literal
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
@@ -188,29 +189,67 @@ class Taken:
     left: int = 0  #: foreign messages that were seen and left
 
 
-class LeasedList(Protocol):
+class LeasedList(ABC):
     """A list with its lease. Each method raises a SourceSignal: NotConnected when the link or the lease is lost,
     BackOff when Redis refuses."""
 
-    @property
-    def reliable(self) -> bool:
-        """Whether entries stay in Redis until they are durable."""
+    reliable: ClassVar[bool]
+    """Whether entries stay in Redis until they are durable."""
 
+    def __init__(self, client: Redis, *, drained: Drained, lease: Lease) -> None:
+        self._client = client
+        self._drained = drained
+        self._lease = lease
+        self._blocks = True  # whether this Redis has BLMOVE, as far as is known
+
+    @abstractmethod
     async def acquire(self) -> str | None:
         """Take the lease; returns None, or who holds it."""
 
+    @abstractmethod
     async def take(self, *, done: int) -> Taken:
         """Renew the lease, forget the first `done` entries of the processing list, take more (or what is still
         there), without waiting."""
 
+    @abstractmethod
     async def renew(self) -> None:
         """Renew the lease."""
 
-    async def wait(self) -> None:
-        """Return when the list has entries, or after a third of the lease's life."""
-
+    @abstractmethod
     async def release(self, *, done: int) -> None:
         """Forget the first `done` entries of the processing list and give the lease up, if it is still ours."""
+
+    async def wait(self) -> None:
+        """Return when the list has entries, or after a third of the lease's life."""
+        seconds = self._lease.seconds * RENEW_SHARE
+        if self._blocks:
+            self._blocks = await self._block(seconds)
+        else:
+            await asyncio.sleep(min(POLL_SECONDS, seconds))
+
+    async def _block(self, seconds: float) -> bool:
+        key, end = self._drained.key, self._drained.side.upper()
+        async with self._call(waits=seconds):
+            try:
+                await self._client.execute_command("BLMOVE", key, key, end, end, seconds)  # type: ignore[no-untyped-call]
+            except OutOfMemoryError:  # it waits for nobody then, and is emptied all the same
+                await asyncio.sleep(POLL_SECONDS)
+            except ResponseError as error:
+                if not is_unknown(error):
+                    raise
+                return False
+        return True
+
+    @asynccontextmanager
+    async def _call(self, *, waits: float = 0.0) -> AsyncGenerator[None]:
+        """Commands in this block are answered in time, or the link is lost."""
+        with signalled(self._drained.key):
+            async with asyncio.timeout(waits + self._lease.seconds * REPLY_SHARE):
+                yield
+
+    def _lost(self) -> NotConnected:
+        """What is raised when the lease is not ours any more."""
+        return NotConnected(f"the lease on {self._drained.key} is lost: another worker has it, or it expired")
 
 
 class ScriptsRefused(Exception):
@@ -222,68 +261,23 @@ def holder_of(token: bytes) -> str:
     return token.decode("utf-8", "replace").partition(" ")[0]
 
 
-@dataclass(kw_only=True, slots=True)
-class _Link:
-    """What both ways share: calls of bounded time, and the wait."""
-
-    client: Redis
-    drained: Drained
-    lease: Lease
-    _blocks: bool = field(default=True, init=False)  #: whether this Redis has BLMOVE, as far as is known
-
-    @asynccontextmanager
-    async def call(self, *, waits: float = 0.0) -> AsyncGenerator[None]:
-        """Commands in this block are answered in time, or the link is lost."""
-        with signalled(self.drained.key):
-            async with asyncio.timeout(waits + self.lease.seconds * REPLY_SHARE):
-                yield
-
-    async def wait(self) -> None:
-        """See `LeasedList.wait`."""
-        seconds = self.lease.seconds * RENEW_SHARE
-        if self._blocks:
-            self._blocks = await self._block(seconds)
-        else:
-            await asyncio.sleep(min(POLL_SECONDS, seconds))
-
-    async def _block(self, seconds: float) -> bool:
-        key, end = self.drained.key, self.drained.side.upper()
-        async with self.call(waits=seconds):
-            try:
-                await self.client.execute_command("BLMOVE", key, key, end, end, seconds)  # type: ignore[no-untyped-call]
-            except OutOfMemoryError:  # it waits for nobody then, and is emptied all the same
-                await asyncio.sleep(POLL_SECONDS)
-            except ResponseError as error:
-                if not is_unknown(error):
-                    raise
-                return False
-        return True
-
-    def lost(self) -> NotConnected:
-        """What is raised when the lease is not ours any more."""
-        return NotConnected(f"the lease on {self.drained.key} is lost: another worker has it, or it expired")
-
-
-class ReliableList:
+class ReliableList(LeasedList):
     """Taking by scripts: an entry is in Redis until it is durable. Redis 2.6 or newer."""
 
-    reliable: Final = True
+    reliable = True
 
     def __init__(self, client: Redis, *, drained: Drained, lease: Lease) -> None:
-        self._link = _Link(client=client, drained=drained, lease=lease)
-        self._drained = drained
-        self._lease = lease
+        super().__init__(client, drained=drained, lease=lease)
         self._scripts = {text: client.register_script(text) for text in (_ACQUIRE, _TAKE, _RENEW, _RELEASE)}
-        self.wait = self._link.wait
 
     async def _run(self, script: str, *, keys: Sequence[str], args: Sequence[str | int]) -> Any:
-        async with self._link.call():
+        async with self._call():
             return await awaited(self._scripts[script](keys=list(keys), args=list(args)))
 
     async def acquire(self) -> str | None:
         """See `LeasedList.acquire`. Raises ScriptsRefused where this Redis runs none."""
         lease = self._lease
-        async with self._link.call():
+        async with self._call():
             try:
                 holder = await awaited(
                     self._scripts[_ACQUIRE](keys=[lease.key], args=[lease.token, lease.ours, lease.seconds])
@@ -312,14 +306,14 @@ class ReliableList:
             ),
         )
         if answer is None:
-            raise self._link.lost()
+            raise self._lost()
         recovered, left, *bodies = answer
         return Taken(bodies=bodies, done=len(bodies), recovered=bool(recovered), left=left)
 
     async def renew(self) -> None:
         """See `LeasedList.renew`."""
         if not await self._run(_RENEW, keys=(self._lease.key,), args=(self._lease.token, self._lease.seconds)):
-            raise self._link.lost()
+            raise self._lost()
 
     async def release(self, *, done: int) -> None:
         """See `LeasedList.release`."""
@@ -352,23 +346,19 @@ class Transaction(Pipeline):
         await super().reset()  # type: ignore[no-untyped-call]  # redis-py's own
 
 
-class PlainList:
+class PlainList(LeasedList):
     """Taking by transactions guarded by WATCH: what was taken is nowhere else. Redis 2.2 or newer."""
 
-    reliable: Final = False
+    reliable = False
 
     def __init__(self, client: Redis, *, drained: Drained, lease: Lease) -> None:
-        self._client = client
-        self._link = _Link(client=client, drained=drained, lease=lease)
-        self._drained = drained
-        self._lease = lease
+        super().__init__(client, drained=drained, lease=lease)
         self._recovering = True  # what a worker that took reliably may have left behind
-        self.wait = self._link.wait
 
     async def acquire(self) -> str | None:
         """See `LeasedList.acquire`."""
         lease = self._lease
-        async with self._link.call(), Transaction(self._client) as pipe:
+        async with self._call(), Transaction(self._client) as pipe:
             await pipe.watch(lease.key)
             holder: bytes | None = await awaited(pipe.get(lease.key))
             if holder is not None and not holder.startswith(lease.ours.encode()):
@@ -418,7 +408,7 @@ class PlainList:
 
     async def release(self, *, done: int) -> None:
         """See `LeasedList.release`."""
-        async with self._link.call():
+        async with self._call():
             ours = await self._client.get(self._lease.key) == self._lease.token.encode()
         if ours:
             await self._guarded(("LTRIM", self._drained.processing, done, -1), ("DEL", self._lease.key))
@@ -438,11 +428,11 @@ class PlainList:
     @asynccontextmanager
     async def _held(self, pipe: Transaction) -> AsyncGenerator[None]:
         """`pipe` watches the lease, which is ours."""
-        async with self._link.call(), pipe:
+        async with self._call(), pipe:
             await pipe.watch(self._lease.key)
             if await awaited(pipe.get(self._lease.key)) != self._lease.token.encode():
                 await pipe.unwatch()  # type: ignore[no-untyped-call]  # redis-py's own
-                raise self._link.lost()
+                raise self._lost()
             yield
 
     async def _carried_out(self, pipe: Transaction, commands: Iterable[Sequence[str | int | bytes]]) -> list[Any]:
@@ -456,7 +446,7 @@ class PlainList:
         except WatchError as error:
             if pipe.unanswered:  # the connection broke
                 raise
-            raise self._link.lost() from error
+            raise self._lost() from error
 
     def _is_foreign(self, entry: bytes) -> bool:
         foreign = self._drained.foreign
