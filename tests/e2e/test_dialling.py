@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 import time
 import urllib.request
 from collections.abc import Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from cdrhub.sources.voicenter import simulate as voicenter
 from support.daemon import Daemon
 from support.dialling import Request, vendor
 from support.servers import free_port
+from support.sql import rows
 
 TOKEN = "a-token-of-many-letters"
 SECONDS = 120.0  #: for a case to be over
@@ -71,15 +70,10 @@ def asked(daemon: Daemon, path: str, body: dict[str, Any]) -> None:
         assert answer.status in (200, 201)
 
 
-def rows(database: Path, query: str) -> list[Any]:
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        return connection.execute(query).fetchall()
-
-
 def contacted(database: Path) -> None:
     """Wait until the case is."""
     deadline = time.monotonic() + SECONDS
-    while (found := rows(database, "SELECT state, state_reason FROM cases")) != [("contacted", "")]:
+    while (found := rows(f"sqlite:///{database}", "SELECT state, state_reason FROM cases")) != [("contacted", "")]:
         assert time.monotonic() < deadline, f"the case is {found}"
         time.sleep(0.1)
 
@@ -125,10 +119,10 @@ async def worked_through(
     assert "the-accounts-code" not in daemon.log.read_text()
 
 
-def attempts_in(database: Path) -> list[Any]:
+def attempts_in(database: Path) -> Sequence[tuple[object, ...]]:
     """(number, state, outcome, disposition of its call, whether the call knows of it, vendor's id), in their order."""
     return rows(
-        database,
+        f"sqlite:///{database}",
         "SELECT attempts.number, attempts.state, attempts.outcome, calls.disposition, calls.attempt_id = attempts.id, "
         "attempts.vendor_ref = calls.call_key "
         "FROM attempts LEFT JOIN calls ON calls.id = attempts.call_id ORDER BY attempts.id",
@@ -145,7 +139,8 @@ async def test_a_case_is_dialled_to_its_last_number(tmp_path: Path, system: str)
         (number, "ended", fate, fate, 1, named)
         for number, fate in zip((case[FIRST], case[FIRST], case[SECOND]), FATES, strict=True)
     ]
-    facts = rows(tmp_path / "cdrhub.db", "SELECT type FROM outbox WHERE type LIKE 'call.%' AND type <> 'call.settled'")
+    query = "SELECT type FROM outbox WHERE type LIKE 'call.%' AND type <> 'call.settled'"
+    facts = rows(f"sqlite:///{tmp_path / 'cdrhub.db'}", query)
     told = [fact for (fact,) in facts]
     assert (told.count("call.hangup"), told.count("call.ended")) == (2, 1)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
 import socket
-import sqlite3
 import ssl
 import sys
 import threading
@@ -25,6 +23,7 @@ from support.descriptors import no_free_descriptor
 from support.plug_ins import install
 from support.servers import PostgresServer, free_port, running
 from support.service import LINE, calls, source, started, wait_for_log
+from support.sql import rows
 
 
 def test_sighup_takes_over_a_new_source_and_keeps_the_connection_of_an_old_one(tmp_path: Path) -> None:
@@ -85,8 +84,7 @@ def test_a_source_that_is_taken_out_closes_its_port_and_a_tenant_that_changes_co
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", first))
         assert daemon.stop() == 0
-    with contextlib.closing(sqlite3.connect(database)) as stored:
-        assert stored.execute("SELECT tenant FROM calls ORDER BY call_key").fetchall() == [("old",), ("new",)]
+    assert rows(f"sqlite:///{database}", "SELECT tenant FROM calls ORDER BY call_key") == [("old",), ("new",)]
 
 
 def test_a_reload_to_a_taken_port_is_refused_whole(tmp_path: Path) -> None:
@@ -104,8 +102,7 @@ def test_a_reload_to_a_taken_port_is_refused_whole(tmp_path: Path) -> None:
             pbx.sendall(LINE % (1, 1))
             daemon.wait_for("cdrhub_records_stored_total", 1, result="applied")
         assert daemon.stop() == 0
-    with contextlib.closing(sqlite3.connect(tmp_path / "hub.db")) as stored:
-        assert stored.execute("SELECT tenant FROM calls").fetchall() == [("",)]
+    assert rows(f"sqlite:///{tmp_path / 'hub.db'}", "SELECT tenant FROM calls") == [("",)]
 
 
 def status_of(daemon: Daemon, token: str) -> int:

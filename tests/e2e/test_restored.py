@@ -13,6 +13,7 @@ import orjson
 
 from support.daemon import Daemon
 from support.servers import free_port
+from support.sql import rows
 
 LINE = (
     b"Call %d,00000172FF10D141_%d,00:00:56,2020/06/29 07:53:11,2020/06/29 07:53:42,2020/06/29 07:54:39,TerminatedByDst,"
@@ -56,8 +57,7 @@ class Hub:
         backup.rename(self.database)
 
     def rows(self, statement: str) -> list[Any]:
-        with contextlib.closing(sqlite3.connect(self.database)) as database:
-            return database.execute(statement).fetchall()
+        return list(rows(f"sqlite:///{self.database}", statement))
 
     def told(self) -> list[dict[str, Any]]:
         """Every line of the log that says so."""

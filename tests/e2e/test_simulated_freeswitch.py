@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from cdrhub.sources.simulation.comparison import Difference, Found, compared, ex
 from cdrhub.sources.simulation.ledger import Entry, read
 from support.daemon import Daemon
 from support.servers import free_port
+from support.sql import rows_by_name
 
 SECRET_PATH = "/ingest/freeswitch/0123456789abcdef"
 SECONDS = 120.0  #: until what was told to end has ended
@@ -75,12 +74,10 @@ region = "FR"
 
 def differences(database: Path, ledger: dict[str, Entry]) -> list[Difference]:
     """What the calls table and the ledger tell differently."""
-    with closing(sqlite3.connect(database)) as connection:
-        connection.row_factory = sqlite3.Row
-        calls = {row["call_key"]: dict(row) for row in connection.execute("SELECT * FROM calls")}
-        legs: dict[str, list[Any]] = {row["id"]: [] for row in calls.values()}
-        for leg in connection.execute("SELECT * FROM call_legs"):
-            legs[leg["call_id"]].append(leg)
+    calls = {row["call_key"]: row for row in rows_by_name(database, "SELECT * FROM calls")}
+    legs: dict[str, list[Any]] = {row["id"]: [] for row in calls.values()}
+    for leg in rows_by_name(database, "SELECT * FROM call_legs"):
+        legs[leg["call_id"]].append(leg)
     told = [missing(entry) for key, entry in ledger.items() if key not in calls]
     for key, row in calls.items():
         if key not in ledger:

@@ -7,7 +7,6 @@ Each server listens on a loopback port, keeps its files in a directory of its ow
 from __future__ import annotations
 
 import contextlib
-import getpass
 import importlib.util
 import os
 import pwd
@@ -52,10 +51,6 @@ def free_port() -> int:
 
 def _is_root() -> bool:
     return os.geteuid() == 0
-
-
-def _user() -> str:
-    return UNPRIVILEGED_USER if _is_root() else getpass.getuser()
 
 
 def _as_user() -> dict[str, Any]:

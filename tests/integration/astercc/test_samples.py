@@ -3,8 +3,6 @@ posted in order, in any order and more than once, and as query strings."""
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 
 from support.astercc import CAPTURES, SETTINGS, bodies_of, event, push
 from support.daemon import Daemon
+from support.sql import rows_by_name
 
 EXPECTED = orjson.loads((CAPTURES / "expected.json").read_bytes())
 FILES = sorted({name for case in EXPECTED["cases"] for name in case["files"]})
@@ -48,9 +47,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 def rows(daemon: Daemon, query: str, *values: str) -> Sequence[Mapping[str, Any]]:
     """The rows of a query on the daemon's database."""
-    with contextlib.closing(sqlite3.connect(daemon.directory / "hub.db")) as database:
-        database.row_factory = sqlite3.Row
-        return [dict(row) for row in database.execute(query, values)]
+    return rows_by_name(daemon.directory / "hub.db", query, *values)
 
 
 async def tell(daemon: Daemon, way: str, bodies: Sequence[bytes]) -> None:

@@ -3,11 +3,8 @@ written down by hand; what is none is counted or kept, and the worker goes on.""
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
@@ -17,6 +14,7 @@ from cdrhub.sources.enigma import SYSTEM
 from support.daemon import Daemon
 from support.enigma import CAPTURES
 from support.redis import RedisServer
+from support.sql import rows_by_name
 
 KEY = "enigma:notifications:campaigns"
 EXPECTED = orjson.loads((CAPTURES / "expected.json").read_bytes())
@@ -39,13 +37,6 @@ def daemon(tmp_path: Path, redis_server: RedisServer, dialler: redis.Redis) -> I
         daemon.kill()
 
 
-def rows(daemon: Daemon, query: str) -> Sequence[Mapping[str, Any]]:
-    """The rows of a query on the daemon's database."""
-    with contextlib.closing(sqlite3.connect(daemon.directory / "hub.db")) as database:
-        database.row_factory = sqlite3.Row
-        return [dict(row) for row in database.execute(query)]
-
-
 def lines(name: str) -> Sequence[bytes]:
     """The messages of a capture, one a line."""
     messages, _ = SYSTEM.split((CAPTURES / name).read_bytes(), final=True)
@@ -61,7 +52,7 @@ def test_samples(daemon: Daemon, dialler: redis.Redis) -> None:
     daemon.wait_for("cdrhub_source_events_total", 1, what="session_back_off")
     daemon.drained()
 
-    calls = {row["call_key"]: row for row in rows(daemon, "SELECT * FROM calls")}
+    calls = {row["call_key"]: row for row in rows_by_name(daemon.directory / "hub.db", "SELECT * FROM calls")}
     expected = {call["ids"]["call_ref"]: call for case in cases for call in case["calls"]}
     assert calls.keys() == expected.keys()
     for key, said in expected.items():

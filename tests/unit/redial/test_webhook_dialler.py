@@ -14,7 +14,6 @@ from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused,
 from cdrhub.redial.webhook_dialler import DIALLER
 from cdrhub.redial.webhook_dialler_config import WebhookDiallerConfig
 from support.dialling import ATTEMPT, Vendor, order, vendor
-from support.servers import free_port
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -127,12 +126,6 @@ async def test_no_answer_is_unseen_and_says_nothing_of_the_url() -> None:
     assert isinstance(cut, Unseen)
     assert isinstance(late, Unseen)
     assert "hidden" not in cut.detail + late.detail
-
-
-async def test_where_nobody_listens_nothing_was_dialled() -> None:
-    answer = await dialled(Vendor(url=f"http://127.0.0.1:{free_port()}"))
-    assert isinstance(answer, Refused)
-    assert answer.refusal is Refusal.NETWORK
 
 
 async def test_a_private_address_is_refused_unless_it_is_allowed() -> None:

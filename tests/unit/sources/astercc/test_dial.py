@@ -12,7 +12,6 @@ from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused,
 from cdrhub.sources.astercc.dial import DIALLER, AsterCCDiallerConfig
 from cdrhub.sources.dialling.fields import REQUEST_SECONDS
 from support.dialling import ATTEMPT, Vendor, order, vendor
-from support.servers import free_port
 
 PASSWORD = "pass&word=1"
 CHINESE = "+8613912345678"
@@ -166,12 +165,6 @@ async def test_a_status_that_says_no(status: int, known: Refusal) -> None:
     answer = await answered("|Retuen|1|Retuen|BackMsg_19", status=status)
     assert isinstance(answer, Refused)
     assert answer.refusal is known
-
-
-async def test_where_nobody_listens_nothing_was_dialled() -> None:
-    answer = await dialled(Vendor(url=f"http://127.0.0.1:{free_port()}"))
-    assert isinstance(answer, Refused)
-    assert answer.refusal is Refusal.NETWORK
 
 
 @pytest.mark.parametrize(

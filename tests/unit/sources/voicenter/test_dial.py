@@ -14,7 +14,6 @@ from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused,
 from cdrhub.model.disposition import Disposition
 from cdrhub.sources.voicenter.dial import DIALLER, VoicenterDialler, VoicenterDiallerConfig
 from support.dialling import ATTEMPT, Vendor, order, vendor
-from support.servers import free_port
 
 CODE = "the-accounts-code"
 
@@ -153,12 +152,6 @@ async def test_no_answer_is_unseen_and_is_not_asked_again() -> None:
         peer.falls_silent(seconds=5.0)
         assert isinstance(await dialled(peer, request_seconds=5.0), Unseen)
     assert len(peer.requests) == 2
-
-
-async def test_where_nobody_listens_nothing_was_dialled() -> None:
-    answer = await dialled(Vendor(url=f"http://127.0.0.1:{free_port()}"))
-    assert isinstance(answer, Refused)
-    assert answer.refusal is Refusal.NETWORK
 
 
 @pytest.mark.parametrize(
