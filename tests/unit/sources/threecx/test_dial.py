@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from cdrhub.model.dialling import Accepted, Answer, Refusal, Refused, Standing, Unseen
 from cdrhub.redial.diallers import dialler_type
 from cdrhub.sources.dialler import Dialler
-from cdrhub.sources.threecx.dial import DIALLER, CallReference, ThreeCXDiallerConfig
+from cdrhub.sources.threecx.dial import DIALLER, MAX_TOKENS, CallReference, ThreeCXDiallerConfig
 from support.dialling import order, vendor
 from support.servers import free_port
 
@@ -38,6 +38,7 @@ class Pbx:
     token_status: int = 200
     token_said: Any = None  #: None: a token
     refuses_tokens: bool = False
+    others: int = 0  #: times that somebody else asks for a token of this client, each right after one was given
     redirect: str | None = None
     participants: Any = ()
     url: str = ""
@@ -54,6 +55,9 @@ class Pbx:
             return web.Response(status=400)
         self.tokens += 1
         said = {"token_type": "Bearer", "expires_in": 60, "access_token": self.token}
+        if self.others:
+            self.others -= 1
+            self.tokens += 1
         return web.json_response(said if self.token_said is None else self.token_said, status=self.token_status)
 
     async def control(self, request: web.Request) -> web.Response:
@@ -128,7 +132,7 @@ async def test_numbers_are_written_as_the_outbound_rules_want_them() -> None:
     assert peer.asked[0][2] == '{"destination":"90541234567"}'
 
 
-async def test_a_token_that_is_refused_is_replaced_once() -> None:
+async def test_a_token_that_is_refused_is_replaced() -> None:
     async with pbx() as peer, dialler_to(peer.url) as dialler:
         await dialler.dial(ORDER)
         peer.tokens += 1  # somebody else asked for a token of this client
@@ -144,10 +148,16 @@ async def test_orders_at_once_share_a_token() -> None:
     assert peer.tokens == 1
 
 
-async def test_a_fresh_token_that_is_refused_is_the_configuration() -> None:
+async def test_another_hub_that_takes_the_fresh_token_too_is_waited_out() -> None:
+    async with pbx(others=2) as peer, dialler_to(peer.url) as dialler:
+        assert await dialler.dial(ORDER) == Accepted(vendor_ref="101:17")
+        assert len(peer.asked) == 3
+
+
+async def test_a_pbx_that_refuses_every_token_is_the_configuration() -> None:
     async with pbx(refuses_tokens=True) as peer, dialler_to(peer.url) as dialler:
         assert refusal_of(await dialler.dial(ORDER)) is Refusal.CONFIGURATION
-        assert len(peer.asked) == 2
+        assert len(peer.asked) == MAX_TOKENS
 
 
 @pytest.mark.parametrize(
