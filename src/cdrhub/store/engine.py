@@ -159,9 +159,7 @@ class Database:
         """Raise StoreUnavailable if the SQLite file was removed or replaced. The connections stay open: closing them,
         SQLite would remove the log of that name, which may belong to the new file."""
         if sqlite.is_exchanged(self.url, (await connection.get_raw_connection()).info):
-            raise StoreUnavailable(
-                f"{self.explain_url()}: the file was removed or replaced below this process: put it back, or restart"
-            )
+            raise StoreUnavailable(f"{self.explain_url()}: {sqlite.EXCHANGED}")
 
     async def _to_its_end(self, ending: Coroutine[Any, Any, None]) -> None:
         """Wait for `ending`, which goes on also if the present task is cancelled."""

@@ -47,6 +47,7 @@ _ADVICE = {
     sqlite3.SQLITE_READONLY: _NOT_OURS,
     sqlite3.SQLITE_CANTOPEN: _NOT_OPENED,
 }
+EXCHANGED = "the file was removed or replaced below this process: put it back, or restart"
 BUSY_SECONDS = 10.0  #: how long one statement waits for another process's transaction
 BEGUN_SECONDS = 0.01  #: between two looks whether another process has begun the write-ahead log
 
@@ -152,13 +153,26 @@ def engine(url: URL, *, writer: bool, seconds: float) -> AsyncEngine:
             raise StoreUnavailable(f"sqlite:///{file}: {file.parent} cannot be made: {in_words(error)}") from error
         if writer:
             _make_private(file)
+    known = _identity(url)
+
+    async def connect(database: str, **how: Any) -> sqlite_driver.Connection:
+        """A connection to the file of the first one. In the place of a file that was moved away SQLite would make
+        another one, and remove the log, with what was committed and is not in the file yet; so it would where an empty
+        one is there."""
+        nonlocal known
+        found = _identity(url)
+        if known is not None and found != known:
+            raise sqlite3.OperationalError(EXCHANGED)
+        known = found
+        return await sqlite_driver.connect(database, **how)
+
     made = create_async_engine(
         url.set(drivername="sqlite+aiosqlite"),
         connect_args={
             "timeout": BUSY_SECONDS,
             "factory": _Connection,
             "isolation_level": None,  # transactions begin where we say so, not where the driver guesses
-            "async_creator_fn": sqlite_driver.connect,
+            "async_creator_fn": connect,
         },
         pool_size=1 if writer else 4,
         max_overflow=0,

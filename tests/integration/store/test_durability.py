@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 
 from cdrhub.errors import StoreUnavailable
 from cdrhub.store import Store
 from cdrhub.store.tables import calls
 from support.ledger import count, ended, item
 from support.servers import PostgresServer
+
+READERS = 4  #: connections for reading that a database of SQLite has
 
 
 async def test_sqlite_waits_for_the_disk(sqlite_url: str) -> None:
@@ -57,3 +62,42 @@ async def test_a_file_that_is_removed_or_replaced_below_is_written_no_more(tmp_p
         assert await count(store, calls) == 2
     finally:
         await store.close()
+
+
+async def test_a_file_that_is_put_back_has_what_was_committed_before(tmp_path: Path) -> None:
+    """A connection that was made meanwhile began another file in its place and removed the log: those that were made
+    later failed, and what was committed was lost with the process."""
+    file, elsewhere = tmp_path / "cdrhub.db", tmp_path / "elsewhere"
+    store = Store.open(f"sqlite:///{file}")
+    try:
+        await store.prepare()
+        await store.write([item(ended("before", 1))])
+        file.rename(elsewhere)
+        for there in (False, True):
+            with pytest.raises(StoreUnavailable, match="removed or replaced"):
+                await seen_by_all(store)
+            assert file.exists() == there
+            file.touch()
+        elsewhere.rename(file)
+        assert await seen_by_all(store) == {1}
+        await store.write([item(ended("after", 2))])
+        assert await seen_by_all(store) == {2}
+        assert rows_as_after_a_kill(file, copied_to=tmp_path / "copy") == [("after",), ("before",)]
+    finally:
+        await store.close()
+
+
+async def seen_by_all(store: Store) -> set[int | None]:
+    """How many calls the connections of the pool see, also those that are made for it."""
+    async with contextlib.AsyncExitStack() as held:
+        connections = [await held.enter_async_context(store.database.connect()) for _ in range(READERS)]
+        return {await each.scalar(select(func.count()).select_from(calls)) for each in connections}
+
+
+def rows_as_after_a_kill(file: Path, *, copied_to: Path) -> list[tuple[str]]:
+    """The calls of a file and its log as they are on the disk now."""
+    copied_to.mkdir()
+    for one in (file, file.with_name(f"{file.name}-wal")):
+        shutil.copy(one, copied_to / one.name)
+    with contextlib.closing(sqlite3.connect(copied_to / file.name)) as database:
+        return database.execute("SELECT call_key FROM calls ORDER BY call_key").fetchall()
