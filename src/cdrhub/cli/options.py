@@ -135,8 +135,8 @@ def bounded(**texts: str | None) -> None:
 
 
 def names_given(**names: str | None) -> None:
-    """UsageError where the name to filter by is blank, as of a variable of the shell that is not set: nothing has it,
-    and an empty list would look like an answer."""
+    """UsageError where a name to filter by is blank, such as an unset variable of the shell: an empty list would look
+    like an answer."""
     for option, name in names.items():
         if name is not None and not name.strip():
             raise UsageError(f"--{option}: a name is missing")
@@ -150,8 +150,8 @@ def _user() -> str:
 
 
 def known_or_found(config: Config, source: str | None, *, found: int) -> None:
-    """NotFound where a list of one source is empty and there is no such source. What came from one that was taken out
-    of the configuration, or has another name there now, is listed as before."""
+    """NotFound where a list of one source is empty because there is no such source. Records of a source that was
+    renamed, or taken out of the configuration, are listed as before."""
     if source is not None and not found:
         known_source(config, source)
 

@@ -115,7 +115,7 @@ def show_document(document: Mapping[str, Any], *, form: Format, zone: ZoneInfo) 
 
 @contextmanager
 def unread() -> Iterator[None]:
-    """For what is shown of a work that goes on where nobody reads it any more (`| head`): the rest goes nowhere."""
+    """Let work go on when nobody reads its output any more (`| head`): the rest of the output goes nowhere."""
     try:
         yield
     except SystemExit as ended:  # of rich, which sees to the rest itself
@@ -133,8 +133,8 @@ def tell(line: str) -> None:
 
 
 def paragraph(text: str, *, indent: int) -> str:
-    """`text` broken between words where it goes to a terminal, what follows the first line behind `indent` blanks; as
-    it is elsewhere, and where there is hardly room beside them."""
+    """`text` wrapped for a terminal, with further lines indented by `indent` blanks; unchanged if it does not go to a
+    terminal, or if that is too narrow."""
     columns = shutil.get_terminal_size().columns
     if not sys.stdout.isatty() or columns < indent + NARROWEST:
         return text
@@ -219,7 +219,7 @@ class _Column:
 
     @property
     def least(self) -> int:
-        """The room without which it is not worth showing: a long text may go on on the next line."""
+        """The least width that is worth showing: a long text may go on on the next line."""
         return self.width if self.whole or self.width <= WHOLE_UP_TO else min(self.width, self.narrowest)
 
     @property
@@ -298,7 +298,7 @@ def _short(cells: list[str]) -> list[str]:
 
 
 def _fitting(columns: Sequence[_Column], yields: Sequence[str], *, room: int) -> list[_Column]:
-    """Those of `columns` that are shown in `room`: without as many of `yields` as it takes."""
+    """Those of `columns` that fit into `room`: as many of `yields` are left out as it takes."""
 
     def fit(some: Sequence[_Column]) -> bool:
         return sum(each.least for each in some) + GAP * len(some) <= room

@@ -120,7 +120,7 @@ def status(config: ConfigFile = None, *, form: FormatOption = Format.TABLE, time
 
 
 def _status(database: Opened, config: Config) -> list[dict[str, Any]]:
-    """Pauses, what the diallers have under way, and how many cases stand where, as rows of one form."""
+    """Pauses, attempts under way by dialler, and numbers of cases by state, as rows of one form."""
     from cdrhub.redial import reading
     from cdrhub.redial.wording import reason_in_words, rule_in_words
 

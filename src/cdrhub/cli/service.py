@@ -66,8 +66,8 @@ def run(config: ConfigFile = None) -> None:
 
 
 def _leave_at_last(error: BaseException | None) -> None:
-    """End the process a little later, whatever goes on in it, and as `error` ends one: journal and database are closed,
-    and a task or a thread of a plug-in that does not end would keep it until somebody kills it."""
+    """End the process a little later as `error` would have ended it, whatever still runs in it: journal and database
+    are closed, and a task or thread of a plug-in that does not end would keep it alive until somebody kills it."""
     import structlog
 
     def ended() -> None:
@@ -244,15 +244,15 @@ def _show_contracts(config: Config) -> None:
         show(Listing(columns=list(rows[0]), rows=rows, title="Delivery contracts"), form=Format.TABLE, zone=_UTC)
 
 
-def _begun(folder: Path) -> tuple[Path, bool]:
-    """What of the way to `folder` exists already, where a start begins to make folders, and whether it may."""
+def _existing(folder: Path) -> tuple[Path, bool]:
+    """`folder` or the nearest one above it that exists, and whether a start may make files there."""
     found = next(one for one in (folder, *folder.parents) if os.path.exists(one))  # noqa: PTH110 - raises nothing
     return found, found.is_dir() and os.access(found, os.W_OK | os.X_OK)
 
 
 def _journal_failures(config: Config) -> list[str]:
     wanted = config.hub.data_dir.absolute()
-    found, writable = _begun(wanted)
+    found, writable = _existing(wanted)
     if writable:
         return []
     cannot = f"{wanted} cannot be made: " if found != wanted else ""
@@ -264,7 +264,7 @@ def _try_database(config: Config) -> None:
     from cdrhub.store import Store, schema
 
     if (file := missing_file(config)) is not None:
-        folder, writable = _begun(file.absolute().parent)
+        folder, writable = _existing(file.absolute().parent)
         if not writable:
             raise StoreUnavailable(f"{file} does not exist yet and cannot be made: {folder} is not writable")
         typer.echo(f"database: {file} does not exist yet; the first start makes it ({folder} is writable)")

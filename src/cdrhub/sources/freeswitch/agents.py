@@ -65,10 +65,11 @@ def read_agent_state(action: str, headers: Headers, *, event_id: str | None) -> 
 
 
 class AgentsHeard:
-    """The last word of each agent, by event or when the switch was asked, on one connection.
+    """The last known words of each agent on one connection, from events or from asking the switch.
 
-    A change that an event told is not told again. What the list of agents says otherwise was missed: it becomes an
-    inference (model/inference.py) that depends on the list alone, so that two hubs, and one that comes back, write one.
+    A change that an event told is not told again. Where the list of agents differs, an event was missed: the change
+    becomes an inference (model/inference.py) that depends on the list alone, so that two hubs, and one that comes back,
+    write the same.
     """
 
     def __init__(self) -> None:
@@ -97,10 +98,10 @@ class AgentsHeard:
         before: Mapping[tuple[str, AgentKind], str],
         lately: Callable[[datetime], bool],
     ) -> list[dict[str, Any]]:
-        """The inferences of what the list says and no event did; they count as heard from now on.
+        """The inferences for what the list says and no event told; they count as heard from now on.
 
-        `before` is what had been heard when the list was made: of whom anything was heard since, the list knows less
-        than the events do. A change that was `lately` may still be told by one.
+        `before` is what had been heard before the list was made: agents heard of since then are left out, for the
+        events know more than the list. So are changes made `lately`, of which an event may still tell.
         """
         found = []
         for agent in listed:
@@ -122,8 +123,8 @@ class AgentsHeard:
 def _states(agent: ListedAgent) -> list[tuple[AgentState, datetime | None]]:
     """What a row of the list says, each with the last thing known to have been before it.
 
-    The list has the moment of a status; that of a state only where it is that of a call's offer, begin or end. An
-    agent who was never set, offered or bridged anything says nothing: it is how the switch found him in its file.
+    The list has the moment of a status; that of a state only where it is that of a call's offer, begin or end. An agent
+    whose status was never set and who never had a call says nothing: that is how the switch read him from its file.
     """
     moments = [at for at in (agent.status_at, agent.offered_at, agent.bridged_at, agent.freed_at) if at is not None]
     last = max(moments, default=None)

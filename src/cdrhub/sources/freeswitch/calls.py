@@ -1,4 +1,4 @@
-"""Channels in the light of calls: whose channel it is, and what it says of the call.
+"""Channels as parts of calls: to which call a channel belongs, and what it says of the call.
 
 A call is the channel of its caller; every other channel is a leg of it. `CHANNEL_*` events and CDR documents name
 the caller's channel in `cc_member_session_uuid` (an agent of a queue), else `originating_leg_uuid` or `originator`,
@@ -35,8 +35,8 @@ STANDBY = "uuid-standby"
 def call_of(channel: Channel) -> str | None:
     """The uuid of the call that a channel belongs to; None where it names no channel at all.
 
-    `call_uuid` names whoever was joined to this channel last, so after an attended transfer, a pick-up or `uuid_bridge`
-    another call's.
+    `call_uuid` is no help: it names whoever was joined to this channel last, after an attended transfer, a pick-up or
+    `uuid_bridge` the channel of another call.
     """
     if in_queue(channel):
         return channel.uuid
@@ -81,8 +81,8 @@ def draft(channel: Channel, call_key: str, source: str, plan: NumberPlan, *, doc
 
 
 def _one_try(channel: Channel, said: Draft) -> None:
-    """`originate_retries` and `|` place the first channel of a click to call again, under the same `origination_uuid`:
-    what one of them says contradicts no other, and one that was answered decides."""
+    """With `originate_retries` and `|` several channels may have the `origination_uuid` of a click to call, one after
+    the other: they do not contradict each other, and the one that was answered decides."""
     said.kind += f":{channel.created}"
     if channel.gone is not None and channel.answered is None:
         said.authority = Authority(said.authority - 1)
@@ -221,8 +221,8 @@ def _person(
 
 
 def _dialled_leg(channel: Channel, said: Draft) -> None:
-    """A channel that another channel of the call asked for; what a loopback asked for names its inner side, which is
-    no call."""
+    """A channel that another channel of the call asked for. One that a loopback asked for names its inner side, which
+    is no call, and so opens none."""
     said.opens = channel.source != LOOPBACK
     number = channel.variable("sip_to_user") or channel.destination
     user = channel.variable("dialed_user")
@@ -242,8 +242,8 @@ def _dialled_leg(channel: Channel, said: Draft) -> None:
 
 
 def _queue_agent(channel: Channel, said: Draft) -> None:
-    """An agent's channel that a queue placed. Whether he got the caller is for the queue to say, or for the end; one of
-    his telephones that did not answer says less than the one that did."""
+    """An agent's channel that a queue placed. Whether he got the caller, the queue says, or the end of the channel. Of
+    several telephones of his, one that did not answer yields to the one that did."""
     member, agent = channel.variable("cc_member_uuid"), channel.variable("cc_agent")
     if member is None or agent is None:
         return
@@ -351,8 +351,8 @@ def _transferred(channel: Channel, other: str, said: Draft) -> None:
 
 
 def _reached(channel: Channel, other: str, said: Draft) -> tuple[str | None, str | None]:
-    """The number and the extension of whom a caller was joined to. `dialed_user` is of the last user of ours who was
-    dialled, and stays where a number outside is dialled after him."""
+    """The number and the extension of the party that a caller was joined to. `dialed_user` is the last user of ours
+    that was dialled, and stays set when an outside number is dialled after that."""
     number, user = channel.destination_of(other), channel.variable("dialed_user")
     outside = number is not None and number.removeprefix("+").isdecimal() and not said.inside(number)
     if outside and (user is None or user not in (channel.variable("current_application_data") or "")):

@@ -66,7 +66,7 @@ class Channel(Protocol):
 
     @property
     def source(self) -> str | None:
-        """The module that the call came from; that of the channel which asked for this one is its own as well."""
+        """The module that the call came from. A channel has that of the channel which asked for it."""
 
     @property
     def partner(self) -> str | None:
@@ -97,7 +97,7 @@ class Channel(Protocol):
         """The number of the channel that asked for this one, wherever that was transferred since."""
 
     def destination_of(self, uuid: str) -> str | None:
-        """The number of another channel that this one was joined to: dialled, or where it called in itself its own."""
+        """The number of another channel that this one was joined to: the dialled one or, if it called in, its own."""
 
 
 class EventChannel:

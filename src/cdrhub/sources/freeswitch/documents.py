@@ -122,8 +122,8 @@ def _root(body: bytes) -> etree._Element:
 
 
 def _taken_by_lines(body: bytes, found: dict[str, str]) -> bytes | None:
-    """Read the variables line by line into `found`, the first of a name; the document without them, or None where
-    they do not begin and end on lines of their own."""
+    """Read the variables line by line into `found`; of a repeated name the first counts. Returns the document without
+    them, or None where they do not begin and end on lines of their own."""
     lines = body.split(b"\n")
     marks = [line.strip() for line in lines]
     try:

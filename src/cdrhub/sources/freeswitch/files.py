@@ -30,8 +30,8 @@ _BETWEEN = b" \t\r\n,[]"
 
 
 def split(data: bytes, *, final: bool) -> tuple[Sequence[bytes], bytes]:
-    """The complete messages at the beginning of `data`, and the rest. With `final` what is left of a message is one
-    too, so that nothing goes unseen; so is a message over its length limit."""
+    """The complete messages at the beginning of `data`, and the rest. With `final` an incomplete message at the end
+    counts as one, so that nothing goes unseen; so does a message over its limit of length."""
     start = data.lstrip(_BETWEEN)
     if not start:
         return [], b""

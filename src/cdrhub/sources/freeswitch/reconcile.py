@@ -63,7 +63,8 @@ class Commands(Protocol):
 @immutable
 class Seen:
     """What the switch knows at one moment. `alive` and `gone` are the channels that it was asked about, `open_before`
-    the keys of the calls that were open before it was asked: one of these that is not open any more was not missed."""
+    the keys of the calls that were open before it was asked: one of these that is no longer open ended meanwhile, and
+    was not missed."""
 
     members: tuple[Member, ...] = ()
     channels: tuple[ListedChannel, ...] = ()
@@ -173,8 +174,8 @@ def living(call: Call, *, now: datetime) -> dict[str, Any]:
 
 
 def _answer_missed(call: Call, member: Member) -> bool:
-    """Whether an agent answered `member` and no leg says so. Another attempt at the same agent, whose outcome is
-    known, cannot be told apart from it: then the events to come must tell."""
+    """Whether an agent answered `member` and no leg says so. If an attempt at the same agent with a known outcome is
+    there, the two cannot be told apart: then no, and later events must tell."""
     if member.bridged_at is None or member.agent is None or member.state != "Answered":
         return False
     agent = bounded_key(f"{member.uuid}/{member.agent}")

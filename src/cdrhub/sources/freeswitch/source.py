@@ -243,7 +243,7 @@ class _Listening:
 
 
 def _nothing_of_a_call(headers: PlainHeaders) -> str | None:
-    """The word by which an event is counted that says nothing of a call or an agent; None for any other."""
+    """For an event that says nothing of a call or an agent, the word under which it is counted; None for any other."""
     match headers.get("Event-Name"):
         case "HEARTBEAT":
             return "heartbeat"

@@ -173,8 +173,8 @@ class CallControlDialler(HttpDialler):
     async def _authorised(
         self, method: Literal["GET", "POST"], path: tuple[str, ...], *, body: bytes | None = None
     ) -> HttpAnswer:
-        """The answer to a request with a token; a token that is refused is replaced, for with a 401 nothing was done:
-        another hub may have asked for one meanwhile. Raises OrderRefused, AnswerUnseen."""
+        """The answer to a request with a token. A refused token is replaced: after a 401 nothing was done, and another
+        hub may have asked for a token meanwhile, which ended ours. Raises OrderRefused, AnswerUnseen."""
         url = self._url.joinpath(*path)
         token = ""
         for replaced in range(MAX_TOKENS):
@@ -190,8 +190,8 @@ class CallControlDialler(HttpDialler):
         raise OrderRefused(Refusal.CONFIGURATION, f"{self._http.who} refuses every token that it gives")
 
     async def _token_other_than(self, refused: str) -> str:
-        """A token that was not refused. One client has one live token: a new one ends the one before, so that they
-        are asked for one after the other. No order has left yet: whatever goes wrong is a refusal."""
+        """A token other than the `refused` one. A client has one live token, and a new one ends it, so only one request
+        for a token is made at a time. No order has left yet: whatever goes wrong is a refusal."""
         async with self._asking:
             if not self._token or self._token == refused:
                 self._token = ""
@@ -274,8 +274,8 @@ class MakeCallDialler(HttpDialler):
         return Accepted()
 
     def _session_path(self, answer: HttpAnswer) -> str | None:
-        """The path with a session in it to which ASP.NET sends a client without cookies before it does anything; None
-        for a redirect to anywhere else, which is not followed."""
+        """The path with a session in it, to which ASP.NET redirects a client without cookies before it does anything.
+        None for any other redirect, which is not followed."""
         try:
             there = self._url.join(URL(answer.location or ""))
         except ValueError:

@@ -41,7 +41,7 @@ class Missing:
 
 
 class GapWatch:
-    """Watches the numbers of one PBX. Without a remembered highest number the first one is compared to nothing."""
+    """Watches the numbers of one PBX. If no highest number is remembered, the first one to come is taken as it is."""
 
     def __init__(
         self, last: int | None = None, seen_at: datetime | None = None, missing: Iterable[Missing] = ()
@@ -141,10 +141,10 @@ class HistoryIdOf(Protocol):
 
 
 def history_id_reader(settings: ThreeCXSettings) -> HistoryIdOf:
-    """A quick function from a line to its historyid; None where its layout has none, or it is no such line.
+    """A quick function from a line to its historyid: None where the layout has no such field, or it is no such line.
 
-    A line of another number of fields (a name holds a comma, the PBX has other fields now) waits in suspense: it has
-    come, so its number is read where it stands beside a callid as in the layout or in the default order.
+    A line with another number of fields (a name holds a comma, the fields of the PBX were changed) goes into suspense,
+    but it has come: its number is read if a callid stands beside it as in the layout or in the default order.
     """
     layouts = [names for names in settings.layouts() if "historyid" in names]
     columns = {len(names): names.index("historyid") for names in layouts}

@@ -130,9 +130,10 @@ class Line(NamedTuple):
 
 
 class Reader:
-    """Splits lines of some layouts into their fields. Layouts are told apart by their count.
+    """Splits lines into their fields; layouts are told apart by their number of fields.
 
-    With `standard` nobody configured the layouts, and the order of 27 fields is seen from where the type words stand.
+    With `standard`, nobody configured the layouts: which order a line of 27 fields has is seen from where its type
+    words stand.
     """
 
     def __init__(self, layouts: Sequence[tuple[str, ...]], *, standard: bool) -> None:
@@ -215,7 +216,7 @@ def _fit(words: Sequence[str]) -> _Fit:
 
 
 def _by_types(columns: Sequence[str], standard: _Getter) -> _Getter:
-    """The getter of a line of 27 fields in an order that nobody configured. DecodeError if it can be neither order.
+    """The getter for a line of 27 fields in an order that nobody configured. DecodeError if it can have neither.
 
     The default order holds unless the line contradicts it: a display name may be the word `Queue` as well."""
     first = _fit(columns[_STANDARD_TYPES])
@@ -235,8 +236,8 @@ def _by_types(columns: Sequence[str], standard: _Getter) -> _Getter:
 
 
 def _plausible(line: Line) -> Line:
-    """`line`, read in an order that nobody configured. DecodeError if it shows a name that has slipped into the next
-    column: a PBX that writes 26 fields, and a comma in a name, make 27."""
+    """`line` itself, read in an order that nobody configured. DecodeError if a name has slipped into the next column: a
+    PBX that writes 26 fields, one of them a name with a comma, makes 27."""
     agents = [dn for dn in line.missed_queue_calls.split(";") if dn.strip()]
     slipped = ""
     if not all(any(map(str.isdigit, dn)) for dn in agents):

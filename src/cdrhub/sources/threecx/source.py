@@ -56,8 +56,9 @@ class _Sink:
     async def take(
         self, lines: Sequence[bytes], *, attributes: Mapping[str, Any], position: tuple[str, str] | None = None
     ) -> None:
-        """Make lines durable. In mode http IntakeRefused after DURABLE_SECONDS; else it waits for as long as it takes,
-        for what was read from a socket cannot be read again. What was not kept has not come."""
+        """Make lines durable. In mode http it raises IntakeRefused after DURABLE_SECONDS; else it waits as long as it
+        takes, for what was read from a socket cannot be read again. Numbers of lines that were not kept count as
+        missing."""
         cut = bool(attributes.get(TOO_LONG) or attributes.get(UNTERMINATED))
         numbers = [number for line in lines if (number := self._history_id_of(line, cut=cut)) is not None]
         ahead = self._watch.after(numbers, datetime.now(UTC))
@@ -69,7 +70,7 @@ class _Sink:
         for number in numbers:
             self._watch.feed(number, datetime.now(UTC))
         if history is not None and ahead.account != self._watch.account:
-            # What another connection handed over meanwhile may have been kept before, and so be what was overwritten.
+            # Another connection may have remembered its own numbers meanwhile, which this one has overwritten.
             await self._remember()
 
     async def _remember(self) -> None:

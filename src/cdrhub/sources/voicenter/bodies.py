@@ -137,7 +137,8 @@ def _stripped(body: bytes, *, limit: int | None = None) -> bytes:
 
 
 def _most_values(text: bytes) -> int:
-    """How many values a JSON text may hold: each stands behind one of these, its name perhaps between."""
+    """An upper bound of the values in a JSON text: each value follows one of these characters, perhaps with a name in
+    between."""
     return 1 + sum(map(text.count, (b",", b"[", b"{")))
 
 
@@ -160,8 +161,8 @@ def _json(text: bytes) -> Body:
 def _json_value(text: bytes) -> tuple[Any, bool]:
     """The value of a JSON text and whether it had to be repaired.
 
-    orjson keeps to RFC 8259. What other writers let through (a cut emoji as a lone surrogate, NaN, bytes of an old code
-    page) is read by the standard library instead, for the call in it is worth more than the law.
+    orjson keeps to RFC 8259. What other writers produce (a lone surrogate of a cut emoji, NaN, bytes of an old code
+    page) is read by the standard library, for the call matters more than the standard.
     """
     try:
         value = exact_json(text)

@@ -35,8 +35,8 @@ def question(call_id: str, *, code: str, now: datetime) -> dict[str, Any]:
 
 
 def standing_of(said: Mapping[str, Any], call_id: str) -> Standing:
-    """What the answer says of the call: the customer's leg decides, and an agent's that was not answered says that the
-    customer was not dialled. Nothing where neither is there, where a word is not known, and of an error."""
+    """What the answer says of the call. The customer's leg decides; without it, an unanswered leg of the agent means
+    that the customer was not dialled. Nothing is known without either, by unknown words, or from an error."""
     found = _small(said).get("cdr_list")
     rows = [_small(row) for row in found if isinstance(row, Mapping)] if isinstance(found, list) else []
     outcomes: dict[Part, Disposition] = {}
@@ -56,5 +56,5 @@ def _type(row: Mapping[str, Any]) -> CdrType | None:
 
 
 def _small(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The documentation writes keys in capitals and small letters, real answers in small letters alone."""
+    """A row with its keys in small letters, as real answers have them; the documentation mixes capitals in."""
     return {str(name).lower(): value for name, value in row.items()}

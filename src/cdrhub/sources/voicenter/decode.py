@@ -164,8 +164,8 @@ class _CallReading(Reading):
         )
 
     def _opening(self, values: dict[str, Any], times: Times, disposition: Disposition, who: dict[str, str]) -> None:
-        """Columns of a call of which only our agent's leg is known. Its callee is the agent, not the customer: a
-        number that leg 2 must not inherit, so it stands in the leg alone."""
+        """Columns of a call of which only our agent's leg is known. Its callee is the agent, and leg 2 must not inherit
+        that number: so it stands in the leg alone."""
         values |= who
         values |= dict.fromkeys(("answered_at", "wait_seconds", "ring_seconds", "talk_seconds"))
         if disposition not in _AGENT_MAY_BE_THERE:
@@ -228,7 +228,7 @@ class _CallReading(Reading):
         return self._mapped("direction", self.text("direction"), DIRECTIONS) or kind.direction
 
     def _mapped(self, what: str, word: str, meanings: Mapping[str, T]) -> T | None:
-        """What one of the vendor's words means. None for no word, and for one that nobody knows, which is noted."""
+        """What one of the vendor's words means; None for no word, and for an unknown one, which is noted."""
         found = meanings.get(folded(word))
         if found is None and word:
             self.unmapped[what] = word
@@ -237,8 +237,8 @@ class _CallReading(Reading):
     # Who and where
 
     def agent(self, kind: CdrType, direction: Direction) -> dict[str, str]:
-        """The agent's columns. Without a SIP code or a code of the representative nobody of ours is named: the
-        `External IVR` has a name only."""
+        """The agent's columns. A name without a SIP code or a code of the representative is nobody of ours: the
+        `External IVR` has one."""
         if direction is Direction.OUTBOUND and kind.part is not Part.OPENS:
             sides = ("extenUser", "callerextension", "targetextension")
         else:
@@ -273,8 +273,8 @@ class _CallReading(Reading):
     # The rest
 
     def attributes(self, kind: CdrType, who: Mapping[str, str], *, queued: bool) -> dict[str, Any]:
-        """All that no column holds, with the vendor's names. What leg 1 says of itself alone is prefixed, so that it
-        neither hides nor contradicts what leg 2 says of itself."""
+        """All that no column holds, by the vendor's names. Those of leg 1 get a prefix, so that they neither hide nor
+        contradict those of leg 2."""
         out: dict[str, Any] = {}
         for name, value in self.known.items():
             if name not in _IN_COLUMNS or name in self.unread:
@@ -306,8 +306,8 @@ class _CallReading(Reading):
         return stored
 
     def _number_or(self, name: str, value: Any) -> Any:
-        """Counted fields as numbers whatever the format they came in, so that a re-delivery as a form does not look
-        like another value."""
+        """Counted fields as numbers, whatever the format of the push: else a re-delivery as a form would look like
+        another value."""
         if name in ("time", "duration", "dialtime", "actualCallDuration", "actualCallDialtime", "isAnswer", "price"):
             number = fields.whole(value, limit=MAX_EPOCH)
             return value if number is None else number

@@ -80,8 +80,8 @@ class VoicenterDialler(HttpDialler):
         self._asked_every, self._ask_at = asked_every, 0.0
 
     async def ask(self, *, attempt_id: str, vendor_ref: str) -> Standing:  # noqa: ARG002 - of the protocol
-        """What the Call Log says of the call `vendor_ref`; nothing of one whose id was not seen. One question after the
-        other, `asked_every` seconds apart: who loses patience meanwhile knows nothing."""
+        """What the Call Log says of the call `vendor_ref`; nothing if its id was not seen. Questions are asked one
+        after the other, `asked_every` seconds apart."""
         if not vendor_ref:
             return Standing()
         async with self._asking:

@@ -150,7 +150,7 @@ class EventSocketClient(InboundESL):  # type: ignore[misc]  # greenswitch has no
         self._receive_events_greenlet = gevent.spawn(self.receive_events)
 
     def receive_events(self) -> None:
-        """Read to the end of the connection, whatever it is, and say so.
+        """Read until the connection ends, for whatever reason, and say so.
 
         The base reads line by line and ends silently, with `connected` still true, at a frame it does not understand;
         it loops for ever where a body ends early. Every way out of here leads through `_lost`.
@@ -173,8 +173,8 @@ class EventSocketClient(InboundESL):  # type: ignore[misc]  # greenswitch has no
             self._lost(error)
 
     def _received(self, connection: socket.socket) -> bytes:
-        """What comes next; TimeoutError after the idle time, which is waited for in two parts: a process that was
-        suspended finds the first one over, and in the second one what came meanwhile."""
+        """What comes next; TimeoutError after the idle time. It is waited for in two parts, for a process that was
+        suspended: it finds the first part over, and reads in the second what came meanwhile."""
         connection.settimeout(self._first_seconds)
         try:
             chunk: bytes = connection.recv(READ_BYTES)
@@ -278,7 +278,7 @@ class EventSocketClient(InboundESL):  # type: ignore[misc]  # greenswitch has no
             self.sock.close()
 
     def _gone(self) -> Exception:
-        """What to raise where the connection is needed: its own error, once for each who asks."""
+        """The error of the ended connection, as a new one for each caller."""
         match self.error:
             case None:
                 return NotConnected("not connected")
