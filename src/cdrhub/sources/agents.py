@@ -8,8 +8,7 @@ from datetime import datetime
 from cdrhub.errors import DecodeError, Reason
 from cdrhub.model.agent import AgentKind, AgentState, AgentWord
 from cdrhub.model.update import MAX_TEXT, MAX_TIME, MIN_TIME, bounded_key, clean_text
-
-MAX_SEQUENCE_DIGITS = 18  #: fits the 64 bits of its column
+from cdrhub.sources.digits import SEQUENCE_DIGITS, whole
 
 
 def agent_state(
@@ -50,7 +49,7 @@ def agent_state(
         at=at,
         reason=_text(reason, said),
         queue=_text(queue, said),
-        sequence=_number(sequence),
+        sequence=whole(sequence, digits=SEQUENCE_DIGITS),
         flags=tuple(sorted(said)),
         event_id=bounded_key(event_id) if event_id is not None else None,
     )
@@ -58,9 +57,3 @@ def agent_state(
 
 def _text(text: str | None, flags: set[str]) -> str | None:
     return clean_text((text or "").strip(), flags, limit=MAX_TEXT) or None
-
-
-def _number(text: str | None) -> int | None:
-    if text and len(text) <= MAX_SEQUENCE_DIGITS and text.isascii() and text.isdigit():
-        return int(text)
-    return None

@@ -35,6 +35,7 @@ from cdrhub.sources.astercc.bodies import read_fields
 from cdrhub.sources.astercc.config import AsterCCSettings
 from cdrhub.sources.astercc.times import event_time
 from cdrhub.sources.base import Decoder
+from cdrhub.sources.digits import SEQUENCE_DIGITS, whole
 
 EVENTS = frozenset({"ringing", "answer", "hangup", "join", "incoming", "onhold", "resume"})
 SOURCES = frozenset({"AGENT", "CALLER", "CALLEE", "CONSULT", "CONVERSATION"})
@@ -119,8 +120,8 @@ class _Event:
             self._outgoing()
         else:
             self._incoming()
-        session, number = self.field("sessionid"), self.field("eventid")
-        numbered = number.isascii() and number.isdigit() and len(number) <= 18
+        session, event_id = self.field("sessionid"), self.field("eventid")
+        number = whole(event_id, digits=SEQUENCE_DIGITS)
         attributes = self._attributes()
         return CallUpdate(
             call_key=bounded_key(session),
@@ -132,10 +133,10 @@ class _Event:
             flags=frozenset(self.flags),
             at=self.at,
             # The number of an event rises as long as the server runs; sessions are told apart all the same.
-            sequence=Sequence(core="astercc", number=int(number)) if numbered else None,
+            sequence=Sequence(core="astercc", number=number) if number is not None else None,
             # With what it says beside it: a server that numbers badly must not make one event of two.
-            event_id=bounded_key("/".join((session, number, self.source, self.event, self.field("uniqueid"))))
-            if numbered
+            event_id=bounded_key("/".join((session, event_id, self.source, self.event, self.field("uniqueid"))))
+            if number is not None
             else None,
             authority=_AUTHORITY.get(self.source, Authority.PROVISIONAL),
             opens=self._opens(),

@@ -13,7 +13,7 @@ from datetime import datetime
 from cdrhub.model.derive import whole_seconds
 from cdrhub.model.disposition import Outcome, Role, State
 from cdrhub.sources.freeswitch.calls import caller_side, extension_of, who_hung_up
-from cdrhub.sources.freeswitch.channel import EventChannel, microseconds, seconds
+from cdrhub.sources.freeswitch.channel import EventChannel, in_seconds, microseconds, seconds
 from cdrhub.sources.freeswitch.draft import Draft
 from cdrhub.sources.freeswitch.headers import Headers
 from cdrhub.sources.freeswitch.words import QUEUE_BY_CANCEL_REASON
@@ -31,43 +31,42 @@ ACTIONS = frozenset(
 )
 
 
-def draft(action: str, headers: Headers, session: str, plan_draft: Draft) -> Draft:
-    """Fill the draft of the call `session` (CC-Member-Session-UUID) with what an event of ACTIONS says."""
-    said, get = plan_draft, headers.get
-    member = get("CC-Member-UUID") or session
+def fill(said: Draft, action: str, headers: Headers) -> None:
+    """Fill the draft of a call, whose key is CC-Member-Session-UUID, with what an event of ACTIONS says."""
+    get = headers.get
+    member = get("CC-Member-UUID") or said.call_key
     # Passes through queues and tries of one agent are told apart: what is said of another one contradicts nothing.
     said.kind = f"{action}:{member}:{get('CC-Agent-Called-Time')}"
     if action.startswith("member-queue"):
         _queue_event(action, headers, member, said)
     else:
-        _member(headers, said, outbound=False)
+        _member(headers, said)
         said.leg(member, role=Role.QUEUE, queue=get("CC-Queue"))
         _agent_event(action, headers, member, said)
-    return said
 
 
-def _member(headers: Headers, said: Draft, *, outbound: bool) -> None:
+def _member(headers: Headers, said: Draft) -> None:
     get = headers.get
-    if not outbound:
-        said.party("caller", get("CC-Member-CID-Number"))
-        said.put(caller_name=get("CC-Member-CID-Name"))
-        if dialled := get("CC-Member-DNIS"):
-            said.party("callee", dialled)
-            said.put(dialed_number=dialled, did=dialled)
+    said.party("caller", get("CC-Member-CID-Number"))
+    said.put(caller_name=get("CC-Member-CID-Name"))
+    if dialled := get("CC-Member-DNIS"):
+        said.party("callee", dialled)
+        said.put(dialed_number=dialled, did=dialled)
 
 
 def _queue_event(action: str, headers: Headers, member: str, said: Draft) -> None:
     get = headers.get
     channel = EventChannel(headers)
     outbound = channel.outbound
-    _member(headers, said, outbound=outbound)
+    if not outbound:
+        _member(headers, said)
     dialled = None
     if action != "member-queue-end" and not outbound:
         dialled = get("Caller-RDNIS") or get("Caller-Destination-Number")
     caller_side(channel, said, dialled=dialled)
     joined = seconds(get("variable_cc_queue_joined_epoch"))
     if action != "member-queue-end":
-        now = _whole(microseconds(get("Event-Date-Timestamp")))
+        now = in_seconds(microseconds(get("Event-Date-Timestamp")))
         # Older switches tell the entry first and then set the variable, which until then is that of an earlier queue.
         entered = max((at for at in (joined, now) if at is not None), default=None)
         said.leg(member, role=Role.QUEUE, queue=get("CC-Queue"), offered_at=entered)
@@ -154,12 +153,8 @@ def _agent_leg(
         parent_leg=member,
         queue=get("CC-Queue"),
         agent_id=agent,
-        offered_at=_whole(called),
+        offered_at=in_seconds(called),
         **values,
     )
     if channel is not None:
         said.attributes["agent_channels"] = {channel: agent}
-
-
-def _whole(at: datetime | None) -> datetime | None:
-    return at.replace(microsecond=0) if at is not None else None

@@ -15,9 +15,9 @@ from typing import Any
 from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.model.update import Authority
-from cdrhub.sources.freeswitch.channel import Channel, seconds
+from cdrhub.sources.digits import whole
+from cdrhub.sources.freeswitch.channel import Channel, in_seconds, seconds
 from cdrhub.sources.freeswitch.draft import Draft
-from cdrhub.sources.freeswitch.headers import whole
 from cdrhub.sources.freeswitch.words import DISPOSITION_BY_OUTCOME, QUEUE_BY_CANCEL_REASON
 
 LISTENING = frozenset({"eavesdrop", "userspy"})  #: applications by which a supervisor listens to somebody else's call
@@ -277,9 +277,9 @@ def _queue_agent(channel: Channel, said: Draft) -> None:
         attempt_at=channel.created,
         attempt_id=channel.uuid,
         **who,
-        offered_at=_whole(channel.created),
-        answered_at=_whole(answered),
-        left_at=_whole(gone),
+        offered_at=in_seconds(channel.created),
+        answered_at=in_seconds(answered),
+        left_at=in_seconds(gone),
         hold_seconds=_held(channel),
         outcome=outcome,
         cause=channel.cause,
@@ -398,7 +398,7 @@ def _last_pass(channel: Channel, said: Draft) -> None:
         return
     queue, agent = channel.variable("cc_queue"), channel.variable("cc_agent")
     joined = seconds(channel.variable("cc_queue_joined_epoch"))
-    gone = _whole(channel.gone)
+    gone = in_seconds(channel.gone)
     word, reason = channel.variable("cc_cause"), channel.variable("cc_cancel_reason")
     answered: datetime | None = None
     if word == "answered" and channel.variable("cc_agent_bridged") != "false":
@@ -489,7 +489,3 @@ def _vendor_seconds(channel: Channel, said: Draft) -> None:
 
 def _held(channel: Channel) -> int | None:
     return whole(channel.variable("hold_accum_seconds"), digits=_SECONDS_DIGITS) or None
-
-
-def _whole(at: datetime | None) -> datetime | None:
-    return at.replace(microsecond=0) if at is not None else None

@@ -12,7 +12,8 @@ from functools import cached_property
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-from cdrhub.sources.freeswitch.headers import UNDEFINED, Headers, whole
+from cdrhub.sources.digits import whole
+from cdrhub.sources.freeswitch.headers import UNDEFINED, Headers
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_DIGITS = 16  #: of a time in microseconds: the year 2286
@@ -28,6 +29,11 @@ def seconds(text: str | None) -> datetime | None:
     """The moment of a count of seconds; None for zero, nothing and what is no number."""
     count = whole(text, digits=_MAX_DIGITS - 6)
     return _EPOCH + timedelta(seconds=count) if count else None
+
+
+def in_seconds(at: datetime | None) -> datetime | None:
+    """`at` in whole seconds, rounded down as mod_callcenter does."""
+    return at.replace(microsecond=0) if at is not None else None
 
 
 def inner_side(name: str | None) -> bool:

@@ -10,11 +10,12 @@ from cdrhub.model.numbers import NumberPlan
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Decoded, Ignored, Sequence, bounded_key
 from cdrhub.sources.base import Decoder
+from cdrhub.sources.digits import SEQUENCE_DIGITS, whole
 from cdrhub.sources.freeswitch import agents, callcenter, calls, documents
 from cdrhub.sources.freeswitch.channel import Channel, DocumentChannel, EventChannel, inner_side, microseconds
 from cdrhub.sources.freeswitch.config import FreeSwitchSettings
 from cdrhub.sources.freeswitch.draft import MAX_WORD, Draft
-from cdrhub.sources.freeswitch.headers import MAX_EVENT_BYTES, Headers, JsonHeaders, PlainHeaders, whole
+from cdrhub.sources.freeswitch.headers import MAX_EVENT_BYTES, Headers, JsonHeaders, PlainHeaders
 from cdrhub.sources.freeswitch.words import NOT_OF_A_CALL
 from cdrhub.sources.json_object import read_object
 
@@ -24,7 +25,6 @@ CHANNEL_EVENTS = frozenset(
     {"CHANNEL_CREATE", "CHANNEL_PROGRESS", "CHANNEL_ANSWER", "CHANNEL_BRIDGE", _PARTED, "CHANNEL_HANGUP_COMPLETE"}
 )
 _NOT_OF_A_CALL_EVENTS = {"HEARTBEAT": "heartbeat", "BACKGROUND_JOB": "background_job"}
-_MAX_SEQUENCE_DIGITS = 18
 
 
 def decoder(settings: FreeSwitchSettings) -> Decoder:
@@ -65,7 +65,8 @@ def _event(headers: Headers, record: RawRecord, plan: NumberPlan, *, queue_only:
         session = headers.get("CC-Member-Session-UUID")
         if session is None:
             raise DecodeError(Reason.MISSING_KEY, f"{action} without CC-Member-Session-UUID")
-        said = callcenter.draft(action, headers, session, Draft(session, action, plan))
+        said = Draft(session, action, plan)
+        callcenter.fill(said, action, headers)
     elif name in CHANNEL_EVENTS:
         channel = EventChannel(headers)
         key = calls.call_of(channel)
@@ -101,7 +102,7 @@ def event_id_of(headers: Headers) -> str | None:
 
 
 def _sequence_of(headers: Headers) -> Sequence | None:
-    core, number = headers.get("Core-UUID"), whole(headers.get("Event-Sequence"), digits=_MAX_SEQUENCE_DIGITS)
+    core, number = headers.get("Core-UUID"), whole(headers.get("Event-Sequence"), digits=SEQUENCE_DIGITS)
     return Sequence(core=core, number=number) if core and number is not None else None
 
 

@@ -23,8 +23,8 @@ from xml.sax.saxutils import unescape
 from lxml import etree
 
 from cdrhub.errors import DecodeError, Reason
+from cdrhub.sources.digits import whole
 from cdrhub.sources.freeswitch.channel import DocumentChannel
-from cdrhub.sources.freeswitch.headers import whole
 
 MAX_DOCUMENT_BYTES = 4 << 20  #: of one CDR document; those recorded have 30 KB
 MAX_PROFILES = 256  #: caller profiles of one callflow; one per transfer

@@ -84,8 +84,3 @@ class JsonHeaders:
 @cache
 def _needle(name: str) -> bytes:
     return f"\n{name}: ".encode()
-
-
-def whole(text: str | None, *, digits: int) -> int | None:
-    """The number that `text` writes in 1 to `digits` digits and nothing else; None for anything else."""
-    return int(text) if text and len(text) <= digits and text.isascii() and text.isdigit() else None
