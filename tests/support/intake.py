@@ -59,6 +59,7 @@ class RecordingIntake:
         self.links: dict[str, str] = {}
         self.link_log: list[tuple[str, str]] = []  #: ("up" or "down", link)
         self.caught_up_with: list[str] = []
+        self.stood_by_with: list[str] = []
         self.refusing = False
         self.calls: list[tuple[Call, timedelta]] = []  #: open calls, and how long each has been silent
         self.database_away = False
@@ -155,6 +156,9 @@ class RecordingIntake:
 
     def caught_up(self, detail: str) -> None:
         self.caught_up_with.append(detail)
+
+    def standing_by(self, detail: str) -> None:
+        self.stood_by_with.append(detail)
 
     async def listen(self, address: str) -> socket.socket:
         return self.bound(address).dup()

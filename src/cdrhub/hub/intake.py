@@ -187,6 +187,9 @@ class SourceIntake:
     def caught_up(self, detail: str) -> None:
         """What nobody saw has been read, as the ledger is told by the runner."""
 
+    def standing_by(self, detail: str) -> None:
+        """Another hub reads what this one would, as the runner is told."""
+
     async def listen(self, address: str) -> socket.socket:
         """A listening socket for `host:port`, kept open across a reload."""
         return self._listeners.socket(address)

@@ -289,6 +289,9 @@ class Intake(Protocol):
         """All that the phone system wrote while nobody was connected has been read: the coverage notes that time as
         backfilled."""
 
+    def standing_by(self, detail: str) -> None:
+        """The phone system answers, and another hub reads it: nothing is wrong, although nothing is seen here."""
+
     async def listen(self, address: str) -> socket.socket:
         """A bound, non-blocking, listening TCP socket for `host:port`, kept open across a reload."""
 

@@ -133,6 +133,11 @@ class _WatchedIntake:
         self._intake.caught_up(detail)
         self._runner.caught_up(detail)
 
+    def standing_by(self, detail: str) -> None:
+        _demand_text(detail=detail)
+        self._intake.standing_by(detail)
+        self._runner.standing_by()
+
 
 class Runner:
     """Runs one source until it is stopped. `run` is called once; `stop` any number of times."""
@@ -231,6 +236,10 @@ class Runner:
             self._unseen = (self._gone_since or self._ledger.since, now)
             self._gone_since = None
         self._say(self._ledger.link_up(link, now, detail))
+
+    def standing_by(self) -> None:
+        """The phone system is reached, and left to another hub."""
+        self._problem = None
 
     def caught_up(self, detail: str) -> None:
         """What the phone system left behind in the blind time before the link has been read."""

@@ -92,6 +92,7 @@ async def test_one_hub_reads_and_the_other_stands_by_until_it_stops(
             said = [said for said in stands.inferences if str(said.get("detail", "")).startswith("stands by: ")]
             assert [(one["state"], one["until"]) for one in said] == [("blind", None)]
             assert KEY in said[0]["detail"]
+            assert stands.stood_by_with == [said[0]["detail"]]
             assert standing.problem is None
         if reads is first:
             await until(lambda: second.links)

@@ -164,6 +164,19 @@ async def test_the_problem_is_over_when_the_link_is_up(intake: RecordingIntake) 
         assert runner.problem is None
 
 
+async def test_the_problem_is_over_when_another_hub_is_seen_to_read(intake: RecordingIntake) -> None:
+    async def standing_by(intake: Intake) -> None:
+        intake.standing_by("another hub reads the list")
+        await asyncio.Event().wait()
+
+    runner = runner_of(ScriptedSource(raising(BackOff(0, "refused")), standing_by), intake)
+    async with running(runner):
+        await until(lambda: runner.problem == "refused")
+        await until(lambda: intake.stood_by_with)
+        assert runner.problem is None
+        assert not runner.sees
+
+
 async def test_what_was_looked_for_and_is_not_there_is_a_problem_until_it_is(intake: RecordingIntake) -> None:
     written = asyncio.Event()
 

@@ -107,7 +107,9 @@ class ListWorker:
             return
         self._intake.count("stood_by")
         self._log.info("another worker reads the list: standing by", action="stands_by", holder=holder)
-        async with self._covering(f"stands by: {holder} reads {self._drained.key}"):
+        detail = f"stands by: {holder} reads {self._drained.key}"
+        self._intake.standing_by(detail)
+        async with self._covering(detail):
             while holder is not None:
                 await asyncio.sleep(STAND_BY_SECONDS)
                 holder = await self._acquire()
