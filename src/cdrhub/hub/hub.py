@@ -37,7 +37,7 @@ from cdrhub.metrics import Metrics
 from cdrhub.model.call import Call
 from cdrhub.model.inference import Coverage, coverage_inference
 from cdrhub.model.numbers import load_numbering_plans
-from cdrhub.redial.door import Door, open_doors
+from cdrhub.redial.dialler_handle import DiallerHandle, dialler_handles
 from cdrhub.redial.orders import Orders
 from cdrhub.redial.service import Redial
 from cdrhub.routes import Routes
@@ -72,7 +72,7 @@ class Hub:
         store: Store,
         listeners: Listeners,
         decoders: Decoders,
-        doors: Mapping[str, Door],
+        handles: Mapping[str, DiallerHandle],
         holder: str,
         sweep_seconds: float,
     ) -> None:
@@ -123,7 +123,7 @@ class Hub:
             ),
             metrics=self.metrics,
             settings=config.redial.settings(),
-            doors=doors,
+            handles=handles,
             depth=lambda: journal.stats.depth,
             oldest=lambda: journal.stats.oldest_received_at,
             told=self.broadcast.wake,
@@ -147,7 +147,7 @@ class Hub:
         """A hub that takes records. Raises ConfigError, AddressUnavailable, JournalLocked or StoreError for what a
         person must mend first; a database that is merely away is waited for."""
         sources = built(config)
-        doors = open_doors(config.redial.diallers)
+        handles = dialler_handles(config.redial.diallers)
         listeners = Listeners()
         async with contextlib.AsyncExitStack() as on_failure:
             on_failure.callback(listeners.close)
@@ -169,7 +169,7 @@ class Hub:
                 store=store,
                 listeners=listeners,
                 decoders=decoders,
-                doors=doors,
+                handles=handles,
                 holder=await _holder(journal, hub=config.hub.name),
                 sweep_seconds=sweep_seconds,
             )
@@ -271,7 +271,7 @@ class Hub:
                 stays = {name for name in self._sources.names if not changed(name, before, config)}
                 gone = self._sources.names - stays
                 new = {name: source for name, source in built(config).items() if name not in stays}
-                doors = self.redial.doors(config.redial.diallers)
+                handles = self.redial.handles(config.redial.diallers)
                 settings, endpoints = config.redial.settings(), config.broadcast.endpoints()
                 await self._make_ready(new, config)
             except CdrhubError:
@@ -283,7 +283,7 @@ class Hub:
             self._clocks.watch(_revisions(config))
             self._listeners.release_unused()  # as at a stop: before those that listen there are told
             await self._sources.exchange(new, before=before, config=config, stays=stays)
-            self.redial.take_over(settings, doors)
+            self.redial.take_over(settings, handles)
             self.broadcast.take_over(endpoints)
         log.info("reloaded", action="reloaded", changed=sorted(gone | new.keys()), sources=sorted(self._sources.names))
         if before.redial.mode != config.redial.mode:

@@ -23,8 +23,8 @@ import structlog
 from cdrhub.errors import StoreUnavailable
 from cdrhub.metrics import Metrics
 from cdrhub.model.dialling import Accepted, Answer, Refusal, Refused, Standing, Unseen
+from cdrhub.redial.dialler_handle import DiallerHandle, dialler_handles
 from cdrhub.redial.dialling import AttemptRef, Claimed, Dialling
-from cdrhub.redial.door import Door, open_doors
 from cdrhub.redial.engine import BATCH, Engine
 from cdrhub.redial.orders import Orders
 from cdrhub.redial.phone_systems import PhoneSystems
@@ -64,7 +64,7 @@ class Redial:
         systems: PhoneSystems,
         metrics: Metrics,
         settings: Settings,
-        doors: Mapping[str, Door],
+        handles: Mapping[str, DiallerHandle],
         depth: Callable[[], int],
         oldest: Callable[[], datetime | None],
         told: Callable[[], None],
@@ -79,7 +79,7 @@ class Redial:
         self._oldest = oldest
         self._told = told
         self._clock = clock
-        self._doors = dict(doors)
+        self._handles = dict(handles)
         self._stopping = asyncio.Event()
         self._settled = asyncio.Event()
         self._decided = asyncio.Event()
@@ -93,7 +93,7 @@ class Redial:
 
     def _use(self, settings: Settings, *, since: Since) -> None:
         self._settings = settings
-        for name in self._doors:
+        for name in self._handles:
             self._metrics.expect_dialler(name)
         self._engine = Engine(
             database=self._database,
@@ -169,13 +169,13 @@ class Redial:
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
-        await asyncio.gather(*(door.close_now() for door in self._doors.values()))
+        await asyncio.gather(*(handle.close_now() for handle in self._handles.values()))
 
-    def take_over(self, settings: Settings, doors: Mapping[str, Door]) -> None:
-        """Go by these settings and diallers from now on. `doors` holds the present ones where they did not change."""
+    def take_over(self, settings: Settings, handles: Mapping[str, DiallerHandle]) -> None:
+        """Go by these settings and diallers from now on. `handles` holds the present ones where they did not change."""
         begins = settings.mode is Mode.ON and self._settings.mode is not Mode.ON
-        gone = {name: door for name, door in self._doors.items() if doors.get(name) is not door}
-        self._doors = dict(doors)
+        gone = {name: handle for name, handle in self._handles.items() if handles.get(name) is not handle}
+        self._handles = dict(handles)
         self._misconfigured = {name: said for name, said in self._misconfigured.items() if name not in gone}
         max_age = settings.timing.max_age
         self._use(
@@ -185,10 +185,10 @@ class Redial:
         if gone:
             self._aside(_close(gone.values()), name="close diallers")
 
-    def doors(self, diallers: Mapping[str, DiallerConfig]) -> dict[str, Door]:
-        """A door for each dialler of a configuration, the present one where its table did not change. Raises
+    def handles(self, diallers: Mapping[str, DiallerConfig]) -> dict[str, DiallerHandle]:
+        """A handle for each dialler of a configuration, the present one where its table did not change. Raises
         ConfigError."""
-        return open_doors(diallers, present=self._doors)
+        return dialler_handles(diallers, present=self._handles)
 
     def _aside(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
         """Do something beside the loops, which do not wait for it."""
@@ -269,29 +269,29 @@ class Redial:
             live = await self._dialling.live()
             now = time.monotonic()
             with contextlib.ExitStack() as held:
-                doors = self._doors  # a reload may put others in their place meanwhile
-                for door in doors.values():
-                    held.enter_context(door.held())
+                handles = self._handles  # a reload may put others in their place meanwhile
+                for handle in handles.values():
+                    held.enter_context(handle.held())
                 room = {
-                    name: door.pace.room(now=now, free=door.config.max_live - live.get(name, 0))
-                    for name, door in doors.items()
+                    name: handle.pace.room(now=now, free=handle.config.max_live - live.get(name, 0))
+                    for name, handle in handles.items()
                 }
-                for name in doors:
+                for name in handles:
                     self._metrics.redial_live.labels(name).set(live.get(name, 0))
-                limits = {name: door.config.max_live for name, door in doors.items()}
+                limits = {name: handle.config.max_live for name, handle in handles.items()}
                 for claimed in await self._dialling.claim(room=room, max_live=limits):
-                    self._begin_request(claimed, doors[claimed.dialler])
+                    self._begin_request(claimed, handles[claimed.dialler])
         for unwanted in await self._dialling.unwanted(under_way=self._requests.keys()):
             self._aside(self._hang_up(unwanted), name=f"hang up {unwanted.attempt_id}")
         return LOOK_SECONDS
 
-    def _begin_request(self, claimed: Claimed, door: Door) -> None:
-        door.pace.took(1)
-        door.hold()
+    def _begin_request(self, claimed: Claimed, handle: DiallerHandle) -> None:
+        handle.pace.took(1)
+        handle.hold()
         attempt_id = claimed.order.attempt_id
-        task = asyncio.create_task(self._request(claimed, door), name=f"dial {attempt_id}")
+        task = asyncio.create_task(self._request(claimed, handle), name=f"dial {attempt_id}")
         self._requests[attempt_id] = task
-        task.add_done_callback(lambda _: door.release())
+        task.add_done_callback(lambda _: handle.release())
         task.add_done_callback(lambda _: self._requests.pop(attempt_id, None))
 
     async def _due(self) -> float:
@@ -335,12 +335,12 @@ class Redial:
 
     # -- diallers ------------------------------------------------------------------------------------------------------
 
-    async def _request(self, claimed: Claimed, door: Door) -> None:
+    async def _request(self, claimed: Claimed, handle: DiallerHandle) -> None:
         """Send one request and write its answer, however long that takes: the request has left."""
         with self._metrics.redial_dial_seconds.labels(claimed.dialler).time():
-            answer = await self._answer(claimed, door)
+            answer = await self._answer(claimed, handle)
         self._metrics.redial_requests.labels(claimed.dialler, _word(answer)).inc()
-        if self._doors.get(claimed.dialler) is door:  # else a reload has changed its configuration
+        if self._handles.get(claimed.dialler) is handle:  # else a reload has changed its configuration
             self._look_at(claimed.dialler, answer)
         retry = FIRST_RETRY_SECONDS
         while True:
@@ -358,9 +358,9 @@ class Redial:
             else:
                 return
 
-    async def _answer(self, claimed: Claimed, door: Door) -> Answer:
-        answer = await self._asked(claimed, door)
-        if not door.dialler.idempotent:
+    async def _answer(self, claimed: Claimed, handle: DiallerHandle) -> Answer:
+        answer = await self._asked(claimed, handle)
+        if not handle.dialler.idempotent:
             return answer
         for pause in REPEATS:
             if not isinstance(answer, Unseen):
@@ -368,8 +368,8 @@ class Redial:
             await asyncio.sleep(pause)
             if not await self._repeatable(claimed):
                 break
-            door.pace.took(1)
-            again = await self._asked(claimed, door)
+            handle.pace.took(1)
+            again = await self._asked(claimed, handle)
             if isinstance(again, Accepted):  # a refusal is of this request: the first one may have arrived
                 answer = again
         return answer
@@ -383,10 +383,10 @@ class Redial:
         except StoreUnavailable:
             return False
 
-    async def _asked(self, claimed: Claimed, door: Door) -> Answer:
+    async def _asked(self, claimed: Claimed, handle: DiallerHandle) -> Answer:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                return await door.dialler.dial(claimed.order)
+                return await handle.dialler.dial(claimed.order)
         except TimeoutError:
             return Unseen(detail=f"no answer within {REQUEST_SECONDS:g} s")
         except Exception as error:
@@ -403,34 +403,34 @@ class Redial:
             self._misconfigured.pop(dialler, None)
 
     async def _standing(self, one: AttemptRef) -> Standing:
-        door = self._doors.get(one.dialler)
-        if door is None:
+        handle = self._handles.get(one.dialler)
+        if handle is None:
             return Standing()
         try:
-            with door.held():
+            with handle.held():
                 async with asyncio.timeout(ASK_SECONDS):
-                    return await door.dialler.ask(attempt_id=one.attempt_id, vendor_ref=one.vendor_ref)
+                    return await handle.dialler.ask(attempt_id=one.attempt_id, vendor_ref=one.vendor_ref)
         except Exception:
             if self._sometimes.now(("ask", one.dialler)):
                 log.exception("a dialler did not say what became of an order", action="ask_failed", dialler=one.dialler)
             return Standing()
 
     async def _hang_up(self, one: AttemptRef) -> None:
-        door = self._doors.get(one.dialler)
-        if door is None:
+        handle = self._handles.get(one.dialler)
+        if handle is None:
             return
         try:
-            with door.held():
+            with handle.held():
                 async with asyncio.timeout(ASK_SECONDS):
-                    await door.dialler.hang_up(attempt_id=one.attempt_id, vendor_ref=one.vendor_ref)
+                    await handle.dialler.hang_up(attempt_id=one.attempt_id, vendor_ref=one.vendor_ref)
         except Exception:
             if self._sometimes.now(("hang_up", one.dialler)):
                 log.exception("a call could not be dropped", action="hang_up_failed", dialler=one.dialler)
 
 
-async def _close(doors: Collection[Door]) -> None:
+async def _close(handles: Collection[DiallerHandle]) -> None:
     """Close diallers that the configuration has no longer."""
-    await asyncio.gather(*(door.close() for door in doors))
+    await asyncio.gather(*(handle.close() for handle in handles))
 
 
 def _word(answer: Answer) -> str:

@@ -19,7 +19,7 @@ from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused,
 from cdrhub.model.disposition import Disposition
 from cdrhub.model.numbers import NumberPlan
 from cdrhub.redial.decision import Timing
-from cdrhub.redial.door import Door
+from cdrhub.redial.dialler_handle import DiallerHandle
 from cdrhub.redial.given import GivenVerdict
 from cdrhub.redial.pace import Pace
 from cdrhub.redial.policy import Mode
@@ -95,10 +95,10 @@ class Systems:
         return NumberPlan(region="NG")
 
 
-def door(switch: Switch, *, max_live: int = 10, max_per_second: float = 100.0) -> Door:
+def handle(switch: Switch, *, max_live: int = 10, max_per_second: float = 100.0) -> DiallerHandle:
     """The way to a switch."""
     config = DiallerConfig(type="scripted", max_live=max_live, max_per_second=max_per_second)
-    return Door("crm", config=config, dialler=switch, pace=Pace(per_second=max_per_second))
+    return DiallerHandle("crm", config=config, dialler=switch, pace=Pace(per_second=max_per_second))
 
 
 @dataclass
@@ -116,7 +116,7 @@ class Working:
 @asynccontextmanager
 async def working(
     bench: Any,
-    doors: Mapping[str, Door],
+    handles: Mapping[str, DiallerHandle],
     *,
     systems: Systems | None = None,
     depth: Callable[[], int] = lambda: 0,
@@ -130,7 +130,7 @@ async def working(
         systems=systems or Systems(),
         metrics=metrics,
         settings=bench.settings,
-        doors=doors,
+        handles=handles,
         depth=depth,
         oldest=oldest,
         told=lambda: None,
@@ -161,7 +161,7 @@ async def become(bench: Any, case_id: str, *wanted: tuple[str, str, str | None])
 
 async def test_a_case_is_worked_through_to_its_last_number(bench: Any) -> None:
     switch = Switch()
-    async with working(bench, {"crm": door(switch)}) as at_work:
+    async with working(bench, {"crm": handle(switch)}) as at_work:
         case_id = await ordered(bench, at_work, "C-1", FIRST, SECOND)
         await become(bench, case_id, (FIRST, "accepted", None))
         assert switch.dialled[0].reference == "media-7"
@@ -182,7 +182,7 @@ async def test_a_dialler_that_hangs_delays_no_other(bench: Any) -> None:
     slow, quick = Switch(hangs=asyncio.Event()), Switch()
     systems = Systems()
     systems.diallers["abuja"] = "quick"
-    async with working(bench, {"crm": door(slow), "quick": door(quick)}, systems=systems) as at_work:
+    async with working(bench, {"crm": handle(slow), "quick": handle(quick)}, systems=systems) as at_work:
         first = await ordered(bench, at_work, "C-1", FIRST)
         await until(lambda: slow.dialled, "the slow dialler is asked")
         second = await ordered(bench, at_work, "C-2", SECOND, source="abuja")
@@ -195,7 +195,7 @@ async def test_a_dialler_that_hangs_delays_no_other(bench: Any) -> None:
 
 async def test_what_is_requested_at_a_stop_gets_its_answer(bench: Any) -> None:
     switch = Switch(hangs=asyncio.Event())
-    async with working(bench, {"crm": door(switch)}) as at_work:
+    async with working(bench, {"crm": handle(switch)}) as at_work:
         case_id = await ordered(bench, at_work)
         await until(lambda: switch.dialled, "the dialler is asked")
         stopping = asyncio.create_task(at_work.redial.stop(seconds=20))
@@ -208,13 +208,13 @@ async def test_what_is_requested_at_a_stop_gets_its_answer(bench: Any) -> None:
 
 async def test_what_has_no_answer_by_then_stays_requested_and_is_never_repeated(bench: Any) -> None:
     switch = Switch(hangs=asyncio.Event())
-    async with working(bench, {"crm": door(switch)}) as at_work:
+    async with working(bench, {"crm": handle(switch)}) as at_work:
         case_id = await ordered(bench, at_work)
         await until(lambda: switch.dialled, "the dialler is asked")
         await at_work.redial.stop(seconds=0.05)
     assert await bench.attempts(case_id) == [(FIRST, "requested", None)]
     again = Switch()
-    async with working(bench, {"crm": door(again)}) as at_work:
+    async with working(bench, {"crm": handle(again)}) as at_work:
         bench.pass_time(121)  # beyond the first sign: the vendor is asked, and knows nothing
         await become(bench, case_id, (FIRST, "unknown", None))
     assert again.dialled == []
@@ -226,7 +226,7 @@ async def test_an_unseen_answer_is_repeated_only_where_repetitions_are_known(ben
     once, twice = Switch(answer=Unseen(detail="reset")), Switch(answer=Unseen(detail="reset"), idempotent=True)
     systems = Systems()
     systems.diallers["abuja"] = "twice"
-    async with working(bench, {"crm": door(once), "twice": door(twice)}, systems=systems) as at_work:
+    async with working(bench, {"crm": handle(once), "twice": handle(twice)}, systems=systems) as at_work:
         first = await ordered(bench, at_work, "C-1", FIRST)
         second = await ordered(bench, at_work, "C-2", SECOND, source="abuja")
         await until(lambda: len(twice.dialled) > 1, "the request is repeated")
@@ -239,7 +239,7 @@ async def test_an_unseen_answer_is_repeated_only_where_repetitions_are_known(ben
 
 async def test_a_repeated_request_that_is_refused_says_nothing_of_the_first(bench: Any) -> None:
     switch = Switch(answer=Unseen(detail="reset"), idempotent=True)
-    async with working(bench, {"crm": door(switch)}) as at_work:
+    async with working(bench, {"crm": handle(switch)}) as at_work:
         case_id = await ordered(bench, at_work, "C-1", FIRST, SECOND)
         await until(lambda: switch.dialled, "the dialler is asked")
         switch.answer = Refused(refusal=Refusal.NETWORK, detail="it is away")
@@ -251,7 +251,7 @@ async def test_a_repeated_request_that_is_refused_says_nothing_of_the_first(benc
 
 async def test_what_is_repeated_is_a_request_as_well(bench: Any) -> None:
     switch = Switch(answer=Unseen(detail="reset"), idempotent=True)
-    async with working(bench, {"crm": (way := door(switch, max_per_second=0.001))}) as at_work:
+    async with working(bench, {"crm": (way := handle(switch, max_per_second=0.001))}) as at_work:
         await ordered(bench, at_work, "C-1", FIRST)
         await until(lambda: len(switch.dialled) == 2, "the request is repeated")
     assert round(way.pace.allowance) == 1 - len(switch.dialled)
@@ -264,7 +264,7 @@ async def test_an_unseen_answer_is_not_repeated_once_nobody_may_be_rung(bench: A
     def oldest() -> datetime | None:
         return min(waiting, default=None)
 
-    async with working(bench, {"crm": (way := door(switch))}, oldest=oldest) as at_work:
+    async with working(bench, {"crm": (way := handle(switch))}, oldest=oldest) as at_work:
         case_id = await ordered(bench, at_work, "C-1", FIRST, SECOND)
         await until(lambda: switch.dialled, "the dialler is asked")
         match meanwhile:
@@ -297,7 +297,7 @@ async def test_what_waits_is_looked_at_anew_at_the_start_and_after_a_reload(benc
     until = {"state": "waiting", "next_action_at": bench.clock.now + timedelta(days=7), "state_reason": "cool_down"}
     first = await bench.case("C-1", FIRST, agent="101", next_key=FIRST, **until)
     switch = Switch()
-    async with working(bench, {"crm": (way := door(switch))}) as at_work:
+    async with working(bench, {"crm": (way := handle(switch))}) as at_work:
         await become(bench, first, (FIRST, "accepted", None))
         second = await bench.case("C-2", SECOND, agent="103", next_key=SECOND, **until)
         at_work.redial.take_over(replace(bench.settings, shared_hold=timedelta(0)), {"crm": way})
@@ -306,7 +306,7 @@ async def test_what_waits_is_looked_at_anew_at_the_start_and_after_a_reload(benc
 
 async def test_no_more_than_max_live_are_asked_for(bench: Any) -> None:
     switch = Switch()
-    async with working(bench, {"crm": door(switch, max_live=2)}) as at_work:
+    async with working(bench, {"crm": handle(switch, max_live=2)}) as at_work:
         for place in range(5):
             await ordered(bench, at_work, f"C-{place}", f"+23480391000{place:02}", agent=f"{200 + place}")
         await until(lambda: len(switch.dialled) == 2, "two are asked for")
@@ -320,7 +320,7 @@ async def test_no_more_than_max_live_are_asked_for(bench: Any) -> None:
 async def test_a_superseded_call_is_dropped_once(bench: Any) -> None:
     bench.settings = replace(bench.settings, hangup_superseded=True)
     switch = Switch()
-    async with working(bench, {"crm": door(switch)}) as at_work:
+    async with working(bench, {"crm": handle(switch)}) as at_work:
         case_id = await ordered(bench, at_work, "C-1", FIRST, SECOND)
         await become(bench, case_id, (FIRST, "accepted", None))
         await bench.call("they call back", SECOND, disposition="answered", direction="inbound", agent_id="300",
@@ -338,7 +338,7 @@ async def test_a_superseded_call_is_not_dropped_before_its_request_was_answered(
     bench.settings = replace(bench.settings, hangup_superseded=True)
     answers = asyncio.Event()
     switch = Switch(hangs=answers)
-    async with working(bench, {"crm": door(switch)}) as at_work:
+    async with working(bench, {"crm": handle(switch)}) as at_work:
         case_id = await ordered(bench, at_work, "C-1", FIRST, SECOND)
         await until(lambda: switch.dialled, "the request is under way")
         await bench.call("they call back", SECOND, disposition="answered", direction="inbound", agent_id="300",
@@ -354,7 +354,7 @@ async def test_a_superseded_call_is_not_dropped_before_its_request_was_answered(
 
 async def test_the_vendors_word_at_a_deadline_goes_on_with_the_next_number(bench: Any) -> None:
     switch = Switch(stands=Standing(outcome=Disposition.BUSY))
-    async with working(bench, {"crm": door(switch)}) as at_work:
+    async with working(bench, {"crm": handle(switch)}) as at_work:
         case_id = await ordered(bench, at_work, "C-1", FIRST, SECOND)
         await become(bench, case_id, (FIRST, "accepted", None))
         bench.pass_time(121)
@@ -363,15 +363,15 @@ async def test_the_vendors_word_at_a_deadline_goes_on_with_the_next_number(bench
 
 async def test_a_reload_takes_over_mode_and_diallers(bench: Any) -> None:
     before, between, after = Switch(), Switch(), Switch()
-    async with working(bench, {"crm": door(before)}) as at_work:
-        at_work.redial.take_over(replace(bench.settings, mode=Mode.OBSERVE), {"crm": door(between)})
+    async with working(bench, {"crm": handle(before)}) as at_work:
+        at_work.redial.take_over(replace(bench.settings, mode=Mode.OBSERVE), {"crm": handle(between)})
         await until(lambda: before.closed, "the dialler that is gone is closed")
         bench.settings = replace(bench.settings, mode=Mode.ON)
         case_id = await bench.case("C-1", FIRST, round=0)
         await bench.orders().dial(tenant="", code="C-1")
         await become(bench, case_id, (FIRST, "cancelled", None))
         assert (await bench.of_case(case_id))["state_reason"] == "observed"
-        at_work.redial.take_over(bench.settings, at_work.redial.doors({}) | {"crm": door(after)})
+        at_work.redial.take_over(bench.settings, at_work.redial.handles({}) | {"crm": handle(after)})
         await bench.orders().resume(tenant="", code="C-1")
         at_work.redial.ordered()
         await become(bench, case_id, (FIRST, "cancelled", None), (FIRST, "accepted", None))
@@ -381,12 +381,12 @@ async def test_a_reload_takes_over_mode_and_diallers(bench: Any) -> None:
 async def test_what_was_asked_of_a_dialler_before_a_reload_is_answered_by_it(bench: Any) -> None:
     answers = asyncio.Event()
     before, after = Switch(stands=Standing(outcome=Disposition.BUSY), thinks=answers), Switch()
-    async with working(bench, {"crm": door(before)}) as at_work:
+    async with working(bench, {"crm": handle(before)}) as at_work:
         case_id = await ordered(bench, at_work, "C-1", FIRST, SECOND)
         await become(bench, case_id, (FIRST, "accepted", None))
         bench.pass_time(121)
         await until(lambda: before.asked, "the vendor is asked")
-        at_work.redial.take_over(bench.settings, {"crm": door(after)})
+        at_work.redial.take_over(bench.settings, {"crm": handle(after)})
         await asyncio.sleep(0.1)
         assert not before.closed
         answers.set()
@@ -401,14 +401,14 @@ async def test_what_is_being_claimed_while_a_reload_comes_is_asked_of_a_dialler_
     case_id = await bench.case("C-1", FIRST, round=0)
     await bench.orders().dial(tenant="", code="C-1")
     before, after, sighted = Switch(), Switch(), asyncio.Event()
-    async with working(bench, {"crm": door(before)}, sighted=sighted.is_set) as at_work:
+    async with working(bench, {"crm": handle(before)}, sighted=sighted.is_set) as at_work:
         async with bench.store.database.connect(writing=True) as connection:
             await connection.execute(select(cases.c.id).where(cases.c.id == case_id).with_for_update())
             sighted.set()
             claiming = asyncio.create_task(asyncio.sleep(20))  # by one of its loops
             await waits_for_a_lock(claiming, bench.store.database)
             claiming.cancel()
-            at_work.redial.take_over(bench.settings, {"crm": door(after)})
+            at_work.redial.take_over(bench.settings, {"crm": handle(after)})
             await asyncio.sleep(0.1)
         await become(bench, case_id, (FIRST, "accepted", None))
         await until(lambda: before.closed, "the dialler that is gone is closed")
@@ -418,7 +418,7 @@ async def test_what_is_being_claimed_while_a_reload_comes_is_asked_of_a_dialler_
 async def test_a_vendor_is_not_asked_about_an_order_that_it_has_not_answered_yet(bench: Any) -> None:
     answers = asyncio.Event()
     switch = Switch(hangs=answers, stands=Standing(outcome=Disposition.BUSY))
-    async with working(bench, {"crm": door(switch)}) as at_work:
+    async with working(bench, {"crm": handle(switch)}) as at_work:
         case_id = await ordered(bench, at_work, "C-1", FIRST)
         await until(lambda: switch.dialled, "the request is under way")
         bench.pass_time(121)
@@ -434,7 +434,7 @@ async def test_what_was_decided_long_before_redial_was_on_dials_nobody(bench: An
     await bench.orders().dial(tenant="", code="C-1")
     bench.pass_time(bench.settings.timing.max_age.total_seconds() + 1)
     switch = Switch()
-    async with working(bench, {"crm": door(switch)}):
+    async with working(bench, {"crm": handle(switch)}):
         await become(bench, case_id, (FIRST, "cancelled", None))
     assert (await bench.of_case(case_id))["state_reason"] == "late"
     assert switch.dialled == []
@@ -442,7 +442,7 @@ async def test_what_was_decided_long_before_redial_was_on_dials_nobody(bench: An
 
 async def test_a_dialler_that_is_not_there_any_more_pauses_its_cases(bench: Any) -> None:
     switch = Switch()
-    async with working(bench, {"other": door(switch)}) as at_work:
+    async with working(bench, {"other": handle(switch)}) as at_work:
         its = {"dialler": "other", "answer": "accepted"}
         assert at_work.metrics.registry.get_sample_value("cdrhub_redial_requests_total", its) == 0
         case_id = await ordered(bench, at_work)
@@ -452,7 +452,7 @@ async def test_a_dialler_that_is_not_there_any_more_pauses_its_cases(bench: Any)
 
 async def test_a_dialler_that_refuses_for_its_configuration_is_a_problem_until_it_accepts(bench: Any) -> None:
     switch = Switch(answer=Refused(refusal=Refusal.CONFIGURATION, detail="no such account"))
-    async with working(bench, {"crm": door(switch)}) as at_work:
+    async with working(bench, {"crm": handle(switch)}) as at_work:
         await ordered(bench, at_work)
         await until(lambda: at_work.redial.problems, "it is a problem")
         assert "crm" in at_work.redial.problems[0]
@@ -463,23 +463,23 @@ async def test_a_dialler_that_refuses_for_its_configuration_is_a_problem_until_i
 
 async def test_a_dialler_whose_configuration_a_reload_changes_is_no_problem_until_it_refuses_again(bench: Any) -> None:
     switch = Switch(answer=Refused(refusal=Refusal.CONFIGURATION, detail="no such account"))
-    there = door(switch)
+    there = handle(switch)
     async with working(bench, {"crm": there}) as at_work:
         await ordered(bench, at_work)
         await until(lambda: at_work.redial.problems, "it is a problem")
         at_work.redial.take_over(bench.settings, {"crm": there})
         assert at_work.redial.problems
-        at_work.redial.take_over(bench.settings, {"crm": door(Switch())})
+        at_work.redial.take_over(bench.settings, {"crm": handle(Switch())})
         assert not at_work.redial.problems
 
 
 async def test_what_a_dialler_refuses_after_a_reload_has_changed_it_is_no_problem_of_the_new_one(bench: Any) -> None:
     answers = asyncio.Event()
     before = Switch(answer=Refused(refusal=Refusal.CONFIGURATION, detail="no such account"), hangs=answers)
-    async with working(bench, {"crm": door(before)}) as at_work:
+    async with working(bench, {"crm": handle(before)}) as at_work:
         await ordered(bench, at_work)
         await until(lambda: before.dialled, "the request is under way")
-        at_work.redial.take_over(bench.settings, {"crm": door(Switch())})
+        at_work.redial.take_over(bench.settings, {"crm": handle(Switch())})
         answers.set()
         await until(lambda: before.closed, "its answer is there")
         assert not at_work.redial.problems
@@ -514,7 +514,7 @@ async def test_decisions_give_way_to_a_full_journal(bench: Any) -> None:
 
 async def test_an_order_is_asked_for_within_the_pace(bench: Any) -> None:
     switch = Switch()
-    async with working(bench, {"crm": door(switch, max_per_second=0.5)}) as at_work:
+    async with working(bench, {"crm": handle(switch, max_per_second=0.5)}) as at_work:
         for place in range(3):
             await ordered(bench, at_work, f"C-{place}", f"+23480391000{place:02}", agent=f"{200 + place}")
         await until(lambda: switch.dialled, "the first is asked for")
@@ -527,7 +527,7 @@ async def test_an_order_is_asked_for_within_the_pace(bench: Any) -> None:
 
 async def test_waiting_cases_are_dialled_when_they_are_due(bench: Any) -> None:
     switch = Switch(answer=Refused(refusal=Refusal.AGENT, detail="not registered"))
-    async with working(bench, {"crm": door(switch)}) as at_work:
+    async with working(bench, {"crm": handle(switch)}) as at_work:
         case_id = await ordered(bench, at_work)
         await become(bench, case_id, (FIRST, "refused", None))
         row = await bench.of_case(case_id)
@@ -539,7 +539,7 @@ async def test_waiting_cases_are_dialled_when_they_are_due(bench: Any) -> None:
 
 async def test_nothing_is_decided_before_the_phone_systems_had_time_to_connect(bench: Any) -> None:
     switch, connected = Switch(), asyncio.Event()
-    async with working(bench, {"crm": door(switch)}, sighted=connected.is_set) as at_work:
+    async with working(bench, {"crm": handle(switch)}, sighted=connected.is_set) as at_work:
         case_id = await ordered(bench, at_work)
         await asyncio.sleep(0.5)
         assert await bench.attempts(case_id) == [(FIRST, "decided", None)]
@@ -559,7 +559,7 @@ async def test_a_hub_that_does_not_know_the_present_dials_nobody(bench: Any) -> 
     """What waits in its journal may say that the person was reached."""
     switch = Switch()
     waiting: list[datetime] = [bench.clock.now - timedelta(seconds=6)]
-    async with working(bench, {"crm": door(switch)}, oldest=lambda: waiting[0] if waiting else None) as at_work:
+    async with working(bench, {"crm": handle(switch)}, oldest=lambda: waiting[0] if waiting else None) as at_work:
         due = await bench.case("C-2", SECOND, agent="103", state="waiting", next_action_at=bench.clock.now)
         case_id = await ordered(bench, at_work, "C-1", FIRST)
         await asyncio.sleep(0.6)
@@ -582,7 +582,7 @@ async def test_a_vendor_is_asked_of_a_few_attempts_at_a_time(bench: Any) -> None
     answers = asyncio.Event()
     switch = Switch(thinks=answers)
     numbers = [f"+23480391000{place:02}" for place in range(5)]
-    async with working(bench, {"crm": door(switch)}) as at_work:
+    async with working(bench, {"crm": handle(switch)}) as at_work:
         ids = [
             await ordered(bench, at_work, f"C-{number}", number, agent=f"2{place}")
             for place, number in enumerate(numbers)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from cdrhub.redial.door import Door, open_doors
+from cdrhub.redial.dialler_handle import DiallerHandle, dialler_handles
 from cdrhub.redial.pace import Pace
 from cdrhub.redial.webhook_dialler_config import WebhookDiallerConfig
 
@@ -18,10 +18,10 @@ def config(**said: Any) -> WebhookDiallerConfig:
     return WebhookDiallerConfig(**{"url": "https://crm.example/dial", "secret": secret} | said)
 
 
-def test_a_door_stays_while_its_table_does_and_no_longer() -> None:
-    before = open_doors({"crm": config(), "other": config(), "gone": config()})
+def test_a_handle_stays_while_its_table_does_and_no_longer() -> None:
+    before = dialler_handles({"crm": config(), "other": config(), "gone": config()})
     changed = config(url="https://new.example/dial")
-    after = open_doors({"crm": config(), "other": changed, "new": config()}, present=before)
+    after = dialler_handles({"crm": config(), "other": changed, "new": config()}, present=before)
     assert after["crm"] is before["crm"]
     assert after["other"] is not before["other"]
     assert after["other"].config is changed
@@ -43,7 +43,7 @@ class Unending:
 @pytest.mark.parametrize("hangs", [True, False])
 async def test_a_dialler_that_does_not_close_is_told_of_and_left(hangs: bool) -> None:
     dialler: Any = Unending(hangs=hangs)
-    door = Door("crm", config=config(), dialler=dialler, pace=Pace(per_second=1))
+    handle = DiallerHandle("crm", config=config(), dialler=dialler, pace=Pace(per_second=1))
     with capture_logs() as said:
-        await door.close_now(within=0.01)
+        await handle.close_now(within=0.01)
     assert [(line["action"], line["dialler"]) for line in said] == [("dialler_failed", "crm")]

@@ -20,8 +20,8 @@ log = structlog.get_logger(__name__)
 CLOSE_SECONDS = 5.0  #: that a dialler may take to close
 
 
-class Door:
-    """One dialler at work."""
+class DiallerHandle:
+    """One configured dialler, its pace, and how many requests hold it open."""
 
     def __init__(self, name: str, *, config: DiallerConfig, dialler: Dialler, pace: Pace) -> None:
         self.name = name
@@ -68,14 +68,18 @@ class Door:
             log.exception("a dialler could not be closed", action="dialler_failed", dialler=self.name)
 
 
-def open_doors(diallers: Mapping[str, DiallerConfig], *, present: Mapping[str, Door] | None = None) -> dict[str, Door]:
-    """A door for each dialler, the present one where its table is the same. Raises ConfigError."""
-    doors = {}
+def dialler_handles(
+    diallers: Mapping[str, DiallerConfig], *, present: Mapping[str, DiallerHandle] | None = None
+) -> dict[str, DiallerHandle]:
+    """A handle for each dialler, the present one where its table is the same. Raises ConfigError."""
+    handles = {}
     for name, config in diallers.items():
         there = (present or {}).get(name)
         if there is not None and there.config == config:
-            doors[name] = there
+            handles[name] = there
         else:
             dialler = dialler_type(config.type).build(name, config)
-            doors[name] = Door(name, config=config, dialler=dialler, pace=Pace(per_second=config.max_per_second))
-    return doors
+            handles[name] = DiallerHandle(
+                name, config=config, dialler=dialler, pace=Pace(per_second=config.max_per_second)
+            )
+    return handles
