@@ -69,13 +69,13 @@ async def test_another_process_that_begins_the_log_is_waited_for(tmp_path: Path)
 
 
 async def test_the_statements_find_calls_by_their_keys(store: Store) -> None:
-    looked = await plan(store, LOCK_CALLS, '["k1","k2"]', "s")
+    looked = await plan(store, LOCK_CALLS, ('["k1","k2"]', "s"))
     assert "(call_key=? AND source=?)" in looked
-    changed = await plan(store, sqlite_rows.update_statement(calls, UPDATE_COLUMNS, key="id"), "[]")
+    changed = await plan(store, sqlite_rows.update_statement(calls, UPDATE_COLUMNS, key="id"), {"rows": "[]"})
     assert re.search(r"SEARCH calls .*\(id=\?\)", changed)
 
 
-async def plan(store: Store, statement: str, *parameters: str) -> str:
+async def plan(store: Store, statement: str, parameters: tuple[str, ...] | dict[str, str]) -> str:
     """The plan of a statement, step by step."""
     async with store.database.connect(writing=True) as connection:
         steps = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
