@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -122,9 +123,9 @@ class LiveFeed:
                         "X-Accel-Buffering": "no",  # nginx would keep events back
                     }
                 )
-                await response.prepare(request)
                 reader = _Reader(request, response, limits=self._limits)
                 try:
+                    await response.prepare(request)
                     await self._serve(reader, selection, begin, holder=holder)
                 except _Cut as cut:
                     self._metrics.live_cuts.labels(str(cut)).inc()
@@ -276,10 +277,17 @@ class _Reader:
         if transport is None or transport.is_closing():
             return
         self._response.force_close()
-        asyncio.get_running_loop().call_later(self._limits.farewell_seconds, transport.abort)
+        asyncio.get_running_loop().call_later(self._limits.farewell_seconds, _break, transport.get_extra_info("socket"))
         with contextlib.suppress(ConnectionError):
             await self._response.write(b"event: cut\ndata: %b\n\n" % orjson.dumps({"reason": reason}))
             await self._response.write_eof()
+
+
+def _break(connection: socket.socket) -> None:
+    """Break a connection, if it is still there. Its transport cannot: one of TLS that was closed twice, as aiohttp
+    does, knows its connection no longer (sslproto of Python 3.11 and later)."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def frame(event: Event) -> bytes:

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -25,6 +27,7 @@ from cdrhub.errors import StoreUnavailable
 from cdrhub.metrics import Metrics
 from cdrhub.web.auth import Guard, Token
 from cdrhub.web.live import PATH, REMEMBERED_FRAMES, Limits, LiveFeed
+from support.certificates import NEW
 from support.intake import until
 from support.peers import Client
 from support.receivers import fields_of
@@ -40,6 +43,7 @@ class Log:
     newest: int = 0
     readers: set[Bell] = field(default_factory=set)
     away: bool = False
+    asked: asyncio.Event | None = None  #: what whoever asks how far it reaches waits for
 
     def add(self, kind: str = "call.ended", *, source: str = "lagos", **snapshot: Any) -> None:
         self.newest += 1
@@ -67,6 +71,8 @@ class Log:
         return [event for event in self.events if event.position > position][:limit]
 
     async def reach(self) -> Reach:
+        if self.asked is not None:
+            await self.asked.wait()
         if self.away:
             raise StoreUnavailable("away")
         return Reach(oldest=self.events[0].position if self.events else 0, newest=self.newest)
@@ -93,7 +99,7 @@ class Served:
         timeout = aiohttp.ClientTimeout(total=20)
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(f"{self.url}{query}", headers=headers) as answer,
+            session.get(f"{self.url}{query}", headers=headers, ssl=False) as answer,
         ):
             yield Blocks(answer)
 
@@ -127,8 +133,18 @@ class Blocks:
                 return said.get("id", ""), said.get("event", ""), json.loads(said["data"])
 
 
+def server_tls(folder: Path) -> ssl.SSLContext:
+    """A server's side of TLS, with a certificate that nobody trusts."""
+    (folder / "pair.pem").write_text("".join(NEW))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(folder / "pair.pem")
+    return tls
+
+
 @asynccontextmanager
-async def serving(*, tokens: Sequence[Token] = (), limits: Limits | None = None) -> AsyncGenerator[Served]:
+async def serving(
+    *, tokens: Sequence[Token] = (), limits: Limits | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncGenerator[Served]:
     held, log, metrics = list(tokens), Log(), Metrics()
     feed = LiveFeed(
         log, guard=lambda: Guard(tokens=held, trusted_proxies=()), metrics=metrics, limits=limits or Limits()
@@ -139,10 +155,11 @@ async def serving(*, tokens: Sequence[Token] = (), limits: Limits | None = None)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
     listening = socket.create_server(("127.0.0.1", 0))
-    await web.SockSite(runner, listening).start()
+    await web.SockSite(runner, listening, ssl_context=tls).start()
     port = listening.getsockname()[1]
+    url = f"{'https' if tls else 'http'}://127.0.0.1:{port}{PATH}"
     try:
-        yield Served(url=f"http://127.0.0.1:{port}{PATH}", log=log, feed=feed, metrics=metrics, tokens=held, port=port)
+        yield Served(url=url, log=log, feed=feed, metrics=metrics, tokens=held, port=port)
     finally:
         await runner.cleanup()
 
@@ -313,6 +330,34 @@ async def test_a_connection_that_was_cut_is_closed_and_serves_no_other_request()
         served.tokens.clear()
         assert b'event: cut\ndata: {"reason":"token"}' in await peer.received_until_closed()
         await peer.close()
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_a_reader_that_was_cut_and_has_gone_is_no_error(tmp_path: Path, *, secure: bool) -> None:
+    token = Token(name="one", token="1" * 20, role=Role.READ, tenant=None)
+    tls, limits = server_tls(tmp_path) if secure else None, Limits(heartbeat_seconds=0.1, farewell_seconds=0.3)
+    errors: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, error: errors.append(error))
+    async with serving(tokens=[token], limits=limits, tls=tls) as served:
+        async with served.reader(token="1" * 20) as blocks:
+            served.tokens.clear()
+            assert (await blocks.told())[1] == "cut"
+        await asyncio.sleep(2 * limits.farewell_seconds)
+    assert errors == []
+
+
+async def test_a_reader_that_has_gone_before_it_is_answered_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as served:
+        served.log.asked = asyncio.Event()
+        peer = await Client.connect(served.port)
+        await peer.send(f"GET {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        await until(lambda: served.metric("cdrhub_live_readers"))
+        await peer.close()
+        await asyncio.sleep(0.05)  # the server hears of it
+        served.log.asked.set()
+        await until(lambda: not served.metric("cdrhub_live_readers"))
+        await asyncio.sleep(0.05)
+    assert [said.getMessage() for said in caplog.records if said.name.startswith("aiohttp")] == []
 
 
 async def test_so_does_one_that_always_has_something_to_read() -> None:
