@@ -82,13 +82,6 @@ class Writer(Protocol):
         """Every revision that the database knows: (source, system, settings)."""
 
 
-class Observer(Protocol):
-    """Who looks at what was decoded, e.g. to notice a wrong clock."""
-
-    def __call__(self, record: RawRecord, outcome: Outcome) -> None:
-        """See one record; must be quick and must not raise."""
-
-
 @dataclass(slots=True)
 class _Chunk:
     """One read of the journal: done when every lane has written its part."""
@@ -117,14 +110,14 @@ class Pipeline:
         decoders: Decoders,
         ownership: Callable[[str, str], Ownership],
         metrics: Metrics,
-        observer: Observer,
+        observer: Callable[[RawRecord, Outcome], None],
         lanes: int,
         batch_records: int,
         wrote: Callable[[Written], None] = lambda _written: None,
         patience: float = HELD_UP_SECONDS,
     ) -> None:
-        """`wrote` is called after each batch is committed. A batch that takes longer than `patience` seconds is a
-        problem."""
+        """`observer` sees each decoded record: it must be quick and must not raise. `wrote` is called after each batch
+        is committed. A batch that takes longer than `patience` seconds is a problem."""
         self._journal = journal
         self._store = store
         self._decoders = decoders

@@ -72,10 +72,10 @@ def make_app(
             request = request.clone(remote=client_of(request, now))
         return await handler(request)
 
-    def guarded(role: Role, handler: Handler) -> Handler:
+    def guarded(handler: Handler) -> Handler:
         async def checked(request: web.Request) -> web.StreamResponse:
             holder = asker(request, guard())
-            if holder is None or not holder.may(role):
+            if holder is None or not holder.may(Role.READ):
                 raise web.HTTPUnauthorized(
                     text="this page needs a token: Authorization: Bearer <token> (docs/security.md)\n",
                     headers=CHALLENGE,
@@ -101,8 +101,8 @@ def make_app(
     app = web.Application(client_max_size=max_body)
     app.router.add_route("*", "/ingest/{tail:.*}", ingest)
     app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", guarded(Role.READ, readyz))
-    app.router.add_get("/metrics", guarded(Role.READ, exposition))
+    app.router.add_get("/readyz", guarded(readyz))
+    app.router.add_get("/metrics", guarded(exposition))
     if feed is not None:
         app.router.add_get(live.PATH, feed.handle, allow_head=False)
         app.on_shutdown.append(feed.close)
