@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import Row, Select, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refused, Standing, Unseen
@@ -165,44 +165,47 @@ class Dialling:
             if case is None or attempt is None or attempt.state is not AttemptState.DECIDED:
                 continue
             row = rows[attempt_id]
-            # One that the agent dialled by hand meanwhile, or of which a record tells that it rang, is tried.
-            number = case.untried_number(attempt.key)
-            around = known.around(_as_ordered(case))
-            found = objection(case, number, self._settings.policy, around) if number is not None else None
-            stale = self.since.too_late(row.decided_at, now=now)
-            if number is None or found is not None or stale or row.dialler not in room:
-                decision = None
-                if row.dialler not in room:
-                    decision = Decision(result=Result.PAUSED, rule="no_dialler", reason=NO_DIALLER, detail=row.dialler)
-                elif stale:
-                    decision = old_news("decided long ago")
-                self._drop(case, attempt, known, told, decision=decision)
-                continue
-            known.requested(case, attempt.key)
-            speaks_live = self._systems.speaks_live(row.source)
-            patience = self._settings.first_sign if speaks_live else self._settings.attempt_timeout
-            await connection.execute(
-                update(attempts)
-                .where(attempts.c.id == attempt_id, attempts.c.state == AttemptState.DECIDED)
-                .values(state=AttemptState.REQUESTED, requested_at=now, deadline_at=now + patience)
-            )
-            claimed.append(
-                Claimed(
-                    dialler=row.dialler,
-                    order=DialOrder(
-                        attempt_id=attempt_id,
-                        case_code=case.code,
-                        source=row.source,
-                        number=dialled(row.number, key=row.match_key, e164=row.e164),
-                        agent=row.agent,
-                        reference=row.reference,
-                        campaign=case.campaign,
-                        metadata=case.metadata,
-                    ),
-                )
-            )
+            if row.dialler not in room:
+                gone = Decision(result=Result.PAUSED, rule="no_dialler", reason=NO_DIALLER, detail=row.dialler)
+                self._drop(case, attempt, known, told, decision=gone)
+            elif self.since.too_late(row.decided_at, now=now):
+                self._drop(case, attempt, known, told, decision=old_news("decided long ago"))
+            elif not self._may_leave(case, attempt, known):
+                self._drop(case, attempt, known, told)
+            else:
+                known.requested(case, attempt.key)
+                claimed.append(await self._requested(connection, case, row, now=now))
         await told.write(tx)
         return claimed
+
+    def _may_leave(self, case: Case, attempt: Attempt, known: Known) -> bool:
+        """Whether the number of an attempt may still be dialled: no rule objects, and it was not tried meanwhile (by
+        the agent's own hand, or as a record tells)."""
+        number = case.untried_number(attempt.key)
+        if number is None:
+            return False
+        return objection(case, number, self._settings.policy, known.around(_as_ordered(case))) is None
+
+    async def _requested(self, connection: AsyncConnection, case: Case, row: Row[Any], *, now: datetime) -> Claimed:
+        """Write down that the request of an attempt, a row of `attempts`, leaves now."""
+        speaks_live = self._systems.speaks_live(row.source)
+        patience = self._settings.first_sign if speaks_live else self._settings.attempt_timeout
+        await connection.execute(
+            update(attempts)
+            .where(attempts.c.id == row.id, attempts.c.state == AttemptState.DECIDED)
+            .values(state=AttemptState.REQUESTED, requested_at=now, deadline_at=now + patience)
+        )
+        order = DialOrder(
+            attempt_id=row.id,
+            case_code=case.code,
+            source=row.source,
+            number=dialled(row.number, key=row.match_key, e164=row.e164),
+            agent=row.agent,
+            reference=row.reference,
+            campaign=case.campaign,
+            metadata=case.metadata,
+        )
+        return Claimed(order=order, dialler=row.dialler)
 
     def _drop(
         self,
@@ -242,8 +245,7 @@ class Dialling:
             case = _as_ordered(case)
             known = await self._known(connection, [case], now)
         case = with_attempt(case, replace(attempt, state=AttemptState.DECIDED))  # its own request is no objection to it
-        number = case.untried_number(attempt.key)
-        return number is not None and objection(case, number, self._settings.policy, known.around(case)) is None
+        return self._may_leave(case, attempt, known)
 
     # -- the answer ----------------------------------------------------------------------------------------------------
 
