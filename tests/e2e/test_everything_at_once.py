@@ -171,7 +171,7 @@ class Faults:
         """Let things go wrong until that moment of the monotonic clock; what did, and how often."""
         kinds: list[Callable[[Daemon], Awaitable[None]]] = [
             *(self.killed, self.killed, self.killed_often, self.stopped, self.reloaded, self.asleep),
-            *(self.without_database, self.without_lists, self.unheard),
+            *(self.without_database, self.database_killed, self.connections_cut, self.without_lists, self.unheard),
         ]
         happened: Counter[str] = Counter()
         while time.monotonic() < over:
@@ -214,6 +214,20 @@ class Faults:
         await asyncio.to_thread(lambda: self.database.stop(how=signal.SIGQUIT))
         await asyncio.sleep(self.chance.uniform(0, 5))
         await asyncio.to_thread(self.database.start)
+
+    async def database_killed(self, _hub: Daemon) -> None:
+        """All processes of PostgreSQL at once, a few times; it recovers from its log."""
+        for _ in range(self.chance.randint(1, 3)):
+            await asyncio.to_thread(self.database.kill)
+            await asyncio.to_thread(self.database.start)
+            await asyncio.sleep(self.chance.uniform(0, 1))
+
+    async def connections_cut(self, _hub: Daemon) -> None:
+        """As by somebody who ends what seems to hang."""
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'hub' AND random() < 0.5"
+        for _ in range(10):
+            await asyncio.to_thread(self.database.execute, cut)
+            await asyncio.sleep(self.chance.uniform(0, 0.3))
 
     async def without_lists(self, _hub: Daemon) -> None:
         """Redis is killed."""

@@ -85,6 +85,18 @@ def _environment(home: Path) -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC", **places}
 
 
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process, and not only what it leaves to whoever waits for it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @dataclass
 class _Server:
     """A server process with its own directory and port."""
@@ -215,6 +227,18 @@ class PostgresServer(_Server):
     def stop(self, *, how: signal.Signals = signal.SIGINT) -> None:
         """PostgreSQL's fast shut-down: clients are cut off."""
         super().stop(how=how)
+
+    def kill(self) -> None:
+        """All of its processes at once: the others would go on without their first one, until they notice."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGSTOP)  # so that it makes no more of them
+            others = _children(self.process.pid)
+            for pid in others:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            super().kill()
+            while any(map(_runs, others)):
+                time.sleep(0.01)
 
     def url(self, database: str, *, port: int | None = None) -> str:
         """The URL a user would write for `database` (through a proxy on `port`)."""
