@@ -190,6 +190,10 @@ class Metrics:
         for gauge in (self.links, self.last_record, self.silence):
             gauge.remove_by_labels({"source": name})
 
+    def forget_dialler(self, name: str) -> None:
+        """That dialler is asked no more, and its attempts are not counted any longer; see `forget_source`."""
+        self.redial_live.remove_by_labels({"dialler": name})
+
     def forget_webhook(self, name: str) -> None:
         """This hub does not deliver to that webhook any more, and knows nothing of its state."""
         for gauge in (self.webhook_waiting, self.webhook_oldest, self.webhook_state):

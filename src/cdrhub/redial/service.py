@@ -175,6 +175,8 @@ class Redial:
         """Go by these settings and diallers from now on. `handles` holds the present ones where they did not change."""
         begins = settings.mode is Mode.ON and self._settings.mode is not Mode.ON
         gone = {name: handle for name, handle in self._handles.items() if handles.get(name) is not handle}
+        for name in gone.keys() - handles.keys():
+            self._metrics.forget_dialler(name)
         self._handles = dict(handles)
         self._misconfigured = {name: said for name, said in self._misconfigured.items() if name not in gone}
         max_age = settings.timing.max_age
@@ -265,8 +267,10 @@ class Redial:
 
     async def _dial(self) -> float:
         """Claim what may be requested now, and request it."""
+        live = await self._dialling.live() if self._handles else {}
+        for name in self._handles:
+            self._metrics.redial_live.labels(name).set(live.get(name, 0))
         if self._settings.mode is Mode.ON and not self._behind():
-            live = await self._dialling.live()
             now = time.monotonic()
             with contextlib.ExitStack() as held:
                 handles = self._handles  # a reload may put others in their place meanwhile
@@ -276,8 +280,6 @@ class Redial:
                     name: handle.pace.room(now=now, free=handle.config.max_live - live.get(name, 0))
                     for name, handle in handles.items()
                 }
-                for name in handles:
-                    self._metrics.redial_live.labels(name).set(live.get(name, 0))
                 limits = {name: handle.config.max_live for name, handle in handles.items()}
                 for claimed in await self._dialling.claim(room=room, max_live=limits):
                     self._begin_request(claimed, handles[claimed.dialler])

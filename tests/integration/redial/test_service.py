@@ -23,7 +23,7 @@ from cdrhub.redial.dialler_handle import DiallerHandle
 from cdrhub.redial.given import GivenVerdict
 from cdrhub.redial.pace import Pace
 from cdrhub.redial.policy import Mode
-from cdrhub.redial.service import Redial
+from cdrhub.redial.service import LOOK_SECONDS, Redial
 from cdrhub.sources.dialler import DiallerConfig
 from cdrhub.store.redial_tables import attempts, cases
 from cdrhub.store.tables import calls
@@ -376,6 +376,21 @@ async def test_a_reload_takes_over_mode_and_diallers(bench: Any) -> None:
         at_work.redial.ordered()
         await become(bench, case_id, (FIRST, "cancelled", None), (FIRST, "accepted", None))
     assert before.dialled == []
+
+
+async def test_live_attempts_are_shown_in_each_mode_and_of_the_diallers_that_there_are(bench: Any) -> None:
+    """After a reload they stood for ever at what they had been."""
+    async with working(bench, {"crm": (way := handle(Switch()))}) as at_work:
+        live = partial(at_work.metrics.registry.get_sample_value, "cdrhub_redial_live_attempts", {"dialler": "crm"})
+        case_id = await ordered(bench, at_work, "C-1", FIRST)
+        await until(lambda: live() == 1, "the attempt is live")
+        at_work.redial.take_over(replace(bench.settings, mode=Mode.OBSERVE), {"crm": way})
+        await bench.orders().stop(tenant="", code="C-1")
+        await become(bench, case_id, (FIRST, "superseded", None))
+        await until(lambda: live() == 0, "it is no longer")
+        at_work.redial.take_over(bench.settings, {})
+        await asyncio.sleep(2 * LOOK_SECONDS)
+        assert live() is None
 
 
 async def test_what_was_asked_of_a_dialler_before_a_reload_is_answered_by_it(bench: Any) -> None:
