@@ -69,7 +69,7 @@ class SourceIntake:
         self._listeners = listeners
         self._routes = routes
         self._open_calls = open_calls
-        self.links: dict[str, str] = {}
+        self._links: set[str] = set()
         self.last_record_at: datetime | None = None
         metrics.expect_source(source)
         self._received = metrics.received.labels(source)
@@ -174,15 +174,15 @@ class SourceIntake:
         """Forget what is remembered under these keys. Raises IntakeRefused."""
         await self._journal.forget_positions(self._source, keys)
 
-    def link_up(self, link: str, detail: str = "") -> None:
+    def link_up(self, link: str, detail: str = "") -> None:  # noqa: ARG002 - the detail is the ledger's
         """A connection to the phone system exists."""
-        self.links[link] = detail
-        self._metrics.links.labels(self._source).set(len(self.links))
+        self._links.add(link)
+        self._metrics.links.labels(self._source).set(len(self._links))
 
     def link_down(self, link: str, detail: str = "") -> None:  # noqa: ARG002 - the detail is the ledger's
         """That connection is gone."""
-        self.links.pop(link, None)
-        self._metrics.links.labels(self._source).set(len(self.links))
+        self._links.discard(link)
+        self._metrics.links.labels(self._source).set(len(self._links))
 
     def caught_up(self, detail: str) -> None:
         """What nobody saw has been read, as the ledger is told by the runner."""

@@ -26,7 +26,7 @@ class CoverageLedger:
     state: CoverageState | None = None
     since: datetime | None = None
     detail: str = ""
-    links: dict[str, str] = field(default_factory=dict)
+    links: set[str] = field(default_factory=set)
 
     def begin(self, now: datetime) -> list[Coverage]:
         """The source starts to work."""
@@ -34,12 +34,12 @@ class CoverageLedger:
 
     def link_up(self, link: str, now: datetime, detail: str = "") -> list[Coverage]:
         """A link came up."""
-        self.links[link] = detail
+        self.links.add(link)
         return self._become("connected", now, detail or link)
 
     def link_down(self, link: str, now: datetime, detail: str = "") -> list[Coverage]:
         """A link went down."""
-        self.links.pop(link, None)
+        self.links.discard(link)
         return [] if self.links else self._become(self.without_links, now, detail or f"{link} closed")
 
     def quiet(self, now: datetime, detail: str) -> list[Coverage]:
