@@ -300,7 +300,10 @@ class Runner:
             began = loop.time()
             error = await self._session()
             verdict = judge(error)
-            if self._stopping.is_set() or not verdict.again:
+            if self._stopping.is_set():
+                break
+            self._intake.count(f"session_{verdict.why}")
+            if not verdict.again:
                 break
             good = self._heard_in_session or loop.time() - began >= STEADY_SECONDS
             attempt = 1 if good else attempt + 1
@@ -341,7 +344,6 @@ class Runner:
             raise RuntimeError(f"it wanted to end the program: {error!r}") from error
 
     def _report(self, verdict: Verdict, error: BaseException | None, *, attempt: int, delay: float) -> None:
-        self._intake.count(f"session_{verdict.why}")
         detail = told(error)[:MAX_DETAIL] if error is not None else "the session ended by itself"
         said = {"action": f"session_{verdict.why}", "detail": detail, "retry_in_seconds": round(delay, 1)}
         if verdict.why == "failed":

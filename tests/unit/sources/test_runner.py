@@ -120,7 +120,7 @@ async def test_every_stretch_of_coverage_is_closed_where_the_next_begins(intake:
 
 async def test_a_source_without_more_to_say_is_left(intake: RecordingIntake) -> None:
     await runner_of(ScriptedSource(raising(EndOfInput())), intake).run()
-    assert intake.counts["session"] == 1
+    assert (intake.counts["session"], intake.counts["session_end_of_input"]) == (1, 1)
 
 
 @pytest.mark.parametrize("error", [BackOff(60, "the password is refused"), ZeroDivisionError("a bug")])
