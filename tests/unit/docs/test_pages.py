@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-import sqlite3
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,14 @@ import pytest
 
 from cdrhub.cli.app import command
 from cdrhub.config import parse
-from cdrhub.errors import Reason
+from cdrhub.errors import BackOff, EndOfInput, IntakeRefused, NotConnected, Reason
 from cdrhub.metrics import _RESULTS, Metrics
 from cdrhub.model.agent import AgentKind, AgentWord
 from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
 from cdrhub.redial.carrying import NO_DIALLER, OBSERVED, REDIAL_OFF
+from cdrhub.redial.policy import RULES
 from cdrhub.sources.registry import names, system
-from cdrhub.store import Store
+from cdrhub.sources.runner import judge
 from cdrhub.store.tables import METADATA
 from cdrhub.store.views import VIEWS
 
@@ -155,6 +154,36 @@ def test_every_action_of_the_log_has_its_row() -> None:
     actions = {action for text in code for action in logged.findall(text)}
     assert actions
     assert actions - rows(section(page("operations.md"), "Logs")) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "heading"),
+    [
+        ("operations.md", "Source events"),
+        ("operations.md", "Logs"),
+        ("model.md", "Flags"),
+        ("redial.md", "Why a case is paused"),
+        ("redial.md", "Rules of decisions"),
+    ],
+)
+def test_no_row_tells_of_a_word_that_the_code_lacks(name: str, heading: str) -> None:
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "src" / "cdrhub").rglob("*.py"))
+    ends = [None, EndOfInput(), BackOff(1, "refused"), IntakeRefused(), NotConnected(), RuntimeError()]
+    of_sessions = {f"session_{judge(end).why}" for end in ends}
+    told = rows(section(page(name), heading)) - {"state_reason", "what"}
+    assert told
+    assert {word for word in told if f'"{word}"' not in code} - of_sessions == set()
+
+
+def test_the_rules_of_redial_stand_in_the_order_in_which_they_are_asked() -> None:
+    table = section(page("redial.md"), "Rules").partition("| rule | objects |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [rule.__name__ for rule in RULES]
+
+
+def test_every_library_that_the_program_needs_is_among_the_decisions() -> None:
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    told = set(re.findall(r"[\w-]+", section(page("decisions/0001-dependencies.md"), "0001 Dependencies").lower()))
+    assert {re.split(r"[\[>=]", one)[0] for one in needed} - told == set()
 
 
 def test_every_reason_has_its_row_and_every_row_its_reason() -> None:
@@ -294,17 +323,6 @@ def test_every_toml_example_is_a_valid_configuration(where: str, text: str, tmp_
     environ = dict.fromkeys(re.findall(r"\$\{(\w+)\}", text), "0123456789abcdef0123")
     config = parse(text, path=tmp_path / "config.toml", environ=environ)
     assert set(config.sources) == set(tomllib.loads(text).get("sources", {}))
-
-
-@pytest.mark.parametrize("query", [block for _, block in fenced("sql")], ids=lambda query: str(query)[:40])
-async def test_every_query_in_the_pages_runs(query: str, sqlite_url: str) -> None:
-    store = Store.open(sqlite_url)
-    try:
-        await store.prepare()
-    finally:
-        await store.close()
-    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as connection:
-        assert connection.execute(query).fetchall() == []
 
 
 def test_the_configuration_of_the_compose_file_is_valid(tmp_path: Path) -> None:
