@@ -135,7 +135,7 @@ class Hub:
             ownership=self._ownership,
             metrics=self.metrics,
             observer=self._clocks.observe,
-            lanes=store.lanes,
+            lanes=store.database.lanes,
             batch_records=config.database.batch_records,
             wrote=self._wrote,
         )

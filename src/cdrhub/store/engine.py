@@ -71,7 +71,7 @@ class Database:
         take."""
         self.url = url
         self.kind = _ENGINES[url.get_backend_name()]
-        self.lanes = SQLITE_LANES if self.kind == "sqlite" else connections
+        self.lanes = SQLITE_LANES if self.kind == "sqlite" else connections  #: batches that may be in flight at once
         self._seconds = seconds
         self._connections = connections
         self._writer = self._engine(writer=True)

@@ -76,11 +76,6 @@ class Store:
         """The store's clock."""
         return self._clock
 
-    @property
-    def lanes(self) -> int:
-        """How many batches may be in flight at once."""
-        return self._database.lanes
-
     async def close(self) -> None:
         """Close all connections."""
         await self._database.close()

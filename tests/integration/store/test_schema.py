@@ -336,5 +336,5 @@ async def test_an_sqlite_file_has_the_name_that_is_written(tmp_path: Path) -> No
 
 def test_sqlite_has_two_lanes(tmp_path: Path) -> None:
     """One connection writes: a third lane would have nothing to do but wait."""
-    assert Store.open(f"sqlite:///{tmp_path}/never.db", connections=8).lanes == 2
-    assert Store.open("postgresql://u@h/d", connections=8).lanes == 8
+    assert Store.open(f"sqlite:///{tmp_path}/never.db", connections=8).database.lanes == 2
+    assert Store.open("postgresql://u@h/d", connections=8).database.lanes == 8
