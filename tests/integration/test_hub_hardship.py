@@ -7,7 +7,7 @@ import contextlib
 import socket
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,7 @@ async def test_a_conclusion_waits_for_a_journal_that_takes_nothing(tmp_path: Pat
 async def test_what_is_done_beside_the_records_waits_for_a_database_that_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(hub_module, "RETENTION_AFTER_SECONDS", 0.05)
     monkeypatch.setattr(hub_module, "RETENTION_EVERY_SECONDS", 0.05)
     with running(PostgresServer) as server:
         server.execute('CREATE DATABASE "hub"')
@@ -119,6 +120,24 @@ async def test_what_is_done_beside_the_records_waits_for_a_database_that_is_away
                 waits = {"retention_waits", "sweep_waits"}
                 await until(lambda: waits <= {line["action"] for line in logs}, "both wait")
             server.start()
+
+
+async def test_retention_does_not_wait_for_its_hour_after_a_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "RETENTION_AFTER_SECONDS", 0.05)
+    config = configured(tmp_path, VENDOR)
+    store = Store.open(config.database.url.get_secret_value())
+    await store.prepare()
+    old = datetime.now(UTC) - timedelta(days=config.retention.raw_days + 1)
+    await store.write([written_of(config, "vendor", LEG1, content_type="application/json", received_at=old)])
+    recent = datetime.now(UTC) - timedelta(days=1)  # by which the clock is believed
+    other = LEG1.replace(b"c2c", b"c2c2")
+    await store.write([written_of(config, "vendor", other, content_type="application/json", received_at=recent)])
+    await store.close()
+    kept = "SELECT count(*) FROM records WHERE content_type = 'application/json' AND body IS NOT NULL"
+    async with working(config):
+        await until(lambda: rows(config.database.url.get_secret_value(), kept) == [(1,)], "the old one is emptied")
 
 
 async def test_what_a_fail_over_lost_below_a_running_hub_is_told(tmp_path: Path, postgres_url: str) -> None:

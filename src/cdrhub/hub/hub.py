@@ -53,6 +53,7 @@ log = structlog.get_logger(__name__)
 PREPARE_RETRY_SECONDS = 2.0
 PREPARE_PATIENCE_SECONDS = 5.0  #: that a start waits for a slow database before it takes records without it
 SUSPECT_PATIENCE_SECONDS = 5.0  #: that sources wait for a record that may have killed the daemon before
+RETENTION_AFTER_SECONDS = 300.0  #: of the start, so that a hub that is restarted each hour has retention, too
 RETENTION_EVERY_SECONDS = 3600.0
 SWEEP_EVERY_SECONDS = 10.0
 WATCH_EVERY_SECONDS = 1.0
@@ -426,10 +427,11 @@ class Hub:
             await self._journal.append([record], reserved=True)
 
     async def _retention(self) -> None:
+        await asyncio.sleep(RETENTION_AFTER_SECONDS)
         while True:
-            await asyncio.sleep(RETENTION_EVERY_SECONDS)
             if self._prepared:
                 await self._retaining.look(now=datetime.now(UTC))
+            await asyncio.sleep(RETENTION_EVERY_SECONDS)
 
     async def _sweep(self) -> None:
         while True:
