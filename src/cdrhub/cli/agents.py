@@ -53,7 +53,7 @@ def list_states(
     kind: Annotated[
         AgentKind | None,
         typer.Option(
-            "--kind", help="Whether he is there (status), what happens to him (state), what he chose to take (mode)."
+            "--kind", help="Presence (status), what happens to the agent (state), calls the agent chose to take (mode)."
         ),
     ] = None,
     limit: LimitOption = 100,
@@ -62,8 +62,8 @@ def list_states(
 ) -> None:
     """List states of agents, the newest first.
 
-    Each holds until the next one of its agent and kind. FreeSWITCH and asterCC tell them; the table shows the main
-    columns, every other format all of them.
+    Each state holds until the next one of the same agent and kind. Only FreeSWITCH and asterCC report them. The table
+    shows the main columns, every other format all columns.
     """
     if subcommand_works(context):
         return

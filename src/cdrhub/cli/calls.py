@@ -102,11 +102,11 @@ def list_calls(
     ] = None,
     disposition: Annotated[
         Disposition | None,
-        typer.Option("--disposition", metavar="WORD", help=f"Only calls that ended so: {', '.join(Disposition)}."),
+        typer.Option("--disposition", metavar="WORD", help=f"Only calls with this result: {', '.join(Disposition)}."),
     ] = None,
     direction: Annotated[
         Direction | None,
-        typer.Option("--direction", metavar="WORD", help=f"Only calls that went so: {', '.join(Direction)}."),
+        typer.Option("--direction", metavar="WORD", help=f"Only calls of this direction: {', '.join(Direction)}."),
     ] = None,
     limit: LimitOption = 100,
     form: FormatOption = Format.TABLE,
@@ -114,10 +114,10 @@ def list_calls(
 ) -> None:
     """List calls, the newest first.
 
-    A call belongs to the moment at which it started. A number is found on any side of a call, as it was sent and in
-    any spelling that the sources' regions understand. The table shows the main columns, every other format all of
-    them; in CSV a text that a spreadsheet would run as a formula, telephone numbers with + among them, begins with an
-    apostrophe.
+    --since and --until compare the start of a call. A number is found on any side of a call, as it was sent and in any
+    spelling that the sources' regions understand. The table shows the main columns, every other format all columns.
+    In CSV, an apostrophe is put before text that a spreadsheet would run as a formula, such as telephone numbers
+    with +.
     """
     if subcommand_works(context):
         return
@@ -168,7 +168,7 @@ def show_call(
     form: FormatOption = Format.TABLE,
     timezone: ZoneOption = "UTC",
 ) -> None:
-    """Show one call with everything that is known of it: its columns, its legs, and the records it was made of."""
+    """Show one call with everything known about it: its columns, its legs, and its records."""
     refuse_csv(form, of="a call with its legs")
     local = read_zone(timezone)
     settings = loaded(config)

@@ -44,8 +44,9 @@ def coverage(
 ) -> None:
     """Show what each source saw and when it was blind; the last seven days unless --since says otherwise.
 
-    `connected` and `idle`: calls were or would have been heard. `quiet`: connected and silent for too long. `blind`:
-    nobody listened, calls may be missing. `backfilled`: a blind time that was made good. An open end is the present.
+    `connected` and `idle`: calls were or would have been heard. `quiet`: connected, but silent for too long. `blind`:
+    no hub listened, calls may be missing. `backfilled`: a blind time whose records were read later. An interval without
+    an end is still going on.
     """
     local = read_zone(timezone)
     when = span(since, until, local)

@@ -46,7 +46,7 @@ MAX_AGAIN = 100_000  #: events asked for again by one command
 AT_ONCE = 500  #: events asked for in one transaction
 
 _deliveries = typer.Typer(
-    help="Webhooks and their events: how each is, what was refused, sending again.",
+    help="Webhooks and their events: their state, refused events, sending again.",
     no_args_is_help=True,
     epilog="Examples: cdrhub deliveries list · cdrhub deliveries list crm · cdrhub deliveries retry crm · "
     "cdrhub deliveries again crm --since yesterday",
@@ -74,9 +74,9 @@ def list_deliveries(
     form: FormatOption = Format.TABLE,
     timezone: ZoneOption = "UTC",
 ) -> None:
-    """List the webhooks: how each is and how much waits for it; or single events of one.
+    """List the webhooks with their state and waiting events; or list single events of one webhook.
 
-    Single events are those that the webhook refused, and those that somebody asked for again.
+    Single events are those that the webhook refused, and those that somebody requested again.
     """
     local = read_zone(timezone)
     settings = loaded(config)
@@ -113,7 +113,7 @@ def show_delivery(
     form: FormatOption = Format.TABLE,
     timezone: ZoneOption = "UTC",
 ) -> None:
-    """Show one event as the webhook gets it, and what became of it there."""
+    """Show one event as the webhook gets it, and its result there."""
     refuse_csv(form, of="an event")
     local = read_zone(timezone)
     settings = loaded(config)
@@ -156,11 +156,11 @@ def retry(
     ] = None,
     config: ConfigFile = None,
     *,
-    refused: Annotated[bool, typer.Option("--refused", help="Send all events again that it refused.")] = False,
+    refused: Annotated[bool, typer.Option("--refused", help="Send all events again that the webhook refused.")] = False,
 ) -> None:
-    """Try a webhook now that fails or is disabled; send refused events again if they are named or --refused is given.
+    """Try a failing or disabled webhook now; send refused events again if they are named or --refused is given.
 
-    Its schedule begins anew. What waited for it follows once it takes an event.
+    Its schedule starts again. Waiting events follow once it accepts one.
     """
     if positions and refused:
         raise UsageError("name positions, or give --refused for all")
@@ -203,14 +203,14 @@ def again(
     since: SinceOption = None,
     until: UntilOption = None,
     kind: Annotated[
-        str, typer.Option("--type", metavar="PATTERN", help="Only events of such types, e.g. call.* or case.paused.")
+        str, typer.Option("--type", metavar="PATTERN", help="Only events of these types, e.g. call.* or case.paused.")
     ] = "*",
     timezone: ZoneOption = "UTC",
 ) -> None:
     """Send events again: the same bodies and ids as before, in order, by position or by time.
 
-    Receivers know them by their ids. A webhook that is new gets so what was before it. What waits for it anyway is left
-    out.
+    Receivers recognise them by their ids. A new webhook can get earlier events this way. Events that wait for it anyway
+    are left out.
     """
     if first is None and last is None and since is None and until is None:
         raise UsageError("say which: --from and --to for positions, --since and --until for times")

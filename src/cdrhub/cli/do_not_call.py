@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 COLUMNS = ("number", "tenant", "said_by", "checked_at", "until")
 
 _list = typer.Typer(
-    help="Numbers that must not be called, one list for each tenant. They hold at once, for what waits as well.",
+    help="Numbers that must not be called, one list for each tenant. They take effect at once, also for waiting calls.",
     no_args_is_help=True,
     epilog="Examples: cdrhub do-not-call add '0803 910 0001' --source lagos · cdrhub do-not-call list · "
     "cdrhub do-not-call import registry.csv --source lagos --said-by NDNC",

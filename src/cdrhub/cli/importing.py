@@ -66,15 +66,15 @@ def import_files(
     config: ConfigFile = None,
     *,
     force: Annotated[
-        bool, typer.Option("--force", help=f"Also import a file of whose first {TRIED} records none is understood.")
+        bool, typer.Option("--force", help=f"Also import a file if none of its first {TRIED} records is understood.")
     ] = False,
 ) -> None:
     """Import a phone system's old logs and exports.
 
-    Records that are in the database already are recognised and left alone, so an import can be repeated and may
-    overlap with what the daemon received; it may also run beside the daemon. What cannot be understood is kept in
-    suspense and the exit code is still 0: `cdrhub suspense list` shows it. A file that begins with nothing else is
-    taken for another system's: the import stops there with exit code 65, unless --force is given.
+    Records that are already in the database are recognised and left alone. So you may repeat an import, and run it
+    beside the daemon; it may overlap with what the daemon received. Records that cannot be understood are kept in
+    suspense, and the exit code is still 0: `cdrhub suspense list` shows them. If no record at the beginning of a file
+    is understood, it is taken for another system's: the import stops there with exit code 65, unless --force is given.
     """
     settings = loaded(config, source=source)
     for file in files:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 STATUS_COLUMNS = ("what", "name", "state", "count", "since", "detail")
 
 _redial = typer.Typer(
-    help="How redialling stands, and its brake.",
+    help="State of redialling, and its brake.",
     no_args_is_help=True,
     epilog="Examples: cdrhub redial status · cdrhub redial pause --why 'wrong list' · cdrhub redial resume",
 )
@@ -50,12 +50,12 @@ def pause(
     source: PausedSource = None,
     campaign: PausedCampaign = None,
     agent: PausedAgent = None,
-    why: Annotated[str, typer.Option("--why", help="Why; shown to whoever wonders.")] = "",
+    why: Annotated[str, typer.Option("--why", help="Why; shown by redial status.")] = "",
     as_whom: ActorOption = None,
 ) -> None:
-    """Dial nothing more from this moment on: nothing at all, or of one source, campaign or agent.
+    """Stop dialling now: everywhere, or for one source, campaign or agent.
 
-    Calls under way go on, and what ends is decided as ever; the next number waits until `cdrhub redial resume`.
+    Calls under way continue and are decided about as usual. The next number waits until `cdrhub redial resume`.
     """
     scope, name = _scope(source, campaign, agent)
     who = actor(as_whom)
@@ -74,10 +74,10 @@ def resume(
     campaign: PausedCampaign = None,
     agent: PausedAgent = None,
 ) -> int:
-    """Take a pause back. Exit code 1: there was none.
+    """End a pause. Exit code 1: there was none.
 
-    What waited is looked at again within half a minute. A pause of all is not taken back by naming a source, nor the
-    other way round: `cdrhub redial status` shows the pauses that there are.
+    Waiting cases are looked at again within half a minute. Naming a source does not end a pause of everything, nor the
+    other way round: `cdrhub redial status` shows the pauses.
     """
     scope, name = _scope(source, campaign, agent)
     settings = loaded(config)
@@ -92,7 +92,7 @@ def resume(
 
 @_redial.command("status", epilog="Examples: cdrhub redial status · cdrhub redial status --format json")
 def status(config: ConfigFile = None, *, form: FormatOption = Format.TABLE, timezone: ZoneOption = "UTC") -> None:
-    """Show how redialling stands: the mode, what is paused and by whom, what is being dialled, and the cases."""
+    """Show the state of redialling: the mode, what is paused and by whom, what is being dialled, and the cases."""
     local = read_zone(timezone)
     settings = loaded(config)
     with opened(settings) as database:

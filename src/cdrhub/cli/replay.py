@@ -59,21 +59,22 @@ def replay(
     ] = False,
     with_config: Annotated[
         WithConfig,
-        typer.Option("--with-config", help="The settings under which the records came, or those of today."),
+        typer.Option("--with-config", help="The settings under which the records came, or the current ones."),
     ] = WithConfig.THEN,
     form: FormatOption = Format.TABLE,
     timezone: ZoneOption = "UTC",
 ) -> int:
-    """Make calls anew from their records, read states of agents anew, and show what changes, field by field.
+    """Rebuild calls from their records, read states of agents again, and show what changes, field by field.
 
-    --since and --until are of the time at which the records were received. Records are read with the settings under
+    --since and --until compare the time at which the records were received. Records are read with the settings under
     which they came, so that a later change of field order or zone cannot shift old columns; --with-config current
-    is the explicit exception. A call that is left without records is withdrawn: kept, hidden, and it says what
-    replaced it. A replay of what was just replayed changes nothing. Exit code 1: calls could not be made anew; they
-    failed, and stay as they are.
+    uses the current settings instead. A call that is left without records is withdrawn: it is kept, hidden, and names
+    its replacement. A second replay changes nothing. Exit code 1: some calls could not be rebuilt; they stay as they
+    are.
 
-    Nobody is told of anything unless --announce; with --dry-run it says how many events there would be. Nothing is
-    dialled either way; who turns out to have answered is rung no more, and their case and its call are told of.
+    No events are sent without --announce; with --dry-run it says how many there would be. No number is dialled
+    either way. A person who turns out to have answered is not dialled any more; events are sent about that case and
+    its call.
     """
     if since is None and until is None and source is None:
         raise UsageError("say which: --since, --until or --source (everything: --since 1970-01-01)")

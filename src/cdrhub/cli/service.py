@@ -43,8 +43,8 @@ def register(app: typer.Typer) -> None:
 def run(config: ConfigFile = None) -> None:
     """Run the daemon until SIGTERM.
 
-    SIGTERM and SIGINT stop taking records, bring those taken into the database and exit 0. SIGHUP reads the
-    configuration again and takes it over as a whole, or not at all.
+    On SIGTERM and SIGINT it stops accepting records, writes the accepted ones to the database and exits 0. On SIGHUP it
+    reads the configuration again and applies all of it or nothing.
     """
     file = config_file(config)
     settings = loaded(file)
@@ -99,9 +99,9 @@ def check(
 ) -> int:
     """Check the configuration: exit 0 if the daemon would start with it, 78 if not.
 
-    Every problem is one line with file, line and key. With --online the journal's folder, the ports, the phone systems
-    that can be looked at without taking records, and the database are tried too (exit 69 if one cannot be had, 78 if
-    the database has another schema), and the delivery contract of each source is shown.
+    Every problem is one line with file, line and key. --online also tries the journal's folder, the ports, the
+    database, and the phone systems that can be checked without taking records: exit 69 if one is not available, 78 if
+    the database has another schema. It also shows the delivery contract of each source.
     """
     settings = loaded(config)
     from cdrhub.web.tls import server_context
@@ -124,9 +124,9 @@ def check(
 
 @_db.command("upgrade", epilog="Example: cdrhub db upgrade")
 def upgrade(config: ConfigFile = None) -> None:
-    """Bring the database's schema to this version; one upgrade at a time, calls are kept.
+    """Bring the database's schema to this version. Calls are kept; only one upgrade runs at a time.
 
-    A schema that is of this version already is left as it is. Make a backup first.
+    Make a backup first. A schema that already has this version is left as it is.
     """
     settings = loaded(config)
     from cdrhub.store import Store

@@ -83,7 +83,7 @@ Day = Annotated[bool, typer.Option("--day", help="Follow an office day from 8 to
 LedgerFile = Annotated[
     Path | None, typer.Option("--ledger", metavar="FILE", help="Append what the hub must show, for demo --verify.")
 ]
-Broken = Annotated[float, typer.Option("--broken", min=0.0, max=1.0, help="Share of records that nobody can read.")]
+Broken = Annotated[float, typer.Option("--broken", min=0.0, max=1.0, help="Share of records that cannot be read.")]
 Region = Annotated[str, typer.Option("--region", metavar="COUNTRY", help="Country of all numbers, ISO 3166-1.")]
 Dial = Annotated[
     str | None, typer.Option("--dial", metavar="HOST:PORT", help="Also take orders to dial there, for a dialler.")

@@ -171,7 +171,7 @@ def replay(
     source: SourceOption = None,
     reason: ReasonOption = None,
     with_config: Annotated[
-        WithConfig, typer.Option("--with-config", help="The settings of today, or those under which they came.")
+        WithConfig, typer.Option("--with-config", help="The current settings, or those under which the records came.")
     ] = WithConfig.CURRENT,
     why: Annotated[str | None, typer.Option("--why", help="Why, for the audit.")] = None,
     as_whom: ActorOption = None,

@@ -7,7 +7,7 @@ import typer
 from cdrhub.cli.cases import importing, looking, ordering
 
 _cases = typer.Typer(
-    help="People to be reached: their numbers, what was done for them, and why. They are dialled by the daemon.",
+    help="People to be reached: their numbers, what was done for them, and why. The daemon dials them.",
     no_args_is_help=True,
     epilog="Examples: cdrhub cases import people.csv --source lagos · cdrhub cases dial C-1 --agent 101 · "
     "cdrhub cases explain C-1 · cdrhub cases list --state paused",

@@ -29,11 +29,11 @@ def import_cases(
     *,
     source: Annotated[
         str | None,
-        typer.Option("--source", metavar="NAME", help="The phone system that dials, of rows that do not name one."),
+        typer.Option("--source", metavar="NAME", help="The phone system that dials, for rows that name none."),
     ] = None,
-    agent: Annotated[str, typer.Option("--agent", metavar="ID", help="The agent of rows that name none.")] = "",
+    agent: Annotated[str, typer.Option("--agent", metavar="ID", help="The agent for rows that name none.")] = "",
     campaign: Annotated[
-        str, typer.Option("--campaign", metavar="NAME", help="The campaign of rows that name none.")
+        str, typer.Option("--campaign", metavar="NAME", help="The campaign for rows that name none.")
     ] = "",
     encoding: EncodingOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check the file.")] = False,

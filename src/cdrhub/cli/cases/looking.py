@@ -66,7 +66,7 @@ ATTEMPT_COLUMNS = (
 DECISION_COLUMNS = ("id", "at", "words", "rule", "inputs", "result", "cause", "detail", "mode", "attempt_id", "call_id")
 
 StateOption = Annotated[
-    CaseState | None, typer.Option("--state", metavar="WORD", help=f"Only cases that stand so: {', '.join(CaseState)}.")
+    CaseState | None, typer.Option("--state", metavar="WORD", help=f"Only cases in this state: {', '.join(CaseState)}.")
 ]
 ReasonOption = Annotated[
     str | None, typer.Option("--reason", metavar="WORD", help="Only cases that wait or are paused for this reason.")

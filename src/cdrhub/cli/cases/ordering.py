@@ -92,20 +92,20 @@ def resume(
     *,
     count_as: Annotated[
         Literal["not_reached"] | None,
-        typer.Option("--as", help="not_reached: note attempts of which nobody knows the end as no_answer."),
+        typer.Option("--as", help="not_reached: note attempts with an unknown end as no_answer."),
     ] = None,
     reason: Annotated[
         str | None, typer.Option("--reason", metavar="WORD", help="All cases that are paused for this reason.")
     ] = None,
     spread: Annotated[
         str | None,
-        typer.Option("--spread", metavar="COUNT/UNIT", help="With --reason: so many at a time, e.g. 10/min."),
+        typer.Option("--spread", metavar="COUNT/UNIT", help="With --reason: this many at a time, e.g. 10/min."),
     ] = None,
     source: SourceOption = None,
     agent: AgentOption = None,
     campaign: CampaignOption = None,
     tenant: TenantOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which cases it would be.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which cases would be resumed.")] = False,
 ) -> int:
     """Let paused cases go on with their next number.
 

@@ -31,7 +31,7 @@ def demo(
     config: ConfigFile = None,
     *,
     seconds: Annotated[
-        float | None, typer.Option(min=1, max=86_400, help="End by itself when it played so long. [default: Ctrl-C]")
+        float | None, typer.Option(min=1, max=86_400, help="End after this many seconds. [default: Ctrl-C]")
     ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Play nothing: compare a ledger of cdrhub simulate with the database.")
