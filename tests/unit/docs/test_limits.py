@@ -109,14 +109,15 @@ def hours(span: timedelta) -> str:
         ("sources/enigma.md", f"longer than {enigma.MAX_BODY_BYTES:,} bytes"),
         (
             "sources/freeswitch.md",
-            f"after {freeswitch.FIRST_BACK_OFF_SECONDS:g} s, then ever later up to 5",
+            f"after {freeswitch.FIRST_BACK_OFF_SECONDS:g} s, then at growing intervals up to 5",
         ),
         (
             "sources/freeswitch.md",
-            f"after {runner.FIRST_DELAY_SECONDS:g} s, then ever later up to {runner.LONGEST_DELAY_SECONDS:g} s",
+            f"after {runner.FIRST_DELAY_SECONDS:g} s, then at growing intervals up to "
+            f"{runner.LONGEST_DELAY_SECONDS:g} s",
         ),
-        ("sources/freeswitch.md", f"the journal takes nothing for {freeswitch.HOLD_SECONDS:g} s"),
-        ("sources/freeswitch.md", f"more than {reconcile.MAX_CHANNELS:,}, for"),
+        ("sources/freeswitch.md", f"the journal accepts nothing for {freeswitch.HOLD_SECONDS:g} s"),
+        ("sources/freeswitch.md", f"more than {reconcile.MAX_CHANNELS:,}, because"),
         ("sources/freeswitch.md", f"silent for {seconds(reconcile.SILENCE)} s"),
         ("sources/freeswitch.md", f"{reconcile.CONFIRM_SECONDS:g} s"),
         ("sources/freeswitch.md", f"silent for {hours(reconcile.LIVING_AFTER)} h |"),
