@@ -21,9 +21,9 @@ from cdrhub.broadcast.bell import Bell, look_seconds
 from cdrhub.broadcast.events import Event
 from cdrhub.broadcast.rows import COLUMNS, event_of
 from cdrhub.errors import StoreUnavailable
-from cdrhub.sometimes import Sometimes
 from cdrhub.store.engine import Database
 from cdrhub.store.tables import outbox
+from cdrhub.throttle import Throttle
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ class EventLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._recent: deque[Event] = deque(maxlen=REMEMBERED)
-        self._sometimes = Sometimes()
+        self._throttle = Throttle()
         self._missed = Bell()
         self.newest = 0
         self.readers: set[Bell] = set()  #: rung at every news
@@ -67,7 +67,7 @@ class EventLog:
                     self._ring()
                 await self._catch_up()
             except StoreUnavailable as error:
-                if self._sometimes.now("away"):
+                if self._throttle.allows("away"):
                     log.warning("the log waits for the database", action="log_waits", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
             else:

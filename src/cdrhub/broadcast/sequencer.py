@@ -21,12 +21,12 @@ from cdrhub.broadcast.events import Event
 from cdrhub.broadcast.rows import COLUMNS, event_of
 from cdrhub.errors import StoreUnavailable
 from cdrhub.metrics import Metrics
-from cdrhub.sometimes import Sometimes
 from cdrhub.store import leases
 from cdrhub.store.engine import Database, RefusedError
 from cdrhub.store.outbox import SETTLED
 from cdrhub.store.tables import outbox
 from cdrhub.store.transaction import Transaction
+from cdrhub.throttle import Throttle
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +60,7 @@ class Sequencer:
         self._numbered = numbered
         self._lease: leases.Lease | None = None
         self._last: int | None = None  #: the newest place, while nobody else can have given one
-        self._sometimes = Sometimes()
+        self._throttle = Throttle()
         self.committed = Bell()  #: rung by whoever committed facts in this process
 
     async def run(self) -> None:
@@ -72,7 +72,7 @@ class Sequencer:
                     while await self.step() == AT_ONCE:
                         pass
             except StoreUnavailable as error:
-                if self._sometimes.now("away"):
+                if self._throttle.allows("away"):
                     log.warning("events wait for the database", action="events_wait", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
             else:

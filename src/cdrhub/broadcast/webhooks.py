@@ -43,10 +43,10 @@ from cdrhub.broadcast.render import event_id, rendered
 from cdrhub.broadcast.stumbles import TRIES, Stumbles
 from cdrhub.errors import StoreUnavailable
 from cdrhub.metrics import Metrics
-from cdrhub.sometimes import Sometimes
 from cdrhub.store import leases
 from cdrhub.store.engine import Database
 from cdrhub.store.transaction import Transaction
+from cdrhub.throttle import Throttle
 
 log = structlog.get_logger(__name__)
 
@@ -105,7 +105,7 @@ class Worker:
         self._bell = Bell()
         self._halt = Bell()
         self._stopping = False
-        self._sometimes = Sometimes()
+        self._throttle = Throttle()
         self._lease: leases.Lease | None = None
         self._waiting: deque[Event] = deque()
         self._flights: dict[asyncio.Task[Answer], _Flight] = {}
@@ -141,7 +141,7 @@ class Worker:
                         continue
                     await self._work(poster, self._lease)
                 except StoreUnavailable as error:
-                    if self._sometimes.now("away"):
+                    if self._throttle.allows("away"):
                         log.warning(
                             "deliveries wait for the database",
                             action="deliveries_wait",

@@ -177,7 +177,7 @@ def import_numbers(
 def _each(
     database: Opened, *, tenant: str | None, keys: Collection[str] | None, limit: int
 ) -> Iterator[dict[str, Any]]:
-    from cdrhub.redial.reading import verdicts
+    from cdrhub.redial.queries import verdicts
 
     async def page(at: AsyncConnection, last: dict[str, Any] | None, size: int) -> list[dict[str, Any]]:
         after = (last["match_key"], last["tenant"]) if last is not None else None

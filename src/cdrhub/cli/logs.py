@@ -22,7 +22,7 @@ import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
 from cdrhub.cli.plain import plain
-from cdrhub.sometimes import Sometimes
+from cdrhub.throttle import Throttle
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, ExcInfo
@@ -120,14 +120,14 @@ class Retelling(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._sometimes = Sometimes()
+        self._throttle = Throttle()
 
     def emit(self, record: logging.LogRecord) -> None:
         words = _PLAIN_WORDS.match(str(record.msg))
         said = words[0].strip() if words else "a library met an error"
         error = record.exc_info[1] if record.exc_info else None
         kind, where = (type(error).__name__, _place(error)) if error else (None, None)
-        if self._sometimes.now((record.name, said, kind, where)):
+        if self._throttle.allows((record.name, said, kind, where)):
             log.log(record.levelno, said, action="library_error", library=record.name, error=kind, where=where)
 
 

@@ -121,11 +121,11 @@ def status(config: ConfigFile = None, *, form: FormatOption = Format.TABLE, time
 
 def _status(database: Opened, config: Config) -> list[dict[str, Any]]:
     """Pauses, attempts under way by dialler, and numbers of cases by state, as rows of one form."""
-    from cdrhub.redial import reading
+    from cdrhub.redial import queries
     from cdrhub.redial.wording import reason_in_words, rule_in_words
 
     async def all_three(at: AsyncConnection) -> tuple[list[dict[str, Any]], ...]:
-        return await reading.pauses(at), await reading.live_attempts(at), await reading.tally(at)
+        return await queries.pauses(at), await queries.live_attempts(at), await queries.tally(at)
 
     pauses, live, tally = database.read(all_three)
     empty: dict[str, Any] = dict.fromkeys(STATUS_COLUMNS)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cdrhub.config import Config
     from cdrhub.redial.number_cells import Reading
     from cdrhub.redial.orders import Orders
-    from cdrhub.redial.reading import CaseFilter
+    from cdrhub.redial.queries import CaseFilter
 
 CodeArgument = Annotated[str, typer.Argument(metavar="CODE", help="The case's code.")]
 TenantOption = Annotated[
@@ -51,10 +51,10 @@ def orders_of(database: Opened, config: Config) -> Orders:
 
 def case_named(database: Opened, code: str, tenant: str | None) -> dict[str, Any]:
     """The case of that code, with its numbers. NotFound, UsageError where several tenants have one."""
-    from cdrhub.redial import reading
+    from cdrhub.redial import queries
 
     try:
-        return database.read(reading.case_of, code=code, tenant=tenant)
+        return database.read(queries.case_of, code=code, tenant=tenant)
     except AmbiguousCode as error:
         raise UsageError(f"{error} with --tenant NAME") from error
 
@@ -93,7 +93,7 @@ def number_keys(config: Config, number: str, *, source: str | None) -> set[str]:
 
 def each_case(database: Opened, wanted: CaseFilter, *, limit: int) -> Iterator[dict[str, Any]]:
     """Cases, the newest first."""
-    from cdrhub.redial.reading import listed
+    from cdrhub.redial.queries import listed
 
     async def page(at: AsyncConnection, last: dict[str, Any] | None, size: int) -> list[dict[str, Any]]:
         return await listed(at, wanted, before=last["id"] if last is not None else None, limit=size)

@@ -41,12 +41,12 @@ from cdrhub.redial.dialler_handle import DiallerHandle, dialler_handles
 from cdrhub.redial.orders import Orders
 from cdrhub.redial.service import Redial
 from cdrhub.routes import Routes
-from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import Source
 from cdrhub.store import Store
 from cdrhub.store.batch import Written
 from cdrhub.store.hub_clock import HubClock
 from cdrhub.store.open_calls import open_calls
+from cdrhub.throttle import Throttle
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +109,7 @@ class Hub:
         )
         self._ownerships = Ownerships(journal)
         self._changing = asyncio.Lock()
-        self._sometimes = Sometimes()
+        self._throttle = Throttle()
         self._show_journal()
         self.broadcast = Broadcast(
             database=store.database,
@@ -408,10 +408,10 @@ class Hub:
                     await self._prepare()
             except StoreUnavailable as error:
                 self._away = error
-                if self._sometimes.now("database_away"):
+                if self._throttle.allows("database_away"):
                     say_away(error)
                 await asyncio.sleep(PREPARE_RETRY_SECONDS)
-        if self._sometimes.over("database_away"):
+        if self._throttle.over("database_away"):
             log.info(DATABASE_BACK, action="database_back")
         await self._losses.look_back(until=self._began)
         self.broadcast.begin()
@@ -445,7 +445,7 @@ class Hub:
             except UnknownRevision as error:  # another hub met it; the next look knows it
                 await self._pipeline.learn_revisions(error.revision)
             except (StoreUnavailable, IntakeRefused, DecodingWaits) as error:
-                if self._sometimes.now("sweep_waits"):
+                if self._throttle.allows("sweep_waits"):
                     log.warning("conclusions wait", action="sweep_waits", error=str(error))
 
     async def _watch(self) -> None:

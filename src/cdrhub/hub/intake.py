@@ -27,8 +27,8 @@ from cdrhub.model.inference import encode_inference
 from cdrhub.model.record import INFERENCE, RawRecord, digest_of
 from cdrhub.model.update import storable_json
 from cdrhub.routes import Routes
-from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import HttpHandler
+from cdrhub.throttle import Throttle
 from cdrhub.turns import Turn
 
 log = structlog.get_logger(__name__)
@@ -61,7 +61,7 @@ class SourceIntake:
         open_calls: OpenCalls,
     ) -> None:
         self._source = source
-        self._sometimes = Sometimes()
+        self._throttle = Throttle()
         self._hub = hub
         self._revision = revision
         self._journal = journal
@@ -203,7 +203,7 @@ class SourceIntake:
         if _COUNTED.fullmatch(what) is None:
             raise ValueError(f"what is counted is a constant such as 'peer_refused', not {what[:60]!r}")
         self._metrics.source_events.labels(self._source, what).inc(amount)
-        if what == PEER_REFUSED and self._sometimes.now(what):
+        if what == PEER_REFUSED and self._throttle.allows(what):
             log.warning("an address that is not in `allow` was refused", action=PEER_REFUSED, source=self._source)
 
 

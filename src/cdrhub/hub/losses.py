@@ -13,8 +13,8 @@ from cdrhub.errors import IntakeRefused, StoreUnavailable
 from cdrhub.hub.landmark import Landmark, forget
 from cdrhub.journal import Journal
 from cdrhub.model.inference import Coverage
-from cdrhub.sometimes import Sometimes
 from cdrhub.store import Store
+from cdrhub.throttle import Throttle
 
 RETRY_SECONDS = 2.0
 
@@ -36,7 +36,7 @@ class Losses:
         self._newest: Landmark | None = None  #: as of the last batch
         self._doubted: list[Landmark] = []  #: the newest one before each connection that was made anew
         self._made = 0  #: connections, by the last batch
-        self._sometimes = Sometimes()
+        self._throttle = Throttle()
 
     def wrote(self, newest: Landmark | None) -> None:
         """A batch was committed. A connection that was made for it may lead to another server."""
@@ -81,7 +81,7 @@ class Losses:
         since = await mark.lost_since(self._store)
         if since is None:
             return False
-        if self._sometimes.now("database_older"):
+        if self._throttle.allows("database_older"):
             log.error(
                 "the database lacks records that were in it: was it restored, did it fail over, or is it another one?",
                 action="database_older",

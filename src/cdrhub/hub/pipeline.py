@@ -31,9 +31,9 @@ from cdrhub.model.agent import AgentState
 from cdrhub.model.inference import Coverage
 from cdrhub.model.record import RawRecord
 from cdrhub.model.update import CallUpdate, Ignored
-from cdrhub.sometimes import Sometimes
 from cdrhub.store.batch import Item, Outcome, Written
 from cdrhub.store.engine import RefusedError
+from cdrhub.throttle import Throttle
 from cdrhub.turns import Turn, in_thread_if_large
 
 log = structlog.get_logger(__name__)
@@ -133,7 +133,7 @@ class Pipeline:
         self._remembered: set[str] = set()
         self._owners: dict[str, Ownership] = {}
         self._poison: int | None = None
-        self._sometimes = Sometimes()
+        self._throttle = Throttle()
         self._away: StoreUnavailable | None = None  #: what the last batch met that was tried and met no database
         self._there = asyncio.Event()  #: the last batch that was tried is in the database
         #: A record that is in the database, one of the newest.
@@ -247,7 +247,7 @@ class Pipeline:
 
     async def _wait_to_decode(self, error: DecodingWaits, *, part: _Part | None) -> None:
         self._undecoded[part] = str(error)
-        if self._sometimes.now("decoding_waits"):
+        if self._throttle.allows("decoding_waits"):
             log.error("records cannot be decoded and wait", action="decoding_waits", error=str(error))
         await self._wait_unmarked(EXHAUSTED_SECONDS)
 
@@ -316,13 +316,13 @@ class Pipeline:
                 del self._in_hand[part]  # nothing but the database's absence holds it up now
                 self._note_database(away=error)
                 self._metrics.database_retries.inc()
-                if self._sometimes.now("database_away"):
+                if self._throttle.allows("database_away"):
                     say_away(error)
                 await self._wait_unmarked(retry, at_most_until=self._there)
                 retry = min(retry * 2, LAST_RETRY_SECONDS)
             else:
                 del self._in_hand[part]
-                if self._sometimes.over("database_away"):
+                if self._throttle.over("database_away"):
                     log.info(DATABASE_BACK, action="database_back")
                 self._note_database(away=None)
                 self._undecoded.pop(part, None)
@@ -370,7 +370,7 @@ class Pipeline:
         for item in items:
             if isinstance(item.outcome, DecodeError):
                 source, reason = item.record.source, str(item.outcome.reason)
-                if self._sometimes.now((source, reason)):
+                if self._throttle.allows((source, reason)):
                     log.warning(
                         "records are in suspense: cdrhub suspense list",
                         action="suspended",

@@ -19,11 +19,11 @@ from cdrhub.model.call import Call
 from cdrhub.model.disposition import State
 from cdrhub.model.inference import END_INFERRED, call_inference, encode_inference
 from cdrhub.model.update import MIN_TIME
-from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import SourceConfig, System
 from cdrhub.sources.registry import system
 from cdrhub.store import Store
 from cdrhub.store.open_calls import open_calls
+from cdrhub.throttle import Throttle
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ class Sweeper:
         self._sources = sources
         self._expected = expected
         self._told: dict[str, bytes] = {}
-        self._sometimes = Sometimes()
+        self._throttle = Throttle()
 
     async def sweep(self) -> None:
         """Journal every conclusion about an open call that is new since the last look. Raises StoreUnavailable,
@@ -60,7 +60,7 @@ class Sweeper:
                 else:
                     said = conclusion(system(running.config.type), running.config, found.call, silent_for=silent_for)
             except Exception:
-                if self._sometimes.now(("conclude", found.source)):
+                if self._throttle.allows(("conclude", found.source)):
                     log.exception("a conclusion failed", action="conclude_failed", source=found.source)
                 continue
             if said is not None:

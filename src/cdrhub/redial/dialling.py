@@ -24,7 +24,7 @@ from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refused, Standing
 from cdrhub.model.disposition import Direction, State
 from cdrhub.redial import case_rows
 from cdrhub.redial.announced import NOT_ANNOUNCED
-from cdrhub.redial.carrying import NO_DIALLER, Carrier, Told
+from cdrhub.redial.carrier import NO_DIALLER, Carrier, Told
 from cdrhub.redial.decision import (
     Decision,
     EndedCall,

@@ -20,7 +20,7 @@ from cdrhub.model.disposition import Direction, Disposition
 from cdrhub.redial import case_rows
 from cdrhub.redial.announced import ANNOUNCED
 from cdrhub.redial.announcing import announcement, is_news
-from cdrhub.redial.carrying import Carrier, Told
+from cdrhub.redial.carrier import Carrier, Told
 from cdrhub.redial.decision import Decision, Result, after_call, with_attempt, with_end
 from cdrhub.redial.matching import by_reference, by_window, is_of_a_refusal
 from cdrhub.redial.model import ASKED, Attempt, AttemptState, Case, CaseState, PlacedBy

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from cdrhub.model.disposition import Disposition
 from cdrhub.parts import in_parts
 from cdrhub.redial import case_rows
-from cdrhub.redial.carrying import ORDER, REPORT, Carrier, Told
+from cdrhub.redial.carrier import ORDER, REPORT, Carrier, Told
 from cdrhub.redial.changes import Changes
 from cdrhub.redial.decision import Decision, Result, next_number, when_resumed, with_attempt
 from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict, kept_as, read_numbers

@@ -23,7 +23,7 @@ from cdrhub.model.disposition import Disposition, State
 from cdrhub.redial import case_rows
 from cdrhub.redial.announced import announced
 from cdrhub.redial.announcing import WITHDRAWN, Announcement, announcement, is_news
-from cdrhub.redial.carrying import Told
+from cdrhub.redial.carrier import Told
 from cdrhub.redial.in_call import number_keys
 from cdrhub.redial.model import Case, CaseState
 from cdrhub.store.one_of import OneOf

@@ -31,9 +31,9 @@ from cdrhub.redial.phone_systems import PhoneSystems
 from cdrhub.redial.policy import Mode
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.since import Since
-from cdrhub.sometimes import Sometimes
 from cdrhub.sources.dialler import DiallerConfig
 from cdrhub.store.engine import Database, RacedError
+from cdrhub.throttle import Throttle
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +88,7 @@ class Redial:
         self._besides: set[asyncio.Task[None]] = set()
         self._careful = 0
         self._misconfigured: dict[str, str] = {}
-        self._sometimes = Sometimes()
+        self._throttle = Throttle()
         self._use(settings, since=Since(clock(), max_age=settings.timing.max_age))
 
     def _use(self, settings: Settings, *, since: Since) -> None:
@@ -215,14 +215,14 @@ class Redial:
                 pause = await step()
             except StoreUnavailable as error:
                 pause, retry = retry, min(retry * 2, LAST_RETRY_SECONDS)
-                if self._sometimes.now("database_away"):
+                if self._throttle.allows("database_away"):
                     log.warning("redial waits for the database", action="redial_waits", error=str(error))
             except RacedError:
                 pause = seconds
             except Exception:
                 pause, retry = retry, min(retry * 2, LAST_RETRY_SECONDS)
                 self._metrics.redial_failures.labels(name).inc()
-                if self._sometimes.now(("failed", name)):
+                if self._throttle.allows(("failed", name)):
                     log.exception("a step of redial failed", action="redial_failed", step=name)
             else:
                 retry = FIRST_RETRY_SECONDS
@@ -392,14 +392,14 @@ class Redial:
         except TimeoutError:
             return Unseen(detail=f"no answer within {REQUEST_SECONDS:g} s")
         except Exception as error:
-            if self._sometimes.now(("dialler", claimed.dialler)):
+            if self._throttle.allows(("dialler", claimed.dialler)):
                 log.exception("a dialler failed", action="dialler_failed", dialler=claimed.dialler)
             return Unseen(detail=f"the dialler failed: {type(error).__name__}")
 
     def _look_at(self, dialler: str, answer: Answer) -> None:
         if isinstance(answer, Refused) and answer.refusal is Refusal.CONFIGURATION:
             self._misconfigured[dialler] = "refuses for its configuration: see redial_decisions"
-            if self._sometimes.now(("configuration", dialler)):
+            if self._throttle.allows(("configuration", dialler)):
                 log.error("a dialler refuses for its configuration", action="dialler_configuration", dialler=dialler)
         elif isinstance(answer, Accepted):
             self._misconfigured.pop(dialler, None)
@@ -413,7 +413,7 @@ class Redial:
                 async with asyncio.timeout(ASK_SECONDS):
                     return await handle.dialler.ask(attempt_id=one.attempt_id, vendor_ref=one.vendor_ref)
         except Exception:
-            if self._sometimes.now(("ask", one.dialler)):
+            if self._throttle.allows(("ask", one.dialler)):
                 log.exception("a dialler did not say what became of an order", action="ask_failed", dialler=one.dialler)
             return Standing()
 
@@ -426,7 +426,7 @@ class Redial:
                 async with asyncio.timeout(ASK_SECONDS):
                     await handle.dialler.hang_up(attempt_id=one.attempt_id, vendor_ref=one.vendor_ref)
         except Exception:
-            if self._sometimes.now(("hang_up", one.dialler)):
+            if self._throttle.allows(("hang_up", one.dialler)):
                 log.exception("a call could not be dropped", action="hang_up_failed", dialler=one.dialler)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Select, select, update
 
 from cdrhub.redial import case_rows
-from cdrhub.redial.carrying import Carrier, Told
+from cdrhub.redial.carrier import Carrier, Told
 from cdrhub.redial.decision import Decision, Result, old_news, when_due
 from cdrhub.redial.model import Case, CaseState
 from cdrhub.redial.surroundings import gather

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from cdrhub.model.disposition import Direction, Disposition
 from cdrhub.model.inference import END_INFERRED
 from cdrhub.redial import case_rows
-from cdrhub.redial.carrying import ORDER, REPORT
+from cdrhub.redial.carrier import ORDER, REPORT
 from cdrhub.redial.decision import EndedCall, Result
 from cdrhub.redial.in_call import number_keys
 from cdrhub.redial.matching import EARLY, CallFacts, uuids_in

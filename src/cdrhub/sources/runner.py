@@ -25,11 +25,11 @@ import structlog
 
 from cdrhub.errors import BackOff, EndOfInput, IntakeRefused, NotConnected, told
 from cdrhub.model.inference import Coverage, coverage_inference
-from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import Intake, Source, SourceConfig
 from cdrhub.sources.coverage import SET_BACK, CoverageLedger
 from cdrhub.sources.spans import OpeningHours
 from cdrhub.surrogates import without_surrogates
+from cdrhub.throttle import Throttle
 
 log = structlog.get_logger(__name__)
 
@@ -177,7 +177,7 @@ class Runner:
         self._stopping = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
         self._problem: str | None = None
-        self._sometimes = Sometimes()
+        self._throttle = Throttle()
         self._log = log.bind(source=intake.source)
 
     # -- what others ask ---------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ class Runner:
     def linked(self, link: str, detail: str) -> None:
         """A link came up."""
         self._problem = None
-        if self._sometimes.now("connected"):
+        if self._throttle.allows("connected"):
             self._log.info("the phone system is connected", action="connected", link=link)
         now = self._now()
         if self._ledger.state == "blind" and self._ledger.since is not None:
@@ -253,7 +253,7 @@ class Runner:
         """A link went down, or one that was looked for is not there."""
         if link not in self._ledger.links:
             self._problem = f"{link}: {detail}"
-        if self._sometimes.now("disconnected"):
+        if self._throttle.allows("disconnected"):
             self._log.info("a link of the phone system went down", action="disconnected", link=link, detail=detail)
         self._say(self._ledger.link_down(link, self._now(), detail))
 
@@ -350,7 +350,7 @@ class Runner:
             self._log.error("a source failed", exc_info=error, **said)
         elif verdict.alarm:
             self._log.error("the phone system refuses us", **said)
-        elif self._sometimes.now(("lost", detail)):
+        elif self._throttle.allows(("lost", detail)):
             self._log.info("a source lost its link", **said)
         if verdict.alarm or attempt >= PROBLEM_AFTER:
             self._problem = detail

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 import structlog
 from aiohttp import web
 
-from cdrhub.sometimes import Sometimes
+from cdrhub.throttle import Throttle
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +78,7 @@ class _Door:
         self._tls = tls
         self._refused = refused
         self._unmet = unmet
-        self._sometimes = Sometimes(every=SAID_EVERY_SECONDS)
+        self._throttle = Throttle(every=SAID_EVERY_SECONDS)
         self._limit = limit
         self._header_seconds = header_seconds
         self._loop = asyncio.get_running_loop()
@@ -145,7 +145,7 @@ class _Door:
     def _say_distrusted(self, error: OSError) -> None:
         """A phone system that does not trust our certificate pushes nothing, and tells nobody else."""
         reason = error.reason or "" if isinstance(error, ssl.SSLError) else ""
-        if _DISTRUST.search(reason) and self._sometimes.now(reason):
+        if _DISTRUST.search(reason) and self._throttle.allows(reason):
             log.warning(
                 "a client refuses our certificate: look at its dates, its names and its chain",
                 action="certificate_refused",

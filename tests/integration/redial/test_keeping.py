@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from cdrhub.redial import reading
+from cdrhub.redial import queries
 from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict
 from cdrhub.redial.order_errors import NoSuchCase, NumberUnusable
 from cdrhub.redial.outlook import outlook
@@ -27,7 +27,7 @@ def given(code: str, *numbers: str, **values: Any) -> GivenCase:
 
 async def case_of(bench: Any, code: str, tenant: str | None = "") -> dict[str, Any]:
     async with bench.store.database.connect() as connection:
-        return await reading.case_of(connection, code=code, tenant=tenant)
+        return await queries.case_of(connection, code=code, tenant=tenant)
 
 
 async def test_many_cases_are_made_and_changed_in_few_statements(bench: Any) -> None:
@@ -91,7 +91,7 @@ async def test_the_longest_verdict_on_a_number_stands_of_equal_ones_the_last(ben
     assert await bench.orders().forbid(anew) == 1
     async with bench.store.database.connect() as connection:
         rows = (await connection.execute(select(do_not_call).where(do_not_call.c.match_key == FIRST))).all()
-        listed = await reading.verdicts(connection, tenant="", limit=1_000)
+        listed = await queries.verdicts(connection, tenant="", limit=1_000)
     assert sorted((row.tenant, row.source, row.until) for row in rows) == [
         ("", "bola", until),
         ("other", "registry", None),
@@ -180,7 +180,7 @@ async def test_a_decision_keeps_what_its_sentence_needs(bench: Any) -> None:
     await bench.orders().dial(tenant="", code="C-1", reference="media-7")
     case = await case_of(bench, "C-1")
     async with bench.store.database.connect() as connection:
-        (row,) = await reading.last_decisions_of(connection, case["id"])
+        (row,) = await queries.last_decisions_of(connection, case["id"])
         _, numbers = await outlook(connection, case["id"], settings=bench.settings, now=bench.clock.now)
     assert row["inputs"] == {"agent": "102", "reference": "media-7", "next_number": SECOND}
     assert row["detail"] == f"not {FIRST}: do_not_call"
@@ -197,7 +197,7 @@ async def test_the_newest_decisions_come_in_their_order(bench: Any) -> None:
     await bench.orders().stop(tenant="", code="C-1", why="paid")
     await bench.orders().dial(tenant="", code="C-1")
     async with bench.store.database.connect() as connection:
-        rows = await reading.last_decisions_of(connection, case_id, limit=2)
+        rows = await queries.last_decisions_of(connection, case_id, limit=2)
     assert [(row["cause"], row["detail"]) for row in rows] == [("stop", "paid"), ("order", "")]
 
 
@@ -206,8 +206,8 @@ async def test_how_many_stand_where(bench: Any) -> None:
     await bench.case("C-2", SECOND, state="paused", state_reason="late")
     await bench.accepted(await bench.case("C-3", THIRD))
     async with bench.store.database.connect() as connection:
-        tally = await reading.tally(connection)
-        (live,) = await reading.live_attempts(connection)
+        tally = await queries.tally(connection)
+        (live,) = await queries.live_attempts(connection)
         total = (await connection.execute(select(cases.c.id))).all()
     assert len(total) == 3
     assert [(row["state"], row["state_reason"], row["count"]) for row in tally] == [

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cdrhub.redial import reading
+from cdrhub.redial import queries
 from cdrhub.redial.given import GivenCase, GivenNumber
 from cdrhub.redial.policy import PLAIN, Policy
 from cdrhub.redial.reports import Reported
@@ -25,7 +25,7 @@ def given(code: str = "C-1", *, tenant: str = "") -> GivenCase:
 
 async def case_of(bench: Any, code: str = "C-1", tenant: str = "") -> dict[str, Any]:
     async with bench.store.database.connect() as connection:
-        return await reading.case_of(connection, code=code, tenant=tenant)
+        return await queries.case_of(connection, code=code, tenant=tenant)
 
 
 async def rung(bench: Any) -> None:
@@ -70,7 +70,7 @@ async def test_a_report_of_before_dials_nobody(bench: Any, result: Reported) -> 
     await bench.orders().keep([given()])
     await rung(bench)
     async with bench.store.database.connect() as connection:
-        attempt, _ = await reading.attempts_of(connection, (await case_of(bench))["id"])
+        attempt, _ = await queries.attempts_of(connection, (await case_of(bench))["id"])
     await made_again(bench)
     later = bench.clock.now + timedelta(hours=1)
     decision = await bench.orders().report(tenant="", attempt_id=attempt["id"], result=result, at=later)

@@ -19,7 +19,7 @@ from cdrhub.errors import BackOff, EndOfInput, IntakeRefused, NotConnected, Reas
 from cdrhub.metrics import _RESULTS, Metrics
 from cdrhub.model.agent import AgentKind, AgentWord
 from cdrhub.model.disposition import Direction, Disposition, EndedBy, Outcome, Role, State
-from cdrhub.redial.carrying import NO_DIALLER, OBSERVED, REDIAL_OFF
+from cdrhub.redial.carrier import NO_DIALLER, OBSERVED, REDIAL_OFF
 from cdrhub.redial.policy import RULES
 from cdrhub.sources.registry import names, system
 from cdrhub.sources.runner import judge

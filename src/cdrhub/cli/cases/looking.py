@@ -112,7 +112,7 @@ def list_cases(
     """
     local = read_zone(timezone)
     settings = loaded(config, source=source)
-    from cdrhub.redial.reading import CaseFilter
+    from cdrhub.redial.queries import CaseFilter
 
     keys = number_keys(settings, number, source=source) if number is not None else None
     wanted = CaseFilter(
@@ -147,12 +147,12 @@ def show_case(
     refuse_csv(form, of="a case with its attempts")
     local = read_zone(timezone)
     settings = loaded(config)
-    from cdrhub.redial import reading
+    from cdrhub.redial import queries
 
     with opened(settings) as database:
         case = case_named(database, code, tenant)
         numbers = numbers_now(database, settings, case, local)
-        attempts = database.read(reading.attempts_of, case["id"])
+        attempts = database.read(queries.attempts_of, case["id"])
     if form is not Format.TABLE:
         whole = {**case, "numbers": numbers, "attempts": attempts}
         show_document(whole, form=form, zone=local)
@@ -189,12 +189,12 @@ def explain(
     """
     local = read_zone(timezone)
     settings = loaded(config)
-    from cdrhub.redial import reading
+    from cdrhub.redial import queries
     from cdrhub.redial.wording import in_words, inputs_in_words
 
     with opened(settings) as database:
         case = case_named(database, code, tenant)
-        decisions = database.read(reading.last_decisions_of, case["id"], limit=limit)
+        decisions = database.read(queries.last_decisions_of, case["id"], limit=limit)
         numbers = numbers_now(database, settings, case, local)
     rows = [{**row, "words": in_words(row, zone=local)} for row in decisions]
     if form is not Format.TABLE:

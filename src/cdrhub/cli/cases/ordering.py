@@ -121,7 +121,7 @@ def resume(
         raise UsageError("--source, --agent and --campaign go with --reason")
     apart = _apart(spread) if spread is not None else None
     settings = loaded(config, source=source)
-    from cdrhub.redial.reading import CaseFilter
+    from cdrhub.redial.queries import CaseFilter
 
     with opened(settings) as database:
         if codes:

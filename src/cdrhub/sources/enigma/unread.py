@@ -11,9 +11,9 @@ import structlog
 from redis.asyncio import Redis
 
 from cdrhub.errors import BackOff
-from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import Intake
 from cdrhub.sources.transports.redis_look import waits_unread
+from cdrhub.throttle import Throttle
 
 log = structlog.get_logger(__name__)
 
@@ -42,10 +42,10 @@ async def unread(client: Redis, keys: Sequence[str], *, seconds: float) -> dict[
 
 async def watch(client: Redis, keys: Sequence[str], *, intake: Intake, seconds: float) -> None:
     """Say now and then which lists fill unread, until cancelled. Raises as `unread` does."""
-    sometimes = Sometimes(every=SAID_EVERY_SECONDS)
+    throttle = Throttle(every=SAID_EVERY_SECONDS)
     while True:
         for key, entries in (await unread(client, keys, seconds=seconds)).items():
-            if sometimes.now(key):
+            if throttle.allows(key):
                 intake.count("list_not_read")
                 log.warning(
                     "CDRs wait in a list that no hub reads: add it to the keys of the source",

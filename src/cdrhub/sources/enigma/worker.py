@@ -23,7 +23,6 @@ from redis.asyncio import Redis
 
 from cdrhub.errors import BackOff, IntakeRefused, NotConnected, SourceSignal
 from cdrhub.model.inference import Coverage, coverage_inference
-from cdrhub.sometimes import Sometimes
 from cdrhub.sources.base import Intake
 from cdrhub.sources.enigma.config import Reliable
 from cdrhub.sources.transports.patience import accept_patiently, tell_blind
@@ -39,6 +38,7 @@ from cdrhub.sources.transports.redis_list import (
     ScriptsRefused,
     Taken,
 )
+from cdrhub.throttle import Throttle
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ class ListWorker:
         self._sight = sight
         self._seen = False  # whether the list is seen as it is now, and not as it was filled while nobody read it
         self._done = 0  # entries of the processing list that are durable and still there
-        self._sometimes = Sometimes()
+        self._throttle = Throttle()
         self._log = log.bind(source=intake.source, list=drained.key)
 
     async def run(self) -> None:
@@ -187,7 +187,7 @@ class ListWorker:
         taken = await self._list.take(done=done)
         if taken.left:
             self._intake.count("foreign_left", taken.left)
-            if self._sometimes.now("wrong_redis"):
+            if self._throttle.allows("wrong_redis"):
                 self._log.error(self._wrong_redis(), action="wrong_redis")
         if taken.bodies:
             await self._make_durable(taken)

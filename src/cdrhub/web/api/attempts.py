@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cdrhub.config import Role
-from cdrhub.redial import reading
+from cdrhub.redial import queries
 from cdrhub.redial.order_errors import NoSuchAttempt
 from cdrhub.web.api.cases import ordered
 from cdrhub.web.api.operation import Answer, Asked, Operation, Reading, Within, Writing
@@ -15,13 +15,13 @@ TAG = "Attempts"
 
 async def _shown(asked: Asked) -> Answer:
     async with asked.served.store.database.connect() as connection:
-        row = await reading.attempt(connection, str(asked.path["id"]), tenant=asked.tenant)
+        row = await queries.attempt(connection, str(asked.path["id"]), tenant=asked.tenant)
     return Answer(body=AttemptWithCase.model_validate(row))
 
 
 async def _reported(asked: Asked, within: Within) -> Answer:
     said: ResultReported = asked.body
-    row = await reading.attempt(within.connection, str(asked.path["id"]), tenant=asked.tenant)
+    row = await queries.attempt(within.connection, str(asked.path["id"]), tenant=asked.tenant)
     if row["case_code"] is None:
         deleted = f"the case of attempt {row['id']!r} was deleted"
         raise NoSuchAttempt(f"{deleted}: a number that must not be called is told by POST /do-not-call")

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.config import Role
-from cdrhub.redial import reading
+from cdrhub.redial import queries
 from cdrhub.redial.decision import Decision
 from cdrhub.redial.given import GivenCase, GivenNumber
 from cdrhub.web.api.operation import PREFIX, Answer, Asked, Operation, Reading, Within, Writing, no_page
@@ -56,8 +56,8 @@ def given_case(code: str, change: CaseChange, *, tenant: str) -> GivenCase:
 
 
 async def whole_case(connection: AsyncConnection, case: Mapping[str, Any]) -> CaseWithAttempts:
-    """A case of `reading`, with its attempts."""
-    attempts = await reading.attempts_of(connection, case["id"])
+    """A case of `queries`, with its attempts."""
+    attempts = await queries.attempts_of(connection, case["id"])
     return CaseWithAttempts.model_validate(
         {**case, "attempts": [AttemptShown.model_validate(attempt) for attempt in attempts]}
     )
@@ -65,13 +65,13 @@ async def whole_case(connection: AsyncConnection, case: Mapping[str, Any]) -> Ca
 
 async def ordered(connection: AsyncConnection, decision: Decision, *, code: str, tenant: str) -> Answer:
     """What is answered to an order that led to a decision."""
-    case = await reading.case_of(connection, code=code, tenant=tenant)
+    case = await queries.case_of(connection, code=code, tenant=tenant)
     return Answer(body=Ordered(decision=DecisionShown.of(decision), case=await whole_case(connection, case)))
 
 
 async def _tenant(asked: Asked, connection: AsyncConnection) -> str:
     """The tenant of the case in the path. Raises NoSuchCase, AmbiguousCode."""
-    case = await reading.case_of(connection, code=asked.path["code"], tenant=asked.tenant)
+    case = await queries.case_of(connection, code=asked.path["code"], tenant=asked.tenant)
     tenant: str = case["tenant"]
     return tenant
 
@@ -84,7 +84,7 @@ async def _listed(asked: Asked) -> Answer:
             before = str(UUID(query.after))
         except ValueError as error:
             raise no_page(query.after) from error
-    chosen = reading.CaseFilter(
+    chosen = queries.CaseFilter(
         tenant=asked.tenant,
         state=query.state,
         reason=query.reason,
@@ -94,7 +94,7 @@ async def _listed(asked: Asked) -> Answer:
         keys=asked.readings(query.number, source=query.source) if query.number is not None else None,
     )
     async with asked.served.store.database.connect() as connection:
-        rows = await reading.listed(connection, chosen, before=before, limit=query.limit + 1)
+        rows = await queries.listed(connection, chosen, before=before, limit=query.limit + 1)
     if query.source is not None and not rows:
         asked.tenant_of(query.source, pointer="?source")
     shown = [CaseShown.model_validate(row) for row in rows[: query.limit]]
@@ -103,7 +103,7 @@ async def _listed(asked: Asked) -> Answer:
 
 async def _shown(asked: Asked) -> Answer:
     async with asked.served.store.database.connect() as connection:
-        case = await reading.case_of(connection, code=asked.path["code"], tenant=asked.tenant)
+        case = await queries.case_of(connection, code=asked.path["code"], tenant=asked.tenant)
         return Answer(body=await whole_case(connection, case))
 
 
@@ -115,8 +115,8 @@ async def _explained(asked: Asked) -> Answer:
             raise no_page(query.after)
         after = int(query.after)
     async with asked.served.store.database.connect() as connection:
-        case = await reading.case_of(connection, code=asked.path["code"], tenant=asked.tenant)
-        rows = await reading.decisions_of(connection, case["id"], after=after, limit=query.limit + 1)
+        case = await queries.case_of(connection, code=asked.path["code"], tenant=asked.tenant)
+        rows = await queries.decisions_of(connection, case["id"], after=after, limit=query.limit + 1)
     shown = [DecisionKept.of(row) for row in rows[: query.limit]]
     return Answer(body=DecisionPage(decisions=shown, next=str(shown[-1].id) if len(rows) > query.limit else None))
 
@@ -138,7 +138,7 @@ async def _put(asked: Asked, within: Within) -> Answer:
 
 
 async def _kept(within: Within, code: str, *, tenant: str, status: int) -> Answer:
-    case = await reading.case_of(within.connection, code=code, tenant=tenant)
+    case = await queries.case_of(within.connection, code=code, tenant=tenant)
     return Answer(
         body=await whole_case(within.connection, case), status=status, location=f"{PREFIX}/cases/{quote(code, safe='')}"
     )
@@ -170,7 +170,7 @@ async def _stopped(asked: Asked, within: Within) -> Answer:
     code: str = asked.path["code"]
     tenant = await _tenant(asked, within.connection)
     await within.orders.stop(tenant=tenant, code=code, why=asked.body.why)
-    case = await reading.case_of(within.connection, code=code, tenant=tenant)
+    case = await queries.case_of(within.connection, code=code, tenant=tenant)
     return Answer(body=await whole_case(within.connection, case))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cdrhub.config import Role
-from cdrhub.redial import reading
+from cdrhub.redial import queries
 from cdrhub.redial.given import GivenVerdict
 from cdrhub.web.api.operation import Answer, Asked, Operation, Reading, Within, Writing, no_page
 from cdrhub.web.api.problems import Kind, Refused
@@ -23,7 +23,7 @@ async def _listed(asked: Asked) -> Answer:
         after = (key.replace(" ", "+"), tenant)  # a plus sign that was not percent-encoded arrives as a blank
     keys = asked.readings(query.number) if query.number is not None else None
     async with asked.served.store.database.connect() as connection:
-        rows = await reading.verdicts(connection, tenant=asked.tenant, keys=keys, after=after, limit=query.limit + 1)
+        rows = await queries.verdicts(connection, tenant=asked.tenant, keys=keys, after=after, limit=query.limit + 1)
     shown = [VerdictShown.model_validate(row) for row in rows[: query.limit]]
     last = f"{shown[-1].match_key}{_BETWEEN}{shown[-1].tenant}" if len(rows) > query.limit else None
     return Answer(body=VerdictPage(numbers=shown, next=last))
@@ -40,7 +40,7 @@ async def _forbidden(asked: Asked, within: Within) -> Answer:
         ]
     )
     keys = asked.readings(given.number, source=given.read_as)
-    (row,) = await reading.verdicts(within.connection, tenant=tenant, keys=keys)
+    (row,) = await queries.verdicts(within.connection, tenant=tenant, keys=keys)
     return Answer(body=VerdictShown.model_validate(row))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cdrhub.config import Role
-from cdrhub.redial import reading
+from cdrhub.redial import queries
 from cdrhub.web.api.operation import Answer, Asked, Operation, Reading, Within, Writing
 from cdrhub.web.api.problems import Kind, Place, Refused
 from cdrhub.web.api.shapes import PauseEnded, PauseOrdered, PauseShown, RedialShown, Scope
@@ -25,7 +25,7 @@ async def _standing(asked: Asked, connection: AsyncConnection) -> Answer:
             return True
         return row["scope"] == Scope.SOURCE and row["name"] in asked.sources
 
-    pauses = [PauseShown.model_validate(row) for row in await reading.pauses(connection) if seen(row)]
+    pauses = [PauseShown.model_validate(row) for row in await queries.pauses(connection) if seen(row)]
     return Answer(body=RedialShown(mode=asked.served.config.redial.mode, pauses=pauses))
 
 

@@ -17,10 +17,10 @@ from cdrhub.errors import CdrhubError
 from cdrhub.redial.given import GivenCase
 from cdrhub.redial.order_errors import NoSuchCase, NumberUnusable
 from cdrhub.redial.transaction import transact
-from cdrhub.sometimes import Sometimes
 from cdrhub.store import request_keys
 from cdrhub.store.engine import RacedError, RefusedError
 from cdrhub.store.transaction import Transaction
+from cdrhub.throttle import Throttle
 from cdrhub.web.api import attempts, calls, cases, do_not_call, redial
 from cdrhub.web.api.case_lookup import CaseLookup
 from cdrhub.web.api.openapi import document
@@ -61,7 +61,7 @@ _Answering = Callable[[web.Request, Holder], Awaitable[web.Response]]
 
 def add_api(app: web.Application, *, served: Served, guard: Callable[[], Guard]) -> None:
     """Add the API to `app`. `guard` is asked at every request, for a reload may change the tokens."""
-    api = _Api(served=served, guard=guard, lookup=CaseLookup(), sometimes=Sometimes())
+    api = _Api(served=served, guard=guard, lookup=CaseLookup(), throttle=Throttle())
 
     async def closing(_: web.Application) -> None:
         await api.lookup.close()
@@ -103,7 +103,7 @@ class _Api:
     served: Served
     guard: Callable[[], Guard]
     lookup: CaseLookup
-    sometimes: Sometimes
+    throttle: Throttle
 
     def answering(self, answer: _Answering) -> Callable[[web.Request], Awaitable[web.Response]]:
         """A handler that says who asks, and answers what goes wrong as a problem."""
@@ -129,7 +129,7 @@ class _Api:
     def _failed(self, request: web.Request, error: Exception) -> web.Response:
         resource = request.match_info.route.resource
         where = resource.canonical if resource is not None else ""
-        if self.sometimes.now(("failed", where)):
+        if self.throttle.allows(("failed", where)):
             log.error("a request failed", action="api_failed", method=request.method, path=where, exc_info=error)
         return Refused(Kind.INTERNAL, "the log of the daemon says more").response()
 

@@ -1,4 +1,4 @@
-"""For messages that would be repeated endlessly: say each once, and again after a while if it still holds."""
+"""Say a message that would be repeated endlessly once, and again after a while if it still holds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ EVERY_SECONDS = 60.0
 MAX_REMEMBERED = 1_000  #: things; words of an error may be others each time
 
 
-class Sometimes:
+class Throttle:
     """Remembers when each thing was said last."""
 
     def __init__(self, *, every: float = EVERY_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
@@ -17,7 +17,7 @@ class Sometimes:
         self._clock = clock
         self._said: dict[object, float] = {}
 
-    def now(self, what: object) -> bool:
+    def allows(self, what: object) -> bool:
         """Whether it is time to say `what` (the first time, and then every so many seconds)."""
         at = self._clock()
         if (last := self._said.get(what)) is not None and at - last < self._every:
