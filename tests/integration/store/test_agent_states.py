@@ -332,7 +332,7 @@ async def test_the_documented_time_in_a_state_loses_no_parts_of_seconds(store: S
     page = (Path(__file__).resolve().parents[3] / "docs" / "database.md").read_text(encoding="utf-8")
     query = next(found for found in re.findall(r"```sql\n(.*?);\n```", page, re.DOTALL) if "FROM agent_states" in found)
     own = re.search(r"(ROUND\(.*\)) AS seconds", query)
-    others = re.search(r"MariaDB:\s`(ROUND.*?)`, PostgreSQL: `(ROUND.*?)`", page)
+    others = re.search(r"^- MariaDB: `(ROUND.*)`\n- PostgreSQL: `(ROUND.*)`$", page, re.MULTILINE)
     assert own
     assert others
     engine = store_url.partition(":")[0]

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from cdrhub.store import Store
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
-_OTHERS = re.compile(r"MariaDB:?\s`(.*?)`,[^`]*PostgreSQL:?\s`(.*?)`")
+_OTHERS = re.compile(r"MariaDB:?\s`(.*?)`[^`]*PostgreSQL:?\s`(.*?)`")
 _SECONDS = re.compile(r"(?:ROUND|strftime)\(.*(?= AS (?:wait|seconds)$)", re.MULTILINE)
 
 
