@@ -2,8 +2,8 @@
 
 A stranger who opens connections and says nothing, or says it a byte at a time, would hold descriptors that phone
 systems need. So sockets are taken here, before TLS: one over the limit is closed at once and counted, and one that has
-not sent the whole head of a request in time is closed. The heads of later requests on a connection kept alive are
-bounded by aiohttp's keep-alive timeout, bodies by whoever reads them.
+not sent the whole head of a request in time is closed, and one that does not read its answers. The heads of later
+requests on a connection kept alive are bounded by aiohttp's keep-alive timeout, bodies by whoever reads them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 MAX_HTTP_CONNECTIONS = 1_000
 HEADER_SECONDS = 20.0  #: for the head of a connection's first request; as much again for the TLS handshake
+UNREAD_SECONDS = 60.0  #: that a client may leave what is sent to it unread, or its packets unanswered (tcp(7))
 ACCEPTS_AT_ONCE = 64
 ACCEPT_PAUSE_SECONDS = 1.0  #: after the process ran out of descriptors or memory
 SAID_EVERY_SECONDS = 3600.0  #: that clients refuse our certificate, for each reason
@@ -43,6 +44,7 @@ async def taking(
     unmet: Callable[[], None],
     limit: int = MAX_HTTP_CONNECTIONS,
     header_seconds: float = HEADER_SECONDS,
+    unread_seconds: float = UNREAD_SECONDS,
 ) -> AsyncGenerator[None]:
     """Hand connections of the non-blocking `listening` to `server` while the context is open; then close the socket.
 
@@ -50,7 +52,14 @@ async def taking(
     over `limit`, `unmet` for each handshake that fails. Those that `server` has stay with it.
     """
     door = _Door(
-        listening, server=server, tls=tls, refused=refused, unmet=unmet, limit=limit, header_seconds=header_seconds
+        listening,
+        server=server,
+        tls=tls,
+        refused=refused,
+        unmet=unmet,
+        limit=limit,
+        header_seconds=header_seconds,
+        unread_seconds=unread_seconds,
     )
     door.open()
     try:
@@ -72,6 +81,7 @@ class _Door:
         unmet: Callable[[], None],
         limit: int,
         header_seconds: float,
+        unread_seconds: float,
     ) -> None:
         self._listening = listening
         self._server = server
@@ -81,6 +91,7 @@ class _Door:
         self._throttle = Throttle(every=SAID_EVERY_SECONDS)
         self._limit = limit
         self._header_seconds = header_seconds
+        self._unread_seconds = unread_seconds
         self._loop = asyncio.get_running_loop()
         self._inside: set[_Connection] = set()
         self._greetings: set[asyncio.Task[None]] = set()
@@ -117,6 +128,7 @@ class _Door:
                 connection.close()
                 self._refused()
                 continue
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(self._unread_seconds * 1000))
             inside = _Connection(self._server(), seconds=self._header_seconds, ended=self._inside.discard)
             self._inside.add(inside)
             greeting = self._loop.create_task(self._greet(connection, inside))

@@ -44,11 +44,11 @@ class Site:
 
 @asynccontextmanager
 async def served(
-    *, limit: int = 10, header_seconds: float = LONG, tls: ssl.SSLContext | None = None
+    *, limit: int = 10, header_seconds: float = LONG, unread_seconds: float = LONG, tls: ssl.SSLContext | None = None
 ) -> AsyncGenerator[Site]:
     async def handle(request: web.Request) -> web.Response:
         await asyncio.sleep(float(request.query.get("seconds", "0")))
-        return web.Response(text="ok")
+        return web.Response(text="ok" * int(request.query.get("many", "1")))
 
     app = web.Application()
     app.router.add_get("/healthz", handle)
@@ -67,6 +67,7 @@ async def served(
             unmet=site.miss,
             limit=limit,
             header_seconds=header_seconds,
+            unread_seconds=unread_seconds,
         ):
             yield site
     finally:
@@ -100,6 +101,21 @@ async def test_who_does_not_ask_in_time_is_closed(said: bytes) -> None:
             await client.send(said)
         assert await client.received_until_closed() == b""
         await client.close()
+
+
+async def test_who_does_not_read_the_answers_is_closed() -> None:
+    """Whoever asked again and again and read nothing kept the connection for as long as they liked."""
+    asked = b"GET /healthz?many=1000000 HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with served(limit=1, unread_seconds=1) as site, asyncio.timeout(30):
+        with socket.create_connection(("127.0.0.1", site.port)) as silent:
+            silent.sendall(asked * 20)
+            other = await Client.connect(site.port)
+            while not (await answered(other)).endswith(b"ok"):  # there is no room until the first one is closed
+                await other.close()
+                await asyncio.sleep(0.1)
+                other = await Client.connect(site.port)
+            assert site.refused
+            await other.close()
 
 
 async def test_who_asked_in_time_may_take_its_time() -> None:
