@@ -285,7 +285,16 @@ class Runner:
         began, alive = self._now(), self._alive
         if alive is not None and began - alive >= NOT_RUNNING:
             self._gone_since = alive
-            self._say([Coverage(state="blind", since=alive, until=began, detail="the daemon did not run")])
+            self._say(
+                [
+                    Coverage(
+                        state="blind",
+                        since=alive,
+                        until=began,
+                        detail="the daemon did not run, or not with this source",
+                    )
+                ]
+            )
         self._silent_since = began
         if alive is not None and timedelta(0) < alive - began < SET_BACK:
             began = alive
