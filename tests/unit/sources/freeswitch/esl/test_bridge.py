@@ -269,7 +269,9 @@ async def test_thirty_lives_leave_neither_threads_nor_descriptors_nor_memory() -
             await until(lambda: not server.open)
             if cycle == 0:
                 before = descriptors(), left_of_threads()  # of the last bridge, which is not forgotten yet
-        assert (descriptors(), left_of_threads()) == before
+        # A descriptor of each life would be thirty; one or two are of what else the process does.
+        few = before[0] + CYCLES // 10
+        await until(lambda: descriptors() <= few and left_of_threads() == before[1], "nothing is left of them")
         assert [thread.name for thread in threading.enumerate() if thread.name.startswith("esl")] == []
 
 
