@@ -171,9 +171,9 @@ class EventSocketServer:
             await self._drop(connection)
 
     async def _drop(self, connection: Connection) -> None:
+        await connection.close()  # first: what is not `open` holds no descriptor
         if connection in self.open:
             self.open.remove(connection)
-        await connection.close()
 
     async def behave(self, connection: Connection) -> None:
         """As mod_event_socket does."""

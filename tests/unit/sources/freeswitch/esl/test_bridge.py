@@ -254,7 +254,7 @@ def left_of_threads() -> list[str]:
 
 async def test_thirty_lives_leave_neither_threads_nor_descriptors_nor_memory() -> None:
     async with EventSocketServer(answers={"status": "UP\n"}) as server:
-        before: tuple[int, list[str]] = (0, [])
+        before = 0
         for cycle in range(CYCLES):
             bridge = bridge_to(server.port)
             await bridge.start()
@@ -266,12 +266,11 @@ async def test_thirty_lives_leave_neither_threads_nor_descriptors_nor_memory() -
                 with pytest.raises(NotConnected):
                     await bridge.take(limit=1)
             assert await bridge.stop()
+            del bridge
             await until(lambda: not server.open)
             if cycle == 0:
-                before = descriptors(), left_of_threads()  # of the last bridge, which is not forgotten yet
-        # A descriptor of each life would be thirty; one or two are of what else the process does.
-        few = before[0] + CYCLES // 10
-        await until(lambda: descriptors() <= few and left_of_threads() == before[1], "nothing is left of them")
+                before = descriptors()
+        assert (descriptors(), left_of_threads()) == (before, [])
         assert [thread.name for thread in threading.enumerate() if thread.name.startswith("esl")] == []
 
 
