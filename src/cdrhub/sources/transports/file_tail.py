@@ -15,9 +15,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import NoReturn
@@ -156,23 +158,26 @@ class FileTail:
     async def _begin(self, mark: Mark | None, *, at_its_end: bool) -> FollowedFile:
         """The file to read next, at the right place; waits until there is one."""
         if mark is not None and not at_its_end:
-            found = await asyncio.to_thread(self._marked, mark)
+            found = await _opened_in_thread(partial(self._marked, mark))
             if found is not None:
                 return found
         lost = mark if not at_its_end else None
         while True:
-            passed, file = await asyncio.to_thread(self._behind, mark, at_its_end=at_its_end)
+            passed: list[_Unread] = []
+            file = await _opened_in_thread(partial(self._behind, mark, passed, at_its_end=at_its_end))
             if file is not None:
-                await self._say_unread(lost, passed)
+                with ExitStack() as unless_begun:
+                    unless_begun.callback(file.close)
+                    await self._say_unread(lost, passed)
+                    unless_begun.pop_all()
                 return file
             self._catching_up = False
             self._absent()
             await asyncio.sleep(self._poll_seconds)
 
-    def _behind(self, mark: Mark | None, *, at_its_end: bool) -> tuple[list[_Unread], FollowedFile | None]:
-        """What was written next after the part of `mark`: another part, or the log itself; and what is passed over
-        before that."""
-        passed: list[_Unread] = []
+    def _behind(self, mark: Mark | None, passed: list[_Unread], *, at_its_end: bool) -> FollowedFile | None:
+        """What was written next after the part of `mark`: another part, or the log itself. What is passed over before
+        that is added to `passed`."""
         if mark is not None and mark.changed_ns:
             before_ns = mark.changed_ns
             for part in parts(self._path):
@@ -186,13 +191,13 @@ class FileTail:
                         what, why = "file_unreadable", "may not be read"
                     else:
                         if file is not None:
-                            return passed, file
+                            return file
                         continue
                 passed.append(
                     _Unread(what=what, why=f"{part.path.name} {why}", since_ns=before_ns, until_ns=part.changed_ns)
                 )
                 before_ns = part.changed_ns
-        return passed, self._opened(self._path)
+        return self._opened(self._path)
 
     def _marked(self, mark: Mark) -> FollowedFile | None:
         """The file that `mark` belongs to, ready to read on from there: under its own name, renamed in its folder, or a
@@ -207,10 +212,12 @@ class FileTail:
             file = self._opened(path, inode=inode)
             if file is None:
                 continue
-            if file.fits(mark):
-                file.seek(mark.offset)
-                return file
-            file.close()
+            with ExitStack() as unless_it_is:
+                unless_it_is.callback(file.close)
+                if file.fits(mark):
+                    file.seek(mark.offset)
+                    unless_it_is.pop_all()
+                    return file
         return None
 
     def _opened(self, path: Path, *, inode: int | None = None) -> FollowedFile | None:
@@ -234,7 +241,7 @@ class FileTail:
                 read_all_ns = reached_end_ns
             else:
                 self._intake.count("file_truncated")
-                if (copy := await asyncio.to_thread(self._marked, mark)) is not None:
+                if (copy := await _opened_in_thread(partial(self._marked, mark))) is not None:
                     copy.close()
                     return mark, False
                 await self._say_unseen("the file was emptied", since_ns=read_all_ns)
@@ -325,6 +332,21 @@ class FileTail:
         elif self._linked and not up:
             self._intake.link_down(str(self._path), detail)
         self._linked = up
+
+
+async def _opened_in_thread(look: Callable[[], FollowedFile | None]) -> FollowedFile | None:
+    """What `look` opens, in a thread. Who waits for it may be cancelled: what is opened all the same is closed."""
+    looking = asyncio.ensure_future(asyncio.to_thread(look))
+    try:
+        return await asyncio.shield(looking)
+    except asyncio.CancelledError:
+        looking.add_done_callback(_close_again)
+        raise
+
+
+def _close_again(looking: asyncio.Future[FollowedFile | None]) -> None:
+    if not looking.cancelled() and looking.exception() is None and (file := looking.result()) is not None:
+        file.close()
 
 
 def _moment(ns: int) -> datetime:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -90,6 +93,61 @@ async def test_a_file_that_does_not_exist_yet_is_waited_for(log: Path, intake: R
         append(log, b"Call 1\n")
         await until(lambda: intake.bodies == [b"Call 1"])
         assert "live" not in intake.accepted[0].attributes
+
+
+class AnswersLate(ThreadPoolExecutor):
+    """Threads that do their work at once and tell of it when they are let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_tell = threading.Event()
+        self.done = 0
+
+    def submit(self, work: Any, /, *given: Any, **named: Any) -> Any:
+        def late() -> object:
+            result = work(*given, **named)
+            self.done += 1
+            self.may_tell.wait()
+            return result
+
+        return super().submit(late)
+
+
+def open_files(log: Path) -> int:
+    """How often the file is open in this process."""
+    held = [Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - names of a moment
+    return sum(link.is_symlink() and link.readlink() == log for link in held)
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_file_that_is_opened_while_the_session_ends_is_closed(
+    log: Path, intake: RecordingIntake, known: bool
+) -> None:
+    """It stayed open until the daemon ended, at each stop or reload that came in that moment."""
+    append(log, b"Call 1\n")
+    if known:
+        async with following(log, intake):
+            await until(lambda: intake.bodies and POSITION_KEY in intake.positions)
+    threads = AnswersLate()
+    asyncio.get_running_loop().set_default_executor(threads)
+    try:
+        async with following(log, intake):
+            await until(lambda: threads.done == 1)
+            assert open_files(log) == 1
+        threads.may_tell.set()
+        await until(lambda: open_files(log) == 0, "the file is still open")
+    finally:
+        threads.may_tell.set()
+
+
+async def test_what_cannot_be_read_is_closed(log: Path, intake: RecordingIntake) -> None:
+    """Each attempt left one more open, so that a disk that failed took all descriptors with it."""
+    log.mkdir()
+    mark = Mark(inode=log.stat().st_ino, offset=10, fingerprint="")
+    intake.positions[POSITION_KEY] = mark.encode()
+    with pytest.raises(NotConnected, match="Is a directory"):
+        await tail(log, intake).follow()
+    assert open_files(log) == 0
 
 
 async def test_half_a_last_line_waits(log: Path, intake: RecordingIntake) -> None:
