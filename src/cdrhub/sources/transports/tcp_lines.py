@@ -39,6 +39,7 @@ MAX_FOREIGN_BYTES = 131_072  #: the same in bytes; enough for one line at the li
 ACCEPTS_AT_ONCE = 16
 ACCEPT_PAUSE_SECONDS = 1.0  #: after the process ran out of descriptors or memory
 CONNECT_SECONDS = 10.0
+LINK_SECONDS = 1.0  #: that a connection without a record stands before it is a link: a monitor's probe is none
 KEEPALIVE_IDLE_SECONDS = 30
 TIMEOUT_SECONDS = 60  #: without an answer to probes, after which a peer is given up
 
@@ -59,9 +60,11 @@ class LineConnection:
         self._foreign_lines = 0
         self._foreign_bytes = 0
         self._linked = False
+        self._link_timer: asyncio.TimerHandle | None = None
         self._allowance: int | None = None
         self._deaf = False
         self._heard = False
+        self._received = False
         self._silence: asyncio.TimerHandle | None = None
 
     @property
@@ -100,7 +103,7 @@ class LineConnection:
 
     async def run(self) -> str:
         """Read to the end and hand everything over; returns why it ended. The socket is closed."""
-        self._link(up=True)
+        self._link_timer = asyncio.get_running_loop().call_later(LINK_SECONDS, self._link_up)
         why = "stopped before its end"
         try:
             why = await self._read()
@@ -111,7 +114,9 @@ class LineConnection:
             if self._silence is not None:
                 self._silence.cancel()
             self._socket.close()
-            self._link(up=False, detail=why)
+            if not self._received:
+                self._intake.count("nothing_sent")
+            self._link_down(why)
         return why
 
     async def _read(self) -> str:
@@ -128,7 +133,7 @@ class LineConnection:
                 return f"the connection was lost: {in_words(error)}"
             if not chunk:
                 return "the peer closed" if self._allowance is None else "stopped"
-            self._heard = True
+            self._heard = self._received = True
             framed = self._framer.feed(chunk)
             if framed.lines:
                 await self._hand_over(framed.lines)
@@ -180,25 +185,34 @@ class LineConnection:
                     self._intake.count("foreign_dropped", len(lines) - len(kept))
                     break
                 if not self.spoke:
-                    self._link(up=False, detail="it sends no records")  # a probe does not end blindness
+                    self._link_down("it sends no records")  # a probe does not end blindness
             kept.append(line)
         return kept
 
     def _sent_a_record(self) -> None:
         self._foreign_lines = self._foreign_bytes = 0
         self.spoke = True
-        self._link(up=True)
+        self._link_up()
 
     def _is_a_stranger(self) -> bool:
         """Whether the peer sent too much in a row that is no record."""
         return self._foreign_lines > MAX_FOREIGN_LINES or self._foreign_bytes > MAX_FOREIGN_BYTES
 
-    def _link(self, *, up: bool, detail: str = "") -> None:
-        if up and not self._linked:
+    def _link_up(self) -> None:
+        self._cancel_link_timer()
+        if not self._linked:
+            self._linked = True
             self._intake.link_up(self.peer)
-        elif self._linked and not up:
+
+    def _link_down(self, detail: str) -> None:
+        self._cancel_link_timer()
+        if self._linked:
+            self._linked = False
             self._intake.link_down(self.peer, detail)
-        self._linked = up
+
+    def _cancel_link_timer(self) -> None:
+        if self._link_timer is not None:
+            self._link_timer.cancel()
 
 
 class _Connections:

@@ -21,6 +21,7 @@ from cdrhub.sources.transports.keep_alive import keep_alive
 from cdrhub.sources.transports.lines import LineFormat
 from cdrhub.sources.transports.tcp_lines import (
     ACCEPTS_AT_ONCE,
+    LINK_SECONDS,
     MAX_CONNECTIONS,
     MAX_FOREIGN_BYTES,
     MAX_FOREIGN_LINES,
@@ -116,6 +117,26 @@ async def test_a_second_connection_is_heard_while_the_first_stays_open(intake: R
         await second.close()
         await until(lambda: intake.links == {first.address: ""})
         await first.close()
+
+
+async def test_a_probe_of_the_port_is_no_link(intake: RecordingIntake) -> None:
+    """A monitor that connected every five seconds wrote 70,000 rows of coverage a day, which are never deleted."""
+    async with serving(intake) as port:
+        for probes in range(1, 4):
+            await (await Client.connect(port)).close()
+            await until(lambda: intake.counts["nothing_sent"] == probes)  # noqa: B023 - it is of this round
+        assert intake.link_log == []
+
+
+async def test_a_pbx_that_has_no_call_yet_is_a_link_after_a_moment(intake: RecordingIntake) -> None:
+    async with serving(intake) as port:
+        began = asyncio.get_running_loop().time()
+        client = await Client.connect(port)
+        await until(lambda: intake.links == {client.address: ""})
+        assert asyncio.get_running_loop().time() - began >= LINK_SECONDS
+        await client.close()
+        await until(lambda: intake.links == {})
+        assert intake.counts["nothing_sent"] == 1
 
 
 async def test_a_peer_outside_the_allow_list_is_closed_unheard(intake: RecordingIntake) -> None:
@@ -233,7 +254,7 @@ async def a_pbx(
     ours.setblocking(False)
     connection = LineConnection(ours, peer="pbx", line_format=line_format, sink=IntakeSink(intake), intake=intake)
     reading = asyncio.create_task(connection.run())
-    await until(lambda: intake.links == {"pbx": ""})
+    await until(lambda: intake.links == {"pbx": ""}, "it has become a link")
     return pbx, connection, reading
 
 
