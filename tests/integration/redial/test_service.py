@@ -1,12 +1,10 @@
-"""Redial at work: its loops, its diallers, its stop and its reload, on each database."""
+"""Redial at work: its loops, its diallers and its stop, on each database."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -14,149 +12,18 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from cdrhub.metrics import Metrics
-from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refusal, Refused, Standing, Unseen
+from cdrhub.model.dialling import Accepted, Refusal, Refused, Standing, Unseen
 from cdrhub.model.disposition import Disposition
-from cdrhub.model.numbers import NumberPlan
 from cdrhub.redial.decision import Timing
-from cdrhub.redial.dialler_handle import DiallerHandle
 from cdrhub.redial.given import GivenVerdict
-from cdrhub.redial.pace import Pace
 from cdrhub.redial.policy import Mode
-from cdrhub.redial.service import LOOK_SECONDS, Redial
-from cdrhub.sources.dialler import DiallerConfig
-from cdrhub.store.redial_tables import attempts, cases
+from cdrhub.store.redial_tables import attempts
 from cdrhub.store.tables import calls
 from support import ledger
 from support.intake import until
-from support.locks import waits_for_a_lock
-
-FIRST, SECOND, THIRD = "+2348039100001", "+2348039100002", "+2348039100003"
-
-
-@dataclass
-class Switch:
-    """A dialler that answers as it is told, and notes what it was asked."""
-
-    answer: Answer = field(default_factory=Accepted)
-    stands: Standing = field(default_factory=Standing)
-    idempotent: bool = False
-    hangs: asyncio.Event | None = None  #: nothing is answered before
-    dialled: list[DialOrder] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
-    thinks: asyncio.Event | None = None  #: no question is answered before
-    hung_up: list[str] = field(default_factory=list)
-    closed: bool = False
-
-    async def dial(self, order: DialOrder) -> Answer:
-        """Place one call."""
-        self.dialled.append(order)
-        if self.closed:
-            raise RuntimeError("it is closed")
-        if self.hangs is not None:
-            await self.hangs.wait()
-        return self.answer
-
-    async def ask(self, *, attempt_id: str, vendor_ref: str) -> Standing:  # noqa: ARG002 - of the protocol
-        """What became of it."""
-        self.asked.append(attempt_id)
-        if self.thinks is not None:
-            await self.thinks.wait()
-        return self.stands
-
-    async def hang_up(self, *, attempt_id: str, vendor_ref: str) -> None:  # noqa: ARG002 - of the protocol
-        """Drop it."""
-        self.hung_up.append(attempt_id)
-
-    async def close(self) -> None:
-        """Let go."""
-        self.closed = True
-
-
-class Systems:
-    """Phone systems that are seen, each with the dialler crm unless told otherwise."""
-
-    def __init__(self) -> None:
-        self.diallers: dict[str, str] = {}
-
-    def healthy(self, source: str) -> bool:  # noqa: ARG002 - of the protocol
-        return True
-
-    def clock_suspect(self, source: str) -> bool:  # noqa: ARG002 - of the protocol
-        return False
-
-    def dialler(self, source: str) -> str:
-        return self.diallers.get(source, "crm")
-
-    def speaks_live(self, source: str) -> bool:  # noqa: ARG002 - of the protocol
-        return True
-
-    def plan(self, source: str) -> NumberPlan:  # noqa: ARG002 - of the protocol
-        return NumberPlan(region="NG")
-
-
-def handle(switch: Switch, *, max_live: int = 10, max_per_second: float = 100.0) -> DiallerHandle:
-    """The way to a switch."""
-    config = DiallerConfig(type="scripted", max_live=max_live, max_per_second=max_per_second)
-    return DiallerHandle("crm", config=config, dialler=switch, pace=Pace(per_second=max_per_second))
-
-
-@dataclass
-class Working:
-    """Redial at work, and what it told its metrics."""
-
-    redial: Redial
-    metrics: Metrics
-
-    def total(self, name: str, **labels: str) -> float:
-        """The value of one series."""
-        return self.metrics.registry.get_sample_value(name, labels) or 0.0
-
-
-@asynccontextmanager
-async def working(
-    bench: Any,
-    handles: Mapping[str, DiallerHandle],
-    *,
-    systems: Systems | None = None,
-    depth: Callable[[], int] = lambda: 0,
-    oldest: Callable[[], datetime | None] = lambda: None,
-    sighted: Callable[[], bool] = lambda: True,
-) -> AsyncGenerator[Working]:
-    """Redial over the bench's database and clock, stopped at the end."""
-    metrics = Metrics()
-    redial = Redial(
-        database=bench.store.database,
-        systems=systems or Systems(),
-        metrics=metrics,
-        settings=bench.settings,
-        handles=handles,
-        depth=depth,
-        oldest=oldest,
-        told=lambda: None,
-        clock=lambda: bench.clock.now,
-    )
-    redial.begin(sighted=sighted)
-    try:
-        yield Working(redial, metrics)
-    finally:
-        await redial.stop(seconds=5)
-
-
-async def ordered(bench: Any, working: Working, code: str = "C-1", *numbers: str, **values: Any) -> str:
-    """A case that is ordered to be dialled."""
-    case_id: str = await bench.case(code, *numbers, round=0, **values)
-    await working.redial.orders().dial(tenant="", code=code, reference="media-7")
-    working.redial.ordered()
-    return case_id
-
-
-async def become(bench: Any, case_id: str, *wanted: tuple[str, str, str | None]) -> None:
-    """Wait until the case's attempts are these."""
-    async with asyncio.timeout(20):
-        while (found := await bench.attempts(case_id)) != list(wanted):  # noqa: ASYNC110 - the loops work beside
-            await asyncio.sleep(0.02)
-    assert found == list(wanted)
+from support.phone_systems import Systems
+from support.redial import FIRST, SECOND, THIRD
+from support.redial_at_work import Switch, become, handle, ordered, working
 
 
 async def test_a_case_is_worked_through_to_its_last_number(bench: Any) -> None:
@@ -361,75 +228,6 @@ async def test_the_vendors_word_at_a_deadline_goes_on_with_the_next_number(bench
         await become(bench, case_id, (FIRST, "ended", "busy"), (SECOND, "accepted", None))
 
 
-async def test_a_reload_takes_over_mode_and_diallers(bench: Any) -> None:
-    before, between, after = Switch(), Switch(), Switch()
-    async with working(bench, {"crm": handle(before)}) as at_work:
-        at_work.redial.take_over(replace(bench.settings, mode=Mode.OBSERVE), {"crm": handle(between)})
-        await until(lambda: before.closed, "the dialler that is gone is closed")
-        bench.settings = replace(bench.settings, mode=Mode.ON)
-        case_id = await bench.case("C-1", FIRST, round=0)
-        await bench.orders().dial(tenant="", code="C-1")
-        await become(bench, case_id, (FIRST, "cancelled", None))
-        assert (await bench.of_case(case_id))["state_reason"] == "observed"
-        at_work.redial.take_over(bench.settings, at_work.redial.handles({}) | {"crm": handle(after)})
-        await bench.orders().resume(tenant="", code="C-1")
-        at_work.redial.ordered()
-        await become(bench, case_id, (FIRST, "cancelled", None), (FIRST, "accepted", None))
-    assert before.dialled == []
-
-
-async def test_live_attempts_are_shown_in_each_mode_and_of_the_diallers_that_there_are(bench: Any) -> None:
-    """After a reload they stood for ever at what they had been."""
-    async with working(bench, {"crm": (way := handle(Switch()))}) as at_work:
-        live = partial(at_work.metrics.registry.get_sample_value, "cdrhub_redial_live_attempts", {"dialler": "crm"})
-        case_id = await ordered(bench, at_work, "C-1", FIRST)
-        await until(lambda: live() == 1, "the attempt is live")
-        at_work.redial.take_over(replace(bench.settings, mode=Mode.OBSERVE), {"crm": way})
-        await bench.orders().stop(tenant="", code="C-1")
-        await become(bench, case_id, (FIRST, "superseded", None))
-        await until(lambda: live() == 0, "it is no longer")
-        at_work.redial.take_over(bench.settings, {})
-        await asyncio.sleep(2 * LOOK_SECONDS)
-        assert live() is None
-
-
-async def test_what_was_asked_of_a_dialler_before_a_reload_is_answered_by_it(bench: Any) -> None:
-    answers = asyncio.Event()
-    before, after = Switch(stands=Standing(outcome=Disposition.BUSY), thinks=answers), Switch()
-    async with working(bench, {"crm": handle(before)}) as at_work:
-        case_id = await ordered(bench, at_work, "C-1", FIRST, SECOND)
-        await become(bench, case_id, (FIRST, "accepted", None))
-        bench.pass_time(121)
-        await until(lambda: before.asked, "the vendor is asked")
-        at_work.redial.take_over(bench.settings, {"crm": handle(after)})
-        await asyncio.sleep(0.1)
-        assert not before.closed
-        answers.set()
-        await become(bench, case_id, (FIRST, "ended", "busy"), (SECOND, "accepted", None))
-        await until(lambda: before.closed, "the dialler that is gone is closed")
-    assert [order.number for order in after.dialled] == [SECOND]
-
-
-async def test_what_is_being_claimed_while_a_reload_comes_is_asked_of_a_dialler_that_is_open(bench: Any) -> None:
-    if bench.store.database.kind == "sqlite":
-        pytest.skip("SQLite has one writer")
-    case_id = await bench.case("C-1", FIRST, round=0)
-    await bench.orders().dial(tenant="", code="C-1")
-    before, after, sighted = Switch(), Switch(), asyncio.Event()
-    async with working(bench, {"crm": handle(before)}, sighted=sighted.is_set) as at_work:
-        async with bench.store.database.connect(writing=True) as connection:
-            await connection.execute(select(cases.c.id).where(cases.c.id == case_id).with_for_update())
-            sighted.set()
-            claiming = asyncio.create_task(asyncio.sleep(20))  # by one of its loops
-            await waits_for_a_lock(claiming, bench.store.database)
-            claiming.cancel()
-            at_work.redial.take_over(bench.settings, {"crm": handle(after)})
-            await asyncio.sleep(0.1)
-        await become(bench, case_id, (FIRST, "accepted", None))
-        await until(lambda: before.closed, "the dialler that is gone is closed")
-    assert ([order.number for order in before.dialled], after.dialled) == ([FIRST], [])
-
-
 async def test_a_vendor_is_not_asked_about_an_order_that_it_has_not_answered_yet(bench: Any) -> None:
     answers = asyncio.Event()
     switch = Switch(hangs=answers, stands=Standing(outcome=Disposition.BUSY))
@@ -453,51 +251,6 @@ async def test_what_was_decided_long_before_redial_was_on_dials_nobody(bench: An
         await become(bench, case_id, (FIRST, "cancelled", None))
     assert (await bench.of_case(case_id))["state_reason"] == "late"
     assert switch.dialled == []
-
-
-async def test_a_dialler_that_is_not_there_any_more_pauses_its_cases(bench: Any) -> None:
-    switch = Switch()
-    async with working(bench, {"other": handle(switch)}) as at_work:
-        its = {"dialler": "other", "answer": "accepted"}
-        assert at_work.metrics.registry.get_sample_value("cdrhub_redial_requests_total", its) == 0
-        case_id = await ordered(bench, at_work)
-        await become(bench, case_id, (FIRST, "cancelled", None))
-    assert (await bench.of_case(case_id))["state_reason"] == "no_dialler"
-
-
-async def test_a_dialler_that_refuses_for_its_configuration_is_a_problem_until_it_accepts(bench: Any) -> None:
-    switch = Switch(answer=Refused(refusal=Refusal.CONFIGURATION, detail="no such account"))
-    async with working(bench, {"crm": handle(switch)}) as at_work:
-        await ordered(bench, at_work)
-        await until(lambda: at_work.redial.problems, "it is a problem")
-        assert "crm" in at_work.redial.problems[0]
-        switch.answer = Accepted()
-        await ordered(bench, at_work, "C-2", SECOND, agent="300")
-        await until(lambda: not at_work.redial.problems, "it is mended")
-
-
-async def test_a_dialler_whose_configuration_a_reload_changes_is_no_problem_until_it_refuses_again(bench: Any) -> None:
-    switch = Switch(answer=Refused(refusal=Refusal.CONFIGURATION, detail="no such account"))
-    there = handle(switch)
-    async with working(bench, {"crm": there}) as at_work:
-        await ordered(bench, at_work)
-        await until(lambda: at_work.redial.problems, "it is a problem")
-        at_work.redial.take_over(bench.settings, {"crm": there})
-        assert at_work.redial.problems
-        at_work.redial.take_over(bench.settings, {"crm": handle(Switch())})
-        assert not at_work.redial.problems
-
-
-async def test_what_a_dialler_refuses_after_a_reload_has_changed_it_is_no_problem_of_the_new_one(bench: Any) -> None:
-    answers = asyncio.Event()
-    before = Switch(answer=Refused(refusal=Refusal.CONFIGURATION, detail="no such account"), hangs=answers)
-    async with working(bench, {"crm": handle(before)}) as at_work:
-        await ordered(bench, at_work)
-        await until(lambda: before.dialled, "the request is under way")
-        at_work.redial.take_over(bench.settings, {"crm": handle(Switch())})
-        answers.set()
-        await until(lambda: before.closed, "its answer is there")
-        assert not at_work.redial.problems
 
 
 async def test_a_call_that_cannot_be_decided_holds_up_no_other(bench: Any) -> None:
