@@ -45,7 +45,9 @@ class WebhookConfig(Table):
     """`[[broadcast.webhooks]]`: one receiver."""
 
     name: str = Field(
-        pattern=NAME_PATTERN, description="Its name in the database, the logs and `cdrhub deliveries`; keep it."
+        pattern=NAME_PATTERN,
+        description="Its name in the database, the logs and `cdrhub deliveries`; a webhook of another name starts "
+        "anew.",
     )
     url: HttpUrl = Field(repr=False, description="Where events are posted.")
     secret: Secret = Field(
@@ -57,17 +59,23 @@ class WebhookConfig(Table):
         description="Secrets that receivers still know: requests are signed with these too, until they are taken out.",
     )
     types: tuple[Pattern, ...] = Field(
-        (), max_length=MAX_WORDS, description='Which events, e.g. `["call.*", "case.contacted"]`; empty: all.'
+        (), max_length=MAX_WORDS, description='Only these events, e.g. `["call.*", "case.contacted"]`; empty: all.'
     )
-    sources: tuple[Word, ...] = Field((), max_length=MAX_WORDS, description="Of which sources only; empty: of all.")
-    queues: tuple[Word, ...] = Field((), max_length=MAX_WORDS, description="Of calls in which queues only.")
-    tenants: tuple[Word, ...] = Field((), max_length=MAX_WORDS, description="Of which tenants only.")
+    sources: tuple[Word, ...] = Field(
+        (), max_length=MAX_WORDS, description="Only events of these sources; empty: of all."
+    )
+    queues: tuple[Word, ...] = Field(
+        (), max_length=MAX_WORDS, description="Only events of calls in these queues; empty: of all."
+    )
+    tenants: tuple[Word, ...] = Field(
+        (), max_length=MAX_WORDS, description="Only events of these tenants; empty: of all."
+    )
     privacy: Privacy = Field(
         Privacy.FULL,
         description="What the receiver sees of numbers and names: `full`, `last_digits` (no names), `pseudonym` (the "
         "same word for the same number, see `broadcast.pseudonym_key`) or `none`.",
     )
-    allow_private: bool = Field(False, description="Whether the URL may lead into a private network.")
+    allow_private: bool = Field(False, description="Whether the URL may point into a private network.")
 
     @property
     def selection(self) -> Selection:
@@ -82,8 +90,8 @@ class BroadcastConfig(Table):
         None,
         min_length=MIN_PSEUDONYM_KEY,
         max_length=512,
-        description="What pseudonyms are made with, 32 characters or more; whoever knows it can find the number behind "
-        "one. Another key, other pseudonyms.",
+        description="Secret that pseudonyms are made with, 32 characters or more; whoever knows it can find the "
+        "number behind a pseudonym. With another key the pseudonyms are different.",
     )
     webhooks: tuple[WebhookConfig, ...] = Field(
         (), max_length=MAX_WEBHOOKS, description="One `[[broadcast.webhooks]]` for each receiver."

@@ -60,7 +60,8 @@ class HubConfig(Table):
         min_length=1,
         max_length=64,
         description="Name of this daemon in the coverage; the machine's name unless given. Daemons that share a "
-        "database have different ones; a container wants one that stays when it is made anew.",
+        "database need different names; give a container one that stays the same when the container is "
+        "replaced.",
     )
     data_dir: Path = Field(
         Path("data"), description="Folder of the journal; one daemon at a time may use it. Made when it is missing."
@@ -70,13 +71,16 @@ class HubConfig(Table):
         "info", description="The least important lines to log. Numbers and names of people appear at `debug` only."
     )
     shutdown_seconds: float = Field(
-        20.0, ge=1, le=600, description="Seconds that a stop may take to drain; what is left is done at the next start."
+        20.0,
+        ge=1,
+        le=600,
+        description="Seconds that a stop may take to finish work; the rest is done at the next start.",
     )
     journal_max_bytes: int = Field(
         2 * 1024**3,
         ge=1024**2,
         le=1024**4,
-        description="Size of the journal, in bytes, at which intake refuses records until the database caught up.",
+        description="Size of the journal, in bytes, at which new records are refused until the database has caught up.",
     )
 
 
@@ -93,7 +97,8 @@ class DatabaseConfig(Table):
         4,
         ge=1,
         le=64,
-        description="Connections, and batches in flight, at most. SQLite writes with one whatever this says.",
+        description="Most connections, and batches written at once. SQLite writes with one connection whatever this "
+        "says.",
     )
 
     @field_validator("url")
@@ -160,7 +165,7 @@ class HttpConfig(Table):
     """`[http]`: the server for pushed records, health, metrics and the API."""
 
     listen: Address = Field(
-        "127.0.0.1:8080", description="`host:port`. Beyond loopback tokens and secrets are demanded."
+        "127.0.0.1:8080", description="`host:port`. An address beyond loopback needs tokens and secrets."
     )
     tls_certificate: Path | None = Field(
         None, description="File with the certificate chain (PEM); goes with `tls_key`."

@@ -109,9 +109,9 @@ class CaseLookupConfig(Table):
 
     url: Annotated[HttpUrl, AfterValidator(_a_template)] = Field(
         repr=False,
-        description="What is asked (GET), with `{code}` where the case's code belongs and `{tenant}` where the tenant "
-        "does, e.g. `https://crm.example/cases/{code}`. The answer is the case as `PUT /api/v1/cases/{code}` takes it, "
-        "or 404.",
+        description="The address to ask (GET), with `{code}` in place of the case's code and `{tenant}` in place of "
+        "the tenant, e.g. `https://crm.example/cases/{code}`. The answer is the case as `PUT "
+        "/api/v1/cases/{code}` takes it, or 404.",
     )
     headers: Mapping[
         Annotated[str, AfterValidator(_header_name)], Annotated[SecretStr, AfterValidator(_header_value)]
@@ -121,7 +121,7 @@ class CaseLookupConfig(Table):
         description='Headers that are sent with it, e.g. `{ Authorization = "Bearer ${CRM_TOKEN}" }`.',
     )
     timeout_seconds: RequestSeconds = Field(5.0, description="Seconds that the CRM may take.")
-    allow_private: bool = Field(False, description="Whether the URL may lead into a private network.")
+    allow_private: bool = Field(False, description="Whether the URL may point into a private network.")
 
 
 class RedialConfig(Table):
@@ -134,8 +134,8 @@ class RedialConfig(Table):
     )
     preset: Literal["plain", "cautious"] = Field(
         "plain",
-        description="Where the rules begin: `plain` has no limit but the hard stop, `cautious` has those of "
-        "docs/redial.md. The keys below change single ones.",
+        description="The rules to start from: `plain` has no limit but the hard stop, `cautious` has those of "
+        "docs/redial.md. The keys below change single rules.",
     )
     number_cap: int | None = Field(
         None, ge=0, le=MAX_CAP, description="Attempts on one number of a case, over all rounds; 0 is no limit."
@@ -146,14 +146,14 @@ class RedialConfig(Table):
     period_cap: int | None = Field(
         None, ge=0, le=MAX_CAP, description="Attempts of a case within `period`; 0 is no limit."
     )
-    period: Duration | None = Field(None, description='What `period_cap` counts within, e.g. `"7d"`.')
+    period: Duration | None = Field(None, description='The period of `period_cap`, e.g. `"7d"`.')
     cool_down: Annotated[Mapping[str, Duration], AfterValidator(_known_results)] = Field(
         default_factory=dict,
         description='Time that a number rests after a result, e.g. `{ busy = "5m", voicemail = "24h" }`; `answered` '
-        'is of the whole case, after a conversation. `"0s"` takes one of the preset away.',
+        'applies to the whole case, after a conversation. `"0s"` removes one that the preset has.',
     )
     between_numbers: Duration | None = Field(
-        None, description='Time that the whole case rests after any attempt; `"0s"` is none.'
+        None, description='Time that the whole case rests after each attempt; `"0s"` is none.'
     )
     window: Annotated[str, AfterValidator(_a_window)] | None = Field(
         None,
@@ -161,34 +161,39 @@ class RedialConfig(Table):
         '`"Mon-Fri 08:00-20:00, Sat 09:00-13:00"`; `""` is always.',
     )
     max_age_seconds: float = Field(
-        300, gt=0, le=MAX_SECONDS, description="Age of news, in seconds, at which it makes nobody's telephone ring."
+        300, gt=0, le=MAX_SECONDS, description="News older than this, in seconds, no longer leads to dialling."
     )
     agent_retry_seconds: float = Field(
-        60, ge=1, le=MAX_SECONDS, description="Seconds until the same number again, when the agent was not available."
+        60,
+        ge=1,
+        le=MAX_SECONDS,
+        description="Seconds until the same number is tried again when the agent was not available.",
     )
     agent_retries: int = Field(
-        3, ge=0, le=100, description="How often that is done before the case is paused (`agent_unavailable`)."
+        3, ge=0, le=100, description="How often that is repeated before the case is paused (`agent_unavailable`)."
     )
     match_start_seconds: float = Field(
         180,
         ge=1,
         le=3600,
-        description="Seconds after a request within which a call without a reference must start to be its call.",
+        description="A call that carries no reference belongs to a request only if it starts within so many seconds "
+        "of it.",
     )
     first_sign_seconds: float = Field(
         120,
         ge=1,
         le=MAX_SECONDS,
-        description="Seconds after a request until a source that reports progress must have shown the call.",
+        description="Seconds after a request by which a source that reports progress must have shown the call; then "
+        "the vendor is asked.",
     )
     attempt_timeout_seconds: float = Field(
         14_400,
         ge=1,
         le=MAX_SECONDS,
-        description="The same of a source that speaks only at the end of a call.",
+        description="The same for a source that reports a call only when it is over.",
     )
     shared_hold_seconds: float = Field(
-        3600, ge=0, le=MAX_SECONDS, description="Seconds that a number rests when it was dialled for another case."
+        3600, ge=0, le=MAX_SECONDS, description="Seconds that a number rests after it was dialled for another case."
     )
     result_wait_seconds: float = Field(
         0,
@@ -198,18 +203,18 @@ class RedialConfig(Table):
     )
     manual_calls: Literal["count", "redial"] = Field(
         "count",
-        description="What an agent's own unanswered call to a number of a case does: `count` as tried, or `redial` the "
-        "next number as after an attempt.",
+        description="What follows when an agent's own call to a number of a case is not answered: `count` it as an "
+        "attempt, or also `redial` the next number.",
     )
     hangup_superseded: bool = Field(
-        False, description="Whether a call under way is dropped when its person was reached by another one."
+        False, description="Whether a call under way is hung up when its person was reached by another call."
     )
     diallers: Mapping[str, SerializeAsAny[DiallerConfig]] = Field(
         default_factory=dict, description="One table for each dialler; a source names its own with `dialler`."
     )
 
     case_lookup: CaseLookupConfig | None = Field(
-        None, description="Where a case is asked for that an order names and the hub does not know."
+        None, description="Where to ask for a case that an order names and the hub does not know."
     )
 
     @check_table(mode="after")

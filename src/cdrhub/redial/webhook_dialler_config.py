@@ -20,9 +20,11 @@ class WebhookDiallerConfig(DiallerConfig):
         description="What requests are signed with, by Standard Webhooks: `whsec_` and 24 to 64 bytes in base64."
     )
     idempotent: bool = Field(
-        False, description="The receiver dials nothing twice for one `webhook-id`: what was not seen may be repeated."
+        False,
+        description="The receiver never dials twice for one `webhook-id`, so a request without an answer may be "
+        "repeated.",
     )
-    allow_private: bool = Field(False, description="Whether the URL may lead into a private network.")
+    allow_private: bool = Field(False, description="Whether the URL may point into a private network.")
     request_seconds: RequestSeconds = Field(REQUEST_SECONDS, description="Seconds that one request may take.")
 
     @field_validator("secret")

@@ -193,7 +193,10 @@ class SourceConfig(BaseModel):
         "`epoch_timezone`; UTC where it has none).",
     )
     settle_seconds: float = Field(
-        3.0, ge=0, le=86_400, description="Seconds after a call's last record until decisions may be taken on it."
+        3.0,
+        ge=0,
+        le=86_400,
+        description="Seconds to wait after a call's last record before anything is decided about the call.",
     )
 
     @model_validator(mode="after")

@@ -25,7 +25,8 @@ class AsterCCSettings(DecodeSettings):
 
     timezone: TimeZone = Field("UTC", description="IANA zone of the server, in which it writes `eventTime`.")
     agent_phones: dict[str, str] = Field(
-        default_factory=dict, description='Agent number to phone, where the events do not tell: `{ 7001 = "6101" }`.'
+        default_factory=dict,
+        description='The phone of an agent number, where the events do not say it: `{ 7001 = "6101" }`.',
     )
 
 
@@ -45,6 +46,6 @@ class AsterCCConfig(AsterCCSettings, SourceConfig):
         CLOSE_AFTER,
         ge=SHORTEST_CLOSE_AFTER,
         le=LONGEST_CLOSE_AFTER,
-        description="Time without any event of a call after which it is closed by inference, at most `12h`: an event "
-        "that was lost is not sent again.",
+        description="A call without any event for this long, at most `12h`, is closed by inference: asterCC does not "
+        "repeat an event that was lost.",
     )

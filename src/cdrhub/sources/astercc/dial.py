@@ -81,9 +81,10 @@ class AsterCCDiallerConfig(PhoneDiallerConfig):
         "`textplain`.",
     )
     model_type: Literal["Campaign", "BusinessApp", "Virtualcustomer", "Customerservice"] = Field(
-        "Campaign", description="What the call is made for (`modeltype`); only `Campaign` gives the reference back."
+        "Campaign",
+        description="What the call is made for (`modeltype`); only with `Campaign` does asterCC return the reference.",
     )
-    model_id: str = Field(min_length=1, pattern=_WORD, description="The id of that, e.g. of the campaign.")
+    model_id: str = Field(min_length=1, pattern=_WORD, description="Its id, e.g. that of the campaign.")
     number_form: NumberForm = Field(
         "national",
         description="How numbers are dialled: `national` as people of `region` dial them, `digits` with the country "

@@ -54,8 +54,8 @@ class EnigmaConfig(EnigmaSettings, SourceConfig):
         10,
         ge=3,
         le=300,
-        description="Life of the lease that lets one hub alone read a list; after so long another one takes over from "
-        "a hub that died.",
+        description="Seconds that a hub holds the lease on a list, which one hub reads at a time; after that another "
+        "hub takes over from one that died.",
     )
 
     def reads(self) -> Sequence[tuple[str, str]]:

@@ -58,7 +58,8 @@ class FreeSwitchConfig(FreeSwitchSettings, SourceConfig):
     reconcile_every: Duration = Field(
         timedelta(minutes=3),
         ge=timedelta(seconds=1),
-        description="How often the switch is asked for what no event told of calls, besides after each connection.",
+        description="How often the switch is asked for calls and their ends that no event reported; it is also asked "
+        "after each connection.",
     )
 
     def reads(self) -> Sequence[tuple[str, str]]:

@@ -106,7 +106,7 @@ class ThreeCXConfig(ThreeCXSettings, SourceConfig):
         SETTLE_SECONDS,
         ge=0,
         le=86_400,
-        description="Seconds after a call's last record until decisions may be taken on it.",
+        description="Seconds to wait after a call's last record before anything is decided about the call.",
     )
 
     @field_validator("listen")
