@@ -29,6 +29,9 @@ from cdrhub.model.disposition import (
 )
 from cdrhub.model.update import MAX_SECONDS
 
+END_UNSEEN = "end_unseen"  #: the flag of a call whose end was told, and not how it ended for the customer
+ANSWER_UNSEEN = "answer_unseen"  #: the flag of a call that is told as a conversation, and of which no answer was told
+
 DAY_SECONDS = 86_400
 HALF_MICROSECONDS = 500_000
 
@@ -77,6 +80,10 @@ def derive(
         values["disposition"] = Disposition.UNKNOWN
     if flags and values["disposition"] == Disposition.ANSWERED:
         flags.discard("picked_up_elsewhere")  # whose phone stopped ringing is a leg; the colleague's line told the call
+    if flags and values["disposition"] in (None, Disposition.ANSWERED):
+        flags -= {END_UNSEEN, ANSWER_UNSEEN}
+    elif END_UNSEEN in flags and _is_end_seen(legs):
+        flags.discard(END_UNSEEN)
     if "talk_seconds" not in values and _nobody_answered(values["disposition"]):
         values["talk_seconds"] = 0  # no leg either: a menu, or a call that reached nobody
     if "duration_seconds" not in values and started and stopped:
@@ -155,6 +162,19 @@ def _from_legs(
     if since is not None:
         return tuple(_from_then_on(leg, since=since, until=ended_at) for leg in legs)
     return tuple(map(_not_bridged, legs)) if _nobody_answered(values.get("disposition")) else legs
+
+
+def _is_end_seen(legs: Sequence[Leg]) -> bool:
+    """Whether these legs of a call that we placed tell that nobody talked: the customer's end was told, or that of ours
+    while the customer's phone rang or before anybody had picked up."""
+    customers = [leg for leg in legs if leg.role == Role.CUSTOMER]
+    ours = [leg for leg in legs if leg.role in OUR_PEOPLE]
+    if any(leg.left_at is not None for leg in customers):
+        return True
+    if not any(leg.left_at is not None for leg in ours):
+        return False
+    rang = any(leg.offered_at is not None for leg in customers)
+    return rang or all(leg.outcome == Outcome.NO_ANSWER for leg in ours)
 
 
 def _sooner(left: datetime | None, until: datetime | None) -> datetime | None:

@@ -15,6 +15,7 @@ import orjson
 from sqlalchemy import ColumnElement, Row, Select, bindparam, literal_column, null, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from cdrhub.model.derive import ANSWER_UNSEEN, END_UNSEEN
 from cdrhub.model.disposition import Direction, Disposition
 from cdrhub.model.inference import END_INFERRED
 from cdrhub.redial import case_rows
@@ -34,6 +35,7 @@ from cdrhub.store.tables import records
 from cdrhub.store.transaction import Transaction
 
 _TIME_IN_DOUBT = frozenset({"clock_suspect", "time_ambiguous"})
+_END_IN_DOUBT = frozenset({END_UNSEEN, ANSWER_UNSEEN})
 
 
 def _attempts_where(condition: ColumnElement[bool]) -> Select[Any]:
@@ -147,6 +149,7 @@ def settled_call(columns: Mapping[str, Any], *, clock_suspect: bool) -> Settled:
             ended_at=columns["ended_at"],
             received_at=columns["last_received_at"],
             live=END_INFERRED not in columns["flags"],
+            doubtful=not _END_IN_DOUBT.isdisjoint(columns["flags"]),
             clock_suspect=clock_suspect or not _TIME_IN_DOUBT.isdisjoint(columns["flags"]),
         ),
     )

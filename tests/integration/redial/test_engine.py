@@ -225,6 +225,18 @@ async def test_old_news_pauses(bench: Any) -> None:
     assert await bench.told() == ["call.ended", "case.paused"]
 
 
+@pytest.mark.parametrize("flag", ["end_unseen", "answer_unseen"])
+async def test_a_call_of_which_an_event_was_lost_pauses_until_a_person_was_asked(bench: Any, flag: str) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    await bench.accepted(case_id)
+    await bench.call("k1", flags=[flag])
+    await bench.decide()
+    row = await bench.of_case(case_id)
+    assert (row["state"], row["state_reason"]) == ("paused", "attempt_unknown")
+    assert await bench.told() == ["call.ended", "case.paused"]
+    assert await bench.attempts(case_id) == [(FIRST, "ended", "no_answer")]
+
+
 async def test_an_agents_own_call_counts_as_tried(bench: Any) -> None:
     case_id = await bench.case("C-1")
     await bench.call("k1")

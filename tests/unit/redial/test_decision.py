@@ -140,6 +140,13 @@ def test_a_customer_whom_we_abandoned_is_not_dialled_again() -> None:
     assert (decision.result, decision.reason) == (Result.PAUSED, "abandoned")
 
 
+@pytest.mark.parametrize("disposition", [Disposition.NO_ANSWER, Disposition.NOT_DIALLED, Disposition.UNKNOWN])
+def test_a_call_that_may_have_been_a_conversation_leads_to_no_other(disposition: Disposition) -> None:
+    decision = settle(case(), attempt(), ended(disposition, doubtful=True))
+    assert (decision.result, decision.rule, decision.reason) == (Result.PAUSED, "call_in_doubt", "attempt_unknown")
+    assert settle(case(), attempt(), ended(Disposition.ANSWERED, doubtful=True)).result is Result.CONTACTED
+
+
 @pytest.mark.parametrize(
     "call",
     [

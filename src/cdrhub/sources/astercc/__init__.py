@@ -18,7 +18,7 @@ class AsterCC:
     """The system `astercc`."""
 
     name: Final = "astercc"
-    decoder_revision: Final = 10
+    decoder_revision: Final = 11
     config_model: type[SourceConfig] = AsterCCConfig
 
     def delivery(self, config: SourceConfig) -> DeliveryContract:  # noqa: ARG002 - the same under every configuration

@@ -7,7 +7,8 @@ The published handler of the vendor knows outgoing calls only; incoming ones fol
   one that somebody ordered (`userdata`) and that ends before: whoever ordered it waits for its end;
 - CALLER and CALLEE outrank the agent in when a call ended, the agent outranks CONVERSATION; that it is over the agent
   does not tell, for he may have transferred it;
-- an AGENT hang-up without `hangupfirst` is a phone that was not picked up and ends nothing.
+- an AGENT hang-up without `hangupfirst` is a phone that was not picked up and ends nothing;
+- an outgoing call of which the events that came do not tell that nobody talked is marked: redial does not go on by it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from datetime import datetime
 from typing import Any
 
 from cdrhub.errors import DecodeError, Reason
+from cdrhub.model.derive import ANSWER_UNSEEN, END_UNSEEN
 from cdrhub.model.disposition import Direction, EndedBy, Outcome, Role, State
 from cdrhub.model.numbers import NumberPlan, party
 from cdrhub.model.record import RawRecord
@@ -187,6 +189,8 @@ class _Event:
         if self.event != "hangup":
             return
         first = self.field("hangupfirst").upper()
+        if self.outgoing:
+            self._may_lack_events(first)
         if first:
             by = _ENDED_BY.get(first)
             if by is None:
@@ -197,6 +201,13 @@ class _Event:
             self.values.update(state=State.ENDED, ended_at=self.at)
         elif self.source == "AGENT" and first:
             self.values["ended_at"] = self.at  # of a call that is over: he may have left it to a colleague
+
+    def _may_lack_events(self, first: str) -> None:
+        """Mark what this hang-up leaves open, unless other events tell it: one that was lost is not sent again."""
+        if self.source in ("AGENT", "CONVERSATION"):
+            self.flags.add(END_UNSEEN)
+        if first and (self.source in ("CALLEE", "CONVERSATION") or first == "CALLEE"):
+            self.flags.add(ANSWER_UNSEEN)  # who hung up first is told of conversations
 
     def _phone(self) -> str:
         """The agent's phone: what the configuration says, else his own number in his own events."""
@@ -285,10 +296,10 @@ class _Event:
 
     def _unanswered(self, *, agent: bool) -> Outcome:
         """What a hang-up alone says of its leg; ringing and answer say more. A customer who never rang was not
-        reached; an incoming call's agent has answered where somebody is said to have hung up first."""
+        reached; an agent has answered where somebody is said to have hung up first."""
         if not agent:
             return Outcome.FAILED
-        return Outcome.ANSWERED if not self.outgoing and self.field("hangupfirst") else Outcome.NO_ANSWER
+        return Outcome.ANSWERED if self.field("hangupfirst") else Outcome.NO_ANSWER
 
     def _consult(self) -> None:
         party_id = self.field("uniqueid") or self.field("activenum")

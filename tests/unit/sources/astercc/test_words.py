@@ -263,7 +263,8 @@ def test_what_an_event_says_of_the_queue(source: str, word: str, says: dict[str,
     [
         ("AGENT", "dialin", "CALLER", Outcome.ANSWERED),
         ("AGENT", "dialin", "", Outcome.NO_ANSWER),
-        ("AGENT", "dialout", "CALLEE", Outcome.NO_ANSWER),
+        ("AGENT", "dialout", "CALLEE", Outcome.ANSWERED),
+        ("AGENT", "dialout", "", Outcome.NO_ANSWER),
         ("CALLEE", "dialout", "CALLEE", Outcome.FAILED),
     ],
 )
