@@ -54,7 +54,7 @@ class EndedCall:
     ended_at: datetime | None
     received_at: datetime  #: of its decisive record, by the hub's clock
     live: bool = True  #: that record came while it happened: no import, replay, recovered list
-    doubtful: bool = False  #: events of it were lost, and one of them may have been the answer
+    doubtful: bool = False  #: it may have been a conversation: something that was to be told of it never came
     clock_suspect: bool = False  #: the source's clock is known to be wrong, or `ended_at` may be an hour off
 
     @property
@@ -150,8 +150,7 @@ def after_call(
     if case.state_reason in MAY_HAVE_REACHED:  # it was paused, and somebody else dialled all the same
         return Decision(result=Result.PAUSED, rule="case_paused", reason=case.state_reason)
     if call.doubtful:
-        detail = "an event of the call was lost"
-        return Decision(result=Result.PAUSED, rule="call_in_doubt", reason="attempt_unknown", detail=detail)
+        return Decision(result=Result.PAUSED, rule="call_in_doubt", reason="attempt_unknown")
     age = call.age(around.now)
     if age is None or age > timing.max_age:
         detail = "it did not come live" if age is None else f"{int(age.total_seconds())} s old"

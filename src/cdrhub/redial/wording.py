@@ -20,7 +20,7 @@ _RULES: Mapping[str, str] = {
     "announced": "the end of that call decides",
     "answered_elsewhere": "the person was reached by another call",
     "attempt_live": "an attempt of this case is still under way, and its end will decide",
-    "call_in_doubt": "an event of the call was lost, which may have told that a person answered",
+    "call_in_doubt": "not all came that was to be told of the call: a person may have answered",
     "callback": "the person asked to be called back",
     "calling_window": "the number may not be called at this hour",
     "case_cap": "the case has had as many attempts as it may have",

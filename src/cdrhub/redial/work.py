@@ -35,7 +35,7 @@ from cdrhub.store.tables import records
 from cdrhub.store.transaction import Transaction
 
 _TIME_IN_DOUBT = frozenset({"clock_suspect", "time_ambiguous"})
-_END_IN_DOUBT = frozenset({END_UNSEEN, ANSWER_UNSEEN})
+_LACKS_EVENTS = frozenset({END_UNSEEN, ANSWER_UNSEEN})
 
 
 def _attempts_where(condition: ColumnElement[bool]) -> Select[Any]:
@@ -148,11 +148,18 @@ def settled_call(columns: Mapping[str, Any], *, clock_suspect: bool) -> Settled:
             direction=Direction(columns["direction"]),
             ended_at=columns["ended_at"],
             received_at=columns["last_received_at"],
-            live=END_INFERRED not in columns["flags"],
-            doubtful=not _END_IN_DOUBT.isdisjoint(columns["flags"]),
+            doubtful=_is_doubtful(columns),
             clock_suspect=clock_suspect or not _TIME_IN_DOUBT.isdisjoint(columns["flags"]),
         ),
     )
+
+
+def _is_doubtful(columns: Mapping[str, Any]) -> bool:
+    """Whether it may have been a conversation: an event of it was lost, or its end was inferred and not from what was
+    seen of all its legs."""
+    flags = columns["flags"]
+    told = columns["ended_at"] is not None and columns["disposition"] != Disposition.UNKNOWN
+    return not _LACKS_EVENTS.isdisjoint(flags) or (END_INFERRED in flags and not told)
 
 
 async def gathered(

@@ -344,7 +344,29 @@ async def test_an_end_that_was_only_inferred_dials_nobody(bench: Any) -> None:
     await bench.accepted(case_id)
     await bench.call("k1", ended_at=None, flags=["end_inferred"])
     await bench.decide()
-    assert (await bench.of_case(case_id))["state_reason"] == "late"
+    row = await bench.of_case(case_id)
+    assert (row["state"], row["state_reason"]) == ("paused", "attempt_unknown")
+
+
+async def test_a_call_whose_second_leg_never_came_dials_nobody(bench: Any) -> None:
+    """The next number was dialled a minute after a conversation, where Voicenter pushed leg 2 again later than that."""
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    await bench.accepted(case_id)
+    await bench.call("k1", disposition="unknown", flags=["end_inferred"])
+    await bench.decide()
+    row = await bench.of_case(case_id)
+    assert (row["state"], row["state_reason"]) == ("paused", "attempt_unknown")
+    await bench.call("k1", disposition="answered", received=110)
+    await bench.decide()
+    assert (await bench.of_case(case_id))["state"] == "contacted"
+
+
+async def test_an_end_that_was_inferred_from_all_that_was_seen_leads_on(bench: Any) -> None:
+    case_id = await bench.case("C-1", FIRST, SECOND)
+    await bench.accepted(case_id)
+    await bench.call("k1", disposition="no_answer", flags=["end_inferred"])
+    await bench.decide()
+    assert (await bench.attempts(case_id))[-1] == (SECOND, "decided", None)
 
 
 async def test_what_is_told_of_a_case_says_how_its_call_ended(bench: Any) -> None:
