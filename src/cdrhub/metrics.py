@@ -182,8 +182,8 @@ class Metrics:
     def expect_webhook(self, name: str) -> None:
         """That webhook is told; see `expect_source`."""
         self.webhook_missed.labels(name)
-        for verdict in _VERDICTS:
-            self.webhook_requests.labels(name, verdict)
+        for kind in _ANSWER_KINDS:
+            self.webhook_requests.labels(name, kind)
 
     def forget_source(self, name: str) -> None:
         """That source is not at work any more: how it stands now has no value. What it did is counted for ever."""
@@ -206,5 +206,5 @@ class Metrics:
 
 _RESULTS = {"applied": "applied", "duplicates": "duplicate", "suspended": "suspended", "ignored": "ignored"}
 _ANSWERS = ("accepted", "unseen", *(f"refused_{refusal.value}" for refusal in Refusal))
-_VERDICTS = ("delivered", "refused", "failed", "gone")
+_ANSWER_KINDS = ("delivered", "refused", "failed", "gone")
 _STEPS = ("decide", "dial", "due", "deadline", "answer")  #: of redial

@@ -313,9 +313,9 @@ async def differences(hub: Daemon, ledger: Path) -> Sequence[Difference]:
     dialled apart."""
     deadline = time.monotonic() + END_SECONDS
     while True:
-        verdict = await asyncio.to_thread(verified, load(hub.config, os.environ), ledger)
-        assert verdict.calls.keys() == set(SYSTEMS)
-        found = [one for one in verdict.differences if not one.call_key.startswith("call-")]
+        comparison = await asyncio.to_thread(verified, load(hub.config, os.environ), ledger)
+        assert comparison.calls.keys() == set(SYSTEMS)
+        found = [one for one in comparison.differences if not one.call_key.startswith("call-")]
         if not found or time.monotonic() > deadline:
             return found
         await asyncio.sleep(2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdrhub.broadcast.health import Verdict
+from cdrhub.broadcast.health import AnswerKind
 from cdrhub.metrics import Metrics
 from cdrhub.model.dialling import Accepted, Answer, Refusal, Refused, Unseen
 from cdrhub.redial.service import _word
@@ -25,6 +25,6 @@ def test_every_answer_of_diallers_and_of_webhooks_begins_at_nothing() -> None:
     for step in ("decide", "dial", "due", "deadline", "answer"):
         assert metrics.registry.get_sample_value("cdrhub_redial_failures_total", {"step": step}) == 0
     assert metrics.registry.get_sample_value("cdrhub_webhook_missed_events_total", {"webhook": "crm"}) == 0
-    for verdict in Verdict:
-        labels = {"webhook": "crm", "answer": verdict.value}
+    for kind in AnswerKind:
+        labels = {"webhook": "crm", "answer": kind.value}
         assert metrics.registry.get_sample_value("cdrhub_webhook_requests_total", labels) == 0

@@ -33,7 +33,7 @@ class EndpointState(StrEnum):
     DISABLED = DISABLED
 
 
-class Verdict(StrEnum):
+class AnswerKind(StrEnum):
     """What an answer says."""
 
     DELIVERED = "delivered"
@@ -51,21 +51,21 @@ class Answer:
     retry_after: timedelta | None = None
 
     @property
-    def verdict(self) -> Verdict:
+    def kind(self) -> AnswerKind:
         """A redirect is a failure: it is not followed, for it might lead into a private network."""
         match self.status:
             case None:
-                return Verdict.FAILED
+                return AnswerKind.FAILED
             case status if 200 <= status < 300:
-                return Verdict.DELIVERED
+                return AnswerKind.DELIVERED
             case 410:
-                return Verdict.GONE
+                return AnswerKind.GONE
             case 408 | 425 | 429:
-                return Verdict.FAILED
+                return AnswerKind.FAILED
             case status if 400 <= status < 500:
-                return Verdict.REFUSED
+                return AnswerKind.REFUSED
             case _:
-                return Verdict.FAILED
+                return AnswerKind.FAILED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +103,7 @@ def after_failure(health: Health, answer: Answer, *, now: datetime) -> Health:
         last_status=answer.status,
         last_error=answer.error,
     )
-    if answer.verdict is Verdict.GONE or attempt >= len(SCHEDULE):
+    if answer.kind is AnswerKind.GONE or attempt >= len(SCHEDULE):
         return replace(failed, state=EndpointState.DISABLED, next_at=None)
     wait = max(SCHEDULE[attempt], min(answer.retry_after or timedelta(0), MAX_RETRY_AFTER))
     return replace(failed, state=EndpointState.FAILING, next_at=now + wait)
@@ -112,7 +112,7 @@ def after_failure(health: Health, answer: Answer, *, now: datetime) -> Health:
 def after_another(health: Health, answer: Answer, *, now: datetime) -> Health:
     """Another request that left together with the one that failed did so too. That is no further attempt, but it may
     say that the endpoint is gone, or ask for a longer wait."""
-    if answer.verdict is Verdict.GONE:
+    if answer.kind is AnswerKind.GONE:
         return after_failure(replace(health, attempt=health.attempt - 1), answer, now=now)
     if health.next_at is None or answer.retry_after is None:
         return health

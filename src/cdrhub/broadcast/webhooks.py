@@ -29,9 +29,9 @@ from cdrhub.broadcast.endpoint import Endpoint
 from cdrhub.broadcast.events import Event
 from cdrhub.broadcast.health import (
     Answer,
+    AnswerKind,
     EndpointState,
     Health,
-    Verdict,
     after_another,
     after_failure,
     after_set_back,
@@ -385,7 +385,9 @@ class Worker:
                 endpoint=self.endpoint.name,
                 position=flight.event.position,
             )
-            self._note(flight, Answer(status=None, error=f"cannot be written: {type(error).__name__}"), Verdict.REFUSED)
+            self._note(
+                flight, Answer(status=None, error=f"cannot be written: {type(error).__name__}"), AnswerKind.REFUSED
+            )
             return
         task = asyncio.create_task(poster.post(body, event_id=its_id), name="webhook")
         task.add_done_callback(lambda _: self._bell.ring())
@@ -413,33 +415,33 @@ class Worker:
 
     def _answered(self, flight: _Flight, answer: Answer) -> bool:
         """What follows from one answer; whether the event is done with."""
-        verdict = answer.verdict
-        self._metrics.webhook_requests.labels(self.endpoint.name, verdict.value).inc()
-        if verdict is Verdict.REFUSED:
+        kind = answer.kind
+        self._metrics.webhook_requests.labels(self.endpoint.name, kind.value).inc()
+        if kind is AnswerKind.REFUSED:
             self._refusals += 1
             if self._refusals >= REFUSALS_IN_A_ROW:
-                verdict = Verdict.FAILED
+                kind = AnswerKind.FAILED
         else:
             self._refusals = 0
         since_it_failed = flight.attempt == self.health.attempt
-        if verdict is Verdict.FAILED and self._has_stumbled(flight):
+        if kind is AnswerKind.FAILED and self._has_stumbled(flight):
             if self._stumbles.failures(flight.event.position) < TRIES:
                 return False
-            verdict = Verdict.REFUSED
-        elif verdict in (Verdict.FAILED, Verdict.GONE):
+            kind = AnswerKind.REFUSED
+        elif kind in (AnswerKind.FAILED, AnswerKind.GONE):
             self._has_failed(flight, answer)
             return False
         elif since_it_failed:
             self._has_answered(answer)
-        if verdict is Verdict.REFUSED or flight.asked_again is not None:
-            self._note(flight, answer, verdict)
+        if kind is AnswerKind.REFUSED or flight.asked_again is not None:
+            self._note(flight, answer, kind)
         self._stumbles.took(flight.event.position, proof=since_it_failed)
         return True
 
-    def _note(self, flight: _Flight, answer: Answer, verdict: Verdict) -> None:
+    def _note(self, flight: _Flight, answer: Answer, kind: AnswerKind) -> None:
         before = flight.asked_again.attempts if flight.asked_again is not None else 0
         tries = max(self._stumbles.failures(flight.event.position), 1)
-        state = DeliveryState.REFUSED if verdict is Verdict.REFUSED else DeliveryState.DELIVERED
+        state = DeliveryState.REFUSED if kind is AnswerKind.REFUSED else DeliveryState.DELIVERED
         self._outcomes.append(
             Delivery(
                 endpoint=self.endpoint.name,
@@ -466,7 +468,7 @@ class Worker:
         position = flight.event.position
         first = self.health.state is EndpointState.HEALTHY
         self._doubtful = _program_failed(answer) if first else self._doubtful and position in self._stumbles
-        too_early = flight.early and answer.verdict is not Verdict.GONE and answer.retry_after is None
+        too_early = flight.early and answer.kind is not AnswerKind.GONE and answer.retry_after is None
         counts = flight.attempt == self.health.attempt
         asked_for_anew = first and not counts
         if too_early or asked_for_anew or self.health.state is EndpointState.DISABLED:

@@ -71,11 +71,11 @@ def add(
     who, holds = _who(said_by), _until(until, read_zone(timezone))
     settings = loaded(config)
     read_as = one_source(settings, source)
-    from cdrhub.redial.given import GivenVerdict
+    from cdrhub.redial.given import GivenDoNotCall
 
     tenant = readings(settings)[read_as].tenant
     given = [
-        GivenVerdict(number=number, tenant=tenant, region_of=read_as, source=who, until=holds) for number in numbers
+        GivenDoNotCall(number=number, tenant=tenant, region_of=read_as, source=who, until=holds) for number in numbers
     ]
     with opened(settings) as database:
         _say_stood(database.run(orders_of(database, settings).forbid(given)))
@@ -149,12 +149,12 @@ def import_numbers(
     who, holds = _who(said_by), _until(until, local)
     settings = loaded(config)
     read_as = one_source(settings, source)
-    from cdrhub.redial.verdict_sheet import read_verdicts
+    from cdrhub.redial.do_not_call_sheet import read_do_not_call
 
-    verdicts = read_sheet(
+    entries = read_sheet(
         file,
         encoding=encoding,
-        read=lambda text, advance: read_verdicts(
+        read=lambda text, advance: read_do_not_call(
             text,
             source=read_as,
             reading=readings(settings)[read_as],
@@ -166,22 +166,22 @@ def import_numbers(
         noun="number",
     )
     if dry_run:
-        typer.echo(f"{plain(str(file))}: good, {counted(len(verdicts), 'number')}; nothing was imported")
+        typer.echo(f"{plain(str(file))}: good, {counted(len(entries), 'number')}; nothing was imported")
         return
     with opened(settings, create=True, seconds=SHEET_SECONDS) as database:
         orders = orders_of(database, settings)
-        _say_stood(sum(written(database, verdicts, lambda tx, some: orders.within(tx).forbid(some))))
-    typer.echo(f"{counted(len(verdicts), 'number')} must not be called")
+        _say_stood(sum(written(database, entries, lambda tx, some: orders.within(tx).forbid(some))))
+    typer.echo(f"{counted(len(entries), 'number')} must not be called")
 
 
 def _each(
     database: Opened, *, tenant: str | None, keys: Collection[str] | None, limit: int
 ) -> Iterator[dict[str, Any]]:
-    from cdrhub.redial.queries import verdicts
+    from cdrhub.redial.queries import do_not_call_list
 
     async def page(at: AsyncConnection, last: dict[str, Any] | None, size: int) -> list[dict[str, Any]]:
         after = (last["match_key"], last["tenant"]) if last is not None else None
-        return await verdicts(at, tenant=tenant, keys=keys, after=after, limit=size)
+        return await do_not_call_list(at, tenant=tenant, keys=keys, after=after, limit=size)
 
     for row in database.paged(page, limit=limit):
         yield {**row, "number": row["match_key"], "said_by": row["source"]}

@@ -1,4 +1,4 @@
-"""Cases, numbers and verdicts as people and CRMs give them, and how their numbers are read."""
+"""Cases, numbers and what must not be called, as people and CRMs give them, and how their numbers are read."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class GivenCase:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GivenVerdict:
+class GivenDoNotCall:
     """A number that must not be called. It is read as the source `region_of` reads numbers; `source` is who says so."""
 
     number: str

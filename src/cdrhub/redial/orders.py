@@ -23,7 +23,7 @@ from cdrhub.redial import case_rows
 from cdrhub.redial.carrier import ORDER, REPORT, Carrier, Told
 from cdrhub.redial.changes import Changes
 from cdrhub.redial.decision import Decision, Result, next_number, when_resumed, with_attempt
-from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict, kept_as, read_numbers
+from cdrhub.redial.given import GivenCase, GivenDoNotCall, GivenNumber, kept_as, read_numbers
 from cdrhub.redial.in_call import answered_since
 from cdrhub.redial.model import MAY_HAVE_REACHED, Attempt, AttemptState, Case, CaseState, Number, PlacedBy
 from cdrhub.redial.order_errors import CaseBusy, NoSuchAttempt, NoSuchCase, NumberUnusable, OrderError, RedialOff
@@ -41,7 +41,7 @@ from cdrhub.store.tables import outbox
 from cdrhub.store.transaction import Transaction
 
 AT_ONCE = 500  #: cases, or numbers, in one statement
-AFTER_PERMIT = timedelta(seconds=60)  #: who shortens a verdict takes it off the list, and puts another one there
+AFTER_PERMIT = timedelta(seconds=60)  #: who shortens an entry takes the number off the list, and puts it there again
 
 T = TypeVar("T")
 
@@ -388,7 +388,7 @@ class Orders:
             case Reported.CONTACTED | Reported.REFUSED:
                 return Decision(result=Result.CONTACTED, rule="reported", detail=result)
             case Reported.DO_NOT_CALL:  # also a number that the case has no longer
-                row = self._verdict(tenant=case.tenant, number=number or number_of(attempt), source="agent", until=None)
+                row = self._entry(tenant=case.tenant, number=number or number_of(attempt), source="agent", until=None)
                 await _forbid(connection, tenant=case.tenant, rows=[row])
                 return Decision(result=Result.CANCELLED, rule="reported", reason="do_not_call", detail=result)
             case Reported.CALLBACK:
@@ -415,16 +415,16 @@ class Orders:
 
     # -- do-not-call, pauses -------------------------------------------------------------------------------------------
 
-    async def forbid(self, given: Sequence[GivenVerdict]) -> int:
+    async def forbid(self, given: Sequence[GivenDoNotCall]) -> int:
         """Put numbers on the do-not-call lists of their tenants: all of them or, with an error, none. A number that is
-        there already gets the new verdict, unless the one that it has holds for longer: nobody is called sooner by
+        there already gets the new entry, unless the one that it has holds for longer: nobody is called sooner by
         being put on a list. At how many that stood. Raises NumberUnusable."""
 
         async def work(tx: Transaction) -> int:
             rows: dict[tuple[str, str], dict[str, Any]] = {}
             for one in given:
                 number = self._number(one.number, region_of=one.region_of)
-                row = self._verdict(tenant=one.tenant, number=number, source=one.source, until=one.until)
+                row = self._entry(tenant=one.tenant, number=number, source=one.source, until=one.until)
                 before = rows.get((one.tenant, number.key))
                 if before is None or not _holds_longer(before["until"], row["until"]):
                     rows[one.tenant, number.key] = row
@@ -463,8 +463,8 @@ class Orders:
             raise NumberUnusable("the number is empty")
         return read[0]
 
-    def _verdict(self, *, tenant: str, number: Number, source: str, until: datetime | None) -> dict[str, Any]:
-        """The row of a verdict of now."""
+    def _entry(self, *, tenant: str, number: Number, source: str, until: datetime | None) -> dict[str, Any]:
+        """The row of `do_not_call` that forbids a number from now on."""
         return {
             "tenant": tenant,
             "match_key": number.key,
@@ -541,5 +541,5 @@ async def _forbid(connection: AsyncConnection, *, tenant: str, rows: Sequence[di
 
 
 def _holds_longer(until: datetime | None, than: datetime | None) -> bool:
-    """Whether one verdict ends later than another; None: never."""
+    """Whether one entry ends later than another; None: never."""
     return than is not None and (until is None or until > than)

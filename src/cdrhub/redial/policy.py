@@ -21,7 +21,7 @@ from cdrhub.model.disposition import Disposition
 from cdrhub.redial.model import CLOSED, Case, Number
 from cdrhub.redial.window import Hours, Window
 
-DO_NOT_CALL = "do_not_call"  #: `cases.state_reason` too, of a case that waits for the end of a verdict
+DO_NOT_CALL = "do_not_call"  #: `cases.state_reason` too, of a case that waits until a number may be called again
 HARD_STOP_REQUESTS = 5  #: on one number within HARD_STOP_PERIOD, whatever any policy says
 HARD_STOP_PERIOD = timedelta(hours=24)
 NUMBER_IN_CALL_LOOK = timedelta(seconds=15)  #: until a number that is in a call is looked at again
@@ -114,7 +114,7 @@ def case_closed(case: Case, _number: Number, _policy: Policy, _around: Surroundi
 
 
 def do_not_call(_case: Case, number: Number, _policy: Policy, around: Surroundings) -> Objection | None:
-    """A number on the tenant's list, or marked in its case, is not dialled while the verdict holds."""
+    """A number on the tenant's list, or marked in its case, is not dialled while the entry holds."""
     if number.do_not_call:
         return Objection(rule=DO_NOT_CALL, until=None, detail="marked in the case")
     if number.key not in around.do_not_call:

@@ -156,7 +156,7 @@ async def live_attempts(connection: AsyncConnection) -> list[RowOf]:
     return await _rows(connection, query)
 
 
-async def verdicts(
+async def do_not_call_list(
     connection: AsyncConnection,
     *,
     tenant: str | None,

@@ -62,17 +62,17 @@ _SAID = union_all(
         OneOf(attempts.c.agent, "agents"),
     ),
     _said("live", name=attempts.c.live_agent, case_id=attempts.c.case_id).where(OneOf(attempts.c.live_agent, "live")),
-    _said("verdict", tenant=do_not_call.c.tenant, match_key=do_not_call.c.match_key, until=do_not_call.c.until).where(
-        OneOf(do_not_call.c.match_key, "keys"), OneOf(do_not_call.c.tenant, "tenants")
-    ),
+    _said(
+        "do_not_call", tenant=do_not_call.c.tenant, match_key=do_not_call.c.match_key, until=do_not_call.c.until
+    ).where(OneOf(do_not_call.c.match_key, "keys"), OneOf(do_not_call.c.tenant, "tenants")),
     _said("asked_back", case_id=redial_decisions.c.case_id, asked_at=redial_decisions.c.at).where(
         OneOf(redial_decisions.c.case_id, "cases"), redial_decisions.c.rule == CALL_BACK
     ),
     _said("pause", scope=redial_pauses.c.scope, name=redial_pauses.c.name),
 )
 """What attempts of any case say of these numbers (requested since then, or with a deadline to come) and of these agents
-(`live`: their values of `attempts.live_agent`); the verdicts on the numbers; all pauses. Each kind is found by an index
-of its own."""
+(`live`: their values of `attempts.live_agent`); which of the numbers must not be called; all pauses. Each kind is found
+by an index of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +94,7 @@ class Known:
     settings: Settings
     healthy: Callable[[str], bool]
     requests: dict[tuple[Tenant, str], list[Request]] = field(default_factory=lambda: defaultdict(list))
-    verdicts: dict[tuple[Tenant, str], datetime | None] = field(default_factory=dict)
+    do_not_call: dict[tuple[Tenant, str], datetime | None] = field(default_factory=dict)
     in_call: InCall = field(default_factory=InCall)
     talked: dict[tuple[Tenant, str], datetime] = field(default_factory=dict)
     ringing_agents: set[tuple[str, str]] = field(default_factory=set)
@@ -112,7 +112,9 @@ class Known:
         return Surroundings(
             now=self.now,
             requests={key: [one.at for one in rows if one.dialled] for key, rows in asked.items()},
-            do_not_call={key: self.verdicts[case.tenant, key] for key in keys if (case.tenant, key) in self.verdicts},
+            do_not_call={
+                key: self.do_not_call[case.tenant, key] for key in keys if (case.tenant, key) in self.do_not_call
+            },
             held={
                 key: max((one.ended_at or one.at) + self.settings.shared_hold for one in rows)
                 for key, rows in others.items()
@@ -139,9 +141,9 @@ class Known:
             self.requests[case.tenant, each].append(Request(case_id=case.id, at=self.now))
 
     def forbidden(self, tenant: Tenant, key: str, *, until: datetime | None) -> None:
-        """A number must not be called; of several verdicts the one that holds longest."""
-        before = self.verdicts.setdefault((tenant, key), until)
-        self.verdicts[tenant, key] = None if before is None or until is None else max(before, until)
+        """A number must not be called; of several entries the one that holds longest."""
+        before = self.do_not_call.setdefault((tenant, key), until)
+        self.do_not_call[tenant, key] = None if before is None or until is None else max(before, until)
 
     def _talked_at(self, case: Case) -> datetime | None:
         """When somebody talked last with the person, since the case was made."""
@@ -216,7 +218,7 @@ async def remembered(
                 known.ringing_agents.add((row.scope, row.name))
             case "live":
                 known.live_agents[row.name] = row.case_id
-            case "verdict":
+            case "do_not_call":
                 for number in known_as[row.match_key]:
                     known.forbidden(row.tenant, number, until=row.until)
             case "asked_back":

@@ -55,7 +55,7 @@ NOTHING = "application/octet-stream"  #: content type of a group that only remem
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class SessionEnd:
     """What the end of a session means. `delay` (seconds) is None where the ordinary back-off decides."""
 
     why: str  #: a short constant: `ended`, `lost`, `back_off`, `refused`, `failed`, `end_of_input`
@@ -64,23 +64,23 @@ class Verdict:
     alarm: bool = False
 
 
-def judge(error: BaseException | None) -> Verdict:
+def judge(error: BaseException | None) -> SessionEnd:
     """What a session that ended with `error` (None: it returned) means for the next one."""
     match error:
         case None:
-            return Verdict(why="ended")
+            return SessionEnd(why="ended")
         case EndOfInput():
-            return Verdict(why="end_of_input", again=False)
+            return SessionEnd(why="end_of_input", again=False)
         case BackOff():
             # In this order: compared with nan, min and max keep their first argument.
             seconds = min(LONGEST_BACK_OFF_SECONDS, max(FIRST_DELAY_SECONDS, error.seconds))
-            return Verdict(why="back_off", delay=seconds, alarm=True)
+            return SessionEnd(why="back_off", delay=seconds, alarm=True)
         case IntakeRefused():
-            return Verdict(why="refused")
+            return SessionEnd(why="refused")
         case NotConnected() | OSError():
-            return Verdict(why="lost")
+            return SessionEnd(why="lost")
         case _:
-            return Verdict(why="failed", delay=FATAL_DELAY_SECONDS, alarm=True)
+            return SessionEnd(why="failed", delay=FATAL_DELAY_SECONDS, alarm=True)
 
 
 def back_off(attempt: int, *, chance: float) -> float:
@@ -308,18 +308,18 @@ class Runner:
             self._heard_in_session = False
             began = loop.time()
             error = await self._session()
-            verdict = judge(error)
+            end = judge(error)
             if self._stopping.is_set():
                 break
-            self._intake.count(f"session_{verdict.why}")
-            if not verdict.again:
+            self._intake.count(f"session_{end.why}")
+            if not end.again:
                 break
             good = self._heard_in_session or loop.time() - began >= STEADY_SECONDS
             attempt = 1 if good else attempt + 1
-            delay = verdict.delay
+            delay = end.delay
             if delay is None:
                 delay = back_off(attempt, chance=random.random())  # noqa: S311 - jitter, not a secret
-            self._report(verdict, error, attempt=attempt, delay=delay)
+            self._report(end, error, attempt=attempt, delay=delay)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self._stopping.wait()
@@ -352,16 +352,16 @@ class Runner:
         except (SystemExit, KeyboardInterrupt) as error:
             raise RuntimeError(f"it wanted to end the program: {error!r}") from error
 
-    def _report(self, verdict: Verdict, error: BaseException | None, *, attempt: int, delay: float) -> None:
+    def _report(self, end: SessionEnd, error: BaseException | None, *, attempt: int, delay: float) -> None:
         detail = told(error)[:MAX_DETAIL] if error is not None else "the session ended by itself"
-        said = {"action": f"session_{verdict.why}", "detail": detail, "retry_in_seconds": round(delay, 1)}
-        if verdict.why == "failed":
+        said = {"action": f"session_{end.why}", "detail": detail, "retry_in_seconds": round(delay, 1)}
+        if end.why == "failed":
             self._log.error("a source failed", exc_info=error, **said)
-        elif verdict.alarm:
+        elif end.alarm:
             self._log.error("the phone system refuses us", **said)
         elif self._throttle.allows(("lost", detail)):
             self._log.info("a source lost its link", **said)
-        if verdict.alarm or attempt >= PROBLEM_AFTER:
+        if end.alarm or attempt >= PROBLEM_AFTER:
             self._problem = detail
 
     # -- coverage and silence ----------------------------------------------------------------------------------------

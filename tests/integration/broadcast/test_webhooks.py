@@ -15,7 +15,7 @@ from aiohttp import web
 from cdrhub.broadcast import deliveries
 from cdrhub.broadcast.deliveries import DeliveryState
 from cdrhub.broadcast.events import Selection
-from cdrhub.broadcast.health import SCHEDULE, EndpointState, Verdict
+from cdrhub.broadcast.health import SCHEDULE, AnswerKind, EndpointState
 from cdrhub.broadcast.service import Broadcast
 from cdrhub.broadcast.webhooks import REFUSALS_IN_A_ROW, TOUCHED_EVERY
 from cdrhub.metrics import Metrics
@@ -451,7 +451,7 @@ async def test_when_the_hub_that_sends_dies_the_other_goes_on(bench: Bench) -> N
             receiver.answer = lambda _received: 204
             await until(all_came)
     assert receiver.in_order()
-    failed = {"webhook": "crm", "answer": Verdict.FAILED.value}
+    failed = {"webhook": "crm", "answer": AnswerKind.FAILED.value}
     sent_again = metrics.registry.get_sample_value("cdrhub_webhook_requests_total", failed) or 0
     assert max(Counter(one.id for one in receiver.taken).values()) <= 2 + sent_again
 

@@ -11,7 +11,7 @@ import pytest
 
 from cdrhub.model.dialling import Accepted, Refusal, Refused, Standing, Unseen
 from cdrhub.model.disposition import Disposition
-from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict
+from cdrhub.redial.given import GivenCase, GivenDoNotCall, GivenNumber
 from cdrhub.redial.policy import Mode, Policy
 from support import ledger
 
@@ -140,7 +140,7 @@ async def test_the_vendors_word_ends_an_attempt(bench: Any) -> None:
 
 async def test_what_changed_since_the_decision_stops_the_request(bench: Any) -> None:
     case_id = await decided(bench, FIRST)
-    await bench.orders().forbid([GivenVerdict(number="08039100001", region_of="lagos", source="registry")])
+    await bench.orders().forbid([GivenDoNotCall(number="08039100001", region_of="lagos", source="registry")])
     assert await bench.claim() == []
     assert await bench.attempts(case_id) == [(FIRST, "cancelled", None)]
     assert (await bench.of_case(case_id))["state"] == "exhausted"

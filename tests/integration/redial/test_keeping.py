@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from cdrhub.redial import queries
-from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict
+from cdrhub.redial.given import GivenCase, GivenDoNotCall, GivenNumber
 from cdrhub.redial.order_errors import NoSuchCase, NumberUnusable
 from cdrhub.redial.outlook import outlook
 from cdrhub.redial.transaction import transact
@@ -76,22 +76,22 @@ async def test_parts_of_one_transaction_are_kept_together_or_not(bench: Any) -> 
         await case_of(bench, "C-1")
 
 
-async def test_the_longest_verdict_on_a_number_stands_of_equal_ones_the_last(bench: Any) -> None:
+async def test_the_longest_entry_on_a_number_stands_of_equal_ones_the_last(bench: Any) -> None:
     until = bench.clock.now + timedelta(days=15)
-    many = [GivenVerdict(number=f"0803{count:07d}", region_of="lagos", source="registry") for count in range(700)]
-    sooner = GivenVerdict(number=FIRST, source="registry", until=until - timedelta(days=1))
+    many = [GivenDoNotCall(number=f"0803{count:07d}", region_of="lagos", source="registry") for count in range(700)]
+    sooner = GivenDoNotCall(number=FIRST, source="registry", until=until - timedelta(days=1))
     assert await bench.orders().forbid([*many, sooner]) == 0
     given = [
-        GivenVerdict(number="0803 910 0001", source="bola", until=until),
+        GivenDoNotCall(number="0803 910 0001", source="bola", until=until),
         sooner,
-        GivenVerdict(number=FIRST, tenant="other", source="ade"),
+        GivenDoNotCall(number=FIRST, tenant="other", source="ade"),
     ]
     assert await bench.orders().forbid(given) == 0
     anew = [sooner, replace(given[2], source="registry"), replace(given[2], until=until)]
     assert await bench.orders().forbid(anew) == 1
     async with bench.store.database.connect() as connection:
         rows = (await connection.execute(select(do_not_call).where(do_not_call.c.match_key == FIRST))).all()
-        listed = await queries.verdicts(connection, tenant="", limit=1_000)
+        listed = await queries.do_not_call_list(connection, tenant="", limit=1_000)
     assert sorted((row.tenant, row.source, row.until) for row in rows) == [
         ("", "bola", until),
         ("other", "registry", None),
@@ -117,7 +117,7 @@ async def test_resumed_cases_ring_one_after_the_other(bench: Any) -> None:
 
 async def test_a_time_apart_does_not_bring_a_later_one_forward(bench: Any) -> None:
     case_id = await bench.case("C-1", FIRST, state="paused", state_reason="late")
-    await bench.orders().forbid([GivenVerdict(number=FIRST, until=bench.clock.now + timedelta(hours=2))])
+    await bench.orders().forbid([GivenDoNotCall(number=FIRST, until=bench.clock.now + timedelta(hours=2))])
     decision = await bench.orders().resume(tenant="", code="C-1", at=bench.clock.now + timedelta(seconds=6))
     assert decision.rule == "do_not_call"
     assert (await bench.of_case(case_id))["next_action_at"] == bench.clock.now + timedelta(hours=2)
@@ -127,7 +127,7 @@ async def test_a_number_that_is_taken_off_the_list_is_dialled_before_its_time_wa
     await bench.case("C-1", FIRST, round=0)
     other = await bench.case("C-2", SECOND, agent="103", round=0)
     until = bench.clock.now + timedelta(days=90)
-    await bench.orders().forbid([GivenVerdict(number=number, until=until) for number in (FIRST, SECOND)])
+    await bench.orders().forbid([GivenDoNotCall(number=number, until=until) for number in (FIRST, SECOND)])
     for code in ("C-1", "C-2"):
         assert (await bench.orders().dial(tenant="", code=code)).rule == "do_not_call"
     assert await bench.orders().permit(tenant="", number=FIRST, region_of="lagos")
@@ -139,13 +139,13 @@ async def test_a_number_that_is_taken_off_the_list_is_dialled_before_its_time_wa
     assert (await bench.of_case(other))["next_action_at"] == until
 
 
-async def test_a_verdict_that_is_shortened_holds(bench: Any) -> None:
+async def test_a_entry_that_is_shortened_holds(bench: Any) -> None:
     case_id = await bench.case("C-1", FIRST, round=0)
-    await bench.orders().forbid([GivenVerdict(number=FIRST, until=bench.clock.now + timedelta(days=90))])
+    await bench.orders().forbid([GivenDoNotCall(number=FIRST, until=bench.clock.now + timedelta(days=90))])
     await bench.orders().dial(tenant="", code="C-1")
     await bench.orders().permit(tenant="", number=FIRST, region_of="lagos")
     until = bench.clock.now + timedelta(days=1)
-    await bench.orders().forbid([GivenVerdict(number=FIRST, until=until)])
+    await bench.orders().forbid([GivenDoNotCall(number=FIRST, until=until)])
     bench.pass_time(60)
     await bench.dialling().due()
     assert await bench.claim() == []
@@ -154,7 +154,7 @@ async def test_a_verdict_that_is_shortened_holds(bench: Any) -> None:
 
 async def test_a_case_that_is_changed_waits_for_no_number_that_it_has_no_longer(bench: Any) -> None:
     case_id = await bench.case("C-1", FIRST, round=0)
-    await bench.orders().forbid([GivenVerdict(number=FIRST, until=bench.clock.now + timedelta(days=90))])
+    await bench.orders().forbid([GivenDoNotCall(number=FIRST, until=bench.clock.now + timedelta(days=90))])
     assert (await bench.orders().dial(tenant="", code="C-1")).rule == "do_not_call"
     told = await bench.told()
     await bench.orders().keep([given("C-1", FIRST, agent="102")])
@@ -176,7 +176,7 @@ async def test_a_case_that_is_changed_waits_on_for_what_is_no_rules_moment(bench
 
 async def test_a_decision_keeps_what_its_sentence_needs(bench: Any) -> None:
     await bench.case("C-1", FIRST, SECOND, round=0)
-    await bench.orders().forbid([GivenVerdict(number=FIRST, source="ade")])
+    await bench.orders().forbid([GivenDoNotCall(number=FIRST, source="ade")])
     await bench.orders().dial(tenant="", code="C-1", reference="media-7")
     case = await case_of(bench, "C-1")
     async with bench.store.database.connect() as connection:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from cdrhub.model.dialling import Refusal, Refused, Standing
-from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict
+from cdrhub.redial.given import GivenCase, GivenDoNotCall, GivenNumber
 from cdrhub.redial.order_errors import CaseBusy, NoSuchAttempt, NoSuchCase, NumberUnusable, OrderError
 from cdrhub.redial.policy import PRESETS
 from cdrhub.redial.reports import Reported
@@ -375,7 +375,7 @@ async def test_nobody_reports_of_another_tenants_attempt(bench: Any) -> None:
 
 
 async def test_a_number_is_permitted_in_its_own_tenant(bench: Any) -> None:
-    await bench.orders().forbid([GivenVerdict(number=FIRST), GivenVerdict(number=FIRST, tenant="other")])
+    await bench.orders().forbid([GivenDoNotCall(number=FIRST), GivenDoNotCall(number=FIRST, tenant="other")])
     assert await bench.orders().permit(tenant="other", number="0803 910 0001", region_of="lagos")
     assert not await bench.orders().permit(tenant="other", number=FIRST, region_of="lagos")
     await bench.orders().keep([given("C-1", FIRST)])

@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from cdrhub.model.dialling import Accepted, Refusal, Refused, Standing, Unseen
 from cdrhub.model.disposition import Disposition
 from cdrhub.redial.decision import Timing
-from cdrhub.redial.given import GivenVerdict
+from cdrhub.redial.given import GivenDoNotCall
 from cdrhub.redial.policy import Mode
 from cdrhub.store.redial_tables import attempts
 from cdrhub.store.tables import calls
@@ -142,7 +142,7 @@ async def test_an_unseen_answer_is_not_repeated_once_nobody_may_be_rung(bench: A
                                  caller_number=SECOND, caller_e164=SECOND, ended_at=112.0, received=112)  # fmt: skip
                 await bench.engine().decide()
             case "do not call":
-                await at_work.redial.orders().forbid([GivenVerdict(number=FIRST, region_of="lagos")])
+                await at_work.redial.orders().forbid([GivenDoNotCall(number=FIRST, region_of="lagos")])
             case "paused":
                 await at_work.redial.orders().pause(scope="all", name="", actor="a person")
             case "off":

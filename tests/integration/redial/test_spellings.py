@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from cdrhub.redial import case_rows
-from cdrhub.redial.given import GivenCase, GivenNumber, GivenVerdict
+from cdrhub.redial.given import GivenCase, GivenDoNotCall, GivenNumber
 from cdrhub.redial.outlook import outlook
 from cdrhub.redial.policy import Policy
 from cdrhub.redial.reports import Reported
@@ -78,7 +78,7 @@ async def test_a_number_that_was_listed_otherwise_is_not_called(bench: Any, list
     async with bench.store.database.connect(writing=True) as connection:
         await connection.execute(insert(do_not_call).values(row))
     assert (await bench.orders().dial(tenant="", code="C-1")).result == "exhausted"
-    await bench.orders().forbid([GivenVerdict(number=number, until=ledger.at(200))])
+    await bench.orders().forbid([GivenDoNotCall(number=number, until=ledger.at(200))])
     assert (await bench.orders().dial(tenant="", code="C-1")).result == "exhausted"
     assert await bench.orders().permit(tenant="", number=number, region_of="lagos")
     assert (await bench.orders().dial(tenant="", code="C-1")).result == "next"

@@ -117,7 +117,7 @@ async def test_a_person_is_in_the_call_that_waits_for_its_report(bench: Any) -> 
     assert (await around(bench, case_id)).in_call == {FIRST}
 
 
-async def test_a_verdict_is_of_its_tenant(bench: Any) -> None:
+async def test_a_entry_is_of_its_tenant(bench: Any) -> None:
     case_id = await bench.case("C-1", FIRST, SECOND)
     row = {"tenant": "", "match_key": FIRST, "source": "a registry", "checked_at": bench.clock.now}
     async with bench.store.database.connect(writing=True) as connection:

@@ -14,7 +14,7 @@ from cdrhub.store.together import Together
 from support import ledger
 
 CHANGES = Together(
-    verdict=insert(do_not_call).values({column: bindparam(column.name) for column in do_not_call.c}),
+    entry=insert(do_not_call).values({column: bindparam(column.name) for column in do_not_call.c}),
     pause=update(redial_pauses)
     .where(redial_pauses.c.name == bindparam("of"))
     .values(at=bindparam("new"), why=redial_pauses.c.why + "!"),
@@ -23,8 +23,8 @@ CHANGES = Together(
 )
 
 
-def verdict(number: str) -> dict[str, Any]:
-    """A verdict for ever."""
+def entry(number: str) -> dict[str, Any]:
+    """An entry for ever."""
     return {
         "tenant": "",
         "match_key": number,
@@ -47,7 +47,7 @@ async def paused(store: Store) -> Store:
 
 
 async def made(store: Store, rows: dict[str, list[dict[str, Any]]]) -> tuple[list[Any], list[Any], list[Any], int]:
-    """Numbers with a verdict, pauses, answers; and with how many statements they were made."""
+    """Numbers with an entry, pauses, answers; and with how many statements they were made."""
     seen: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
@@ -60,35 +60,35 @@ async def made(store: Store, rows: dict[str, list[dict[str, Any]]]) -> tuple[lis
             await CHANGES.execute(connection, rows)
         finally:
             event.remove(Engine, "before_cursor_execute", note)
-        verdicts = (await connection.execute(select(do_not_call.c.match_key).order_by("match_key"))).scalars().all()
+        entries = (await connection.execute(select(do_not_call.c.match_key).order_by("match_key"))).scalars().all()
         columns = (redial_pauses.c.name, redial_pauses.c.at, redial_pauses.c.why)
         pauses = (await connection.execute(select(*columns).order_by("name"))).all()
         answers = (await connection.execute(select(request_keys.c.answer))).scalars().all()
-    return list(verdicts), [tuple(row) for row in pauses], list(answers), len(seen)
+    return list(entries), [tuple(row) for row in pauses], list(answers), len(seen)
 
 
 async def test_one_row_each_is_one_statement_where_the_database_can(paused: Store) -> None:
     answer = {"said": ["a", None]}
     rows = {
-        "verdict": [verdict("+1")],
+        "entry": [entry("+1")],
         "pause": [{"of": "b", "new": ledger.at(5)}],
         "answer": [{"of": 7, "new": answer}],
         "gone": [{"of": "a"}],
     }
-    verdicts, pauses, answers, statements = await made(paused, rows)
+    entries, pauses, answers, statements = await made(paused, rows)
     left = [("b", ledger.at(5), "lunch!"), *((name, ledger.at(0), "lunch") for name in "cde")]
-    assert (verdicts, pauses, answers) == (["+1"], left, [answer])
+    assert (entries, pauses, answers) == (["+1"], left, [answer])
     assert statements == (1 if paused.database.kind == "postgresql" else 4)
 
 
 async def test_several_rows_are_a_statement_for_each_kind(paused: Store) -> None:
     rows = {
-        "verdict": [verdict("+1"), verdict("+2")],
+        "entry": [entry("+1"), entry("+2")],
         "pause": [{"of": "b", "new": ledger.at(5)}],
         "answer": [],
         "gone": [{"of": "c"}, {"of": "d"}],
     }
-    verdicts, pauses, answers, statements = await made(paused, rows)
+    entries, pauses, answers, statements = await made(paused, rows)
     left = [("a", ledger.at(0), "lunch"), ("b", ledger.at(5), "lunch!"), ("e", ledger.at(0), "lunch")]
-    assert (verdicts, pauses, answers) == (["+1", "+2"], left, [{"before": 1}])
+    assert (entries, pauses, answers) == (["+1", "+2"], left, [{"before": 1}])
     assert statements == 3

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from cdrhub.broadcast.health import Answer, EndpointState, Health, Verdict, after_failure, after_success
+from cdrhub.broadcast.health import Answer, AnswerKind, EndpointState, Health, after_failure, after_success
 from support.broadcast import NOON
 
 DOWN = Answer(status=503, error="HTTP 503")
@@ -77,27 +77,27 @@ def test_one_success_makes_it_healthy_and_the_schedule_begins_anew() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "verdict"),
+    ("status", "kind"),
     [
-        (200, Verdict.DELIVERED),
-        (204, Verdict.DELIVERED),
-        (299, Verdict.DELIVERED),
-        (301, Verdict.FAILED),
-        (307, Verdict.FAILED),
-        (400, Verdict.REFUSED),
-        (404, Verdict.REFUSED),
-        (408, Verdict.FAILED),
-        (410, Verdict.GONE),
-        (422, Verdict.REFUSED),
-        (425, Verdict.FAILED),
-        (429, Verdict.FAILED),
-        (500, Verdict.FAILED),
-        (599, Verdict.FAILED),
-        (None, Verdict.FAILED),
+        (200, AnswerKind.DELIVERED),
+        (204, AnswerKind.DELIVERED),
+        (299, AnswerKind.DELIVERED),
+        (301, AnswerKind.FAILED),
+        (307, AnswerKind.FAILED),
+        (400, AnswerKind.REFUSED),
+        (404, AnswerKind.REFUSED),
+        (408, AnswerKind.FAILED),
+        (410, AnswerKind.GONE),
+        (422, AnswerKind.REFUSED),
+        (425, AnswerKind.FAILED),
+        (429, AnswerKind.FAILED),
+        (500, AnswerKind.FAILED),
+        (599, AnswerKind.FAILED),
+        (None, AnswerKind.FAILED),
     ],
 )
-def test_what_an_answer_says(status: int | None, verdict: Verdict) -> None:
-    assert Answer(status=status).verdict is verdict
+def test_what_an_answer_says(status: int | None, kind: AnswerKind) -> None:
+    assert Answer(status=status).kind is kind
 
 
 @pytest.mark.parametrize(("ahead", "may"), [(timedelta(hours=24), False), (timedelta(hours=26), True)])

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 
-from cdrhub.broadcast.health import Verdict
+from cdrhub.broadcast.health import AnswerKind
 from cdrhub.broadcast.posting import FINISH_SECONDS, Poster, retry_after
 from cdrhub.broadcast.render import event_id, rendered
 from cdrhub.outgoing.interim_answers import MAX_INTERIM
@@ -31,7 +31,7 @@ async def test_during_a_change_either_secret_verifies(known: str) -> None:
         client = poster(receiver.url, SECRET, OTHER_SECRET)
         answer = await client.post(rendered(event()), event_id=event_id(event()))
         await client.close()
-    assert answer.verdict is Verdict.DELIVERED
+    assert answer.kind is AnswerKind.DELIVERED
     assert receiver.taken[0].headers["Content-Type"].startswith("application/cloudevents+json")
 
 
@@ -41,7 +41,7 @@ async def test_a_redirect_is_not_followed() -> None:
         client = poster(outside.url)
         answer = await client.post(rendered(event()), event_id=event_id(event()))
         await client.close()
-    assert (answer.status, answer.verdict) == (307, Verdict.FAILED)
+    assert (answer.status, answer.kind) == (307, AnswerKind.FAILED)
     assert answer.error == "HTTP 307 Temporary Redirect: redirects are not followed"
     assert inside.asked == []
 
@@ -94,7 +94,7 @@ async def test_a_receiver_that_is_not_there_is_a_failure_in_words() -> None:
     client = poster(f"http://127.0.0.1:{free_port()}/events")
     answer = await client.post(rendered(event()), event_id=event_id(event()))
     await client.close()
-    assert answer.verdict is Verdict.FAILED
+    assert answer.kind is AnswerKind.FAILED
     assert "127.0.0.1" in answer.error
 
 
@@ -105,7 +105,7 @@ async def test_an_answer_without_end_is_not_read_to_its_end() -> None:
         first = await client.post(rendered(event()), event_id=event_id(event()))
         second = await client.post(rendered(event(2)), event_id=event_id(event(2)))
         await client.close()
-    assert [first.verdict, second.verdict] == [Verdict.DELIVERED] * 2
+    assert [first.kind, second.kind] == [AnswerKind.DELIVERED] * 2
 
 
 @asynccontextmanager
@@ -147,7 +147,7 @@ async def test_the_status_is_the_answer_whatever_becomes_of_the_body(answer: byt
         client = poster(url, seconds=FINISH_SECONDS * 10)
         got = await client.post(rendered(event()), event_id=event_id(event()))
         await client.close()
-    assert (got.status, got.verdict, got.error) == (200, Verdict.DELIVERED, "")
+    assert (got.status, got.kind, got.error) == (200, AnswerKind.DELIVERED, "")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ async def test_what_went_wrong_is_told_without_the_url(answer: bytes) -> None:
         client = poster(url)
         got = await client.post(rendered(event()), event_id=event_id(event()))
         await client.close()
-    assert (got.status, got.verdict) == (None, Verdict.FAILED)
+    assert (got.status, got.kind) == (None, AnswerKind.FAILED)
     assert got.error
     assert "S3CRET" not in got.error
 

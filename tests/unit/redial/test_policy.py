@@ -69,11 +69,11 @@ def test_a_number_marked_in_its_case_is_never_dialled() -> None:
     assert (found.rule, found.until) == ("do_not_call", None)
 
 
-def test_a_verdict_for_ever_holds_for_ever() -> None:
+def test_a_entry_for_ever_holds_for_ever() -> None:
     assert asked(case(), do_not_call={FIRST: None}) == ("do_not_call", None)
 
 
-def test_a_verdict_holds_until_its_date() -> None:
+def test_a_entry_holds_until_its_date() -> None:
     assert asked(case(), do_not_call={FIRST: NOON + HOUR}) == ("do_not_call", NOON + HOUR)
     assert asked(case(), do_not_call={FIRST: NOON}) is None
 

@@ -62,8 +62,8 @@ class Unsaid(BackOff):
 def test_the_end_of_a_session_is_judged(
     error: Exception | None, why: str, again: bool, delay: float | None, alarm: bool
 ) -> None:
-    verdict = judge(error)
-    assert (verdict.why, verdict.again, verdict.delay, verdict.alarm) == (why, again, delay, alarm)
+    end = judge(error)
+    assert (end.why, end.again, end.delay, end.alarm) == (why, again, delay, alarm)
 
 
 def test_back_off_doubles_within_its_limits() -> None:

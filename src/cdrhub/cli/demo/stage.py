@@ -176,16 +176,16 @@ class Stage:
 
     def _end(self, played: Sequence[System], rows: Sequence[Row], status: int) -> int:
         """Compare with the ledger, and show the summary."""
-        verdict = verified(load(self._config, os.environ), self._ledger)
-        lines = [line_of(row, verdict, exact=system.exact) for system, row in zip(played, rows, strict=True)]
+        comparison = verified(load(self._config, os.environ), self._ledger)
+        lines = [line_of(row, comparison, exact=system.exact) for system, row in zip(played, rows, strict=True)]
         cases = progress(self._database, self._cases(played))
         self._console.print(cases_table(cases, width=self._console.width), "", summary(lines))
         good = all(line.good for line in lines) and all(case.good for case in cases) and not status
         if good:
             say("every call is in the database as it was played")
             return Exit.OK
-        if verdict.differences:
-            report(verdict, form=Format.TABLE)
+        if comparison.differences:
+            report(comparison, form=Format.TABLE)
         if status:
             say(f"the daemon ended with status {status}")
         kept = Path(tempfile.mkdtemp(prefix="cdrhub-demo-kept-"))

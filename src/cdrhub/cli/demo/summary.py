@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cdrhub.cli.demo.picture import Row, plain_table
-from cdrhub.cli.demo.verify import Verdict
+from cdrhub.cli.demo.verify import Comparison
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,10 +48,10 @@ class Line:
 HEADINGS = ("sent", "durable", "duplicates", "suspended", "calls")
 
 
-def line_of(row: Row, verdict: Verdict, *, exact: bool) -> Line:
+def line_of(row: Row, comparison: Comparison, *, exact: bool) -> Line:
     """The line of one system. `exact`: every record that it sends is one that the hub receives."""
     sent, figures = row.sent, row.figures
-    simulated = verdict.calls.get(row.name, 0)
+    simulated = comparison.calls.get(row.name, 0)
     return Line(
         name=row.name,
         cells=(
@@ -62,7 +62,7 @@ def line_of(row: Row, verdict: Verdict, *, exact: bool) -> Line:
             Cell(found=row.calls, expected=simulated),
         ),
         simulated=simulated,
-        different=verdict.differing(row.name),
+        different=comparison.differing(row.name),
     )
 
 

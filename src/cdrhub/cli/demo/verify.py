@@ -23,7 +23,7 @@ COLUMNS = ("system", "call_key", "column", "expected", "found")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class Comparison:
     """What a comparison came to. `calls`: of the ledger, by system; `differences`: all there are."""
 
     calls: Mapping[str, int]
@@ -34,7 +34,7 @@ class Verdict:
         return len({found.call_key for found in self.differences if found.system == system})
 
 
-def verified(config: Config, ledger: Path) -> Verdict:
+def verified(config: Config, ledger: Path) -> Comparison:
     """The ledger beside the database of `config`: every call of it, and every call of its systems that it lacks.
 
     Raises UsageError for a file that is no ledger, NotFound, StoreUnavailable.
@@ -48,7 +48,7 @@ def verified(config: Config, ledger: Path) -> Verdict:
             for row, legs in database.each(each_with_legs(database.store, CallFilter()), at_once=PAGE)
         )
         differences = differing(entries, rows)
-    return Verdict(calls=Counter(system for system, _ in entries), differences=differences)
+    return Comparison(calls=Counter(system for system, _ in entries), differences=differences)
 
 
 def differing(entries: Mapping[tuple[str, str], Entry], rows: Iterable[tuple[str, str, Found]]) -> list[Difference]:
@@ -67,10 +67,10 @@ def differing(entries: Mapping[tuple[str, str], Entry], rows: Iterable[tuple[str
     return [missing(entry) for entry in left.values()] + differences
 
 
-def report(verdict: Verdict, *, form: Format) -> int:
+def report(comparison: Comparison, *, form: Format) -> int:
     """Show what differs on standard output, and say on stderr what was compared. The exit code."""
-    total = len(verdict.differences)
-    shown = verdict.differences[:SHOWN] if form is Format.TABLE else verdict.differences
+    total = len(comparison.differences)
+    shown = comparison.differences[:SHOWN] if form is Format.TABLE else comparison.differences
     rows = [{column: getattr(found, column) for column in COLUMNS} for found in shown]
     show(
         Listing(columns=COLUMNS, rows=rows, title="Differences", empty="no differences"),
@@ -79,11 +79,11 @@ def report(verdict: Verdict, *, form: Format) -> int:
     )
     if total > len(rows):
         say(f"these are the first {SHOWN} of {total} differences; all with --format csv")
-    for system, calls in sorted(verdict.calls.items()):
-        differing_calls = verdict.differing(system)
+    for system, calls in sorted(comparison.calls.items()):
+        differing_calls = comparison.differing(system)
         found = f"{counted(differing_calls, 'call')} not as played" if differing_calls else "all as played"
         say(f"{system}: {counted(calls, 'call')} in the ledger, {found}")
-    if not verdict.calls:
+    if not comparison.calls:
         say("the ledger holds no calls")
         return Exit.DIFFERENT
     return Exit.DIFFERENT if total else Exit.OK

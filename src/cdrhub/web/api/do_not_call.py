@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from cdrhub.config import Role
 from cdrhub.redial import queries
-from cdrhub.redial.given import GivenVerdict
+from cdrhub.redial.given import GivenDoNotCall
 from cdrhub.web.api.operation import Answer, Asked, Operation, Reading, Within, Writing, no_page
 from cdrhub.web.api.problems import Kind, Refused
-from cdrhub.web.api.shapes import VerdictGiven, VerdictNamed, VerdictPage, VerdictQuery, VerdictShown
+from cdrhub.web.api.shapes import DoNotCallGiven, DoNotCallNamed, DoNotCallPage, DoNotCallQuery, DoNotCallShown
 
 TAG = "Do not call"
 _BETWEEN = "/"  #: the number and the tenant of a row, in `next`; a number has none
 
 
 async def _listed(asked: Asked) -> Answer:
-    query: VerdictQuery = asked.query
+    query: DoNotCallQuery = asked.query
     after = None
     if query.after is not None:
         key, found, tenant = query.after.partition(_BETWEEN)
@@ -23,29 +23,31 @@ async def _listed(asked: Asked) -> Answer:
         after = (key.replace(" ", "+"), tenant)  # a plus sign that was not percent-encoded arrives as a blank
     keys = asked.readings(query.number) if query.number is not None else None
     async with asked.served.store.database.connect() as connection:
-        rows = await queries.verdicts(connection, tenant=asked.tenant, keys=keys, after=after, limit=query.limit + 1)
-    shown = [VerdictShown.model_validate(row) for row in rows[: query.limit]]
+        rows = await queries.do_not_call_list(
+            connection, tenant=asked.tenant, keys=keys, after=after, limit=query.limit + 1
+        )
+    shown = [DoNotCallShown.model_validate(row) for row in rows[: query.limit]]
     last = f"{shown[-1].match_key}{_BETWEEN}{shown[-1].tenant}" if len(rows) > query.limit else None
-    return Answer(body=VerdictPage(numbers=shown, next=last))
+    return Answer(body=DoNotCallPage(numbers=shown, next=last))
 
 
 async def _forbidden(asked: Asked, within: Within) -> Answer:
-    given: VerdictGiven = asked.body
+    given: DoNotCallGiven = asked.body
     tenant = asked.tenant_of(given.read_as, pointer="/read_as")
     await within.orders.forbid(
         [
-            GivenVerdict(
+            GivenDoNotCall(
                 number=given.number, tenant=tenant, region_of=given.read_as, source=given.source, until=given.until
             )
         ]
     )
     keys = asked.readings(given.number, source=given.read_as)
-    (row,) = await queries.verdicts(within.connection, tenant=tenant, keys=keys)
-    return Answer(body=VerdictShown.model_validate(row))
+    (row,) = await queries.do_not_call_list(within.connection, tenant=tenant, keys=keys)
+    return Answer(body=DoNotCallShown.model_validate(row))
 
 
 async def _permitted(asked: Asked, within: Within) -> Answer:
-    named: VerdictNamed = asked.query
+    named: DoNotCallNamed = asked.query
     tenant = asked.tenant_of(named.read_as, pointer="?read_as")
     if not await within.orders.permit(tenant=tenant, number=named.number, region_of=named.read_as):
         raise Refused(Kind.NOT_FOUND, "the number is not on the list")
@@ -60,8 +62,8 @@ OPERATIONS: tuple[Operation, ...] = (
         tag=TAG,
         summary="List the numbers that must not be called",
         role=Role.READ,
-        query=VerdictQuery,
-        answers={200: VerdictPage},
+        query=DoNotCallQuery,
+        answers={200: DoNotCallPage},
         perform=_listed,
     ),
     Writing(
@@ -69,10 +71,10 @@ OPERATIONS: tuple[Operation, ...] = (
         method="POST",
         path="/do-not-call",
         tag=TAG,
-        summary="Put a number on the list, or give it a new verdict; one that holds for longer stands, and is answered",
+        summary="Put a number on the list, or change until when; an entry that holds longer stands, and is answered",
         role=Role.OPERATE,
-        body=VerdictGiven,
-        answers={200: VerdictShown},
+        body=DoNotCallGiven,
+        answers={200: DoNotCallShown},
         problems=(Kind.NUMBER_UNUSABLE,),
         perform=_forbidden,
     ),
@@ -83,7 +85,7 @@ OPERATIONS: tuple[Operation, ...] = (
         tag=TAG,
         summary="Take a number off the list",
         role=Role.ADMIN,
-        query=VerdictNamed,
+        query=DoNotCallNamed,
         answers={204: None},
         problems=(Kind.NOT_FOUND, Kind.NUMBER_UNUSABLE),
         perform=_permitted,

@@ -107,7 +107,7 @@ class ResultReported(Body):
         return at
 
 
-class VerdictGiven(Body):
+class DoNotCallGiven(Body):
     """A number that must not be called."""
 
     number: GivenNumberText = Field(description="In any spelling that the source's region understands.")
@@ -149,13 +149,13 @@ class DecisionQuery(Paged):
     """Which decisions about a case."""
 
 
-class VerdictQuery(Paged):
+class DoNotCallQuery(Paged):
     """Which numbers of the do-not-call list."""
 
     number: GivenNumberText | None = Field(None, description="This number, in any spelling.")
 
 
-class VerdictNamed(OfTenant):
+class DoNotCallNamed(OfTenant):
     """A number of the do-not-call list."""
 
     number: GivenNumberText = Field(description="In any spelling that the source's region understands.")
@@ -335,7 +335,7 @@ class DecisionPage(BaseModel):
     next: str | None = Field(description="`after` of the next page; null: there is none.")
 
 
-class VerdictShown(Shown):
+class DoNotCallShown(Shown):
     """A number that must not be called."""
 
     tenant: str
@@ -346,10 +346,10 @@ class VerdictShown(Shown):
     until: datetime | None
 
 
-class VerdictPage(BaseModel):
+class DoNotCallPage(BaseModel):
     """Some numbers of the do-not-call list, by number."""
 
-    numbers: list[VerdictShown]
+    numbers: list[DoNotCallShown]
     next: str | None = Field(description="`after` of the next page; null: there is none.")
 
 

@@ -11,19 +11,19 @@ from rich.console import Console
 from cdrhub.cli.demo.daemon import Figures
 from cdrhub.cli.demo.picture import Row
 from cdrhub.cli.demo.summary import Line, line_of, summary
-from cdrhub.cli.demo.verify import Verdict, differing
+from cdrhub.cli.demo.verify import Comparison, differing
 from cdrhub.sources.simulation.comparison import CALL, Difference, Found
 from cdrhub.sources.simulation.ledger import Entry, Sent
 
 SENT = Sent(records=20, acknowledged=20, repeated=2, broken=1, calls=9)
 FIGURES = Figures(received=20, acknowledged=20, applied=17, duplicates=2, suspended=1)
 ROW = Row(name="3cx", sent=SENT, figures=FIGURES, calls=9)
-VERDICT = Verdict(calls={"3cx": 9}, differences=())
+COMPARISON = Comparison(calls={"3cx": 9}, differences=())
 MISSING = Difference(system="3cx", call_key="1", column=CALL, expected="busy", found="")
 
 
-def line(row: Row = ROW, verdict: Verdict = VERDICT, *, exact: bool = True) -> Line:
-    return line_of(row, verdict, exact=exact)
+def line(row: Row = ROW, comparison: Comparison = COMPARISON, *, exact: bool = True) -> Line:
+    return line_of(row, comparison, exact=exact)
 
 
 def text(*lines: Line) -> str:
@@ -60,9 +60,9 @@ def test_what_was_sent_again_may_be_there_twice() -> None:
 
 
 def test_calls_that_differ_or_are_none_are_no_good() -> None:
-    assert not line(verdict=Verdict(calls={"3cx": 9}, differences=(MISSING,))).good
-    assert "1 differ" in text(line(verdict=Verdict(calls={"3cx": 9}, differences=(MISSING, MISSING))))
-    nothing = line(Row(name="3cx", sent=Sent(), figures=Figures(), calls=0), Verdict(calls={}, differences=()))
+    assert not line(comparison=Comparison(calls={"3cx": 9}, differences=(MISSING,))).good
+    assert "1 differ" in text(line(comparison=Comparison(calls={"3cx": 9}, differences=(MISSING, MISSING))))
+    nothing = line(Row(name="3cx", sent=Sent(), figures=Figures(), calls=0), Comparison(calls={}, differences=()))
     assert not nothing.good
     assert "nothing played" in text(nothing)
 

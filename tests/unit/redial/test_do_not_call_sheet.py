@@ -8,9 +8,9 @@ import pytest
 
 from cdrhub.errors import UsageError
 from cdrhub.model.numbers import NumberPlan
-from cdrhub.redial.given import GivenVerdict
+from cdrhub.redial.do_not_call_sheet import read_do_not_call
+from cdrhub.redial.given import GivenDoNotCall
 from cdrhub.redial.number_cells import Reading
-from cdrhub.redial.verdict_sheet import read_verdicts
 from cdrhub.sheet import SheetRead, SheetUnreadable
 
 
@@ -21,8 +21,8 @@ def moment(text: str) -> datetime:
         raise UsageError(f"{text!r} is not a time") from error
 
 
-def read(text: str, until: datetime | None = None) -> SheetRead[GivenVerdict]:
-    return read_verdicts(
+def read(text: str, until: datetime | None = None) -> SheetRead[GivenDoNotCall]:
+    return read_do_not_call(
         text,
         source="lagos",
         reading=Reading(plan=NumberPlan(region="NG"), tenant="acme"),

@@ -1,4 +1,4 @@
-"""Numbers that must not be called, from a spreadsheet or a plain list: CSV text into verdicts, or every problem. Pure.
+"""Numbers that must not be called, from a spreadsheet or a plain list: CSV text into entries, or every problem. Pure.
 
 Columns are `number` (or `phone`), `until` and `source`, who says so; without a header the first column holds the
 numbers.
@@ -11,7 +11,7 @@ from datetime import datetime
 
 from cdrhub.errors import CdrhubError
 from cdrhub.model.update import MAX_TEXT
-from cdrhub.redial.given import GivenNumber, GivenVerdict, read_numbers
+from cdrhub.redial.given import GivenDoNotCall, GivenNumber, read_numbers
 from cdrhub.redial.number_cells import Reading, number_in
 from cdrhub.redial.order_errors import NumberUnusable
 from cdrhub.sheet import Row, Sheet, SheetRead, SheetUnreadable, begun, plain, shown
@@ -26,7 +26,7 @@ _COLUMNS = {
 }
 
 
-def read_verdicts(
+def read_do_not_call(
     text: str,
     *,
     source: str,
@@ -35,7 +35,7 @@ def read_verdicts(
     until: datetime | None,
     read_until: Callable[[str], datetime],
     advance: Callable[[int], None] = lambda _line: None,
-) -> SheetRead[GivenVerdict]:
+) -> SheetRead[GivenDoNotCall]:
     """The numbers of a sheet, read as `source` reads them. `said_by` and `until` are of rows that do not say it;
     `read_until` reads a cell and raises CdrhubError. Raises SheetUnreadable."""
     first, found, problems = begun(text)
@@ -44,7 +44,7 @@ def read_verdicts(
     columns = {"number": 0} if headless else _columns(sheet)
     if problems:
         return SheetRead(given=(), problems=problems, unsure=())
-    verdicts = []
+    entries = []
     for row in (first, *found) if headless else found:
         advance(row.line)
         values = sheet.values(row)
@@ -62,17 +62,19 @@ def read_verdicts(
         if "source" in columns and (cell := values[columns["source"]]):
             who = sheet.text(row, columns["source"], cell, at_most=MAX_TEXT)
         if number is not None:
-            verdicts.append(
-                GivenVerdict(number=number.number, tenant=reading.tenant, region_of=source, source=who, until=its_until)
+            entries.append(
+                GivenDoNotCall(
+                    number=number.number, tenant=reading.tenant, region_of=source, source=who, until=its_until
+                )
             )
         if sheet.given_up:
             break
-    if not verdicts and not problems:
+    if not entries and not problems:
         raise SheetUnreadable("the sheet has a header and no rows")
     unused = [
         cell.strip() for place, cell in enumerate(sheet.header.cells) if place not in columns.values() and cell.strip()
     ]
-    return SheetRead(given=verdicts, problems=problems, unsure=sheet.unsure, unused=unused)
+    return SheetRead(given=entries, problems=problems, unsure=sheet.unsure, unused=unused)
 
 
 def _is_number(row: Row, reading: Reading) -> bool:
