@@ -2,7 +2,7 @@
 
 asterCC posts every event once; it documents neither an answer nor a repetition
 (http://wiki.astercc.org/doku.php?id=en:custom_development_guide:apis:receive_call_events_via_http_post). So the answer
-is short and the same whatever the event says, and it is given when the event is durable, not before:
+is the same whatever the event says, and it is given when the event is durable, not before:
 
 ====  ======  =======================================================================================================
 200   `OK`    kept; also what cannot be understood: it waits in suspense for a person, sending it again would be idle
@@ -19,76 +19,49 @@ that the same text is the same record either way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
 
 from aiohttp import web
 
-from cdrhub.errors import IntakeRefused
 from cdrhub.sources.astercc import bodies
 from cdrhub.sources.astercc.config import AsterCCConfig
 from cdrhub.sources.base import Intake
-from cdrhub.sources.transports.request_body import Ending, allow_list, receive
+from cdrhub.sources.transports.push import PushReceiver
+from cdrhub.sources.transports.request_body import Ending, Received
 
 #: Within which an event must be on disk. Nothing says that asterCC sends again what was refused, so a disk that is slow
 #: for a moment is waited for.
 DURABLE_SECONDS = 10.0
 
-_TEXTS = {status.value: status.phrase.encode() for status in HTTPStatus}
-_PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
 
-
-class Receiver:
+class Receiver(PushReceiver):
     """The handler of one team's path."""
 
+    methods = ("GET", "POST")
+
     def __init__(self, *, config: AsterCCConfig, intake: Intake) -> None:
-        self._intake = intake
-        self._allowed = allow_list(config.allow)
+        super().__init__(intake, allow=config.allow, max_bytes=bodies.MAX_BODY_BYTES)
 
-    async def handle(self, request: web.Request) -> web.Response:
-        """Keep what the request holds and answer as the module's docstring says."""
-        peer = request.remote or ""
-        if not self._allowed(peer):
-            self._intake.count("peer_refused")
-            return _answer(403)
-        if request.method not in ("POST", "GET"):
-            return _answer(405, headers={"Allow": "GET, POST"})
-        received = await receive(request, max_bytes=bodies.MAX_BODY_BYTES)
-        if received.ending is not Ending.WHOLE:
-            self._intake.count(received.ending.value)
-        match received.ending:
-            case Ending.WHOLE:
-                return await self._keep(bodies.events(received.body) or bodies.events(_query(request)), peer=peer)
-            case Ending.DAMAGED:
-                return await self._keep([received.body] if received.body else [], peer=peer, marks=received.marks)
-            case Ending.TOO_LONG:
-                return await self._keep([received.body], peer=peer, marks=received.marks, status=413)
-            case Ending.STALLED:
-                return _answer(408)
-            case Ending.GONE:
-                return _answer(400)  # to nobody
-
-    async def _keep(
-        self, events: Sequence[bytes], *, peer: str, marks: Mapping[str, bool | str] | None = None, status: int = 200
-    ) -> web.Response:
-        if not events:
-            self._intake.count("empty_request")
-            return _answer(status)
-        attributes: Mapping[str, Any] = {"peer": peer, **(marks or {})}
-        try:
-            await self._intake.accept(
-                events, content_type=bodies.sniff(events[0]).value, attributes=attributes, within=DURABLE_SECONDS
+    async def keep(self, received: Received, request: web.Request) -> web.Response:
+        """Keep the events of the body or, where there is none, of the query string."""
+        if received.ending is Ending.WHOLE:
+            events: Sequence[bytes] = bodies.events(received.body) or bodies.events(_query(request))
+        else:
+            events = [received.body] if received.body else []
+        if events:
+            await self.intake.accept(
+                events,
+                content_type=bodies.sniff(events[0]).value,
+                attributes={"peer": request.remote or "", **received.marks},
+                within=DURABLE_SECONDS,
             )
-        except IntakeRefused:
-            return _answer(503)
-        return _answer(status)
+        else:
+            self.intake.count("empty_request")
+        status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if received.ending is Ending.TOO_LONG else HTTPStatus.OK
+        return web.Response(status=status, text=status.phrase)
 
 
 def _query(request: web.Request) -> bytes:
     """The query string as it stands in the request line: aiohttp's own view of it is decoded and spelled anew."""
     return request.raw_path.partition("?")[2].encode("utf-8", "surrogateescape")
-
-
-def _answer(status: int, *, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, body=_TEXTS[status], headers=_PLAIN if headers is None else _PLAIN | headers)

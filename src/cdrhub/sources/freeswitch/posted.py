@@ -24,67 +24,46 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from cdrhub.errors import IntakeRefused
 from cdrhub.sources.base import Intake
 from cdrhub.sources.freeswitch.config import FreeSwitchCdrConfig
 from cdrhub.sources.freeswitch.documents import MAX_DOCUMENT_BYTES, OPENING, unwrap
-from cdrhub.sources.transports.request_body import Ending, allow_list, receive
+from cdrhub.sources.transports.push import PushReceiver
+from cdrhub.sources.transports.request_body import Ending, Received
 
 DURABLE_SECONDS = 2.0  #: within which a document must be on disk; the switch holds the ended channel meanwhile
 MAX_POST_BYTES = 3 * MAX_DOCUMENT_BYTES + 4  #: a document of which every byte is url-encoded, after `cdr=`
 
 
-class Receiver:
+class Receiver(PushReceiver):
     """The handler of one switch's path."""
 
     def __init__(self, *, config: FreeSwitchCdrConfig, intake: Intake) -> None:
-        self._intake = intake
-        self._allowed = allow_list(config.allow)
+        super().__init__(intake, allow=config.allow, max_bytes=MAX_POST_BYTES)
 
-    async def handle(self, request: web.Request) -> web.Response:
-        """Keep what the request holds and answer as the module's docstring says."""
-        peer = request.remote or ""
-        if not self._allowed(peer):
-            self._intake.count("peer_refused")
-            return _answer(403)
-        if request.method != "POST":
-            return _answer(405, allow="POST")
-        received = await receive(request, max_bytes=MAX_POST_BYTES)
-        if received.ending is not Ending.WHOLE:
-            self._intake.count(received.ending.value)
+    async def keep(self, received: Received, request: web.Request) -> web.Response:
+        """Keep the document, or what came of one that is not whole."""
+        document, status = received.body, 200
         match received.ending:
-            case Ending.WHOLE:
-                return await self._keep_document(received.body, peer=peer)
             case Ending.DAMAGED:
-                return await self._keep(received.body, attributes={"peer": peer, **received.marks}, status=400)
+                status = 400
             case Ending.TOO_LONG:
-                return await self._keep(received.body, attributes={"peer": peer, **received.marks}, status=413)
-            case Ending.STALLED:
-                return _answer(408)
-            case Ending.GONE:
-                return _answer(400)  # to nobody
-
-    async def _keep_document(self, body: bytes, *, peer: str) -> web.Response:
-        if not body.strip():
-            self._intake.count("empty_request")
-            return _answer(400)
-        document = unwrap(body)
-        if not document.startswith(OPENING):
-            self._intake.count("not_understood")
-        return await self._keep(document, attributes={"peer": peer}, status=200)
-
-    async def _keep(self, body: bytes, *, attributes: dict[str, str | bool], status: int) -> web.Response:
-        if body:
-            content_type = "text/xml" if body.startswith(b"<") else "application/json"
-            try:
-                await self._intake.accept(
-                    [body], content_type=content_type, attributes=attributes, within=DURABLE_SECONDS
-                )
-            except IntakeRefused:
-                return _answer(503)
+                status = 413
+            case _ if not document.strip():
+                self.intake.count("empty_request")
+                return _answer(400)
+            case _:
+                document = unwrap(document)
+                if not document.startswith(OPENING):
+                    self.intake.count("not_understood")
+        if document:
+            await self.intake.accept(
+                [document],
+                content_type="text/xml" if document.startswith(b"<") else "application/json",
+                attributes={"peer": request.remote or "", **received.marks},
+                within=DURABLE_SECONDS,
+            )
         return _answer(status)
 
 
-def _answer(status: int, *, allow: str | None = None) -> web.Response:
-    headers = {"Allow": allow} if allow else None
-    return web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n", headers=headers)
+def _answer(status: int) -> web.Response:
+    return web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n")

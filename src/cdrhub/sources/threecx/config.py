@@ -36,7 +36,7 @@ _ALLOWED: dict[Mode, tuple[str, ...]] = {
     "connect": (),
     "file": (),
     "directory": ("pattern",),
-    "http": (),
+    "http": ("allow",),
 }
 _TRANSPORT_KEYS = ("listen", "allow", "host", "port", "path", "pattern")
 _ASKS = {
@@ -83,7 +83,9 @@ class ThreeCXConfig(ThreeCXSettings, SourceConfig):
     )
     listen: str | None = Field(None, description="Mode listen: `host:port` to listen on, e.g. `0.0.0.0:5555`.")
     allow: Networks = Field(
-        (), description="Mode listen: networks that may connect, e.g. `['10.0.0.0/8']`; empty: everyone who can."
+        (),
+        description="Modes listen and http: networks that may connect or post, e.g. `['10.0.0.0/8']`; empty: everyone "
+        "who can.",
     )
     host: str | None = Field(None, min_length=1, max_length=255, description="Mode connect: the PBX.")
     port: int | None = Field(None, ge=1, le=65_535, description="Mode connect: the port of its passive socket.")

@@ -165,7 +165,7 @@ class ThreeCXSource:
                     poll_seconds=self._poll_seconds,
                 ).watch()
             case "http":
-                push = LinePush(line_format=lines, sink=sink, intake=intake)
+                push = LinePush(line_format=lines, sink=sink, intake=intake, allow=config.allow)
                 await MountedSource(config.path or "", lambda _: push.handle).session(intake)
 
 

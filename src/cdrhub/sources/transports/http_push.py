@@ -9,6 +9,7 @@ not before:
 400   `{"accepted": 0, "suspended": m, "error": …}`: nothing of it is a record; it is kept, sending again is idle
 400   the same of a body that cannot be unpacked or breaks off: what came of it is kept, as one record in suspense, or
       all of it where nothing came of it, or where it is packed otherwise than with gzip or deflate
+403   the sender's address is not in `allow`; nothing is kept
 405   not a POST
 408   the body did not arrive within BODY_SECONDS; nothing is kept
 413   larger than MAX_BODY_BYTES or `http.max_body`; nothing is kept
@@ -25,10 +26,11 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from cdrhub.errors import IntakeRefused
+from cdrhub.addresses import Network
 from cdrhub.sources.base import TOO_LONG, Intake
 from cdrhub.sources.transports.lines import Framed, LineFormat, LineFramer, LineSink
-from cdrhub.sources.transports.request_body import BODY_SECONDS, Ending, Received, receive
+from cdrhub.sources.transports.push import PushReceiver
+from cdrhub.sources.transports.request_body import BODY_SECONDS, Ending, Received
 from cdrhub.sources.transports.unpacking import UNPACKED
 
 MAX_BODY_BYTES = 1_048_576  #: of one request, unpacked; about 3,500 records
@@ -61,58 +63,50 @@ def _texts(body: bytes) -> Sequence[bytes]:
         return [body]
 
 
-class LinePush:
+class LinePush(PushReceiver):
     """The handler of one source's ingest path."""
 
     def __init__(
-        self, *, line_format: LineFormat, sink: LineSink, intake: Intake, body_seconds: float = BODY_SECONDS
+        self,
+        *,
+        line_format: LineFormat,
+        sink: LineSink,
+        intake: Intake,
+        allow: Sequence[Network] = (),
+        body_seconds: float = BODY_SECONDS,
     ) -> None:
-        self._format = line_format
-        self._sink = sink
-        self._intake = intake
-        self._body_seconds = body_seconds
-
-    async def handle(self, request: web.Request) -> web.Response:
-        """Keep what the request holds and answer as the module's docstring says."""
-        if request.method != "POST":
-            return _answer(405, {"error": "POST records here"}, headers={"Allow": "POST"})
-        peer = request.remote or ""
-        received = await receive(
-            request,
+        super().__init__(
+            intake,
+            allow=allow,
             max_bytes=MAX_BODY_BYTES,
             kept_of_too_long=0,
             kept_of_damaged=MAX_BODY_BYTES,
-            seconds=self._body_seconds,
+            body_seconds=body_seconds,
         )
-        if received.ending is not Ending.WHOLE:
-            self._intake.count(received.ending.value)
+        self._format = line_format
+        self._sink = sink
+
+    async def keep(self, received: Received, request: web.Request) -> web.Response:
+        """Keep the lines of the body, or what came of one that cannot be unpacked."""
         match received.ending:
-            case Ending.WHOLE:
-                return await self._keep(received.body, peer=peer)
-            case Ending.DAMAGED:
-                return await self._keep_damaged(received, peer=peer)
             case Ending.TOO_LONG:
                 limit = min(MAX_BODY_BYTES, request.client_max_size)
                 return _answer(413, {"error": f"a body has at most {limit} bytes"})
-            case Ending.STALLED:
-                return _answer(408, {"error": f"the body did not arrive within {self._body_seconds:g} s"})
-            case Ending.GONE:
-                return _answer(400, {"error": "the connection was lost"})  # to nobody
+            case Ending.DAMAGED:
+                return await self._keep_damaged(received, peer=request.remote or "")
+            case _:
+                return await self._keep_lines(received.body, peer=request.remote or "")
 
-    async def _keep(self, body: bytes, *, peer: str) -> web.Response:
+    async def _keep_lines(self, body: bytes, *, peer: str) -> web.Response:
         found = unwrap(body, max_line=self._format.max_line)
         records = sum(map(self._format.is_record, found.lines))
         strange = len(found.lines) - records + len(found.too_long)
         if strange:
-            self._intake.count("foreign", strange)
-        attributes = {"peer": peer}
-        try:
-            if found.too_long:
-                await self._sink.take(found.too_long, attributes={**attributes, TOO_LONG: True})
-            if found.lines:
-                await self._sink.take(found.lines, attributes=attributes)
-        except IntakeRefused as refused:
-            return _send_again(refused)
+            self.intake.count("foreign", strange)
+        if found.too_long:
+            await self._sink.take(found.too_long, attributes={"peer": peer, TOO_LONG: True})
+        if found.lines:
+            await self._sink.take(found.lines, attributes={"peer": peer})
         if records:
             return _answer(200, {"accepted": records, "suspended": strange})
         why = "no record in the body: it is kept for a person to look at" if strange else "the body is empty"
@@ -120,19 +114,15 @@ class LinePush:
 
     async def _keep_damaged(self, received: Received, *, peer: str) -> web.Response:
         """Keep what came before a body could not be unpacked any more, or all of it as it came, as one record."""
-        body = received.body
-        try:
-            if body:
-                await self._sink.take([body], attributes={"peer": peer, **received.marks})
-        except IntakeRefused as refused:
-            return _send_again(refused)
+        if received.body:
+            await self._sink.take([received.body], attributes={"peer": peer, **received.marks})
         why = f"the body cannot be unpacked; send it as {UNPACKED}, or as it is"
-        return _answer(400, {"accepted": 0, "suspended": int(bool(body)), "error": why})
+        return _answer(400, {"accepted": 0, "suspended": int(bool(received.body)), "error": why})
 
-
-def _send_again(refused: IntakeRefused) -> web.Response:
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    return _answer(503, {"error": f"not kept, send it again: {refused}"}, headers=headers)
+    def refusal(self, status: int, *, why: str) -> web.Response:
+        """Why, and when to send it again."""
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
+        return _answer(status, {"error": why}, headers=headers)
 
 
 def _answer(status: int, said: Mapping[str, Any], *, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -21,11 +21,14 @@ The answer has the format of the request: XML-RPC is answered in XML-RPC, JSON a
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from aiohttp import web
 
 from cdrhub.errors import DecodeError, IntakeRefused
 from cdrhub.sources.base import Intake
-from cdrhub.sources.transports.request_body import Ending, Received, allow_list, receive
+from cdrhub.sources.transports.push import PushReceiver
+from cdrhub.sources.transports.request_body import Ending, Received
 from cdrhub.sources.voicenter import bodies, fields, files
 from cdrhub.sources.voicenter.bodies import Format
 from cdrhub.sources.voicenter.config import VoicenterConfig
@@ -35,62 +38,38 @@ from cdrhub.turns import in_thread_if_large
 DURABLE_SECONDS = 0.8  #: within which a record must be on disk; the vendor expects an answer in about a second
 
 
-class Receiver:
+class Receiver(PushReceiver):
     """The handler of one account's path."""
 
     def __init__(self, *, config: VoicenterConfig, intake: Intake) -> None:
-        self._limit = config.max_body
-        self._allowed = allow_list(config.allow)
-        self._intake = intake
+        super().__init__(intake, allow=config.allow, max_bytes=config.max_body, kept_of_damaged=config.max_body)
 
-    async def handle(self, request: web.Request) -> web.Response:
-        """Keep what the request holds and answer as the module's docstring says."""
-        peer = request.remote or ""
-        if not self._allowed(peer):
-            self._intake.count("peer_refused")
-            return _answer(403, Code.APPLICATION_ERROR, to=Format.JSON)
-        if request.method != "POST":
-            return web.Response(status=405, headers={"Allow": "POST"}, text="Voicenter posts its records here\n")
-        received = await receive(request, max_bytes=self._limit, kept_of_damaged=self._limit)
-        if received.ending is not Ending.WHOLE:
-            self._intake.count(received.ending.value)
-        match received.ending:
-            case Ending.WHOLE:
-                return await self._keep(received.body, peer=peer)
-            case Ending.DAMAGED:
-                return await self._keep_part(received, status=200, peer=peer)
-            case Ending.TOO_LONG:
-                return await self._keep_part(received, status=413, peer=peer)
-            case Ending.STALLED:
-                return _answer(408, Code.APPLICATION_ERROR, to=Format.JSON)
-            case Ending.GONE:
-                return _answer(400, Code.APPLICATION_ERROR, to=Format.JSON)  # to nobody
-
-    async def _keep(self, body: bytes, *, peer: str) -> web.Response:
-        understood, messages = await in_thread_if_large(len(body), _messages, body)
+    async def keep(self, received: Received, request: web.Request) -> web.Response:
+        """Keep the records of the body, or what came of one that is not whole."""
+        body = received.body
+        understood, messages = False, [body]
+        if received.ending is Ending.WHOLE:
+            understood, messages = await in_thread_if_large(len(body), _messages, body)
         written = bodies.sniff(body)
         try:
-            await self._intake.accept(
-                messages, content_type=written.value, attributes={"peer": peer}, within=DURABLE_SECONDS
-            )
-        except IntakeRefused:
-            return _answer(503, Code.APPLICATION_ERROR, to=written)
-        if not understood:
-            self._intake.count("not_understood")
-        return _answer(200, Code.OK if understood else Code.PARSE_ERROR, to=written)
-
-    async def _keep_part(self, received: Received, *, status: int, peer: str) -> web.Response:
-        written = bodies.sniff(received.body)
-        try:
-            await self._intake.accept(
-                [received.body],
+            await self.intake.accept(
+                messages,
                 content_type=written.value,
-                attributes={"peer": peer, **received.marks},
+                attributes={"peer": request.remote or "", **received.marks},
                 within=DURABLE_SECONDS,
             )
         except IntakeRefused:
             return _answer(503, Code.APPLICATION_ERROR, to=written)
-        return _answer(status, Code.PARSE_ERROR, to=written)
+        if received.ending is Ending.WHOLE and not understood:
+            self.intake.count("not_understood")
+        status = 413 if received.ending is Ending.TOO_LONG else 200
+        return _answer(status, Code.OK if understood else Code.PARSE_ERROR, to=written)
+
+    def refusal(self, status: int, *, why: str) -> web.Response:
+        """In JSON, the format of whoever sends nothing that could be read."""
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            return super().refusal(status, why=why)
+        return _answer(status, Code.APPLICATION_ERROR, to=Format.JSON)
 
 
 def _messages(body: bytes) -> tuple[bool, list[bytes]]:

@@ -25,6 +25,7 @@ def _config(**keys: Any) -> ThreeCXConfig:
         ({"mode": "http"}, "/ingest/3cx/"),
         ({"mode": "http", "path": "/cdr"}, "must begin with /ingest/"),
         ({"mode": "http", "path": "/ingest/3cx?key=0123456789abcdef"}, "`path`: goes on after /ingest/ with letters"),
+        ({"mode": "file", "path": "x", "allow": []}, "`allow` has no meaning with mode = 'file': it belongs to mode"),
         ({"mode": "file", "path": "x", "listen": "0.0.0.0:1"}, "`listen` has no meaning with mode = 'file'"),
         ({"mode": "directory", "path": "x", "pattern": "a/b"}, "`pattern`"),
         ({"listen": "5555"}, "write host:port"),

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from io import BytesIO
+from ipaddress import ip_network
 
 import aiohttp
 import pytest
@@ -115,6 +116,18 @@ async def test_a_line_over_the_limit_is_kept_cut(forwarder: Forwarder) -> None:
 async def test_only_post_is_taken(forwarder: Forwarder) -> None:
     status, _ = await forwarder.post(b"", method="GET")
     assert (status, forwarder.headers["Allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(("networks", "status"), [(["192.0.2.0/24"], 403), (["192.0.2.0/24", "127.0.0.0/8"], 200)])
+async def test_a_post_from_elsewhere_is_refused(networks: list[str], status: int) -> None:
+    intake = RecordingIntake()
+    allow = [ip_network(network) for network in networks]
+    push = LinePush(line_format=LINES, sink=IntakeSink(intake), intake=intake, allow=allow)
+    async with intake.http_server() as url, aiohttp.ClientSession() as session:
+        with intake.mount(PATH, push.handle):
+            async with session.post(url + PATH, data=b"Call 1\n") as answer:
+                assert answer.status == status
+    assert (len(intake.bodies), intake.counts["peer_refused"]) == (status == 200, status == 403)
 
 
 async def test_the_servers_own_limit_counts_too() -> None:
