@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from cdrhub.hub.decoders import Decoders, Revision
+from cdrhub.hub.decoders import Decoders
 from cdrhub.hub.ownership import Ownership
 from cdrhub.hub.pipeline import Pipeline
 from cdrhub.journal import Journal
 from cdrhub.metrics import Metrics
-from cdrhub.model.record import RawRecord, digest_of
+from cdrhub.model.record import RawRecord, Revision, digest_of
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.registry import system
 from cdrhub.store import Store
@@ -64,7 +64,7 @@ async def test_a_batch_that_waits_for_a_descriptor_does_not_accuse_the_database(
     try:
         await store.prepare()
         await store.write([item])
-        assert await store.revisions() == {}  # what reads the database is connected
+        assert await store.revisions() == []  # what reads the database is connected
         assert isinstance(decoders.decode(record(b"TerminatedByDst", revision="new")), CallUpdate)
         ZoneInfo.clear_cache()
         pipeline = Pipeline(

@@ -99,9 +99,7 @@ async def test_what_another_hub_left_waiting_under_settings_of_its_own_is_joined
     hub = await Hub.start(configured(tmp_path, ""), sweep_seconds=0.05)
     try:
         async with stored(others) as store:
-            settings = others.settings("vendor").model_dump_json()
-            revision = others.revision("vendor")
-            await store.remember_revision(revision, source="vendor", system="voicenter", settings=settings)
+            await store.remember_revision(others.revision_of("vendor"))
             item = left_open(others, received_at=datetime.now(UTC))
             await store.write([item])
             its = {"record_source": "vendor", "digest": item.record.digest, "since": datetime.now(UTC)}

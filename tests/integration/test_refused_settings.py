@@ -54,6 +54,6 @@ directory = "staff.csv"
         await hub.stop()
     store = Store.open(config.database.url.get_secret_value(), connections=1)
     try:
-        assert await store.revisions() == {}
+        assert await store.revisions() == []
     finally:
         await store.close()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 
 from cdrhub.errors import DecodeError, StoreUnavailable
-from cdrhub.hub.decoders import Decoders, Revision
+from cdrhub.hub.decoders import Decoders
 from cdrhub.hub.ownership import Ownership
 from cdrhub.hub.pipeline import HELD_UP_SECONDS, Pipeline
 from cdrhub.journal import Journal
 from cdrhub.metrics import Metrics
-from cdrhub.model.record import RawRecord
+from cdrhub.model.record import RawRecord, Revision
 from cdrhub.sources.registry import system
 from cdrhub.store.batch import Item, Outcome, Written
 from support.records import raw_record
@@ -33,7 +33,7 @@ class ScriptedStore:
         self.why = StoreUnavailable("away")
         self.hold: asyncio.Event | None = None
         self.held_digest: bytes | None = None
-        self.known: dict[str, tuple[str, str, str]] = {}
+        self.known: dict[str, Revision] = {}
 
     async def write(self, batch: Sequence[Item]) -> Written:
         """See `Writer.write`."""
@@ -54,13 +54,13 @@ class ScriptedStore:
             by_source={"pbx": {"applied": len(new), "duplicates": len(batch) - len(new)}},
         )
 
-    async def remember_revision(self, revision: str, *, source: str, system: str, settings: str) -> None:
+    async def remember_revision(self, revision: Revision) -> None:
         """See `Writer.remember_revision`."""
-        self.known.setdefault(revision, (source, system, settings))
+        self.known.setdefault(revision.revision, revision)
 
-    async def revisions(self) -> Mapping[str, tuple[str, str, str]]:
+    async def revisions(self) -> list[Revision]:
         """See `Writer.revisions`."""
-        return self.known
+        return list(self.known.values())
 
 
 def record(number: int, *, revision: str = REVISION, body: bytes | None = None) -> RawRecord:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cdrhub.hub.decoders import Decoders, Revision
+from cdrhub.hub.decoders import Decoders
 from cdrhub.hub.ownership import Ownership, decoder_revision, ownership
 from cdrhub.model.numbers import load_numbering_plans
 
 if TYPE_CHECKING:
     from cdrhub.config import Config
-    from cdrhub.model.record import RawRecord
+    from cdrhub.model.record import RawRecord, Revision
     from cdrhub.store import Store
     from cdrhub.store.batch import Item, Outcome
 
@@ -24,18 +24,13 @@ class Reader:
         self._config = config
         self._decoders = Decoders()
         self._revisions: dict[str, Revision] = {}
-        for name, source in config.sources.items():
-            revision = Revision(
-                revision=config.revision(name),
-                source=name,
-                system=source.type,
-                settings=config.settings(name).model_dump_json(),
-            )
+        for name in config.sources:
+            revision = config.revision_of(name)
             self._revisions[name] = revision
             self._decoders.learn(revision)
 
-    def learn(self, revisions: Mapping[str, tuple[str, str, str]]) -> None:
-        """Know what the database knows: settings (source, system, JSON) by their revision."""
+    def learn(self, revisions: Iterable[Revision]) -> None:
+        """Know what the database knows."""
         self._decoders.learn_all(revisions)
 
     def decode(self, record: RawRecord) -> Outcome:
@@ -70,7 +65,5 @@ class Reader:
 
     async def remember(self, store: Store) -> None:
         """Keep the settings of today in the database, before a record points to them."""
-        for name, revision in self._revisions.items():
-            await store.remember_revision(
-                revision.revision, source=name, system=revision.system, settings=revision.settings
-            )
+        for revision in self._revisions.values():
+            await store.remember_revision(revision)

@@ -23,7 +23,7 @@ from cdrhub.config.redial import RedialConfig
 from cdrhub.config.revision import decode_revision
 from cdrhub.config.table import NAME_PATTERN, Table
 from cdrhub.model.numbers import NumberPlan
-from cdrhub.model.record import MAX_BODY_BYTES
+from cdrhub.model.record import MAX_BODY_BYTES, Revision
 from cdrhub.sources.base import DecodeSettings, DirectoryEntry, Networks, SourceConfig
 
 MIN_SECRET = 16  #: characters of a token, and of the secret in an ingest path
@@ -231,6 +231,15 @@ class Config(Table):
     def revision(self, source: str) -> str:
         """The revision of those settings (`decode_revision`)."""
         return decode_revision(self.settings(source), system=self.sources[source].type)
+
+    def revision_of(self, source: str) -> Revision:
+        """Those settings under their revision, as the journal and the database keep them."""
+        return Revision(
+            revision=self.revision(source),
+            source=source,
+            system=self.sources[source].type,
+            settings=self.settings(source).model_dump_json(),
+        )
 
     def owner(self, source: str) -> str:
         """The source whose calls the records of `source` belong to: its `into`, or itself."""

@@ -7,8 +7,7 @@ decoder is built from them once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
 import structlog
 from pydantic import ValidationError
@@ -16,7 +15,7 @@ from pydantic import ValidationError
 from cdrhub.errors import CdrhubError, ConfigError, DecodeError, Reason, told
 from cdrhub.model.checked import checked
 from cdrhub.model.inference import decode_inference
-from cdrhub.model.record import INFERENCE, RawRecord
+from cdrhub.model.record import INFERENCE, RawRecord, Revision
 from cdrhub.model.update import Decoded
 from cdrhub.os_errors import is_exhausted
 from cdrhub.sources.base import Decoder, refuse_partial
@@ -24,16 +23,6 @@ from cdrhub.sources.registry import system
 from cdrhub.store.batch import Outcome
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Revision:
-    """Decode settings as they were: `settings` is the JSON of the system's settings model."""
-
-    revision: str
-    source: str
-    system: str
-    settings: str
 
 
 class UnknownRevision(CdrhubError):
@@ -60,10 +49,10 @@ class Decoders:
         """Know these settings."""
         self._revisions.setdefault(revision.revision, revision)
 
-    def learn_all(self, kept: Mapping[str, tuple[str, str, str]]) -> None:
-        """Know all settings that the journal or the database keeps: (source, system, JSON) by their revision."""
-        for revision, (source, system_name, settings) in kept.items():
-            self.learn(Revision(revision=revision, source=source, system=system_name, settings=settings))
+    def learn_all(self, kept: Iterable[Revision]) -> None:
+        """Know all settings that the journal or the database keeps."""
+        for revision in kept:
+            self.learn(revision)
 
     def knows(self, revision: str) -> bool:
         """Whether records of this revision can be decoded."""

@@ -21,7 +21,7 @@ from cdrhub.broadcast.service import Broadcast
 from cdrhub.config import Config
 from cdrhub.errors import CdrhubError, IntakeRefused, ReloadFailed, StoreUnavailable
 from cdrhub.hub.clock import Clocks
-from cdrhub.hub.decoders import Decoders, DecodingWaits, Revision, UnknownRevision
+from cdrhub.hub.decoders import Decoders, DecodingWaits, UnknownRevision
 from cdrhub.hub.intake import inferred
 from cdrhub.hub.losses import Losses
 from cdrhub.hub.ownership import Ownership, Ownerships
@@ -163,7 +163,7 @@ class Hub:
                 connections=config.database.connections,
             )
             on_failure.push_async_callback(store.close)
-            decoders.learn_all(journal.settings())
+            decoders.learn_all(journal.revisions())
             hub = cls(
                 config,
                 journal=journal,
@@ -193,7 +193,7 @@ class Hub:
             asyncio.create_task(self._sources.failed(), name="sources"),
         ]
         for name in sources:
-            await self._remember_settings(name, self.config)
+            await self._remember_revision(name, self.config)
         if deaths > SUSPECT_STARTS:
             await self._try_suspect()
         await self._sources.start(sources, self.config)
@@ -298,7 +298,7 @@ class Hub:
         self._listeners.expect(addresses(config))
         try:
             for name in sources:
-                await self._remember_settings(name, config)
+                await self._remember_revision(name, config)
             await self._ownerships.keep(config)
         except BaseException:
             self._listeners.expect(addresses(self.config))
@@ -355,12 +355,11 @@ class Hub:
 
     # -- sources ---------------------------------------------------------------------------------------------------
 
-    async def _remember_settings(self, name: str, config: Config) -> None:
+    async def _remember_revision(self, name: str, config: Config) -> None:
         """Keep a source's decode settings before any record comes under them. Raises IntakeRefused."""
-        revision, settings = config.revision(name), config.settings(name).model_dump_json()
-        kind = config.sources[name].type
-        await self._journal.remember_settings(revision, source=name, system=kind, settings=settings)
-        self._decoders.learn(Revision(revision=revision, source=name, system=kind, settings=settings))
+        revision = config.revision_of(name)
+        await self._journal.remember_revision(revision)
+        self._decoders.learn(revision)
 
     def _wrote(self, written: Written) -> None:
         """A batch was committed: wake those who have something to do. Others stay asleep, for each look is a
@@ -422,7 +421,7 @@ class Hub:
         """Journal what none of the sources saw. Raises IntakeRefused."""
         config = self.config  # a reload may put another in its place meanwhile
         for name in config.sources:
-            await self._remember_settings(name, config)
+            await self._remember_revision(name, config)
             record = inferred(coverage_inference(coverage), source=name, revision=config.revision(name))
             await self._journal.append([record], reserved=True)
 

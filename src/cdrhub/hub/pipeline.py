@@ -15,7 +15,7 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,7 +29,7 @@ from cdrhub.journal import Entry, Journal
 from cdrhub.metrics import Metrics
 from cdrhub.model.agent import AgentState
 from cdrhub.model.inference import Coverage
-from cdrhub.model.record import RawRecord
+from cdrhub.model.record import RawRecord, Revision
 from cdrhub.model.update import CallUpdate, Ignored
 from cdrhub.store.batch import Item, Outcome, Written
 from cdrhub.store.engine import RefusedError
@@ -75,11 +75,11 @@ class Writer(Protocol):
     async def write(self, batch: Sequence[Item]) -> Written:
         """Write one batch in one transaction. Raises StoreUnavailable while the database is away."""
 
-    async def remember_revision(self, revision: str, *, source: str, system: str, settings: str) -> None:
+    async def remember_revision(self, revision: Revision) -> None:
         """Keep decode settings under their revision. Raises StoreUnavailable, RefusedError."""
 
-    async def revisions(self) -> Mapping[str, tuple[str, str, str]]:
-        """Every revision that the database knows: (source, system, settings)."""
+    async def revisions(self) -> Sequence[Revision]:
+        """Every revision of decode settings that the database knows."""
 
 
 @dataclass(slots=True)
@@ -385,9 +385,7 @@ class Pipeline:
             known = self._decoders.revisions().get(revision)
             if known is not None:
                 try:
-                    await self._store.remember_revision(
-                        revision, source=known.source, system=known.system, settings=known.settings
-                    )
+                    await self._store.remember_revision(known)
                 except RefusedError as error:
                     log.error(SETTINGS_REFUSED, action="settings_refused", source=known.source, error=str(error))
             self._remembered.add(revision)

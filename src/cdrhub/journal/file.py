@@ -31,6 +31,7 @@ from cdrhub.journal.log_damage import KeptLog, keep_damaged_log
 from cdrhub.journal.numbering import contradiction
 from cdrhub.journal.packing import Damaged, Entry, from_microseconds, unpack
 from cdrhub.journal.reserve import Reserve, is_full
+from cdrhub.model.record import Revision
 
 DATABASE_NAME = "journal.db"
 LOCK_NAME = "journal.lock"
@@ -83,7 +84,7 @@ REMEMBER_POSITION = (
     "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT (source, key) DO UPDATE SET value = excluded.value"
 )
 FORGET_POSITION = "DELETE FROM positions WHERE source = ? AND key = ?"
-REMEMBER_SETTINGS = "INSERT INTO settings VALUES (?, ?, ?, ?) ON CONFLICT (revision) DO NOTHING"
+REMEMBER_REVISION = "INSERT INTO settings VALUES (?, ?, ?, ?) ON CONFLICT (revision) DO NOTHING"
 NOTE_RUN = "UPDATE progress SET running = ?, in_flight_first = ?, in_flight_last = ?, deaths = ?"
 PROBE = "UPDATE progress SET running = running"  #: changes nothing, but is written: whether the disk works again
 
@@ -209,10 +210,13 @@ class WritableFile:
         rows = self._open().execute("SELECT source, key, value FROM positions")
         return {(source, key): value for source, key, value in rows}
 
-    def settings(self) -> dict[str, tuple[str, str, str]]:
-        """Every remembered revision: (source, system, settings)."""
+    def revisions(self) -> list[Revision]:
+        """Every remembered revision of decode settings."""
         rows = self._open().execute("SELECT revision, source, system, settings FROM settings")
-        return {revision: (source, system, settings) for revision, source, system, settings in rows}
+        return [
+            Revision(revision=revision, source=source, system=system, settings=settings)
+            for revision, source, system, settings in rows
+        ]
 
     def run(self) -> Run:
         """What was noted last by NOTE_RUN."""

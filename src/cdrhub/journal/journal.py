@@ -29,11 +29,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 import structlog
@@ -45,7 +44,7 @@ from cdrhub.journal.file import (
     NAMED_STARTS,
     PROBE,
     REMEMBER_POSITION,
-    REMEMBER_SETTINGS,
+    REMEMBER_REVISION,
     SUSPECT_STARTS,
     DamagedGroup,
     DirectoryLock,
@@ -63,7 +62,7 @@ from cdrhub.journal.log_damage import kept_logs
 from cdrhub.journal.packing import Entry, pack, size_of
 from cdrhub.journal.reserve import is_full
 from cdrhub.journal.tail import Tail
-from cdrhub.model.record import RawRecord
+from cdrhub.model.record import RawRecord, Revision
 
 log = structlog.get_logger(__name__)
 
@@ -75,8 +74,6 @@ TAIL_BYTES = 16 * 1024 * 1024  #: of recent records kept in memory
 DELETE_SECONDS = 0.2  #: after which they are deleted in any case
 ROOM_SHARE = 0.9  #: of the limit, below which a journal that was full takes records again
 RETRY_SECONDS = 0.5  #: after a failure of the disk, before the journal tries by itself whether it works again
-
-_SETTINGS = tuple[str, str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,7 +121,7 @@ class Journal:
         self._state: State
         self._run: Run
         self._positions: dict[tuple[str, str], str] = {}
-        self._settings: dict[str, _SETTINGS] = {}
+        self._revisions: dict[str, Revision] = {}
         self._damaged: list[range] = []
         self._checkpoint = 0
         self._tail = Tail(first=1, max_bytes=tail_bytes)
@@ -242,14 +239,15 @@ class Journal:
         if seq > self._checkpoint:
             self._move_checkpoint(self._beyond_damaged(seq))
 
-    async def remember_settings(self, revision: str, *, source: str, system: str, settings: str) -> None:
+    async def remember_revision(self, revision: Revision) -> None:
         """Keep decode settings under their revision, durably and for ever. Raises IntakeRefused."""
-        if revision not in self._settings:
+        if revision.revision not in self._revisions:
+            row = (revision.revision, revision.source, revision.system, revision.settings)
             await self._write(
                 Write(
                     self._loop.create_future(),
-                    statements=((REMEMBER_SETTINGS, (revision, source, system, settings)),),
-                    landed=lambda: self._settings.__setitem__(revision, (source, system, settings)),
+                    statements=((REMEMBER_REVISION, row),),
+                    landed=lambda: self._revisions.__setitem__(revision.revision, revision),
                 )
             )
 
@@ -302,9 +300,9 @@ class Journal:
         """The value that was durably remembered last."""
         return self._positions.get((writable(source), writable(key)))
 
-    def settings(self) -> Mapping[str, _SETTINGS]:
-        """Every remembered revision: (source, system, settings)."""
-        return MappingProxyType(self._settings)
+    def revisions(self) -> Collection[Revision]:
+        """Every remembered revision of decode settings."""
+        return self._revisions.values()
 
     @property
     def append_max_bytes(self) -> int:
@@ -408,7 +406,7 @@ class Journal:
             self._file = WritableFile(self._directory / DATABASE_NAME)
             undone.callback(self._file.give_up)
             self._positions = self._file.positions()
-            self._settings = self._file.settings()
+            self._revisions = {known.revision: known for known in self._file.revisions()}
             self._run = self._file.run()
             self._damaged = self._file.damaged()
             undone.pop_all()

@@ -44,3 +44,14 @@ class RawRecord:
     config_revision: str
     event_id: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@immutable
+class Revision:
+    """The decode settings of a source as they were when its records came: `settings` is the JSON of the settings model
+    of `system`, and `revision` the name that their content gives them (`RawRecord.config_revision`)."""
+
+    revision: str
+    source: str
+    system: str
+    settings: str

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Self
 
 import orjson
 from sqlalchemy import insert, select
 
+from cdrhub.model.record import Revision
 from cdrhub.store import schema
 from cdrhub.store.batch import Item, Redecode, Written
 from cdrhub.store.engine import CONNECTIONS, STATEMENT_SECONDS, Database, RefusedError, open_database
@@ -101,19 +102,19 @@ class Store:
         StoreUnavailable."""
         return await self._joining.apply()
 
-    async def remember_revision(self, revision: str, *, source: str, system: str, settings: str) -> None:
-        """Keep decode settings (JSON) under their revision. One that is there already stays as it is. Raises
+    async def remember_revision(self, revision: Revision) -> None:
+        """Keep decode settings under their revision. One that is there already stays as it is. Raises
         StoreUnavailable; RefusedError where the database does not take them."""
-        if await self._knows_revision(revision):
+        if await self._knows_revision(revision.revision):
             return
 
         async def keep(tx: Transaction) -> None:
             await tx.connection.execute(
                 insert(config_revisions).values(
-                    revision=revision,
-                    source=source,
-                    system=system,
-                    settings=orjson.loads(settings),
+                    revision=revision.revision,
+                    source=revision.source,
+                    system=revision.system,
+                    settings=orjson.loads(revision.settings),
                     first_seen_at=self._clock(),
                 )
             )
@@ -121,7 +122,7 @@ class Store:
         try:
             await self._database.write(keep)
         except RefusedError:
-            if not await self._knows_revision(revision):
+            if not await self._knows_revision(revision.revision):
                 raise
             # else another hub was faster, with the same settings: they are named by their content
 
@@ -130,11 +131,19 @@ class Store:
         async with self._database.connect() as connection:
             return await connection.scalar(known) is not None
 
-    async def revisions(self) -> Mapping[str, tuple[str, str, str]]:
-        """Every revision that the database knows: (source, system, settings as JSON)."""
+    async def revisions(self) -> Sequence[Revision]:
+        """Every revision of decode settings that the database knows."""
         async with self._database.connect() as connection:
             rows = await connection.execute(select(config_revisions))
-            return {row.revision: (row.source, row.system, orjson.dumps(row.settings).decode()) for row in rows}
+            return [
+                Revision(
+                    revision=row.revision,
+                    source=row.source,
+                    system=row.system,
+                    settings=orjson.dumps(row.settings).decode(),
+                )
+                for row in rows
+            ]
 
     async def has_record(self, source: str, digest: bytes) -> bool:
         """Whether a record of this content came from this source, to those who write: a reader may still be connected

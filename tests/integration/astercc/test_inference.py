@@ -6,8 +6,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cdrhub.hub.decoders import Decoders, Revision
+from cdrhub.hub.decoders import Decoders
 from cdrhub.hub.hub import Hub
+from cdrhub.model.record import Revision
 from cdrhub.store import Store
 from cdrhub.store.calls import one
 from support.astercc import PATH, event

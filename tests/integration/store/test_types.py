@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from cdrhub.model.disposition import State
-from cdrhub.model.record import MAX_BODY_BYTES
+from cdrhub.model.record import MAX_BODY_BYTES, Revision
 from cdrhub.model.update import MAX_KEY, MAX_TEXT, MAX_URL, CallUpdate
 from cdrhub.store import Store
 from cdrhub.store.tables import calls, config_revisions, records
@@ -115,9 +115,10 @@ async def test_ids_of_calls_rise(store: Store) -> None:
 
 
 async def test_settings_are_kept_once_under_their_revision(store: Store, second: Store) -> None:
-    await store.remember_revision("r1", source="lagos", system="3cx", settings='{"a": [1, "é"]}')
-    await second.remember_revision("r1", source="lagos", system="3cx", settings='{"a": "other"}')
-    assert await second.revisions() == {"r1": ("lagos", "3cx", '{"a":[1,"é"]}')}
+    first = Revision(revision="r1", source="lagos", system="3cx", settings='{"a":[1,"é"]}')
+    await store.remember_revision(first)
+    await second.remember_revision(replace(first, settings='{"a":"other"}'))
+    assert await second.revisions() == [first]
 
 
 def test_the_sample_is_an_update() -> None:

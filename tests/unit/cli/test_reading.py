@@ -10,6 +10,7 @@ from cdrhub.cli.reading import Reader
 from cdrhub.config import Config
 from cdrhub.config.loading import parse
 from cdrhub.errors import DecodeError, Reason
+from cdrhub.model.record import Revision
 from support.records import raw_record
 
 LAGOS = '[sources.lagos]\ntype = "3cx"\nlisten = "127.0.0.1:5555"\n'
@@ -23,7 +24,7 @@ def config(tmp_path: Path) -> Config:
 def test_a_record_of_a_system_that_is_installed_no_more_is_suspended(config: Config) -> None:
     """A replay of all records would end at the first one of a plug-in that was taken away."""
     reader = Reader(config)
-    reader.learn({"r": ("old", "plug-in", "{}")})
+    reader.learn([Revision(revision="r", source="old", system="plug-in", settings="{}")])
     item = reader.item(raw_record(b"any", source="old", config_revision="r"))
     assert isinstance(item.outcome, DecodeError)
     assert item.outcome.reason is Reason.BAD_VALUE

@@ -13,8 +13,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from cdrhub.errors import DecodeError, Reason
-from cdrhub.hub.decoders import Decoders, Revision, UnknownRevision
-from cdrhub.model.record import RawRecord
+from cdrhub.hub.decoders import Decoders, UnknownRevision
+from cdrhub.model.record import RawRecord, Revision
 from cdrhub.model.update import CallUpdate, Ignored
 from cdrhub.sources.registry import system
 from support.processes import python
@@ -96,7 +96,8 @@ WITHOUT_MEMORY = """
 import re, resource
 from datetime import UTC, datetime
 from pathlib import Path
-from cdrhub.hub.decoders import Decoders, Revision
+from cdrhub.hub.decoders import Decoders
+from cdrhub.model.record import Revision
 from cdrhub.model.record import RawRecord, digest_of
 from cdrhub.sources.registry import system
 

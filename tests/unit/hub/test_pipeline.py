@@ -24,7 +24,7 @@ from cdrhub.journal.file import DATABASE_NAME
 from cdrhub.metrics import Metrics
 from cdrhub.model.agent import AgentKind, AgentState, AgentWord
 from cdrhub.model.inference import Coverage, agent_inference, coverage_inference
-from cdrhub.model.record import RawRecord
+from cdrhub.model.record import RawRecord, Revision
 from cdrhub.model.update import CallUpdate
 from cdrhub.sources.registry import system
 from cdrhub.store.batch import Item, Outcome, Written
@@ -247,7 +247,7 @@ async def test_a_decoder_that_cannot_be_made_without_a_descriptor_is_waited_for(
     zoned = (
         system("3cx").config_model.settings_model.model_validate({"timezone": "Pacific/Kiritimati"}).model_dump_json()
     )
-    store.known["zoned"] = ("pbx", "3cx", zoned)
+    await store.remember_revision(Revision(revision="zoned", source="pbx", system="3cx", settings=zoned))
     ZoneInfo.clear_cache()
     pipeline = made(journal, store)
     await journal.append([record(1, revision="zoned")])
@@ -263,7 +263,7 @@ async def test_a_decoder_that_cannot_be_made_without_a_descriptor_is_waited_for(
 
 async def test_settings_that_only_the_database_knows_are_learnt_from_it(journal: Journal) -> None:
     store = ScriptedStore()
-    store.known["older"] = ("pbx", "3cx", settings())
+    await store.remember_revision(Revision(revision="older", source="pbx", system="3cx", settings=settings()))
     pipeline = made(journal, store)
     async with running(pipeline):
         await journal.append([record(1, revision="older")])
@@ -273,7 +273,8 @@ async def test_settings_that_only_the_database_knows_are_learnt_from_it(journal:
 
 async def test_what_is_not_understood_or_says_nothing_of_a_call_is_counted_and_said(journal: Journal) -> None:
     store, metrics = ScriptedStore(), Metrics()
-    store.known["lists"] = ("pbx", "enigma", system("enigma").config_model.settings_model().model_dump_json())
+    lists = system("enigma").config_model.settings_model().model_dump_json()
+    await store.remember_revision(Revision(revision="lists", source="pbx", system="enigma", settings=lists))
     unmapped = b'{"type": "cdr", "payload": {"call_ref": "1", "end_reason": "exploded"}}'
     bodies = [b'{"type": "queue_calls"}', b'{"type": "stats"}', unmapped, b"no JSON", b"nor this"]
     with capture_logs() as said:

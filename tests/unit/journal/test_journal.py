@@ -17,6 +17,7 @@ from cdrhub.errors import IntakeRefused, JournalError, JournalFull, JournalLocke
 from cdrhub.journal import Entry, Journal
 from cdrhub.journal.file import DATABASE_NAME, FREE_PAGES_KEPT
 from cdrhub.journal.jobs import DELETE_RECORDS
+from cdrhub.model.record import Revision
 from support.journal import ENOUGH_BYTES, RECEIVED_AT, bodies, everything, lines, record
 
 
@@ -192,13 +193,17 @@ async def test_a_refused_append_leaves_its_position(tmp_path: Path) -> None:
     await journal.close()
 
 
+def revision(settings: str) -> Revision:
+    return Revision(revision="r1", source="lagos", system="3cx", settings=settings)
+
+
 async def test_settings_are_kept_under_their_revision(tmp_path: Path) -> None:
     journal = await Journal.open(tmp_path)
-    await journal.remember_settings("r1", source="lagos", system="3cx", settings='{"zone":"UTC"}')
-    await journal.remember_settings("r1", source="lagos", system="3cx", settings="the first stays")
+    await journal.remember_revision(revision('{"zone":"UTC"}'))
+    await journal.remember_revision(revision("the first stays"))
     await journal.close()
     journal = await Journal.open(tmp_path)
-    assert dict(journal.settings()) == {"r1": ("lagos", "3cx", '{"zone":"UTC"}')}
+    assert list(journal.revisions()) == [revision('{"zone":"UTC"}')]
     await journal.close()
 
 
@@ -430,13 +435,13 @@ async def test_what_cannot_be_written_fails_alone_and_costs_nobody_a_record(tmp_
     unwritable: Any = 2**64  # neither sqlite3.Error nor OSError: OverflowError, within the transaction
     together = [
         journal.append(lines("before")),
-        journal.remember_settings("r1", source="lagos", system="3cx", settings=unwritable),
+        journal.remember_revision(revision(unwritable)),
         journal.append(lines("beside"), position=("lagos", "cdr.log", "7")),
     ]
     ends = await asyncio.gather(*together, return_exceptions=True)
     assert [type(end) for end in ends] == [type(None), JournalError, type(None)]
     with pytest.raises(JournalError, match="cannot write this"):
-        await journal.remember_settings("r1", source="lagos", system="3cx", settings=unwritable)
+        await journal.remember_revision(revision(unwritable))
     assert journal.accepting
     for number in range(5):
         await journal.append(lines(str(number)))

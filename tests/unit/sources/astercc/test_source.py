@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from cdrhub.errors import DecodeError, Reason
-from cdrhub.hub.decoders import Decoders, Revision
-from cdrhub.model.record import digest_of
+from cdrhub.hub.decoders import Decoders
+from cdrhub.model.record import Revision, digest_of
 from cdrhub.sources.astercc import source
 from cdrhub.sources.astercc.bodies import MAX_BODY_BYTES, Format
 from cdrhub.sources.astercc.config import AsterCCSettings
