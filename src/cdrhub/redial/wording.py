@@ -20,7 +20,7 @@ _RULES: Mapping[str, str] = {
     "announced": "the end of that call decides",
     "answered_elsewhere": "the person was reached by another call",
     "attempt_live": "an attempt of this case is still under way, and its end will decide",
-    "call_in_doubt": "not all came that was to be told of the call: a person may have answered",
+    "call_in_doubt": "part of what the phone system reports of a call is missing: a person may have answered",
     "callback": "the person asked to be called back",
     "calling_window": "the number may not be called at this hour",
     "case_cap": "the case has had as many attempts as it may have",
@@ -29,8 +29,8 @@ _RULES: Mapping[str, str] = {
     "contradiction": "the same call had been reported as answered before",
     "cool_down": "not enough time has passed since the last attempt",
     "deadline": "no call record came in time and the phone system could not say what became of the attempt",
-    "decided_before": "that was decided on before",
-    "dialler_refuses": "the dialler refuses every request until somebody mends its configuration",
+    "decided_before": "this was decided before",
+    "dialler_refuses": "the dialler refuses every request until somebody corrects its configuration",
     "do_not_call": "the number must not be called",
     "due": "no rule objects",
     "earlier_round": "the call belongs to an earlier round of the case",
@@ -43,17 +43,17 @@ _RULES: Mapping[str, str] = {
     "number_cap": "the number has had as many attempts as it may have",
     "number_in_call": "the person is in a call at this moment",
     "number_requested": "a call to the person was requested and nobody saw its end",
-    "old_news": "it is too late for a number to ring by itself",
+    "old_news": "too much time has passed to ring anybody automatically",
     "period_cap": "the case has had as many attempts as it may have within the period",
     "reached": "a person answered",
     "redial_paused": "somebody paused redial",
-    "refused_before": "the dialler had told so before the record came, and that was decided on",
+    "refused_before": "the dialler had refused it before the record came, and that was decided",
     "reported": "a person reported what became of it",
     "shared_number": "the number belongs to another case too",
     "source_unhealthy": "the hub does not see the phone system, so nobody would see the call end",
     "spread": "the cases that are resumed with it are spread over time",
     "stopped": "somebody stopped it",
-    "superseded": "the case waited for that call no longer",
+    "superseded": "the case no longer waited for that call",
     "went_on": "the case went on after that attempt",
 }
 
@@ -61,11 +61,11 @@ _REASONS: Mapping[str, str] = {
     "abandoned": "the customer answered and none of our agents was there",
     "agent_unavailable": "the agent was not available, several times in a row",
     "ambiguous": "the person answered a call, and nobody can tell for which case",
-    "attempt_unknown": "nobody knows what became of an attempt; nothing is dialled twice by guessing",
+    "attempt_unknown": "nobody knows whether an attempt reached the person, and the hub does not dial on a guess",
     "contradiction": "a call was reported as answered first and as not answered later",
-    "dialler_configuration": "the dialler refuses every request until its configuration is mended",
-    "late": "the news of the call, or its turn to be dialled, came too late for a number to ring by itself",
-    "network": "the network carried no request, several times in a row",
+    "dialler_configuration": "the dialler refuses every request until somebody corrects its configuration",
+    "late": "the news of the call, or its turn to be dialled, came too late to ring anybody automatically",
+    "network": "the network failed several times in a row",
     "no_dialler": "the source names no dialler in the configuration",
     "observed": "the mode is observe, in which nothing is dialled",
     "redial_off": "redial is off",
@@ -78,7 +78,7 @@ _REFUSALS: Mapping[str, str] = {
     "agent": "the agent was not available",
     "number": "the number cannot be reached",
     "configuration": "its configuration is wrong",
-    "network": "the network carried nothing",
+    "network": "the network failed",
 }
 
 _SAYS_IT_ALL = frozenset({"agent_busy", "number_in_call", "source_unhealthy"})
@@ -129,7 +129,7 @@ def inputs_in_words(decision: Mapping[str, Any], *, zone: tzinfo = UTC) -> str:
     said = [f"rule {decision['rule']}", f"mode {decision['mode']}"]
     said += [f"{word} {_spoken(inputs[name], zone)}" for name, word in _BESIDE.items() if inputs.get(name)]
     if inputs.get("live") is False:
-        said.append("not told while it happened")
+        said.append("not reported while it happened")
     if decision["cause"] in ("deadline", "refusal") and decision.get("answer") not in (None, "", decision["detail"]):
         said.append(f"the dialler's answer: {decision['answer']}")
     return ", ".join(said)
@@ -146,11 +146,11 @@ def _happened(decision: Mapping[str, Any], inputs: Mapping[str, Any], zone: tzin
         case "order":
             return f"an order to dial came{' for agent ' + inputs['agent'] if inputs.get('agent') else ''}"
         case "announcement":
-            return f"somebody else dials{' ' + number if number else ''} and said so"
+            return f"somebody else announced a call{of}"
         case "due":
             return "the time to dial had come"
         case "anew":
-            return "the case was changed, or the hub began or read its configuration anew"
+            return "the case was changed, or the hub started or reloaded its configuration"
         case "refusal":
             refusal = str(inputs.get("refusal") or "")
             return f"the dialler refused the attempt{of} ({_REFUSALS.get(refusal, refusal or 'it did not say why')})"

@@ -94,7 +94,7 @@ def decision(**values: Any) -> dict[str, Any]:
         ),
         (
             decision(result="nothing", rule="superseded", inputs={"disposition": "no_answer"}),
-            f"the call to {FIRST} ended as no_answer: nothing follows, because the case waited for that call no longer",
+            f"the call to {FIRST} ended as no_answer: nothing follows, because the case no longer waited for that call",
         ),
         (
             decision(attempt_id=None, number=None, result="contacted", rule="answered_elsewhere", detail="haifa"),
@@ -119,7 +119,7 @@ def test_times_are_said_in_the_zone_that_is_asked_for() -> None:
     lagos = ZoneInfo("Africa/Lagos")
     assert "ended at 2026-11-18 13:00:00 WAT" in in_words(row, zone=lagos)
     assert inputs_in_words(row, zone=lagos) == (
-        "rule first_untried, mode on, told at 2026-11-18 13:00:01 WAT, not told while it happened"
+        "rule first_untried, mode on, told at 2026-11-18 13:00:01 WAT, not reported while it happened"
     )
 
 
