@@ -111,8 +111,8 @@ class DatabaseConfig(Table):
             raise ValueError(
                 "is not a URL that can be read: write e.g. postgresql://user:${PGPASSWORD}@host/cdrhub"
             ) from error
-        if parts.scheme not in DATABASE_SCHEMES:
-            raise ValueError(f"must begin with one of {', '.join(f'{scheme}:' for scheme in DATABASE_SCHEMES)}")
+        if not url.get_secret_value().startswith(tuple(f"{scheme}://" for scheme in DATABASE_SCHEMES)):
+            raise ValueError("must begin with sqlite:///, postgresql:// or mariadb://")
         name = parts.path.removeprefix("/")
         if parts.scheme == "sqlite" and (parts.netloc or not name or name == ":memory:"):
             raise ValueError("must name a file: sqlite:///data/cdrhub.db, or sqlite:////var/lib/cdrhub/cdrhub.db")

@@ -125,7 +125,13 @@ def test_a_source_has_the_model_of_its_system() -> None:
         (VENDOR + "max_body = 16_777_217", "4: sources.vendor.max_body: must be 16777216 or less"),
         ('[http]\ntls_key = "k.pem"', "1: http.tls_certificate: is missing: tls_certificate and tls_key go together"),
         ('[http]\ntrusted_proxies = ["10.0.0.0/33"]', "2: http.trusted_proxies[0]: '10.0.0.0/33' is not a network: "),
-        ('[database]\nurl = "mysql://h/x"', "2: database.url: must begin with one of sqlite:, postgresql:, mariadb:"),
+        ('[database]\nurl = "mysql://h/x"', "2: database.url: must begin with sqlite:///, postgresql:// or mariadb://"),
+        ('[database]\nurl = "sqlite:x.db"', "2: database.url: must begin with sqlite:///, postgresql:// or mariadb://"),
+        (
+            '[database]\nurl = "sqlite:/x.db"',
+            "2: database.url: must begin with sqlite:///, postgresql:// or mariadb://",
+        ),
+        ('[database]\nurl = "postgresql:/h/x"', "2: database.url: must begin with sqlite:///, postgresql:// or maria"),
         ('[database]\nurl = "sqlite:///x.db?mode=ro"', "2: database.url: takes no options: write the file alone"),
         ('[database]\nurl = "sqlite://"', "2: database.url: must name a file: sqlite:///data/cdrhub.db"),
         (
