@@ -80,7 +80,7 @@ def derive(
         values["disposition"] = Disposition.UNKNOWN
     if flags and values["disposition"] == Disposition.ANSWERED:
         flags.discard("picked_up_elsewhere")  # whose phone stopped ringing is a leg; the colleague's line told the call
-    if flags and values["disposition"] in (None, Disposition.ANSWERED):
+    if flags and (direction == Direction.INBOUND or values["disposition"] in (None, Disposition.ANSWERED)):
         flags -= {END_UNSEEN, ANSWER_UNSEEN}
     elif END_UNSEEN in flags and _is_end_seen(legs):
         flags.discard(END_UNSEEN)

@@ -189,7 +189,7 @@ class _Event:
         if self.event != "hangup":
             return
         first = self.field("hangupfirst").upper()
-        if self.outgoing:
+        if self.outgoing or self.values["direction"] == Direction.UNKNOWN:  # then its session's other events say it
             self._may_lack_events(first)
         if first:
             by = _ENDED_BY.get(first)

@@ -129,3 +129,14 @@ def test_a_call_that_came_in_is_not_marked() -> None:
     incoming = {"calltype": "dialin"}
     call = call_of(event("AGENT", "hangup", 30, **incoming), event("CONVERSATION", "hangup", 31, **incoming))
     assert (call.disposition, is_marked(call)) == (Disposition.ABANDONED, False)
+
+
+def test_a_hang_up_that_does_not_say_which_way_its_call_went_is_read_as_those_of_its_session() -> None:
+    """It was marked only if it said `dialout` itself: the next number was dialled of a person who may have talked."""
+    rang = [*begun(), event("CALLEE", "ringing", 7, **ORDERED)]
+    over = event("CONVERSATION", "hangup", 75, calltype="")
+    assert marks(call_of(*rang, over)) == {END_UNSEEN}
+    over = event("CONVERSATION", "hangup", 75, calltype="", hangupfirst="CALLEE")
+    assert marks(call_of(*rang, over)) == {END_UNSEEN, ANSWER_UNSEEN}
+    came_in = [event("CALLER", "incoming", 0, calltype="dialin"), event("AGENT", "ringing", 2, calltype="dialin")]
+    assert not is_marked(call_of(*came_in, over))
