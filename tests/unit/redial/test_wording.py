@@ -101,6 +101,11 @@ def decision(**values: Any) -> dict[str, Any]:
             "a call ended as unknown: the case is contacted, because the person was reached by another call (haifa)",
         ),
         (
+            decision(result="paused", rule="call_in_doubt", inputs={"disposition": "no_answer"}),
+            f"the call to {FIRST} ended as no_answer: the case is paused and waits for a person, because part "
+            "of what the phone system reports of a call is missing: a person may have answered",
+        ),
+        (
             decision(cause="due", number=None, result="scheduled", rule="agent_busy", detail="the agent is in a call"),
             "the time to dial had come: the next number is looked at again later, because the agent is busy with "
             "another call",

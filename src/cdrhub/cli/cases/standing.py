@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cdrhub.redial.outlook import Outlook
 
 _BEFORE_RESUMING = {
+    "attempt_unknown": "once the agent says that the person was not reached",
     "dialler_configuration": "once its configuration is mended",
     "no_dialler": "once its source names a dialler",
     "observed": 'once redial.mode is "on"',
