@@ -180,6 +180,10 @@ def test_a_hundred_thousand_bad_rows_are_refused_in_bounded_words(cdrhub: Inside
         (["cases", "resume", "C-1", "--spread", "1/s"], USAGE, "--spread goes with --reason"),
         (["cases", "resume", "--reason", "late", "--spread", "often"], USAGE, "--spread: 'often' is not a pace"),
         (["cases", "resume", "C-1"], DATA, "case 'C-1' is open, not paused"),
+        (["cases", "report", "C-1", "reached"], USAGE, "'reached' is not one of 'contacted', 'wrong_party'"),
+        (["cases", "report", "C-1", "callback"], USAGE, "callback needs --at, the time of the next call"),
+        (["cases", "report", "C-1", "contacted", "--at", "today"], USAGE, "--at goes with callback"),
+        (["cases", "report", "C-1", "contacted"], NO_INPUT, "case 'C-1' has no attempt that was dialled"),
         (["cases", "list", "--state", "paussed"], USAGE, "'paussed' is not one of"),
         (["cases", "resume", "--reason", "observd"], NO_INPUT, "for 'observd'; did you mean 'observed'?"),
         (["cases", "list", "--number", "x"], USAGE, "--number: 'x' has no digit"),
@@ -246,6 +250,32 @@ def test_one_that_is_not_there_keeps_no_other_from_being_stopped(cdrhub: Inside)
     done = cdrhub("cases", "stop", "nope", "C-1", "neither", "C-2", code=NO_INPUT)
     assert done.stdout == "C-1: it is cancelled\nC-2: it is cancelled\n"
     assert done.stderr == "cdrhub: there is no case 'nope'\ncdrhub: there is no case 'neither'\n"
+
+
+def under_way(folder: Path) -> None:
+    """The dialler takes the attempt that is decided."""
+    with closing(sqlite3.connect(folder / "data" / "cdrhub.db")) as database, database:
+        database.execute("UPDATE attempts SET state = 'accepted', requested_at = decided_at WHERE state = 'decided'")
+
+
+def test_what_became_of_the_last_attempt_is_reported(cdrhub: Inside, folder: Path) -> None:
+    cdrhub("cases", "import", "people.csv", "--source", "lagos")
+    cdrhub("cases", "dial", "C-1")
+    early = cdrhub("cases", "report", "C-1", "contacted", code=NO_INPUT)
+    assert early.stderr == "cdrhub: case 'C-1' has no attempt that was dialled\n"
+    under_way(folder)
+    voicemail = cdrhub("cases", "report", "C-1", "voicemail").stdout
+    assert voicemail.startswith(
+        "attempt on 0803 910 0001: voicemail. C-1: +2348039100002 is to be dialled now, because"
+    )
+    under_way(folder)
+    reached = cdrhub("cases", "report", "C-1", "contacted").stdout
+    assert reached.startswith("attempt on +234 803 910 0002: contacted. C-1: the case is contacted, because a person")
+    assert "C-1 is contacted: nothing more is dialled" in cdrhub("cases", "show", "C-1").stdout
+    cdrhub("cases", "dial", "C-2")
+    under_way(folder)
+    cdrhub("cases", "stop", "C-2")
+    assert "nothing follows" in cdrhub("cases", "report", "C-2", "voicemail", code=DIFFERENT).stdout
 
 
 def test_nothing_decided_is_said(cdrhub: Inside) -> None:

@@ -30,11 +30,10 @@ from cdrhub.redial.case_rows import attempt_of
 from cdrhub.redial.dialling import Claimed, Dialling
 from cdrhub.redial.engine import Engine
 from cdrhub.redial.given import GivenCase, GivenNumber
-from cdrhub.redial.model import CLOSED, Attempt, AttemptState, CaseState
+from cdrhub.redial.model import CLOSED, Attempt, AttemptState, CaseState, Reported
 from cdrhub.redial.order_errors import OrderError
 from cdrhub.redial.orders import Orders
 from cdrhub.redial.policy import HARD_STOP_PERIOD, HARD_STOP_REQUESTS, Mode, Policy
-from cdrhub.redial.reports import Reported
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.since import Since
 from cdrhub.store import Store

@@ -57,6 +57,21 @@ ASKED = frozenset({AttemptState.REQUESTED, AttemptState.ACCEPTED, AttemptState.S
 """States in which a request has left that may be, or become, a call."""
 
 
+NOT_DIALLED = frozenset({AttemptState.DECIDED, AttemptState.CANCELLED, AttemptState.REFUSED})
+"""States of attempts that nobody can report anything of."""
+
+
+class Reported(StrEnum):
+    """What a person reports of an attempt."""
+
+    CONTACTED = "contacted"
+    WRONG_PARTY = "wrong_party"
+    VOICEMAIL = "voicemail"
+    CALLBACK = "callback"
+    DO_NOT_CALL = "do_not_call"
+    REFUSED = "refused"
+
+
 class PlacedBy(StrEnum):
     """Who ordered an attempt."""
 

@@ -25,11 +25,21 @@ from cdrhub.redial.changes import Changes
 from cdrhub.redial.decision import Decision, Result, next_number, when_resumed, with_attempt
 from cdrhub.redial.given import GivenCase, GivenDoNotCall, GivenNumber, kept_as, read_numbers
 from cdrhub.redial.in_call import answered_since
-from cdrhub.redial.model import MAY_HAVE_REACHED, Attempt, AttemptState, Case, CaseState, Number, PlacedBy
+from cdrhub.redial.model import (
+    MAY_HAVE_REACHED,
+    NOT_DIALLED,
+    Attempt,
+    AttemptState,
+    Case,
+    CaseState,
+    Number,
+    PlacedBy,
+    Reported,
+)
 from cdrhub.redial.order_errors import CaseBusy, NoSuchAttempt, NoSuchCase, NumberUnusable, OrderError, RedialOff
 from cdrhub.redial.phone_systems import PhoneSystems
 from cdrhub.redial.policy import DO_NOT_CALL, WORKED_OUT, Mode
-from cdrhub.redial.reports import AMBIGUOUS, CALL_BACK, NOT_DIALLED, OUTCOMES, Reported, number_of, what_hinders
+from cdrhub.redial.reports import AMBIGUOUS, CALL_BACK, OUTCOMES, number_of, what_hinders
 from cdrhub.redial.settings import Settings
 from cdrhub.redial.surroundings import Known, gather
 from cdrhub.redial.transaction import transact

@@ -7,32 +7,16 @@ call has reached, and it skips no number that is waited for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 
 from cdrhub.model.disposition import Disposition
 from cdrhub.redial.decision import Decision, Result
-from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number, PlacedBy
-
-
-class Reported(StrEnum):
-    """What a person reports of an attempt."""
-
-    CONTACTED = "contacted"
-    WRONG_PARTY = "wrong_party"
-    VOICEMAIL = "voicemail"
-    CALLBACK = "callback"
-    DO_NOT_CALL = "do_not_call"
-    REFUSED = "refused"
-
+from cdrhub.redial.model import Attempt, AttemptState, Case, CaseState, Number, PlacedBy, Reported
 
 OUTCOMES: Mapping[Reported, Disposition] = {
     Reported.VOICEMAIL: Disposition.VOICEMAIL,
     Reported.WRONG_PARTY: Disposition.UNKNOWN,
 }
 """What a report makes of an attempt's outcome; after all others the person was spoken to, or the record stands."""
-
-NOT_DIALLED = frozenset({AttemptState.DECIDED, AttemptState.CANCELLED, AttemptState.REFUSED})
-"""States of attempts that nobody can report anything of."""
 
 _GOING_ON = frozenset({Reported.WRONG_PARTY, Reported.VOICEMAIL})
 """Reports after which the next number is dialled: if the attempt is the one that the case stands at."""

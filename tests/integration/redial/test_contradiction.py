@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 
-from cdrhub.redial.reports import Reported
+from cdrhub.redial.model import Reported
 from cdrhub.store.tables import calls, outbox
 
 FIRST, SECOND = "+2348039100001", "+2348039100002"

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import Engine, delete, event, select
 
 from cdrhub.redial.announced import announced
+from cdrhub.redial.model import Reported
 from cdrhub.redial.policy import Mode
-from cdrhub.redial.reports import Reported
 from cdrhub.store.redial_tables import attempts, case_numbers
 from cdrhub.store.tables import calls, outbox
 from support import ledger

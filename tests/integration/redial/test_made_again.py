@@ -11,8 +11,8 @@ import pytest
 
 from cdrhub.redial import queries
 from cdrhub.redial.given import GivenCase, GivenNumber
+from cdrhub.redial.model import Reported
 from cdrhub.redial.policy import PLAIN, Policy
-from cdrhub.redial.reports import Reported
 from support import ledger
 
 FIRST, SECOND = "+2348039100001", "+2348039100002"

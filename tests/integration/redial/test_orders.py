@@ -11,9 +11,9 @@ from sqlalchemy import select
 
 from cdrhub.model.dialling import Refusal, Refused, Standing
 from cdrhub.redial.given import GivenCase, GivenDoNotCall, GivenNumber
+from cdrhub.redial.model import Reported
 from cdrhub.redial.order_errors import CaseBusy, NoSuchAttempt, NoSuchCase, NumberUnusable, OrderError
 from cdrhub.redial.policy import PRESETS
-from cdrhub.redial.reports import Reported
 from cdrhub.store.redial_tables import attempts
 
 FIRST, SECOND, THIRD = "+2348039100001", "+2348039100002", "+2348039100003"

@@ -12,9 +12,9 @@ from sqlalchemy import insert, select, update
 
 from cdrhub.redial import case_rows
 from cdrhub.redial.given import GivenCase, GivenDoNotCall, GivenNumber
+from cdrhub.redial.model import Reported
 from cdrhub.redial.outlook import outlook
 from cdrhub.redial.policy import Policy
-from cdrhub.redial.reports import Reported
 from cdrhub.store.redial_tables import case_numbers, do_not_call
 from support import ledger
 from support.locks import waits_for_a_lock

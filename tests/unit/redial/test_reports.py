@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from cdrhub.model.disposition import Disposition
-from cdrhub.redial.model import AttemptState, CaseState, PlacedBy
-from cdrhub.redial.reports import Reported, number_of, what_hinders
+from cdrhub.redial.model import AttemptState, CaseState, PlacedBy, Reported
+from cdrhub.redial.reports import number_of, what_hinders
 from support.redial import FIRST, SECOND, attempt, case, over
 
 GOING_ON = (Reported.WRONG_PARTY, Reported.VOICEMAIL)

@@ -1,4 +1,4 @@
-"""`cdrhub cases dial`, `resume`, `stop`."""
+"""`cdrhub cases dial`, `report`, `resume`, `stop`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import typer
 from cdrhub.cli.cases.standing import outcome
 from cdrhub.cli.database import opened
 from cdrhub.cli.failure import Exit, say, spoken
-from cdrhub.cli.options import MAX_LIMIT, ConfigFile, SourceOption, bounded, loaded
+from cdrhub.cli.moments import read_moment, read_zone
+from cdrhub.cli.options import MAX_LIMIT, ConfigFile, SourceOption, ZoneOption, bounded, loaded
 from cdrhub.cli.output import counted, spoken_value, tell
 from cdrhub.cli.plain import plain
 from cdrhub.cli.progress import stage, stages
@@ -28,7 +29,7 @@ from cdrhub.cli.redialling import (
     reason_or_found,
 )
 from cdrhub.errors import CdrhubError, NotFound, UsageError
-from cdrhub.redial.model import CLOSED, CaseState
+from cdrhub.redial.model import CLOSED, NOT_DIALLED, CaseState, Reported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +50,11 @@ def register(group: typer.Typer) -> None:
     group.command(
         "dial", epilog="Examples: cdrhub cases dial C-1 · cdrhub cases dial C-1 --agent 101 --reference media-7"
     )(dial)
+    group.command(
+        "report",
+        epilog="Examples: cdrhub cases report C-1 contacted · "
+        "cdrhub cases report C-1 callback --at 2026-03-02T10:00 --timezone Africa/Lagos",
+    )(report)
     group.command(
         "resume",
         epilog="Examples: cdrhub cases resume C-1 · cdrhub cases resume C-1 --as not_reached · "
@@ -84,6 +90,47 @@ def dial(
         after = case_named(database, code, case["tenant"])
     typer.echo(plain(outcome(decision, after)))
     return Exit.OK if decision.goes_on and after["state"] != CaseState.PAUSED else Exit.DIFFERENT
+
+
+def report(
+    code: CodeArgument,
+    result: Annotated[
+        Reported,
+        typer.Argument(metavar="RESULT", help=f"{', '.join(Reported)}: what became of it.", show_default=False),
+    ],
+    config: ConfigFile = None,
+    *,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="With callback: when; e.g. 2026-03-02T10:00.")
+    ] = None,
+    tenant: TenantOption = None,
+    timezone: ZoneOption = "UTC",
+) -> int:
+    """Say what became of the last attempt of a case: its person knows better than any record.
+
+    contacted and refused end the case as contacted; wrong_party and voicemail lead to the next number; callback dials
+    the same number again at the time of --at; do_not_call puts the number on the do-not-call list and cancels the case.
+    Exit code 1: nothing follows from it; the reason is shown.
+    """
+    if (at is not None) != (result is Reported.CALLBACK):
+        raise UsageError("callback needs --at, the time of the next call" if at is None else "--at goes with callback")
+    moment = read_moment(at, zone=read_zone(timezone), now=datetime.now(UTC)) if at is not None else None
+    settings = loaded(config)
+    from cdrhub.redial import queries
+
+    with opened(settings) as database:
+        case = case_named(database, code, tenant)
+        made = [row for row in database.read(queries.attempts_of, case["id"]) if row["state"] not in NOT_DIALLED]
+        if not made:
+            raise NotFound(f"case {case['code']!r} has no attempt that was dialled")
+        decision = database.run(
+            orders_of(database, settings).report(
+                tenant=case["tenant"], attempt_id=made[-1]["id"], result=result, at=moment
+            )
+        )
+        after = case_named(database, code, case["tenant"])
+    typer.echo(plain(f"attempt on {made[-1]['number']}: {result}. {outcome(decision, after)}"))
+    return Exit.DIFFERENT if decision.result == "nothing" else Exit.OK
 
 
 def resume(

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from cdrhub.redial.decision import Decision
     from cdrhub.redial.outlook import Outlook
 
+IN_DOUBT = "attempt_unknown"
 _BEFORE_RESUMING = {
-    "attempt_unknown": "once the agent says that the person was not reached",
+    IN_DOUBT: "once the agent says that the person was not reached",
     "dialler_configuration": "once its configuration is mended",
     "no_dialler": "once its source names a dialler",
     "observed": 'once redial.mode is "on"',
@@ -107,9 +108,10 @@ def standing(case: Mapping[str, Any], local: ZoneInfo) -> str:
             why = rule_in_words(reason)
             return f"{code} waits: {case['next_key']} is looked at again at {at} ({local.key}), because {why}."
         case CaseState.PAUSED:
+            reached = f" · if they were: {command_line('report', code)} contacted" if reason == IN_DOUBT else ""
             return (
                 f"{code} is paused ({reason}): {reason_in_words(reason)}. "
-                f"{to_go_on(reason, code)} · to end it: {command_line('stop', code)}"
+                f"{to_go_on(reason, code)}{reached} · to end it: {command_line('stop', code)}"
             )
         case state:
             return f"{code} is {state}: nothing more is dialled. To begin anew: {command_line('dial', code)}"

@@ -13,8 +13,7 @@ from cdrhub.model.call import Call, Leg
 from cdrhub.model.disposition import Direction, Disposition, State
 from cdrhub.redial.decision import Decision, Result
 from cdrhub.redial.given import MAX_NUMBERS
-from cdrhub.redial.model import AttemptState, CaseState, PlacedBy
-from cdrhub.redial.reports import Reported
+from cdrhub.redial.model import AttemptState, CaseState, PlacedBy, Reported
 from cdrhub.redial.wording import in_words
 from cdrhub.store.tables import calls as calls_table
 from cdrhub.web.api.operation import Body, OfTenant, Paged
