@@ -23,6 +23,7 @@ from cdrhub.model.disposition import (
     PICKED_UP,
     Direction,
     Disposition,
+    EndedBy,
     Outcome,
     Role,
     State,
@@ -82,7 +83,7 @@ def derive(
         flags.discard("picked_up_elsewhere")  # whose phone stopped ringing is a leg; the colleague's line told the call
     if flags and (direction == Direction.INBOUND or values["disposition"] in (None, Disposition.ANSWERED)):
         flags -= {END_UNSEEN, ANSWER_UNSEEN}
-    elif END_UNSEEN in flags and _is_end_seen(legs):
+    elif END_UNSEEN in flags and _is_end_seen(legs, ended_by=values.get("ended_by")):
         flags.discard(END_UNSEEN)
     if "talk_seconds" not in values and _nobody_answered(values["disposition"]):
         values["talk_seconds"] = 0  # no leg either: a menu, or a call that reached nobody
@@ -164,14 +165,14 @@ def _from_legs(
     return tuple(map(_not_bridged, legs)) if _nobody_answered(values.get("disposition")) else legs
 
 
-def _is_end_seen(legs: Sequence[Leg]) -> bool:
-    """Whether these legs of a call that we placed tell that nobody talked: the customer's end was told, or that of ours
-    while the customer's phone rang or before anybody had picked up."""
+def _is_end_seen(legs: Sequence[Leg], *, ended_by: str | None) -> bool:
+    """Whether these legs of a call that we placed tell that nobody talked: the customer's end was told, or ours ended
+    it while the customer's phone rang or before anybody had picked up."""
     customers = [leg for leg in legs if leg.role == Role.CUSTOMER]
     ours = [leg for leg in legs if leg.role in OUR_PEOPLE]
     if any(leg.left_at is not None for leg in customers):
         return True
-    if not any(leg.left_at is not None for leg in ours):
+    if ended_by == EndedBy.CALLEE or not any(leg.left_at is not None for leg in ours):
         return False
     rang = any(leg.offered_at is not None for leg in customers)
     return rang or all(leg.outcome == Outcome.NO_ANSWER for leg in ours)

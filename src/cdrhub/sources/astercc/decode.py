@@ -41,6 +41,7 @@ from cdrhub.sources.digits import SEQUENCE_DIGITS, whole
 
 EVENTS = frozenset({"ringing", "answer", "hangup", "join", "incoming", "onhold", "resume"})
 SOURCES = frozenset({"AGENT", "CALLER", "CALLEE", "CONSULT", "CONVERSATION"})
+_WHILE_TALKING = frozenset({"onhold", "resume"})  #: nobody holds a call that rings; nor consults anybody about it
 MAX_WORD = 64  #: characters kept of a word that nobody knows
 
 _AUTHORITY = {
@@ -186,10 +187,14 @@ class _Event:
         self.values["contact_ref"] = self.field("userdata")
         if self.field("modeltype").lower() == "campaign":
             self.values["campaign"] = self.field("model_id")
+        # Where it does not say which way the call went, other events of its session do.
+        may_be_outgoing = self.outgoing or self.values["direction"] == Direction.UNKNOWN
+        if may_be_outgoing and (self.source == "CONSULT" or self.event in _WHILE_TALKING):
+            self.flags.add(ANSWER_UNSEEN)
         if self.event != "hangup":
             return
         first = self.field("hangupfirst").upper()
-        if self.outgoing or self.values["direction"] == Direction.UNKNOWN:  # then its session's other events say it
+        if may_be_outgoing:
             self._may_lack_events(first)
         if first:
             by = _ENDED_BY.get(first)
@@ -206,8 +211,8 @@ class _Event:
         """Mark what this hang-up leaves open, unless other events tell it: one that was lost is not sent again."""
         if self.source in ("AGENT", "CONVERSATION"):
             self.flags.add(END_UNSEEN)
-        if first and (self.source in ("CALLEE", "CONVERSATION") or first == "CALLEE"):
-            self.flags.add(ANSWER_UNSEEN)  # who hung up first is told of conversations
+        if first and self.source == "CALLEE":
+            self.flags.add(ANSWER_UNSEEN)  # who hung up first is told of legs that were answered
 
     def _phone(self) -> str:
         """The agent's phone: what the configuration says, else his own number in his own events."""

@@ -8,7 +8,7 @@ import pytest
 
 from cdrhub.model.call import Call
 from cdrhub.model.derive import ANSWER_UNSEEN, END_UNSEEN
-from cdrhub.model.disposition import Disposition, State
+from cdrhub.model.disposition import Direction, Disposition, State
 from support.astercc import call_of, event
 
 ORDERED = {"userdata": "order-7"}
@@ -79,6 +79,38 @@ def test_of_a_conversation_that_the_agent_ended_only_one_that_rang_looks_like_a_
     assert not any(hung_up("CALLEE", 75, first="AGENT") in part for part in certain)
 
 
+CONSULTED = [
+    event("CONSULT", word, second, **ORDERED) for word, second in (("ringing", 30), ("answer", 33), ("join", 40))
+]
+HELD = [event("CALLEE", "onhold", 30, **ORDERED), event("AGENT", "resume", 50, **ORDERED)]
+
+
+@pytest.mark.parametrize("meanwhile", [CONSULTED, HELD], ids=["consulted", "held"])
+def test_whoever_was_put_on_hold_or_consulted_about_had_answered(meanwhile: list[bytes]) -> None:
+    """Also where the agent hung up first, and no hang-up of the customer tells of a conversation."""
+    rang = event("CALLEE", "ringing", 7, **ORDERED)
+    over = [hung_up("AGENT", 75, first="AGENT"), hung_up("CONVERSATION", 75)]
+    for told in meanwhile:
+        call = call_of(*begun(), rang, told, *over)
+        assert (call.state, call.disposition, marks(call)) == (State.ENDED, Disposition.NO_ANSWER, {ANSWER_UNSEEN})
+        assert not is_marked(call_of(*begun(), rang, event("CALLEE", "answer", 15, **ORDERED), told, *over))
+
+
+def test_a_customer_whose_phone_was_busy_may_be_who_hung_up_first() -> None:
+    """The agent's leg was answered, so its hang-up says who did; the customer's own says nothing and tells the rest."""
+    busy = [event("CALLEE", "ringing", 7, **ORDERED), hung_up("CALLEE", 8)]
+    over = [hung_up("AGENT", 9, first="CALLEE"), hung_up("CONVERSATION", 9, first="CALLEE")]
+    assert not is_marked(call_of(*begun(), *busy, *over))
+    assert marks(call_of(*begun(), busy[0], *over)) == {END_UNSEEN}
+
+
+def test_an_incoming_call_is_not_marked_by_a_consultation() -> None:
+    caller = {"calltype": "dialin"}
+    told = [event("CALLER", "incoming", 0, **caller), event("CONSULT", "ringing", 5, calltype="consult")]
+    call = call_of(*told, event("CALLER", "hangup", 9, **caller))
+    assert (call.direction, call.state, is_marked(call)) == (Direction.INBOUND, State.ENDED, False)
+
+
 @pytest.mark.parametrize(
     ("told", "disposition"),
     [
@@ -136,7 +168,7 @@ def test_a_hang_up_that_does_not_say_which_way_its_call_went_is_read_as_those_of
     rang = [*begun(), event("CALLEE", "ringing", 7, **ORDERED)]
     over = event("CONVERSATION", "hangup", 75, calltype="")
     assert marks(call_of(*rang, over)) == {END_UNSEEN}
-    over = event("CONVERSATION", "hangup", 75, calltype="", hangupfirst="CALLEE")
-    assert marks(call_of(*rang, over)) == {END_UNSEEN, ANSWER_UNSEEN}
+    over = event("AGENT", "hangup", 75, calltype="", hangupfirst="CALLEE")
+    assert marks(call_of(*rang, over, event("CONVERSATION", "hangup", 75, calltype=""))) == {END_UNSEEN}
     came_in = [event("CALLER", "incoming", 0, calltype="dialin"), event("AGENT", "ringing", 2, calltype="dialin")]
     assert not is_marked(call_of(*came_in, over))
