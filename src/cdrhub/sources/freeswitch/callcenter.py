@@ -31,54 +31,54 @@ ACTIONS = frozenset(
 )
 
 
-def fill(said: Draft, action: str, headers: Headers) -> None:
+def fill(draft: Draft, action: str, headers: Headers) -> None:
     """Fill the draft of a call, whose key is CC-Member-Session-UUID, with what an event of ACTIONS says."""
     get = headers.get
-    member = get("CC-Member-UUID") or said.call_key
+    member = get("CC-Member-UUID") or draft.call_key
     # Passes through queues and tries of one agent are told apart: what is said of another one contradicts nothing.
-    said.kind = f"{action}:{member}:{get('CC-Agent-Called-Time')}"
+    draft.kind = f"{action}:{member}:{get('CC-Agent-Called-Time')}"
     if action.startswith("member-queue"):
-        _queue_event(action, headers, member, said)
+        _queue_event(action, headers, member, draft)
     else:
-        _member(headers, said)
-        said.leg(member, role=Role.QUEUE, queue=get("CC-Queue"))
-        _agent_event(action, headers, member, said)
+        _member(headers, draft)
+        draft.leg(member, role=Role.QUEUE, queue=get("CC-Queue"))
+        _agent_event(action, headers, member, draft)
 
 
-def _member(headers: Headers, said: Draft) -> None:
+def _member(headers: Headers, draft: Draft) -> None:
     get = headers.get
-    said.party("caller", get("CC-Member-CID-Number"))
-    said.put(caller_name=get("CC-Member-CID-Name"))
+    draft.party("caller", get("CC-Member-CID-Number"))
+    draft.put(caller_name=get("CC-Member-CID-Name"))
     if dialled := get("CC-Member-DNIS"):
-        said.party("callee", dialled)
-        said.put(dialed_number=dialled, did=dialled)
+        draft.party("callee", dialled)
+        draft.put(dialed_number=dialled, did=dialled)
 
 
-def _queue_event(action: str, headers: Headers, member: str, said: Draft) -> None:
+def _queue_event(action: str, headers: Headers, member: str, draft: Draft) -> None:
     get = headers.get
     channel = EventChannel(headers)
     outbound = channel.outbound
     if not outbound:
-        _member(headers, said)
+        _member(headers, draft)
     dialled = None
     if action != "member-queue-end" and not outbound:
         dialled = get("Caller-RDNIS") or get("Caller-Destination-Number")
-    caller_side(channel, said, dialled=dialled)
+    caller_side(channel, draft, dialled=dialled)
     joined = seconds(get("variable_cc_queue_joined_epoch"))
     if action != "member-queue-end":
         now = in_seconds(microseconds(get("Event-Date-Timestamp")))
         # Older switches tell the entry first and then set the variable, which until then is that of an earlier queue.
         entered = max((at for at in (joined, now) if at is not None), default=None)
-        said.leg(member, role=Role.QUEUE, queue=get("CC-Queue"), offered_at=entered)
+        draft.leg(member, role=Role.QUEUE, queue=get("CC-Queue"), offered_at=entered)
         return
     gone, reason = channel.gone, get("CC-Cancel-Reason")
     if get("CC-Cause") == "Terminated":
         outcome, answered = Outcome.ANSWERED, seconds(get("CC-Agent-Answered-Time"))
-        _agent_leg(headers, member, said, answered_at=answered, outcome=outcome)
+        _agent_leg(headers, member, draft, answered_at=answered, outcome=outcome)
     else:
-        outcome, answered = _cancelled(reason, said, alive=gone is None), None
+        outcome, answered = _cancelled(reason, draft, alive=gone is None), None
         joined = seconds(get("CC-Member-Joined-Time")) or joined
-    said.leg(
+    draft.leg(
         member,
         role=Role.QUEUE,
         queue=get("CC-Queue"),
@@ -89,35 +89,35 @@ def _queue_event(action: str, headers: Headers, member: str, said: Draft) -> Non
         cause=reason,
     )
     if gone is not None:
-        said.put(state=State.ENDED, ended_at=gone, cause=channel.cause)
+        draft.put(state=State.ENDED, ended_at=gone, cause=channel.cause)
         if not outbound:  # of a call-back the customer's channel has told
-            said.put(ended_by=who_hung_up(channel))
+            draft.put(ended_by=who_hung_up(channel))
 
 
-def _cancelled(reason: str | None, said: Draft, *, alive: bool) -> Outcome:
+def _cancelled(reason: str | None, draft: Draft, *, alive: bool) -> Outcome:
     if reason is None:
         return Outcome.ABANDONED
     outcome = QUEUE_BY_CANCEL_REASON.get(reason)
     if outcome is None:
-        said.unmapped("CC-Cancel-Reason", reason)
+        draft.unmapped("CC-Cancel-Reason", reason)
         return Outcome.UNKNOWN
     if alive and reason == "BREAK_OUT":
         return Outcome.OVERFLOW  # the caller did not hang up: someone took the call out of the queue
     return outcome
 
 
-def _agent_event(action: str, headers: Headers, member: str, said: Draft) -> None:
+def _agent_event(action: str, headers: Headers, member: str, draft: Draft) -> None:
     get = headers.get
     if action == "agent-offering":
-        _agent_leg(headers, member, said, offered=microseconds(get("Event-Date-Timestamp")))
+        _agent_leg(headers, member, draft, offered=microseconds(get("Event-Date-Timestamp")))
     elif action == "bridge-agent-fail":
         cause = get("CC-Hangup-Cause")
         _agent_leg(
             headers,
             member,
-            said,
+            draft,
             left_at=seconds(get("CC-Agent-Aborted-Time")),
-            outcome=said.unanswered(cause),
+            outcome=draft.unanswered(cause),
             cause=cause,
         )
     else:
@@ -125,7 +125,7 @@ def _agent_event(action: str, headers: Headers, member: str, said: Draft) -> Non
         _agent_leg(
             headers,
             member,
-            said,
+            draft,
             agent_extension=extension_of(EventChannel(headers)),
             answered_at=seconds(get("CC-Agent-Answered-Time")),
             left_at=seconds(get("CC-Bridge-Terminated-Time")),
@@ -135,7 +135,7 @@ def _agent_event(action: str, headers: Headers, member: str, said: Draft) -> Non
 
 
 def _agent_leg(
-    headers: Headers, member: str, said: Draft, *, offered: datetime | None = None, **values: object
+    headers: Headers, member: str, draft: Draft, *, offered: datetime | None = None, **values: object
 ) -> None:
     get = headers.get
     agent = get("CC-Agent")
@@ -145,7 +145,7 @@ def _agent_leg(
     called = offered or seconds(get("CC-Agent-Called-Time"))
     if called is not None and (answered := seconds(get("CC-Agent-Answered-Time"))) is not None:
         values["ring_seconds"] = whole_seconds(called, answered)  # attempts a second apart are one leg
-    said.leg(
+    draft.leg(
         f"{member}/{agent}",
         attempt_at=called,
         attempt_id=channel,
@@ -157,4 +157,4 @@ def _agent_leg(
         **values,
     )
     if channel is not None:
-        said.attributes["agent_channels"] = {channel: agent}
+        draft.attributes["agent_channels"] = {channel: agent}

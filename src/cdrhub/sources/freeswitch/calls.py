@@ -56,36 +56,36 @@ def of_interest(channel: Channel) -> bool:
     return channel.outbound and (_parent(channel) is None or channel.parent_originated)
 
 
-def draft(channel: Channel, call_key: str, source: str, plan: NumberPlan, *, document: bool) -> Draft:
+def read_channel(channel: Channel, call_key: str, source: str, plan: NumberPlan, *, document: bool) -> Draft:
     """What a channel says, in an event called `source` or in a CDR `document`."""
     side = channel.variable("cc_side")
     if side == "agent" or (
         side is None and channel.variable("cc_member_session_uuid") and channel.variable("cc_agent")
     ):
-        said = Draft(call_key, f"{source}:agent:{channel.uuid}", plan)
-        _queue_agent(channel, said)
+        draft = Draft(call_key, f"{source}:agent:{channel.uuid}", plan)
+        _queue_agent(channel, draft)
     elif channel.uuid == call_key:
-        said = Draft(call_key, f"{source}:caller", plan)
-        caller_side(channel, said, dialled=channel.dialled)
+        draft = Draft(call_key, f"{source}:caller", plan)
+        caller_side(channel, draft, dialled=channel.dialled)
         if channel.outbound:
-            _one_try(channel, said)
-        said.final = document
+            _one_try(channel, draft)
+        draft.final = document
         if channel.partner is not None and in_queue(channel):
-            _transferred(channel, channel.partner, said)
+            _transferred(channel, channel.partner, draft)
         if channel.gone is not None:
-            _caller_gone(channel, said)
+            _caller_gone(channel, draft)
     else:
-        said = Draft(call_key, f"{source}:leg:{channel.uuid}", plan)
-        _dialled_leg(channel, said)
-    return said
+        draft = Draft(call_key, f"{source}:leg:{channel.uuid}", plan)
+        _dialled_leg(channel, draft)
+    return draft
 
 
-def _one_try(channel: Channel, said: Draft) -> None:
+def _one_try(channel: Channel, draft: Draft) -> None:
     """With `originate_retries` and `|` several channels may have the `origination_uuid` of a click to call, one after
     the other: they do not contradict each other, and the one that was answered decides."""
-    said.kind += f":{channel.created}"
+    draft.kind += f":{channel.created}"
     if channel.gone is not None and channel.answered is None:
-        said.authority = Authority(said.authority - 1)
+        draft.authority = Authority(draft.authority - 1)
 
 
 def who_hung_up(channel: Channel) -> EndedBy | None:
@@ -102,68 +102,68 @@ def _parent(channel: Channel) -> str | None:
     return channel.variable("originating_leg_uuid") or channel.variable("originator")
 
 
-def caller_side(channel: Channel, said: Draft, *, dialled: str | None) -> None:
+def caller_side(channel: Channel, draft: Draft, *, dialled: str | None) -> None:
     """What the caller's channel says of the call from its first moment on."""
-    said.put(started_at=channel.created, connected_at=channel.answered)
+    draft.put(started_at=channel.created, connected_at=channel.answered)
     if channel.outbound:
-        _click_to_call(channel, said)
+        _click_to_call(channel, draft)
         return
-    number = said.values.get("caller_number") or channel.caller_number
-    if "caller_number" not in said.values:
-        said.party("caller", number)
-        said.put(caller_name=channel.caller_name)
-    if dialled is not None and "callee_number" not in said.values:
-        said.party("callee", dialled)
-        said.put(dialed_number=dialled)
-    put_direction(said, caller=number)
+    number = draft.values.get("caller_number") or channel.caller_number
+    if "caller_number" not in draft.values:
+        draft.party("caller", number)
+        draft.put(caller_name=channel.caller_name)
+    if dialled is not None and "callee_number" not in draft.values:
+        draft.party("callee", dialled)
+        draft.put(dialed_number=dialled)
+    put_direction(draft, caller=number)
 
 
-def put_direction(said: Draft, *, caller: str | None) -> None:
+def put_direction(draft: Draft, *, caller: str | None) -> None:
     """Say the direction of a call that `caller` placed to the number that was dialled, as far as that is known."""
-    target = said.values.get("dialed_number")
+    target = draft.values.get("dialed_number")
     if target is None:
         return
-    if not said.inside(caller):
-        said.put(direction=Direction.INBOUND, did=target)
-    elif said.inside(target):
-        said.put(direction=Direction.INTERNAL)
+    if not draft.inside(caller):
+        draft.put(direction=Direction.INBOUND, did=target)
+    elif draft.inside(target):
+        draft.put(direction=Direction.INTERNAL)
     else:
-        said.put(direction=Direction.OUTBOUND, agent_extension=caller)
+        draft.put(direction=Direction.OUTBOUND, agent_extension=caller)
 
 
-def _click_to_call(channel: Channel, said: Draft) -> None:
+def _click_to_call(channel: Channel, draft: Draft) -> None:
     """The first channel of a click to call: the customer's if it went through a gateway, the agent's if it rang a
     user of ours, else by its number."""
-    said.put(direction=Direction.OUTBOUND)
+    draft.put(direction=Direction.OUTBOUND)
     if channel.variable("sip_gateway_name") is not None:
         customer = True
     elif channel.variable("dialed_user") is not None:
         customer = False
     else:
-        customer = not said.inside(channel.variable("sip_to_user") or channel.dialled)
+        customer = not draft.inside(channel.variable("sip_to_user") or channel.dialled)
     if customer:
         number = channel.variable("sip_to_user") or channel.dialled
         shown = channel.variable("origination_caller_id_number")
-        _customer(channel, said, number=number, shown=shown)
+        _customer(channel, draft, number=number, shown=shown)
         return
     extension = channel.variable("dialed_user") or channel.variable("sip_to_user") or channel.dialled
     # The customer is shown to the agent while his phone rings; the customer's own channel outranks this.
-    said.party("callee", channel.variable("origination_caller_id_number"))
-    said.leg(CUSTOMER, role=Role.CUSTOMER)
-    _person(channel, said, role=Role.AGENT, number=extension, agent_extension=extension)
+    draft.party("callee", channel.variable("origination_caller_id_number"))
+    draft.leg(CUSTOMER, role=Role.CUSTOMER)
+    _person(channel, draft, role=Role.AGENT, number=extension, agent_extension=extension)
 
 
-def _customer(channel: Channel, said: Draft, *, number: str | None, shown: str | None) -> None:
+def _customer(channel: Channel, draft: Draft, *, number: str | None, shown: str | None) -> None:
     """The customer's channel of a click to call: its record decides."""
-    said.authority = Authority.DECISIVE
-    said.party("callee", number)
-    said.party("caller", shown)
-    said.put(dialed_number=number, started_at=channel.created)
+    draft.authority = Authority.DECISIVE
+    draft.party("callee", number)
+    draft.party("caller", shown)
+    draft.put(dialed_number=number, started_at=channel.created)
     gone, answered = channel.gone, channel.answered
     outcome = None
     if gone is not None:
         if answered is None:
-            outcome = said.unanswered(channel.cause)
+            outcome = draft.unanswered(channel.cause)
         else:
             outcome = Outcome.ANSWERED if channel.bridged else Outcome.NOT_BRIDGED
         word = channel.variable("sip_hangup_disposition")
@@ -174,17 +174,17 @@ def _customer(channel: Channel, said: Draft, *, number: str | None, shown: str |
             by = EndedBy.AGENT if channel.bridged else EndedBy.SYSTEM
         elif word == "send_cancel":
             by = EndedBy.SYSTEM
-        said.put(ended_at=gone)
+        draft.put(ended_at=gone)
         if (
             answered is not None or _parent(channel) is None
         ):  # else another gateway may be tried for the agent who waits
-            said.put(state=State.ENDED, cause=channel.cause, ended_by=by)
+            draft.put(state=State.ENDED, cause=channel.cause, ended_by=by)
     elif answered is not None:
         outcome = Outcome.ANSWERED
-    said.leg(
+    draft.leg(
         CUSTOMER,
         attempt_at=channel.created,
-        attempt_id=channel.uuid if channel.uuid != said.call_key else None,  # which every try of the first channel has
+        attempt_id=channel.uuid if channel.uuid != draft.call_key else None,  # which every try of the first channel has
         role=Role.CUSTOMER,
         number=number,
         offered_at=channel.created,
@@ -196,7 +196,7 @@ def _customer(channel: Channel, said: Draft, *, number: str | None, shown: str |
 
 
 def _person(
-    channel: Channel, said: Draft, *, role: Role, number: str | None, agent_extension: str | None = None
+    channel: Channel, draft: Draft, *, role: Role, number: str | None, agent_extension: str | None = None
 ) -> None:
     """A leg of its own channel: one who was rung, and perhaps answered."""
     gone, answered = channel.gone, channel.answered
@@ -204,9 +204,9 @@ def _person(
     if answered is not None:
         outcome = Outcome.ANSWERED
     elif gone is not None:
-        outcome = said.unanswered(channel.cause)
-    said.leg(
-        channel.uuid or said.call_key,
+        outcome = draft.unanswered(channel.cause)
+    draft.leg(
+        channel.uuid or draft.call_key,
         attempt_at=channel.created,
         role=role,
         number=number,
@@ -220,28 +220,29 @@ def _person(
     )
 
 
-def _dialled_leg(channel: Channel, said: Draft) -> None:
+def _dialled_leg(channel: Channel, draft: Draft) -> None:
     """A channel that another channel of the call asked for. One that a loopback asked for names its inner side, which
     is no call, and so opens none."""
-    said.opens = channel.source != LOOPBACK
+    draft.opens = channel.source != LOOPBACK
     number = channel.variable("sip_to_user") or channel.destination
     user = channel.variable("dialed_user")
-    outside = channel.variable("sip_gateway_name") is not None or (user is None and not said.inside(number))
+    outside = channel.variable("sip_gateway_name") is not None or (user is None and not draft.inside(number))
     if channel.parent_originated:
-        if outside or said.inside(channel.parent_number):
-            _customer(channel, said, number=number, shown=channel.caller_number)
+        if outside or draft.inside(channel.parent_number):
+            _customer(channel, draft, number=number, shown=channel.caller_number)
         else:
-            said.opens = False  # the customer's own channel does; one whom the agent transferred is in the agent's call
-            _person(channel, said, role=Role.AGENT, number=number, agent_extension=user or number)
+            # The customer's own channel does; one whom the agent transferred is in the agent's call.
+            draft.opens = False
+            _person(channel, draft, role=Role.AGENT, number=number, agent_extension=user or number)
     elif not outside:
-        _person(channel, said, role=Role.AGENT, number=number, agent_extension=user or number)
-    elif said.inside(channel.caller_number):
-        _person(channel, said, role=Role.CUSTOMER, number=number)
+        _person(channel, draft, role=Role.AGENT, number=number, agent_extension=user or number)
+    elif draft.inside(channel.caller_number):
+        _person(channel, draft, role=Role.CUSTOMER, number=number)
     else:
-        _person(channel, said, role=Role.TRANSFER, number=number)
+        _person(channel, draft, role=Role.TRANSFER, number=number)
 
 
-def _queue_agent(channel: Channel, said: Draft) -> None:
+def _queue_agent(channel: Channel, draft: Draft) -> None:
     """An agent's channel that a queue placed. Whether he got the caller, the queue says, or the end of the channel. Of
     several telephones of his, one that did not answer yields to the one that did."""
     member, agent = channel.variable("cc_member_uuid"), channel.variable("cc_agent")
@@ -254,25 +255,25 @@ def _queue_agent(channel: Channel, said: Draft) -> None:
         "agent_id": agent,
         "agent_extension": extension_of(channel),
     }
-    said.leg(member, role=Role.QUEUE, queue=who["queue"])
+    draft.leg(member, role=Role.QUEUE, queue=who["queue"])
     if (channel.variable("cc_agent_type") or "").lower() == STANDBY:
-        said.leg(f"{member}/{agent}", **who)  # its times and its cause are those of a whole shift
+        draft.leg(f"{member}/{agent}", **who)  # its times and its cause are those of a whole shift
         return
     gone, answered = channel.gone, channel.answered
     outcome = None
     if answered is None:
-        said.authority = Authority.PROVISIONAL
+        draft.authority = Authority.PROVISIONAL
     if gone is not None:
         bridged = channel.variable("cc_agent_bridged")
         if answered is None:
-            outcome = said.unanswered(channel.cause)
+            outcome = draft.unanswered(channel.cause)
         elif channel.cause in ("LOSE_RACE", "PICKED_OFF"):
             outcome = Outcome.LOST_RACE
         elif bridged == "false":
             outcome = Outcome.NOT_BRIDGED
         elif bridged == "true" or channel.bridged:
             outcome = Outcome.ANSWERED
-    said.leg(
+    draft.leg(
         f"{member}/{agent}",
         attempt_at=channel.created,
         attempt_id=channel.uuid,
@@ -285,7 +286,7 @@ def _queue_agent(channel: Channel, said: Draft) -> None:
         cause=channel.cause,
     )
     if channel.uuid is not None:
-        said.attributes["agent_channels"] = {channel.uuid: agent}
+        draft.attributes["agent_channels"] = {channel.uuid: agent}
 
 
 def extension_of(channel: Channel) -> str | None:
@@ -297,29 +298,29 @@ def extension_of(channel: Channel) -> str | None:
     return channel.variable("user_name") or channel.variable("sip_from_user")
 
 
-def _caller_gone(channel: Channel, said: Draft) -> None:
+def _caller_gone(channel: Channel, draft: Draft) -> None:
     """The end of the caller's channel, with all that it remembers of the call."""
-    said.put(state=State.ENDED, ended_at=channel.gone, cause=channel.cause)
-    _vendor_seconds(channel, said)
+    draft.put(state=State.ENDED, ended_at=channel.gone, cause=channel.cause)
+    _vendor_seconds(channel, draft)
     if recording := channel.variable("cc_record_filename"):
-        said.put(recording_url=recording)
-    _voicemail(channel, said)
+        draft.put(recording_url=recording)
+    _voicemail(channel, draft)
     queued = in_queue(channel)
     if queued:
-        _last_pass(channel, said)
+        _last_pass(channel, draft)
     if channel.outbound:
-        _click_to_call_gone(channel, said)
+        _click_to_call_gone(channel, draft)
         return
-    said.put(ended_by=_by_direction(who_hung_up(channel), said))
+    draft.put(ended_by=_by_direction(who_hung_up(channel), draft))
     other = _joined_last(channel)
     if other is not None and channel.bridged is not None and other != channel.variable("cc_agent_uuid"):
-        number, extension = _reached(channel, other, said)
-        direction = None if queued else said.values.get("direction")
+        number, extension = _reached(channel, other, draft)
+        direction = None if queued else draft.values.get("direction")
         role = Role.TRANSFER if queued else Role.AGENT
         if direction == Direction.OUTBOUND:
             role = Role.CUSTOMER
         ours = direction in (Direction.OUTBOUND, Direction.INTERNAL)
-        said.leg(
+        draft.leg(
             other,
             role=role,
             number=number or channel.destination,
@@ -331,15 +332,15 @@ def _caller_gone(channel: Channel, said: Draft) -> None:
             outcome=Outcome.ANSWERED,
         )
     elif not queued:
-        said.put(disposition=_unjoined(channel, said))
+        draft.put(disposition=_unjoined(channel, draft))
 
 
-def _transferred(channel: Channel, other: str, said: Draft) -> None:
+def _transferred(channel: Channel, other: str, draft: Draft) -> None:
     """Whom a caller was joined to, or parted from, behind the queue."""
     if other == channel.variable("cc_agent_uuid"):
         return  # of whom the queue tells
-    number, extension = _reached(channel, other, said)
-    said.leg(
+    number, extension = _reached(channel, other, draft)
+    draft.leg(
         other,
         role=Role.TRANSFER,
         number=number,
@@ -350,17 +351,17 @@ def _transferred(channel: Channel, other: str, said: Draft) -> None:
     )
 
 
-def _reached(channel: Channel, other: str, said: Draft) -> tuple[str | None, str | None]:
+def _reached(channel: Channel, other: str, draft: Draft) -> tuple[str | None, str | None]:
     """The number and the extension of the party that a caller was joined to. `dialed_user` is the last user of ours
     that was dialled, and stays set when an outside number is dialled after that."""
     number, user = channel.destination_of(other), channel.variable("dialed_user")
-    outside = number is not None and number.removeprefix("+").isdecimal() and not said.inside(number)
+    outside = number is not None and number.removeprefix("+").isdecimal() and not draft.inside(number)
     if outside and (user is None or user not in (channel.variable("current_application_data") or "")):
         return number, None
     return user or number, user
 
 
-def _voicemail(channel: Channel, said: Draft) -> None:
+def _voicemail(channel: Channel, draft: Draft) -> None:
     """The mailbox that took the call: mod_voicemail's, or FusionPBX's, which is a Lua script with variables of its
     own."""
     picked_up = seconds(channel.variable("voicemail_answer_epoch"))
@@ -368,30 +369,30 @@ def _voicemail(channel: Channel, said: Draft) -> None:
     if (channel.variable("last_app") == "voicemail" and not listened) or picked_up is not None:
         left = channel.variable("voicemail_message_len") or channel.variable("voicemail_message_seconds")
         outcome = Outcome.LEFT if left else Outcome.ANSWERED
-        said.leg("voicemail", role=Role.VOICEMAIL, answered_at=picked_up, outcome=outcome)
+        draft.leg("voicemail", role=Role.VOICEMAIL, answered_at=picked_up, outcome=outcome)
 
 
-def _by_direction(by: EndedBy | None, said: Draft) -> EndedBy | None:
+def _by_direction(by: EndedBy | None, draft: Draft) -> EndedBy | None:
     """On a call that one of ours placed, the caller's side is the agent's, and the other one the callee's."""
-    if by is None or said.values.get("direction") != Direction.OUTBOUND:
+    if by is None or draft.values.get("direction") != Direction.OUTBOUND:
         return by
     return {EndedBy.CALLER: EndedBy.AGENT, EndedBy.AGENT: EndedBy.CALLEE}.get(by, by)
 
 
-def _unjoined(channel: Channel, said: Draft) -> Disposition:
+def _unjoined(channel: Channel, draft: Draft) -> Disposition:
     """The disposition of a caller's channel outside queues that was joined to nobody."""
-    outcome = said.unanswered(channel.cause)
+    outcome = draft.unanswered(channel.cause)
     if channel.answered is not None:
         # An extension without a telephone makes no leg, and is dialled nevertheless.
         tried = channel.variable("originate_disposition")
         if tried not in (None, "SUCCESS", "failure"):
-            outcome = said.unanswered(tried)
+            outcome = draft.unanswered(tried)
         elif channel.variable("originated_legs") is None:
             return Disposition.IVR
     return DISPOSITION_BY_OUTCOME.get(outcome, Disposition.UNKNOWN)
 
 
-def _last_pass(channel: Channel, said: Draft) -> None:
+def _last_pass(channel: Channel, draft: Draft) -> None:
     """The caller's last pass through a queue, from the variables that mod_callcenter leaves on the channel."""
     member = channel.variable("cc_member_uuid")
     if member is None:
@@ -411,11 +412,11 @@ def _last_pass(channel: Channel, said: Draft) -> None:
         left = ended if ended is not None and (joined is None or ended >= joined) else gone
         outcome = QUEUE_BY_CANCEL_REASON.get(reason or "", Outcome.ABANDONED)
         if word == "cancel" and reason is not None and reason not in QUEUE_BY_CANCEL_REASON:
-            said.unmapped("cc_cancel_reason", reason)
+            draft.unmapped("cc_cancel_reason", reason)
             outcome = Outcome.UNKNOWN
         elif reason == "BREAK_OUT" and left is not None and gone is not None and gone - left > _MOMENT:
             outcome = Outcome.OVERFLOW  # he did not hang up: someone took the call out of the queue
-    said.leg(
+    draft.leg(
         member,
         role=Role.QUEUE,
         queue=queue,
@@ -427,7 +428,7 @@ def _last_pass(channel: Channel, said: Draft) -> None:
     )
     if outcome == Outcome.ANSWERED and agent is not None:
         uuid = channel.variable("cc_agent_uuid")
-        said.leg(
+        draft.leg(
             f"{member}/{agent}",
             attempt_id=uuid or agent,
             role=Role.AGENT,
@@ -440,16 +441,16 @@ def _last_pass(channel: Channel, said: Draft) -> None:
             outcome=Outcome.ANSWERED,
         )
         if uuid is not None:
-            said.attributes["agent_channels"] = {uuid: agent}
+            draft.attributes["agent_channels"] = {uuid: agent}
 
 
-def _click_to_call_gone(channel: Channel, said: Draft) -> None:
+def _click_to_call_gone(channel: Channel, draft: Draft) -> None:
     """The end of a click to call's first channel, which remembers the channel that it asked for."""
     if channel.variable("last_app") in LISTENING:
-        said.authority = Authority.DECISIVE
-        said.put(direction=Direction.INTERNAL, disposition=Disposition.IVR)
+        draft.authority = Authority.DECISIVE
+        draft.put(direction=Direction.INTERNAL, disposition=Disposition.IVR)
         return
-    customer_first = said.authority == Authority.DECISIVE
+    customer_first = draft.authority == Authority.DECISIVE
     dialled = channel.variable("originated_legs")
     if customer_first or dialled is None:
         return
@@ -458,33 +459,33 @@ def _click_to_call_gone(channel: Channel, said: Draft) -> None:
     number = rest.rpartition(";")[2] or None
     cause = (channel.variable("originate_causes") or "").split("|:")[-1].rpartition(";")[2]
     joined = channel.bridged
-    said.leg(
+    draft.leg(
         CUSTOMER,
         attempt_id=uuid,
         role=Role.CUSTOMER,
         number=number,
         answered_at=joined,
         left_at=channel.gone if joined is not None else None,
-        outcome=Outcome.ANSWERED if joined is not None else said.unanswered(cause or channel.cause),
+        outcome=Outcome.ANSWERED if joined is not None else draft.unanswered(cause or channel.cause),
         cause=cause if cause != "NONE" else None,
     )
     if joined is None and cause not in ("", "NONE"):
-        said.put(cause=cause)
-    said.party("callee", number)
+        draft.put(cause=cause)
+    draft.party("callee", number)
     word = channel.variable("sip_hangup_disposition")
     if joined is not None and word in ("recv_bye", "send_bye"):
-        said.put(ended_by=EndedBy.AGENT if word == "recv_bye" else EndedBy.CALLEE)
+        draft.put(ended_by=EndedBy.AGENT if word == "recv_bye" else EndedBy.CALLEE)
 
 
 def _joined_last(channel: Channel) -> str | None:
     return channel.variable("last_bridge_to") or channel.variable("bridge_uuid") or channel.variable("signal_bond")
 
 
-def _vendor_seconds(channel: Channel, said: Draft) -> None:
+def _vendor_seconds(channel: Channel, draft: Draft) -> None:
     for name in ("duration", "billsec"):
         value = whole(channel.variable(name), digits=_SECONDS_DIGITS)
         if value is not None:
-            said.attributes[name] = value
+            draft.attributes[name] = value
 
 
 def _held(channel: Channel) -> int | None:

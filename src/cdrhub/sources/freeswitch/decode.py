@@ -65,8 +65,8 @@ def _event(headers: Headers, record: RawRecord, plan: NumberPlan, *, queue_only:
         session = headers.get("CC-Member-Session-UUID")
         if session is None:
             raise DecodeError(Reason.MISSING_KEY, f"{action} without CC-Member-Session-UUID")
-        said = Draft(session, action, plan)
-        callcenter.fill(said, action, headers)
+        draft = Draft(session, action, plan)
+        callcenter.fill(draft, action, headers)
     elif name in CHANNEL_EVENTS:
         channel = EventChannel(headers)
         key = calls.call_of(channel)
@@ -76,10 +76,10 @@ def _event(headers: Headers, record: RawRecord, plan: NumberPlan, *, queue_only:
             return ignored
         if name == _PARTED and not calls.in_queue(channel):
             return Ignored(why="other_event")  # both channels go on to tell all of it
-        said = calls.draft(channel, key, name, plan, document=False)
+        draft = calls.read_channel(channel, key, name, plan, document=False)
     else:
         return Ignored(why=_NOT_OF_A_CALL_EVENTS.get(name, "other_event"))
-    return _numbered(said, headers, record)
+    return _numbered(draft, headers, record)
 
 
 def _of_none(channel: Channel, *, queue_only: bool) -> Ignored | None:
@@ -89,10 +89,10 @@ def _of_none(channel: Channel, *, queue_only: bool) -> Ignored | None:
     return Ignored(why="not_queue_call") if queue_only and not calls.of_interest(channel) else None
 
 
-def _numbered(said: Draft, headers: Headers, record: RawRecord) -> CallUpdate:
+def _numbered(draft: Draft, headers: Headers, record: RawRecord) -> CallUpdate:
     sequence = _sequence_of(headers)
     at = microseconds(headers.get("Event-Date-Timestamp"))
-    return said.update(digest=record.digest, at=at, sequence=sequence, event_id=_event_id(sequence))
+    return draft.update(digest=record.digest, at=at, sequence=sequence, event_id=_event_id(sequence))
 
 
 def event_id_of(headers: Headers) -> str | None:
@@ -126,5 +126,5 @@ def _document(channel: DocumentChannel, record: RawRecord, plan: NumberPlan, *, 
         raise DecodeError(Reason.MISSING_KEY, "a CDR document without the variable uuid")
     if (ignored := _of_none(channel, queue_only=queue_only)) is not None:
         return ignored
-    said = calls.draft(channel, key, "cdr", plan, document=True)
-    return said.update(digest=record.digest, at=channel.gone, sequence=None, event_id=None)
+    draft = calls.read_channel(channel, key, "cdr", plan, document=True)
+    return draft.update(digest=record.digest, at=channel.gone, sequence=None, event_id=None)

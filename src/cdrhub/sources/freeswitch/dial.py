@@ -123,10 +123,10 @@ class FreeSwitchDialler:
     async def ask(self, *, attempt_id: str, vendor_ref: str) -> Standing:  # noqa: ARG002 - of the protocol
         """Whether a channel of this attempt lives; how one ended the switch does not remember."""
         try:
-            said = await self._jobs.api(f"uuid_exists {reference_of(attempt_id)}")
+            exists = await self._jobs.api(f"uuid_exists {reference_of(attempt_id)}")
         except (NotConnected, Refused, CommandFailed, OrderRefused):
             return Standing()
-        return Standing(live=said.strip() == "true")
+        return Standing(live=exists.strip() == "true")
 
     async def hang_up(self, *, attempt_id: str, vendor_ref: str) -> None:  # noqa: ARG002 - of the protocol
         """End the agent's channel, and with it the customer's."""
@@ -142,14 +142,14 @@ class FreeSwitchDialler:
     async def _dial(self, order: DialOrder) -> Answer:
         command = originate(order, self._config)
         try:
-            said = await self._jobs.run(command, job_uuid=reference_of(order.attempt_id), seconds=self._seconds)
+            reply = await self._jobs.run(command, job_uuid=reference_of(order.attempt_id), seconds=self._seconds)
         except NotSent as error:
             raise OrderRefused(Refusal.NETWORK, f"{self._who}: {error}") from error
         except NotConnected as error:
             raise AnswerUnseen(f"{self._who}: {error}") from error
         except (Refused, CommandRefused, CommandFailed) as error:
             raise OrderRefused(Refusal.CONFIGURATION, f"{self._who}: {error}") from error
-        return answer_of(said, who=self._who)
+        return answer_of(reply, who=self._who)
 
 
 def originate(order: DialOrder, config: FreeSwitchDiallerConfig) -> str:
@@ -165,11 +165,11 @@ def originate(order: DialOrder, config: FreeSwitchDiallerConfig) -> str:
     }
     if config.caller_id:
         variables["effective_caller_id_number"] = config.caller_id
-    said = ",".join(f"{name}={value}" for name, value in variables.items())
+    listed = ",".join(f"{name}={value}" for name, value in variables.items())
     endpoint = config.agent_endpoint.replace("{agent}", agent)
     if config.gateway is not None:
-        return f"originate {{{said}}}{endpoint} &bridge(sofia/gateway/{config.gateway}/{number})"
-    return f"originate {{{said}}}{endpoint} {number} XML {config.context}"
+        return f"originate {{{listed}}}{endpoint} &bridge(sofia/gateway/{config.gateway}/{number})"
+    return f"originate {{{listed}}}{endpoint} {number} XML {config.context}"
 
 
 def answer_of(result: str, *, who: str) -> Answer:

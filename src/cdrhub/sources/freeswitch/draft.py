@@ -57,9 +57,9 @@ class Draft:
         self, leg_key: str, *, attempt_at: datetime | None = None, attempt_id: str | None = None, **values: Any
     ) -> None:
         """One leg; None says nothing."""
-        said = storable({name: value for name, value in values.items() if value is not None}, self.flags)
+        kept = storable({name: value for name, value in values.items() if value is not None}, self.flags)
         self.legs.append(
-            LegUpdate(leg_key=bounded_key(leg_key), values=said, attempt_at=attempt_at, attempt_id=attempt_id)
+            LegUpdate(leg_key=bounded_key(leg_key), values=kept, attempt_at=attempt_at, attempt_id=attempt_id)
         )
 
     def unmapped(self, what: str, word: str) -> None:

@@ -154,10 +154,10 @@ def channel_count(answer: str) -> int:
 def channels(answer: str) -> list[ListedChannel]:
     """The channels of `show channels as json`. Raises ListingError."""
     try:
-        said = orjson.loads(answer)
+        found = orjson.loads(answer)
     except orjson.JSONDecodeError as error:
         raise ListingError(f"channels that are not JSON: {error}") from error
-    listed = said.get("rows", []) if isinstance(said, dict) else None
+    listed = found.get("rows", []) if isinstance(found, dict) else None
     if not isinstance(listed, list):
         raise ListingError("JSON without rows of channels")
     return [_channel(row) for row in listed[:MAX_ROWS] if isinstance(row, dict) and _text(row, "uuid")]

@@ -140,13 +140,13 @@ def closed(call: Call) -> dict[str, Any]:
 
 def queue_call(member: Member, channel: ListedChannel | None, plan: NumberPlan) -> dict[str, Any]:
     """The inference that tells of a caller in a queue, and of the agent who answered."""
-    said = Draft(bounded_key(member.session_uuid), "member", plan)
+    draft = Draft(bounded_key(member.session_uuid), "member", plan)
     created = channel.created_at if channel is not None else None
-    _caller(said, member.caller_number, member.caller_name, channel.dialled if channel is not None else None)
-    said.put(started_at=member.started_at or created)
-    said.leg(member.uuid, role=Role.QUEUE, queue=member.queue, offered_at=member.joined_at)
+    _caller(draft, member.caller_number, member.caller_name, channel.dialled if channel is not None else None)
+    draft.put(started_at=member.started_at or created)
+    draft.leg(member.uuid, role=Role.QUEUE, queue=member.queue, offered_at=member.joined_at)
     if member.agent is not None and member.bridged_at is not None:
-        said.leg(
+        draft.leg(
             f"{member.uuid}/{member.agent}",
             role=Role.AGENT,
             parent_leg=member.uuid,
@@ -155,15 +155,15 @@ def queue_call(member: Member, channel: ListedChannel | None, plan: NumberPlan) 
             answered_at=member.bridged_at,
             outcome=Outcome.ANSWERED,
         )
-    return _told(said, at=member.bridged_at or member.joined_at)
+    return _told(draft, at=member.bridged_at or member.joined_at)
 
 
 def other_call(channel: ListedChannel, plan: NumberPlan) -> dict[str, Any]:
     """The inference that tells of a call outside queues."""
-    said = Draft(bounded_key(channel.uuid), "channel", plan)
-    _caller(said, channel.caller_number, channel.caller_name, channel.dialled)
-    said.put(started_at=channel.created_at)
-    return _told(said, at=channel.created_at)
+    draft = Draft(bounded_key(channel.uuid), "channel", plan)
+    _caller(draft, channel.caller_number, channel.caller_name, channel.dialled)
+    draft.put(started_at=channel.created_at)
+    return _told(draft, at=channel.created_at)
 
 
 def living(call: Call, *, now: datetime) -> dict[str, Any]:
@@ -186,23 +186,23 @@ def _answer_missed(call: Call, member: Member) -> bool:
     )
 
 
-def _caller(said: Draft, number: str | None, name: str | None, dialled: str | None) -> None:
-    said.party("caller", number)
-    said.put(caller_name=name)
+def _caller(draft: Draft, number: str | None, name: str | None, dialled: str | None) -> None:
+    draft.party("caller", number)
+    draft.put(caller_name=name)
     if dialled is not None:
-        said.party("callee", dialled)
-        said.put(dialed_number=dialled)
-        put_direction(said, caller=number)
+        draft.party("callee", dialled)
+        draft.put(dialed_number=dialled)
+        put_direction(draft, caller=number)
 
 
-def _told(said: Draft, *, at: datetime | None) -> dict[str, Any]:
+def _told(draft: Draft, *, at: datetime | None) -> dict[str, Any]:
     return call_inference(
-        said.kind,
-        said.call_key,
+        draft.kind,
+        draft.call_key,
         at=at or MIN_TIME,
-        values=storable(said.values, said.flags),
-        flags=[RECONCILED, *sorted(said.flags)],
-        legs=[{"leg_key": leg.leg_key, "values": leg.values} for leg in said.legs],
+        values=storable(draft.values, draft.flags),
+        flags=[RECONCILED, *sorted(draft.flags)],
+        legs=[{"leg_key": leg.leg_key, "values": leg.values} for leg in draft.legs],
     )
 
 
