@@ -41,8 +41,8 @@ _Takes = Mapping[str, type | frozenset[str]]
 
 def _columns(made: type[Call | Leg]) -> _Takes:
     """What each column takes: values of a type, or the words of a set."""
-    said = [each for each in fields(made) if each.name not in _NOT_SAID]
-    return {each.name: _WORDS.get(each.name) or _KINDS[str(each.type)] for each in said}
+    stated = [each for each in fields(made) if each.name not in _NOT_SAID]
+    return {each.name: _WORDS.get(each.name) or _KINDS[str(each.type)] for each in stated}
 
 
 _CALL: Final = _columns(Call)
@@ -50,48 +50,48 @@ _LEG: Final = _columns(Leg)
 MAX_WHY: Final = 64  #: characters of why a message is ignored: the label of a metric
 
 
-def checked(said: object, *, digest: bytes) -> Decoded:
-    """`said`, which a decoder returned for the record of this digest. TypeError for what it cannot return, ValueError
+def checked(decoded: object, *, digest: bytes) -> Decoded:
+    """What a decoder returned for the record of this digest, as it is. TypeError for what it cannot return, ValueError
     for what cannot be in it."""
-    if type(said) is CallUpdate:
-        _check_call(said, digest)
-        return said
-    if type(said) is Ignored:
-        if not (isinstance(said.why, str) and said.why.isascii() and said.why.isprintable()):
-            raise TypeError(f"`why` of Ignored is a short constant of ASCII letters, not {_shown(said.why)}")
-        if len(said.why) > MAX_WHY:
+    if type(decoded) is CallUpdate:
+        _check_call(decoded, digest)
+        return decoded
+    if type(decoded) is Ignored:
+        if not (isinstance(decoded.why, str) and decoded.why.isascii() and decoded.why.isprintable()):
+            raise TypeError(f"`why` of Ignored is a short constant of ASCII letters, not {_shown(decoded.why)}")
+        if len(decoded.why) > MAX_WHY:
             raise ValueError(f"`why` of Ignored has at most {MAX_WHY} characters")
-        if said.warning is not None:
-            _demand("warning", said.warning, str)
-        return said
-    if type(said) is AgentState:
-        _check_agent(said)
-        return said
-    raise TypeError(f"a decoder returns a CallUpdate, an AgentState or Ignored, not {type(said).__name__}")
+        if decoded.warning is not None:
+            _demand("warning", decoded.warning, str)
+        return decoded
+    if type(decoded) is AgentState:
+        _check_agent(decoded)
+        return decoded
+    raise TypeError(f"a decoder returns a CallUpdate, an AgentState or Ignored, not {type(decoded).__name__}")
 
 
-def _check_call(said: CallUpdate, digest: bytes) -> None:
-    _demand("call_key", said.call_key, str)
-    if not said.call_key:
+def _check_call(update: CallUpdate, digest: bytes) -> None:
+    _demand("call_key", update.call_key, str)
+    if not update.call_key:
         raise ValueError("`call_key` is empty")
-    _demand("kind", said.kind, str)
-    if said.digest != digest:  # two records with one digest are one to the fold
+    _demand("kind", update.kind, str)
+    if update.digest != digest:  # two records with one digest are one to the fold
         raise ValueError("`digest` is not that of the record")
-    if said.event_id is not None:
-        _demand("event_id", said.event_id, str)
-    if said.sequence is not None:
-        _demand("sequence", said.sequence, Sequence)
-        _demand("sequence.core", said.sequence.core, str)
-        _demand("sequence.number", said.sequence.number, int)
-    _demand("authority", said.authority, Authority)
-    _demand("attributes", said.attributes, Mapping)
-    if said.at is not None:
-        _demand_moment("at", said.at)
-    _demand_words("flags", said.flags, frozenset)
-    _demand_words("computed", said.computed, frozenset)
-    _check_values(said.values, _CALL)
-    _demand("legs", said.legs, tuple)
-    for leg in said.legs:
+    if update.event_id is not None:
+        _demand("event_id", update.event_id, str)
+    if update.sequence is not None:
+        _demand("sequence", update.sequence, Sequence)
+        _demand("sequence.core", update.sequence.core, str)
+        _demand("sequence.number", update.sequence.number, int)
+    _demand("authority", update.authority, Authority)
+    _demand("attributes", update.attributes, Mapping)
+    if update.at is not None:
+        _demand_moment("at", update.at)
+    _demand_words("flags", update.flags, frozenset)
+    _demand_words("computed", update.computed, frozenset)
+    _check_values(update.values, _CALL)
+    _demand("legs", update.legs, tuple)
+    for leg in update.legs:
         _demand("legs", leg, LegUpdate)
         _demand("leg_key", leg.leg_key, str)
         if leg.attempt_id is not None:
@@ -101,19 +101,19 @@ def _check_call(said: CallUpdate, digest: bytes) -> None:
         _check_values(leg.values, _LEG)
 
 
-def _check_agent(said: AgentState) -> None:
-    _demand("kind", said.kind, AgentKind)
-    _demand("state", said.state, AgentWord)
+def _check_agent(state: AgentState) -> None:
+    _demand("kind", state.kind, AgentKind)
+    _demand("state", state.state, AgentWord)
     for name in ("agent_id", "state_raw"):
-        _demand(name, getattr(said, name), str)
+        _demand(name, getattr(state, name), str)
     for name in ("reason", "queue", "event_id"):
-        if (text := getattr(said, name)) is not None:
+        if (text := getattr(state, name)) is not None:
             _demand(name, text, str)
-    if said.sequence is not None:
-        _demand("sequence", said.sequence, int)
-    if said.at is not None:
-        _demand_moment("at", said.at)
-    _demand_words("flags", said.flags, tuple)
+    if state.sequence is not None:
+        _demand("sequence", state.sequence, int)
+    if state.at is not None:
+        _demand_moment("at", state.at)
+    _demand_words("flags", state.flags, tuple)
 
 
 def _check_values(values: Mapping[str, Any], columns: _Takes) -> None:

@@ -63,7 +63,7 @@ _NEVER_IN_CONFLICT = _EARLIEST | _LATEST | frozenset(_RANKED)
 _FAR = datetime.max.replace(tzinfo=UTC)
 _MACHINES = frozenset({Role.QUEUE, Role.IVR, Role.VOICEMAIL})
 
-_Said = tuple[CallUpdate, LegUpdate]
+_Statement = tuple[CallUpdate, LegUpdate]
 _Contradictions = dict[str, set[str]]
 
 
@@ -97,7 +97,7 @@ def fold(updates: Iterable[CallUpdate]) -> Call:
         flags.add(CONFLICT)
         if (sent := attributes.get(CONFLICT)) is not None:  # the vendor's own, by chance of that name
             contradictions[CONFLICT] = {*contradictions.get(CONFLICT, ()), str(sent)}
-        attributes[CONFLICT] = {name: sorted(said) for name, said in contradictions.items()}
+        attributes[CONFLICT] = {name: sorted(values) for name, values in contradictions.items()}
     return derive(first.call_key, values, legs, attributes=attributes, flags=flags, final=final, opened=opened)
 
 
@@ -147,12 +147,12 @@ def _merge_calls(
     ordered: Sequence[CallUpdate], contradictions: _Contradictions
 ) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
     """Values, attributes and flags of several updates, in the order given; adds to `contradictions`."""
-    said = _hung_up_last(_standing(ordered))
-    values, authority, in_values = _merge(said)
+    statements = _hung_up_last(_standing(ordered))
+    values, authority, in_values = _merge(statements)
     attributes, in_attributes = _merge_attributes(ordered)
     contradictions |= in_values | in_attributes
     flags: set[str] = set()
-    for update, its in said:
+    for update, its in statements:
         stands = update.authority > Authority.INFERENCE or any(
             authority.get(name) == Authority.INFERENCE for name in its
         )
@@ -176,16 +176,16 @@ def _standing(ordered: Sequence[CallUpdate]) -> list[tuple[CallUpdate, Mapping[s
 
 
 def _hung_up_last(
-    said: list[tuple[CallUpdate, Mapping[str, Any]]],
+    statements: list[tuple[CallUpdate, Mapping[str, Any]]],
 ) -> list[tuple[CallUpdate, Mapping[str, Any]]]:
     """What was said, without who hung up where that was of a part of the call that others outlasted."""
-    ends = [at for _, its in said if its.get("ended_by") and (at := its.get("ended_at")) is not None]
+    ends = [at for _, its in statements if its.get("ended_by") and (at := its.get("ended_at")) is not None]
     last = max(ends, default=None)
     if last is None or last - min(ends) < MOMENT:
-        return said
+        return statements
     return [
         (update, {name: value for name, value in its.items() if name != "ended_by" or not _before(its, last)})
-        for update, its in said
+        for update, its in statements
     ]
 
 
@@ -195,7 +195,7 @@ def _before(its: Mapping[str, Any], last: datetime) -> bool:
 
 
 def _merge(
-    said: Sequence[tuple[CallUpdate, Mapping[str, Any]]], *, columns: bool = True
+    statements: Sequence[tuple[CallUpdate, Mapping[str, Any]]], *, columns: bool = True
 ) -> tuple[dict[str, Any], dict[str, int], _Contradictions]:
     """One dictionary of several, field by field, whose word each is, and what records of one kind contradict.
 
@@ -206,7 +206,7 @@ def _merge(
     authority: dict[str, int] = {}
     by_kind: dict[tuple[str, str], Any] = {}
     contradictions: _Contradictions = {}
-    for update, values in said:
+    for update, values in statements:
         for name, value in values.items():
             if value is None:
                 merged.setdefault(name, None)
@@ -254,8 +254,8 @@ def _merge_attributes(ordered: Sequence[CallUpdate]) -> tuple[dict[str, Any], _C
                 plain[name] = value
         flat.append((update, plain))
     merged, _, contradictions = _merge(flat, columns=False)
-    for name, said in members.items():
-        inner, _, within = _merge(said, columns=False)
+    for name, nested in members.items():
+        inner, _, within = _merge(nested, columns=False)
         merged[name] = inner
         contradictions |= {f"{name}.{key}": found for key, found in within.items()}
     return merged, contradictions
@@ -265,19 +265,19 @@ def _legs(
     ordered: Sequence[CallUpdate], contradictions: _Contradictions, *, ended: bool, answered: bool
 ) -> tuple[Leg, ...]:
     """The legs of several updates; adds to `contradictions`."""
-    grouped: dict[str, list[_Said]] = {}
+    grouped: dict[str, list[_Statement]] = {}
     for update in ordered:
         for leg in update.legs:
             grouped.setdefault(leg.leg_key, []).append((update, leg))
     merged: list[tuple[str, dict[str, Any]]] = []
     yielding: set[str] = set()
-    for leg_key, said in grouped.items():
-        if all(leg.yields for _, leg in said):
+    for leg_key, statements in grouped.items():
+        if all(leg.yields for _, leg in statements):
             yielding.add(leg_key)
-        if len(said) == 1:
-            merged.append((leg_key, dict(said[0][1].values)))
+        if len(statements) == 1:
+            merged.append((leg_key, dict(statements[0][1].values)))
             continue
-        for number, attempt in enumerate(_attempts(said), start=1):
+        for number, attempt in enumerate(_attempts(statements), start=1):
             values, _, found = _merge([(update, leg.values) for update, leg in attempt])
             for name, said_of_it in found.items():
                 contradictions.setdefault(f"{leg_key}.{name}", set()).update(said_of_it)
@@ -303,7 +303,7 @@ def _place(item: tuple[str, Mapping[str, Any]]) -> tuple[datetime, bool]:
     return (values.get("offered_at") or values.get("answered_at") or _FAR, values.get("role") != Role.QUEUE)
 
 
-def _attempts(said: list[_Said]) -> list[list[_Said]]:
+def _attempts(statements: list[_Statement]) -> list[list[_Statement]]:
     """The attempts behind one leg key: by their names, else by their times.
 
     An update that has neither belongs to the last attempt that had begun when it was answered, else to the first. One
@@ -311,10 +311,10 @@ def _attempts(said: list[_Said]) -> list[list[_Said]]:
     answered, else it is an attempt of its own.
     """
     timed = sorted(
-        (item for item in said if item[1].attempt_at is not None), key=lambda item: item[1].attempt_at or _FAR
+        (item for item in statements if item[1].attempt_at is not None), key=lambda item: item[1].attempt_at or _FAR
     )
-    attempts: list[list[_Said]] = []
-    named: dict[str, list[_Said]] = {}
+    attempts: list[list[_Statement]] = []
+    named: dict[str, list[_Statement]] = {}
     last = None
     for item in timed:
         at, name = item[1].attempt_at or _FAR, item[1].attempt_id
@@ -326,24 +326,24 @@ def _attempts(said: list[_Said]) -> list[list[_Said]]:
         if name is not None:
             named[name] = attempt
         attempt.append(item)
-    nameless: list[_Said] = []
-    for item in said:
+    nameless: list[_Statement] = []
+    for item in statements:
         if item[1].attempt_at is None:
             if item[1].attempt_id is None:
                 nameless.append(item)
             else:
                 _named_attempt(attempts, item).append(item)
     if len(attempts) <= 1:
-        return [said]
+        return [statements]
     for item in nameless:
         _nameless_attempt(attempts, item).append(item)
-    position = {id(item): place for place, item in enumerate(said)}
+    position = {id(item): place for place, item in enumerate(statements)}
     for attempt in attempts:
         attempt.sort(key=lambda item: position[id(item)])
     return attempts
 
 
-def _nameless_attempt(attempts: list[list[_Said]], item: _Said) -> list[_Said]:
+def _nameless_attempt(attempts: list[list[_Statement]], item: _Statement) -> list[_Statement]:
     answered = item[1].values.get("answered_at")
     if answered is not None:
         for attempt in reversed(attempts):
@@ -353,9 +353,9 @@ def _nameless_attempt(attempts: list[list[_Said]], item: _Said) -> list[_Said]:
     return attempts[0]
 
 
-def _named_attempt(attempts: list[list[_Said]], item: _Said) -> list[_Said]:
+def _named_attempt(attempts: list[list[_Statement]], item: _Statement) -> list[_Statement]:
     name, answered = item[1].attempt_id, item[1].values.get("answered_at")
-    free: list[_Said] | None = None
+    free: list[_Statement] | None = None
     for attempt in attempts:
         names = {leg.attempt_id for _, leg in attempt} - {None}
         if name in names:

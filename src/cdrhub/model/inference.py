@@ -72,7 +72,7 @@ def call_inference(
 ) -> dict[str, Any]:
     """The inference that states these columns of a call. `at` and the moments among the values are aware; each of
     `legs` is {"leg_key", "values"}."""
-    said: dict[str, Any] = {
+    document: dict[str, Any] = {
         "infers": "call",
         "kind": kind,
         "call_key": call_key,
@@ -81,8 +81,8 @@ def call_inference(
         "flags": list(flags),
     }
     if legs is not None:
-        said["legs"] = [{"leg_key": leg["leg_key"], "values": _written(leg["values"])} for leg in legs]
-    return said
+        document["legs"] = [{"leg_key": leg["leg_key"], "values": _written(leg["values"])} for leg in legs]
+    return document
 
 
 def agent_inference(state: AgentState, *, after: datetime | None = None) -> dict[str, Any]:
@@ -108,44 +108,44 @@ def encode_inference(inference: Mapping[str, Any]) -> bytes:
 def decode_inference(record: RawRecord) -> CallUpdate | AgentState | Coverage:
     """The update, state of an agent or coverage that an inference record holds; DecodeError for anything else."""
     try:
-        said = orjson.loads(record.body)
-        if said["infers"] == "coverage":
-            if said["state"] not in get_args(CoverageState):
-                raise DecodeError(Reason.BAD_VALUE, f"coverage state {said['state']!r}")
-            until = said.get("until")
+        document = orjson.loads(record.body)
+        if document["infers"] == "coverage":
+            if document["state"] not in get_args(CoverageState):
+                raise DecodeError(Reason.BAD_VALUE, f"coverage state {document['state']!r}")
+            until = document.get("until")
             return Coverage(
-                state=said["state"],
-                since=datetime.fromisoformat(said["since"]),
+                state=document["state"],
+                since=datetime.fromisoformat(document["since"]),
                 until=datetime.fromisoformat(until) if until else None,
-                detail=str(said.get("detail", "")),
-                hub=str(said.get("hub", "")),
+                detail=str(document.get("detail", "")),
+                hub=str(document.get("hub", "")),
             )
-        if said["infers"] == "call":
+        if document["infers"] == "call":
             return CallUpdate(
-                call_key=said["call_key"],
-                kind=f"inference.{said['kind']}",
+                call_key=document["call_key"],
+                kind=f"inference.{document['kind']}",
                 digest=record.digest,
-                at=datetime.fromisoformat(said["at"]),
-                values=_values(said["values"]),
+                at=datetime.fromisoformat(document["at"]),
+                values=_values(document["values"]),
                 legs=tuple(
-                    LegUpdate(leg_key=leg["leg_key"], values=_values(leg["values"])) for leg in said.get("legs", ())
+                    LegUpdate(leg_key=leg["leg_key"], values=_values(leg["values"])) for leg in document.get("legs", ())
                 ),
-                flags=frozenset(said.get("flags", ())),
+                flags=frozenset(document.get("flags", ())),
                 authority=Authority.INFERENCE,
             )
-        if said["infers"] == "agent":
-            at = said["at"]
+        if document["infers"] == "agent":
+            at = document["at"]
             return AgentState(
-                kind=AgentKind(said["kind"]),
-                agent_id=said["agent_id"],
-                state=AgentWord(said["state"]),
-                state_raw=said["state_raw"],
+                kind=AgentKind(document["kind"]),
+                agent_id=document["agent_id"],
+                state=AgentWord(document["state"]),
+                state_raw=document["state_raw"],
                 at=datetime.fromisoformat(at) if at else None,
-                flags=tuple(sorted(said.get("flags", ()))),
+                flags=tuple(sorted(document.get("flags", ()))),
             )
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DecodeError(Reason.UNPARSABLE, f"not an inference: {error}") from error
-    raise DecodeError(Reason.UNPARSABLE, f"an inference of {said['infers']!r} is unknown")
+    raise DecodeError(Reason.UNPARSABLE, f"an inference of {document['infers']!r} is unknown")
 
 
 def _iso(at: datetime) -> str:
@@ -156,6 +156,8 @@ def _written(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _iso(value) if isinstance(value, datetime) else value for name, value in values.items()}
 
 
-def _values(said: Mapping[str, Any]) -> dict[str, Any]:
+def _values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Columns as a fold takes them: times are read, everything else stays as it is."""
-    return {name: datetime.fromisoformat(value) if name in _TIMES and value else value for name, value in said.items()}
+    return {
+        name: datetime.fromisoformat(value) if name in _TIMES and value else value for name, value in values.items()
+    }

@@ -71,27 +71,27 @@ class Told:
         self.changes = Changes(self.now)
 
     def call(
-        self, said: Announcement, columns: Mapping[str, Any], *, case: Case | None, attempt: Attempt | None
+        self, announcement: Announcement, columns: Mapping[str, Any], *, case: Case | None, attempt: Attempt | None
     ) -> None:
         """A fact of a call, with what its case says of it; it is remembered."""
         self._ended[columns["id"]] = columns
-        if said.announced is not None:
-            self.changes.announce(columns["id"], said.announced, again=columns["announced"] is not None)
+        if announcement.announced is not None:
+            self.changes.announce(columns["id"], announcement.announced, again=columns["announced"] is not None)
         snapshot: dict[str, Any] = {name: columns[name] for name in FOLDED_COLUMNS}
         snapshot |= {
             name: columns[name]
             for name in ("id", "source", "system", "tenant", "call_key", "revision", "attributes", "flags")
         }
         snapshot |= _case_fields(case, attempt, destination=columns["external_number"])
-        if said.changed:
-            snapshot["changed"] = list(said.changed)
-        if said.type == WITHDRAWN:
+        if announcement.changed:
+            snapshot["changed"] = list(announcement.changed)
+        if announcement.type == WITHDRAWN:
             snapshot["replaced_by"] = columns["replaced_by"]
         self.rows.append(
             {
                 "call_id": columns["id"],
                 "source": columns["source"],
-                "type": said.type,
+                "type": announcement.type,
                 "revision": columns["revision"],
                 "due_at": self.now,
                 "snapshot": snapshot,
@@ -100,7 +100,14 @@ class Told:
         )
 
     def case(
-        self, kind: str, case: Case, *, key: str, call_id: str | None, attempt: Attempt | None, said: Mapping[str, Any]
+        self,
+        kind: str,
+        case: Case,
+        *,
+        key: str,
+        call_id: str | None,
+        attempt: Attempt | None,
+        details: Mapping[str, Any],
     ) -> None:
         """A fact of a case. `key` is what makes it one: the same fact told twice has the same key."""
         snapshot = {
@@ -110,7 +117,7 @@ class Told:
             "call_id": call_id,
             "metadata": dict(case.metadata),
             **_case_fields(case, attempt, destination=None),
-            **said,
+            **details,
         }
         self._of_cases.append(
             {
@@ -258,14 +265,14 @@ def _next_key(case: Case, decision: Decision) -> str:
 def _tell(case: Case, decision: Decision, told: Told, *, call_id: str | None, about: Attempt | None) -> None:
     """The facts of a decision that was carried out; `about` is the attempt that was placed, else the one that led to
     it."""
-    said: dict[str, Any] = {"rule": decision.rule, "detail": decision.detail, "reason": decision.reason}
+    details: dict[str, Any] = {"rule": decision.rule, "detail": decision.detail, "reason": decision.reason}
     if decision.number is not None and decision.goes_on:
-        said["number"] = decision.number.key
-        said["due_at"] = (decision.due_at or told.now).astimezone(UTC).isoformat()
+        details["number"] = decision.number.key
+        details["due_at"] = (decision.due_at or told.now).astimezone(UTC).isoformat()
     key = f"{case.id}/{about.id if about is not None else call_id or ''}/{decision.result}"
     if decision.reason in _FAILED:
-        told.case("redial.failed", case, key=f"{key}/failed", call_id=call_id, attempt=about, said=said)
-    told.case(_EVENTS[decision.result], case, key=key, call_id=call_id, attempt=about, said=said)
+        told.case("redial.failed", case, key=f"{key}/failed", call_id=call_id, attempt=about, details=details)
+    told.case(_EVENTS[decision.result], case, key=key, call_id=call_id, attempt=about, details=details)
 
 
 def _case_fields(case: Case | None, attempt: Attempt | None, *, destination: str | None) -> dict[str, Any]:

@@ -365,7 +365,12 @@ class Dialling:
             told.changes.settle(case, attempt, state=AttemptState.UNKNOWN, at=now)
             attempt = replace(attempt, state=AttemptState.UNKNOWN, ended_at=now)
             told.case(
-                "attempt.unknown", case, key=f"{case.id}/{attempt.id}/unknown", call_id=None, attempt=attempt, said={}
+                "attempt.unknown",
+                case,
+                key=f"{case.id}/{attempt.id}/unknown",
+                call_id=None,
+                attempt=attempt,
+                details={},
             )
         self._carrier.carry_out(
             with_attempt(case, attempt),

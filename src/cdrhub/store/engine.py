@@ -238,31 +238,31 @@ class Database:
         return Trouble.AWAY if isinstance(error, TimeoutError | NoFreeConnection) else self._trouble(error)
 
     def _unavailable(self, error: BaseException) -> StoreUnavailable:
-        said = self.explain(error)
-        return sqlite.unavailable(_cause(error), said=said) if self.kind == "sqlite" else StoreUnavailable(said)
+        why = self.explain(error)
+        return sqlite.unavailable(_cause(error), why=why) if self.kind == "sqlite" else StoreUnavailable(why)
 
     def explain(self, error: BaseException) -> str:
         """`error` in one line, without the password."""
         cause = _cause(error)
-        said = " ".join((in_words(cause) if isinstance(cause, OSError) else str(cause)).split())
+        why = " ".join((in_words(cause) if isinstance(cause, OSError) else str(cause)).split())
         if self.kind == "mariadb" and len(cause.args) == 2 and not isinstance(cause, OSError):
             number, words = cause.args
-            said = f"{words} ({number})"
-        if not said:
-            said = "no answer in time" if isinstance(cause, TimeoutError) else type(cause).__name__
+            why = f"{words} ({number})"
+        if not why:
+            why = "no answer in time" if isinstance(cause, TimeoutError) else type(cause).__name__
         if is_refused(cause):
-            said = "connection refused: does the server run, and listen there?"
+            why = "connection refused: does the server run, and listen there?"
         if isinstance(cause, NoFreeConnection):
-            said = "no connection was free in time: all wait for the database"
+            why = "no connection was free in time: all wait for the database"
         if self.url.password:
-            said = said.replace(str(self.url.password), "***")
-        return f"{self.explain_url()}: {said}"
+            why = why.replace(str(self.url.password), "***")
+        return f"{self.explain_url()}: {why}"
 
 
 def _cause(error: BaseException) -> BaseException:
     """The driver's own error, or the error of the system behind it (asyncmy quotes that with number and address)."""
-    said = driver_error(error.__cause__ if isinstance(error, _Unconnected) and error.__cause__ else error)
-    return said.__cause__ if isinstance(said.__cause__, OSError) else said
+    found = driver_error(error.__cause__ if isinstance(error, _Unconnected) and error.__cause__ else error)
+    return found.__cause__ if isinstance(found.__cause__, OSError) else found
 
 
 def _cancellations() -> int:

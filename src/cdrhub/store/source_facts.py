@@ -62,18 +62,18 @@ async def coverage_facts(connection: AsyncConnection, items: Iterable[Item], *, 
     """The rows of `outbox` for stretches that begin. To be asked before they are written into `coverage`."""
     lanes: dict[tuple[str, str], list[tuple[Coverage, Item]]] = defaultdict(list)
     for item in items:
-        said = item.outcome
-        if isinstance(said, Coverage) and said.until is None:
-            lanes[said.hub, item.record.source].append((said, item))
+        span = item.outcome
+        if isinstance(span, Coverage) and span.until is None:
+            lanes[span.hub, item.record.source].append((span, item))
     told = []
     for (hub, source), begun in lanes.items():
         before = await _seen(connection, hub=hub, source=source)
-        for said, item in sorted(begun, key=lambda one: one[0].since):
-            fact = turn(before, said)
+        for span, item in sorted(begun, key=lambda one: one[0].since):
+            fact = turn(before, span)
             if fact is not None:
-                told.append(_coverage_row(*fact, said=said, item=item, now=now))
-            if before is None or (before.state != said.state and before.since <= said.since):
-                before = Seen(state=said.state, since=said.since)
+                told.append(_coverage_row(*fact, span=span, item=item, now=now))
+            if before is None or (before.state != span.state and before.since <= span.since):
+                before = Seen(state=span.state, since=span.since)
     return told
 
 
@@ -90,15 +90,15 @@ async def _seen(connection: AsyncConnection, *, hub: str, source: str) -> Seen |
     return None
 
 
-def _coverage_row(kind: str, special: dict[str, Any], *, said: Coverage, item: Item, now: datetime) -> Row:
-    since = said.since.astimezone(UTC).isoformat()
+def _coverage_row(kind: str, special: dict[str, Any], *, span: Coverage, item: Item, now: datetime) -> Row:
+    since = span.since.astimezone(UTC).isoformat()
     snapshot = {
-        "key": f"{said.hub}/{item.record.source}/{said.state}/{since}",
+        "key": f"{span.hub}/{item.record.source}/{span.state}/{since}",
         **_whose(item),
-        "hub": said.hub,
-        "state": said.state,
+        "hub": span.hub,
+        "state": span.state,
         **special,
-        "detail": storable_detail(said.detail),
+        "detail": storable_detail(span.detail),
     }
     return _row(kind, item, snapshot, now=now)
 

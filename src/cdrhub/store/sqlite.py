@@ -191,15 +191,14 @@ def engine(url: URL, *, writer: bool, seconds: float) -> AsyncEngine:
     return made
 
 
-def unavailable(error: BaseException, *, said: str) -> StoreUnavailable:
-    """What is raised for `error` of the driver, of which `said` is told, and what a person can do
-    (https://www.sqlite.org/rescode.html)."""
+def unavailable(error: BaseException, *, why: str) -> StoreUnavailable:
+    """What is raised for `error` of the driver: `why`, and what a person can do (https://www.sqlite.org/rescode.html)."""
     if isinstance(error, sqlite3.OperationalError) and "decode to UTF-8" in str(error):  # which has no code
         advice: str | None = _DAMAGED
     else:
         advice = _ADVICE.get(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF)
     kind = StoreDamaged if advice is _DAMAGED else StoreUnavailable
-    return kind(f"{said}: {advice}" if advice is not None else said)
+    return kind(f"{why}: {advice}" if advice is not None else why)
 
 
 def is_exchanged(url: URL, info: Mapping[str, Any]) -> bool:

@@ -180,7 +180,7 @@ def _may_hide(value: Any, text: bytes) -> bool:
     if text.count(b'":') == _names(value, within=LOOKED_INTO) and b'" :' not in text:
         return False  # as many names were written as were read
     objects = [item for item in (value if type(value) is list else (value,)) if type(item) is dict]
-    silent = {name for item in objects for name, said in item.items() if _says_nothing(said)}
+    silent = {name for item in objects for name, value in item.items() if _says_nothing(value)}
     return len(silent) > MAX_SILENT or any(
         text.count(f'"{name}"'.encode("utf-8", "replace")) > sum(name in item for item in objects) for name in silent
     )
@@ -211,14 +211,14 @@ def _joined(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """The fields of one object: of a name that is there twice, as in the vendor's own sample, the last that says
     something."""
     fields: dict[str, Any] = {}
-    for name, said in pairs:
-        if name not in fields or not _says_nothing(said):
-            fields[name] = said
+    for name, value in pairs:
+        if name not in fields or not _says_nothing(value):
+            fields[name] = value
     return fields
 
 
-def _says_nothing(said: Any) -> bool:
-    return said is None or said in ("", [], {})
+def _says_nothing(value: Any) -> bool:
+    return value is None or value in ("", [], {})
 
 
 def _form(text: bytes) -> Body:

@@ -34,10 +34,10 @@ def question(call_id: str, *, code: str, now: datetime) -> dict[str, Any]:
     }
 
 
-def standing_of(said: Mapping[str, Any], call_id: str) -> Standing:
+def standing_of(answer: Mapping[str, Any], call_id: str) -> Standing:
     """What the answer says of the call. The customer's leg decides; without it, an unanswered leg of the agent means
     that the customer was not dialled. Nothing is known without either, by unknown words, or from an error."""
-    found = _small(said).get("cdr_list")
+    found = _small(answer).get("cdr_list")
     rows = [_small(row) for row in found if isinstance(row, Mapping)] if isinstance(found, list) else []
     outcomes: dict[Part, Disposition] = {}
     for row in rows:

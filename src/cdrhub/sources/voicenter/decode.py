@@ -243,7 +243,7 @@ class _CallReading(Reading):
             sides = ("extenUser", "callerextension", "targetextension")
         else:
             sides = ("extenUser", "targetextension", "callerextension")
-        code = next((said for side in sides if (said := self.text(side))), "")
+        code = next((word for side in sides if (word := self.text(side))), "")
         name = self.text("representative_name")
         who: dict[str, str] = {}
         if code:
@@ -315,11 +315,11 @@ class _CallReading(Reading):
 
     def cost(self) -> Decimal | None:
         """`price` is in agorot."""
-        said = self.known.get("price")
-        if said is None:
+        stated = self.known.get("price")
+        if stated is None:
             return None
         try:
-            price = Decimal(fields.text(said) if not isinstance(said, str) else said[: fields.MAX_DIGITS])
+            price = Decimal(fields.text(stated) if not isinstance(stated, str) else stated[: fields.MAX_DIGITS])
         except InvalidOperation:
             price = Decimal("NaN")
         if not price.is_finite() or price.copy_abs() >= MAX_COST * AGOROT_PER_SHEKEL:

@@ -99,14 +99,14 @@ class VoicenterDialler(HttpDialler):
         answer = await self._posted(self._url, request(order, self._config))
         return answer_of(answer, who=self._http.who, code=self._config.code.get_secret_value())
 
-    async def _posted(self, url: URL, said: Mapping[str, Any]) -> HttpAnswer:
+    async def _posted(self, url: URL, body: Mapping[str, Any]) -> HttpAnswer:
         headers = {"Content-Type": "application/json"}
-        return await self._http.send("POST", url, body=orjson.dumps(said), headers=headers)
+        return await self._http.send("POST", url, body=orjson.dumps(body), headers=headers)
 
 
 def request(order: DialOrder, config: VoicenterDiallerConfig) -> dict[str, Any]:
     """The fields of a request. All of them go into its body, for URLs are logged. Raises OrderRefused."""
-    said: dict[str, Any] = {
+    parameters: dict[str, Any] = {
         "code": config.code.get_secret_value(),
         "action": "call",
         "format": "json",
@@ -118,12 +118,12 @@ def request(order: DialOrder, config: VoicenterDiallerConfig) -> dict[str, Any]:
         REFERENCE: reference_of(order.attempt_id),
     }
     if config.caller_id:
-        said["targetcallerid"] = config.caller_id.removeprefix("+")
+        parameters["targetcallerid"] = config.caller_id.removeprefix("+")
     if config.auto_answer:
-        said["phoneautoanswer"] = "true"
+        parameters["phoneautoanswer"] = "true"
     if config.record is not None:
-        said["record"] = "true" if config.record else "false"
-    return said
+        parameters["record"] = "true" if config.record else "false"
+    return parameters
 
 
 def answer_of(answer: HttpAnswer, *, who: str, code: str = "") -> Answer:
@@ -140,10 +140,10 @@ def answer_of(answer: HttpAnswer, *, who: str, code: str = "") -> Answer:
         raise AnswerUnseen(f"{who} answered without an ERRORCODE")
     if number != _ACCEPTED:
         refusal, meaning = _REFUSALS.get(number, (Refusal.CONFIGURATION, "an error code that is not documented"))
-        said = shown(told.get("ERRORMESSAGE", ""), without=code)
-        if number == _BLOCKED and _OF_THE_EXTENSION.search(said):
+        message = shown(told.get("ERRORMESSAGE", ""), without=code)
+        if number == _BLOCKED and _OF_THE_EXTENSION.search(message):
             refusal = Refusal.AGENT  # documented of extensions, seen of numbers: the case's numbers are not used up
-        return Refused(refusal=refusal, detail=f"ERRORCODE {number}: {meaning}" + (f" ({said})" if said else ""))
+        return Refused(refusal=refusal, detail=f"ERRORCODE {number}: {meaning}" + (f" ({message})" if message else ""))
     answer.refuse_failure(who=who)
     return Accepted(vendor_ref=shown(told.get("CALLID") or "")[:MAX_VENDOR_REF])
 

@@ -62,8 +62,8 @@ def is_call_log_row(cdr: Mapping[str, Any]) -> bool:
 def call_key_of(cdr: Mapping[str, Any], *, call_log: bool) -> str:
     """The identity of the call, "" if the CDR has none."""
     for key, value in cdr.items():
-        if _name(key, call_log) == "ivruniqueid" and (said := text(value)):
-            return said
+        if _name(key, call_log) == "ivruniqueid" and (unique_id := text(value)):
+            return unique_id
     return ""
 
 
@@ -83,9 +83,9 @@ def read(cdr: Mapping[str, Any], *, call_log: bool) -> tuple[dict[str, Any], dic
         if name is None:
             unknown.setdefault(key, value)
         elif name in _STRUCTURED:
-            said = nested_json(value) if isinstance(value, str) else value
-            if said not in ({}, []):
-                known.setdefault(name, said)
+            nested = nested_json(value) if isinstance(value, str) else value
+            if nested not in ({}, []):
+                known.setdefault(name, nested)
         else:
             known.setdefault(name, value)
     return known, unknown

@@ -18,8 +18,8 @@ _AGENT_IN_LEG_1 = frozenset({"click2callleg2", "productivecallleg2"})
 class Legs:
     """The legs of one CDR."""
 
-    def __init__(self, said: Reading, status: Status, times: Times) -> None:
-        self._said = said
+    def __init__(self, reading: Reading, status: Status, times: Times) -> None:
+        self._reading = reading
         self._status = status
         self._times = times
 
@@ -34,9 +34,9 @@ class Legs:
     ) -> tuple[LegUpdate, ...]:
         """All of them, in the order of what happened: IVR, queue, the party that the CDR is about, its agent. `who` are
         the agent's columns, `queue` id and name of the one that the call passed through."""
-        said, times = self._said, self._times
+        reading, times = self._reading, self._times
         legs: list[LegUpdate] = []
-        if "IVR" in said.known:
+        if "IVR" in reading.known:
             outcome = Outcome.LEFT if disposition is Disposition.IVR else Outcome.ANSWERED
             legs.append(self._leg("ivr", Role.IVR, outcome, {"offered_at": times.started}))
         if queue is not None:
@@ -44,9 +44,9 @@ class Legs:
         key = bounded_key(kind.key)
         customer = kind.role is Role.CUSTOMER or (kind.role is Role.AGENT and direction is Direction.OUTBOUND)
         if kind.part is Part.OPENS:
-            legs.append(self._person(key, Role.AGENT, who | {"number": said.text("target")}))
+            legs.append(self._person(key, Role.AGENT, who | {"number": reading.text("target")}))
         elif customer:
-            legs.append(self._person(key, Role.CUSTOMER, {"number": said.text("target")}))
+            legs.append(self._person(key, Role.CUSTOMER, {"number": reading.text("target")}))
             if who and kind.key not in _AGENT_IN_LEG_1 and disposition is Disposition.ANSWERED:
                 served = who | {"answered_at": times.answered, "left_at": times.ended, "talk_seconds": times.talk}
                 legs.append(self._leg(f"{key}.agent", Role.AGENT, Outcome.ANSWERED, served))
@@ -54,15 +54,15 @@ class Legs:
             left = Outcome.LEFT if disposition is Disposition.VOICEMAIL else Outcome.UNKNOWN
             legs.append(self._leg(key, Role.VOICEMAIL, left, {"left_at": times.ended}))
         elif kind.role is not Role.AGENT:
-            legs.append(self._person(key, kind.role, who | {"number": said.text("target")}))
+            legs.append(self._person(key, kind.role, who | {"number": reading.text("target")}))
         elif who:
             legs.append(self._person(key, Role.AGENT, who))
         return tuple(legs)
 
     def _person(self, key: str, role: Role, values: Mapping[str, Any]) -> LegUpdate:
-        said, status, times = self._said, self._status, self._times
+        reading, status, times = self._reading, self._status, self._times
         answered = status.person is Outcome.ANSWERED
-        its: dict[str, Any] = {**values, "cause": said.text("status")}
+        its: dict[str, Any] = {**values, "cause": reading.text("status")}
         if status.disposition is Disposition.NOT_DIALLED:
             return self._leg(key, role, status.person, its)  # a number never dialled did not ring
         its["ring_seconds"] = times.ring
@@ -81,7 +81,7 @@ class Legs:
         neither, the one that another CDR names. Its entry is the answer (or the end) less the wait where that can be
         told, else the start of the call, which an IVR before the queue makes too early; null without a status that is
         known."""
-        said, status, times = self._said, self._status, self._times
+        reading, status, times = self._reading, self._status, self._times
         number, name = queue
         answered = status.queue is Outcome.ANSWERED
         left = times.answered if answered else times.ended
@@ -99,11 +99,11 @@ class Legs:
             {
                 "queue_id": number,
                 "queue": name,
-                "team": said.text("DepartmentName"),
+                "team": reading.text("DepartmentName"),
                 "offered_at": entered,
                 "answered_at": times.answered if answered else None,
                 "left_at": left,
-                "cause": said.text("status"),
+                "cause": reading.text("status"),
             },
             attempt=name or number,
         )
@@ -117,8 +117,8 @@ class Legs:
         its |= {name: value for name, value in values.items() if value is not None}
         return LegUpdate(
             leg_key=key,
-            values=storable(its, self._said.flags),
+            values=storable(its, self._reading.flags),
             # Without a status the CDR does not say what became of the agent; another CDR of the call may.
-            yields=role is Role.AGENT and not self._said.text("status"),
+            yields=role is Role.AGENT and not self._reading.text("status"),
             attempt_id=attempt,
         )

@@ -34,11 +34,11 @@ class Reading:
         value = self.known.get(name)
         if type(value) is str:
             return value  # stripped when it was read
-        said = "" if value is None else fields.text(value)
-        if value and not said:
+        text = "" if value is None else fields.text(value)
+        if value and not text:
             self.flags.add("value_dropped")
             self.unread.add(name)
-        return said
+        return text
 
     def seconds(self, name: str) -> int | None:
         """A field as whole seconds; None where there is none, or no number."""

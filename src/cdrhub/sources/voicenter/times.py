@@ -32,14 +32,14 @@ class Times:
     exact: bool  #: from actualCallDuration
 
 
-def times_of(said: Reading, disposition: Disposition, *, queued: bool) -> Times:
+def times_of(reading: Reading, disposition: Disposition, *, queued: bool) -> Times:
     """The times of a CDR that ended so; `queued`: the call passed through a queue."""
-    started = _started(said)
-    duration = said.seconds("duration")
-    dialtime = said.seconds("dialtime")
-    talked = said.seconds("actualCallDuration")
-    wait = said.seconds("seconds_waiting_in_queue") if queued else None
-    rung = said.seconds("actualCallDialtime")
+    started = _started(reading)
+    duration = reading.seconds("duration")
+    dialtime = reading.seconds("dialtime")
+    talked = reading.seconds("actualCallDuration")
+    wait = reading.seconds("seconds_waiting_in_queue") if queued else None
+    rung = reading.seconds("actualCallDialtime")
     ring = dialtime if rung is None else rung
     joined = disposition is Disposition.ANSWERED
     known = disposition is not Disposition.UNKNOWN
@@ -73,36 +73,36 @@ def times_of(said: Reading, disposition: Disposition, *, queued: bool) -> Times:
     )
 
 
-def _started(said: Reading) -> datetime | None:
-    if said.call_log:
-        return _date(said)
-    time = said.known.get("time")
+def _started(reading: Reading) -> datetime | None:
+    if reading.call_log:
+        return _date(reading)
+    time = reading.known.get("time")
     if time is None:
         return None
     epoch = fields.whole(time, limit=MAX_EPOCH)
     if epoch is None:
-        said.flags.add("value_dropped")
+        reading.flags.add("value_dropped")
         return None
     moment = datetime.fromtimestamp(epoch, UTC)
-    if said.zone is None:
+    if reading.zone is None:
         return moment
-    local = moment.replace(tzinfo=said.zone)
+    local = moment.replace(tzinfo=reading.zone)
     if local.utcoffset() != local.replace(fold=1).utcoffset():
-        said.flags.add("time_ambiguous")
+        reading.flags.add("time_ambiguous")
     return local.astimezone(UTC)
 
 
-def _date(said: Reading) -> datetime | None:
+def _date(reading: Reading) -> datetime | None:
     """The Call Log's `Date`, which is GMT."""
-    text = said.text("date")
+    text = reading.text("date")
     if not text:
         return None
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        said.flags.add("value_dropped")
-        said.unread.add("date")
+        reading.flags.add("value_dropped")
+        reading.unread.add("date")
         return None
 
 
