@@ -56,7 +56,7 @@ _FAILED = frozenset({"agent_unavailable", "network", "dialler_configuration"})
 
 
 @dataclass(slots=True)
-class Told:
+class Consequences:
     """What one transaction changes, and its facts in the order in which they are told."""
 
     now: datetime
@@ -159,7 +159,7 @@ class Carrier:
         self,
         case: Case,
         decision: Decision,
-        told: Told,
+        consequences: Consequences,
         *,
         cause: str,
         inputs: Mapping[str, Any],
@@ -168,15 +168,14 @@ class Carrier:
         reference: str = "",
         round_: int | None = None,
     ) -> Case:
-        """What follows from `decision` about a case that is locked, as changes and facts of `told`; the case as it then
-        is.
+        """Add what follows from `decision` about a case that is locked to `consequences`; the case as it then is.
 
         `attempt` is the one that led to the decision, already settled; `reference` the integrator's, for the next one
         (that of `attempt` otherwise); `round_` opens a round.
         """
         mode = self.settings.mode
         hindrance = self._hindrance(case) if decision.goes_on else ""
-        told.changes.decide(
+        consequences.changes.decide(
             case,
             decision,
             cause=cause,
@@ -185,21 +184,21 @@ class Carrier:
             call=call,
             attempt_id=attempt.id if attempt is not None else None,
         )
-        told.results[decision.result] += 1
+        consequences.results[decision.result] += 1
         if decision.result is Result.NOTHING:
-            return self._follow_attempt(case, told)
+            return self._follow_attempt(case, consequences)
         if round_ is not None:
             case = replace(case, round=round_)
         if hindrance:
             decision = replace(decision, result=Result.PAUSED, reason=hindrance)
         if decision.result is not Result.NEXT:
-            case = self._drop_pending(case, told)
+            case = self._drop_pending(case, consequences)
         placed: Attempt | None = None
         if decision.result is Result.NEXT and decision.number is not None:
             next_reference = reference or (attempt.reference if attempt is not None else "")
-            placed = self._place(case, decision.number, told, reference=next_reference)
+            placed = self._place(case, decision.number, consequences, reference=next_reference)
             case = with_attempt(case, placed)
-            told.dial = True
+            consequences.dial = True
         case = replace(
             case,
             state=_STATES[decision.result],
@@ -207,12 +206,12 @@ class Carrier:
             next_action_at=decision.due_at if decision.result is Result.SCHEDULED else None,
             next_key=_next_key(case, decision),
         )
-        told.changes.change(case)
+        consequences.changes.change(case)
         call_id = call[0] if call is not None else None
-        _tell(case, decision, told, call_id=call_id, about=placed or attempt)
+        _tell(case, decision, consequences, call_id=call_id, about=placed or attempt)
         return case
 
-    def _place(self, case: Case, number: Number, told: Told, *, reference: str) -> Attempt:
+    def _place(self, case: Case, number: Number, consequences: Consequences, *, reference: str) -> Attempt:
         attempt = Attempt(
             id=case_rows.new_attempt_id(case),
             round=case.round,
@@ -222,17 +221,17 @@ class Carrier:
             agent=case.agent,
             reference=reference,
         )
-        told.changes.place(case, number, attempt, dialler=self.dialler(case.source))
+        consequences.changes.place(case, number, attempt, dialler=self.dialler(case.source))
         return attempt
 
-    def _drop_pending(self, case: Case, told: Told) -> Case:
+    def _drop_pending(self, case: Case, consequences: Consequences) -> Case:
         """What is pending of a case ends: what has not left is cancelled, what has left is superseded."""
         for attempt in case.attempts:
             if not attempt.live:
                 continue
             state = AttemptState.CANCELLED if attempt.state is AttemptState.DECIDED else AttemptState.SUPERSEDED
-            told.changes.settle(case, attempt, state=state, at=told.now)
-            case = with_attempt(case, replace(attempt, state=state, ended_at=told.now))
+            consequences.changes.settle(case, attempt, state=state, at=consequences.now)
+            case = with_attempt(case, replace(attempt, state=state, ended_at=consequences.now))
         return case
 
     def _hindrance(self, case: Case) -> str:
@@ -245,12 +244,12 @@ class Carrier:
             case Mode.ON:
                 return "" if self.dialler(case.source) else NO_DIALLER
 
-    def _follow_attempt(self, case: Case, told: Told) -> Case:
+    def _follow_attempt(self, case: Case, consequences: Consequences) -> Case:
         """Nothing follows, and no attempt of the case is live any more: it is not dialling."""
         if case.state is not CaseState.DIALLING or case.live_attempt is not None:
             return case
         case = replace(case, state=CaseState.OPEN, state_reason="", next_action_at=None, next_key="")
-        told.changes.change(case)
+        consequences.changes.change(case)
         return case
 
 
@@ -262,17 +261,19 @@ def _next_key(case: Case, decision: Decision) -> str:
     return case.next_key if decision.result is Result.PAUSED else ""
 
 
-def _tell(case: Case, decision: Decision, told: Told, *, call_id: str | None, about: Attempt | None) -> None:
+def _tell(
+    case: Case, decision: Decision, consequences: Consequences, *, call_id: str | None, about: Attempt | None
+) -> None:
     """The facts of a decision that was carried out; `about` is the attempt that was placed, else the one that led to
     it."""
     details: dict[str, Any] = {"rule": decision.rule, "detail": decision.detail, "reason": decision.reason}
     if decision.number is not None and decision.goes_on:
         details["number"] = decision.number.key
-        details["due_at"] = (decision.due_at or told.now).astimezone(UTC).isoformat()
+        details["due_at"] = (decision.due_at or consequences.now).astimezone(UTC).isoformat()
     key = f"{case.id}/{about.id if about is not None else call_id or ''}/{decision.result}"
     if decision.reason in _FAILED:
-        told.case("redial.failed", case, key=f"{key}/failed", call_id=call_id, attempt=about, details=details)
-    told.case(_EVENTS[decision.result], case, key=key, call_id=call_id, attempt=about, details=details)
+        consequences.case("redial.failed", case, key=f"{key}/failed", call_id=call_id, attempt=about, details=details)
+    consequences.case(_EVENTS[decision.result], case, key=key, call_id=call_id, attempt=about, details=details)
 
 
 def _case_fields(case: Case | None, attempt: Attempt | None, *, destination: str | None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from cdrhub.model.dialling import Accepted, Answer, DialOrder, Refused, Standing
 from cdrhub.model.disposition import Direction, State
 from cdrhub.redial import case_rows
 from cdrhub.redial.announced import NOT_ANNOUNCED
-from cdrhub.redial.carrier import NO_DIALLER, Carrier, Told
+from cdrhub.redial.carrier import NO_DIALLER, Carrier, Consequences
 from cdrhub.redial.decision import (
     Decision,
     EndedCall,
@@ -157,7 +157,7 @@ class Dialling:
         known = await self._known(connection, about, now)
         query = select(attempts).where(attempts.c.id.in_(wanted))
         rows = {row.id: row for row in await connection.execute(query)}
-        told = Told(now=now)
+        consequences = Consequences(now=now)
         claimed = []
         for attempt_id, case_id in wanted.items():
             case = locked.get(case_id)
@@ -167,15 +167,15 @@ class Dialling:
             row = rows[attempt_id]
             if row.dialler not in room:
                 gone = Decision(result=Result.PAUSED, rule="no_dialler", reason=NO_DIALLER, detail=row.dialler)
-                self._drop(case, attempt, known, told, decision=gone)
+                self._drop(case, attempt, known, consequences, decision=gone)
             elif self.since.too_late(row.decided_at, now=now):
-                self._drop(case, attempt, known, told, decision=old_news("decided long ago"))
+                self._drop(case, attempt, known, consequences, decision=old_news("decided long ago"))
             elif not self._may_leave(case, attempt, known):
-                self._drop(case, attempt, known, told)
+                self._drop(case, attempt, known, consequences)
             else:
                 known.requested(case, attempt.key)
                 claimed.append(await self._requested(connection, case, row, now=now))
-        await told.write(tx)
+        await consequences.write(tx)
         return claimed
 
     def _may_leave(self, case: Case, attempt: Attempt, known: Known) -> bool:
@@ -212,16 +212,16 @@ class Dialling:
         case: Case,
         attempt: Attempt,
         known: Known,
-        told: Told,
+        consequences: Consequences,
         *,
         decision: Decision | None = None,
     ) -> None:
         """A decided attempt does not leave. What follows is `decision`, or what the rules say now."""
-        told.changes.settle(case, attempt, state=AttemptState.CANCELLED, at=told.now)
+        consequences.changes.settle(case, attempt, state=AttemptState.CANCELLED, at=consequences.now)
         case = with_attempt(case, replace(attempt, state=AttemptState.CANCELLED))
         if decision is None:
             decision = when_due(case, attempt.number_key, policy=self._settings.policy, around=known.around(case))
-        known.took(self._carrier.carry_out(case, decision, told, cause="due", inputs={}, attempt=attempt))
+        known.took(self._carrier.carry_out(case, decision, consequences, cause="due", inputs={}, attempt=attempt))
 
     async def live(self) -> Mapping[str, int]:
         """How many attempts of each dialler are requested or accepted."""
@@ -260,7 +260,7 @@ class Dialling:
         connection, now = tx.connection, self._clock()
         case = await self._case_of(tx, attempt_id)
         attempt = case.attempt(attempt_id) if case is not None else None
-        told = Told(now=now)
+        consequences = Consequences(now=now)
         mine = update(attempts).where(attempts.c.id == attempt_id)
         match answer:
             case Accepted(vendor_ref=vendor_ref):
@@ -291,19 +291,19 @@ class Dialling:
                 )
                 if decision.goes_on and self.since.too_late(attempt.requested_at or now, now=now):
                     decision = old_news("refused long ago")
-                told.changes.settle(case, attempt, state=AttemptState.REFUSED, at=now)
+                consequences.changes.settle(case, attempt, state=AttemptState.REFUSED, at=now)
                 await connection.execute(mine.values(refusal=refusal, detail=detail[:MAX_DETAIL]))
                 refused = replace(attempt, state=AttemptState.REFUSED, refusal=refusal, ended_at=now)
                 self._carrier.carry_out(
                     with_attempt(case, refused),
                     decision,
-                    told,
+                    consequences,
                     cause="refusal",
                     inputs={"refusal": refusal, "detail": detail[:MAX_DETAIL]},
                     attempt=refused,
                 )
-                await told.write(tx)
-        return told.dial
+                await consequences.write(tx)
+        return consequences.dial
 
     # -- deadlines -----------------------------------------------------------------------------------------------------
 
@@ -340,7 +340,7 @@ class Dialling:
             later = update(attempts).where(attempts.c.id == attempt_id).values(deadline_at=now + ASK_AGAIN)
             await connection.execute(later)
             return False
-        told = Told(now=now)
+        consequences = Consequences(now=now)
         known = await self._known(connection, [case], now)
         if standing.outcome is not None:
             # The vendor does not say when it ended: it may have been soon after the request.
@@ -358,13 +358,13 @@ class Dialling:
                 timing=self._settings.timing,
                 around=known.around(case),
             )
-            told.changes.settle(case, attempt, state=AttemptState.ENDED, outcome=standing.outcome, at=now)
+            consequences.changes.settle(case, attempt, state=AttemptState.ENDED, outcome=standing.outcome, at=now)
             attempt = replace(attempt, state=AttemptState.ENDED, outcome=standing.outcome, ended_at=now)
         else:
             decision = Decision(result=Result.PAUSED, rule="deadline", reason="attempt_unknown")
-            told.changes.settle(case, attempt, state=AttemptState.UNKNOWN, at=now)
+            consequences.changes.settle(case, attempt, state=AttemptState.UNKNOWN, at=now)
             attempt = replace(attempt, state=AttemptState.UNKNOWN, ended_at=now)
-            told.case(
+            consequences.case(
                 "attempt.unknown",
                 case,
                 key=f"{case.id}/{attempt.id}/unknown",
@@ -375,13 +375,13 @@ class Dialling:
         self._carrier.carry_out(
             with_attempt(case, attempt),
             decision,
-            told,
+            consequences,
             cause="deadline",
             inputs={"outcome": standing.outcome},
             attempt=attempt,
         )
-        await told.write(tx)
-        return told.dial
+        await consequences.write(tx)
+        return consequences.dial
 
     # -- what is due ---------------------------------------------------------------------------------------------------
 
@@ -425,13 +425,13 @@ class Dialling:
         wanted = {row.id: row.case_id for row in await connection.execute(_decided().limit(AT_ONCE))}
         locked = await case_rows.locked(connection, set(wanted.values()))
         known = await self._known(connection, list(locked.values()), now)
-        told = Told(now=now)
+        consequences = Consequences(now=now)
         for attempt_id, case_id in wanted.items():
             case = locked.get(case_id)
             attempt = case.attempt(attempt_id) if case is not None else None
             if case is not None and attempt is not None and attempt.state is AttemptState.DECIDED:
-                self._drop(case, attempt, known, told)
-        await told.write(tx)
+                self._drop(case, attempt, known, consequences)
+        await consequences.write(tx)
         return len(wanted)
 
     async def _due(self, tx: Transaction) -> int:

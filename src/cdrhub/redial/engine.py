@@ -20,7 +20,7 @@ from cdrhub.model.disposition import Direction, Disposition
 from cdrhub.redial import case_rows
 from cdrhub.redial.announced import ANNOUNCED
 from cdrhub.redial.announcing import announcement, is_news
-from cdrhub.redial.carrier import Carrier, Told
+from cdrhub.redial.carrier import Carrier, Consequences
 from cdrhub.redial.decision import Decision, Result, after_call, with_attempt, with_end
 from cdrhub.redial.matching import by_reference, by_window, is_of_a_refusal
 from cdrhub.redial.model import ASKED, Attempt, AttemptState, Case, CaseState, PlacedBy
@@ -124,23 +124,23 @@ class Engine:
         # Also while redial is off: who was reached meanwhile is not rung when it is on again.
         if settled and await self._any_case(connection):
             work = await gathered(tx, settled, now=now, settings=self.settings, healthy=self._systems.healthy)
-        told = Told(now=now)
+        consequences = Consequences(now=now)
         in_order = sorted(settled, key=lambda call: call.ended.over)
         turn = Turn()
         for call in in_order:
             await turn.give_way()
-            self._one(work, call, told)
+            self._one(work, call, consequences)
         await self._hold(connection, work, taken)
         orphans = await self._orphans(connection, taken, found)
-        told.changes.done([row.id for row in taken if row.call_id in found and row.call_id not in work.held])
-        told.changes.done(orphans)
-        await told.write(tx)
+        consequences.changes.done([row.id for row in taken if row.call_id in found and row.call_id not in work.held])
+        consequences.changes.done(orphans)
+        await consequences.write(tx)
         return Done(
             settled=len(settled),
             more=len(taken) == at_most and bool(found or orphans),  # another writer may hold all of their calls
-            dial=told.dial,
+            dial=consequences.dial,
             oldest=taken[0].due_at,
-            results=told.results,
+            results=consequences.results,
         )
 
     async def _any_case(self, connection: AsyncConnection) -> bool:
@@ -170,12 +170,12 @@ class Engine:
 
     # -- one call ------------------------------------------------------------------------------------------------------
 
-    def _one(self, work: Work, call: Settled, told: Told) -> None:
+    def _one(self, work: Work, call: Settled, consequences: Consequences) -> None:
         """Decide about one call, unless that has to wait."""
         columns = call.columns
         left = self._left_behind(work, call)
         if left is not None:
-            told.changes.settle(
+            consequences.changes.settle(
                 None, left, state=left.state, outcome=call.ended.disposition, call_id=call.id, at=call.ended.over
             )
         attempt, case = self._matched(work, call) if work.cases and left is None else (None, None)
@@ -187,19 +187,19 @@ class Engine:
             work.held[call.id] = attempt.id, until
             return
         if case is not None:
-            attempt = self._decide_case(work, call, case=case, attempt=attempt, told=told)
+            attempt = self._decide_case(work, call, case=case, attempt=attempt, consequences=consequences)
             goes_on = work.cases[case.id].goes_on
         elif call.reached:
             if (pending := self._pending_of_number(work, call)) and is_news(columns):
-                self._cancel_elsewhere(work, call, pending, told)
+                self._cancel_elsewhere(work, call, pending, consequences)
         elif not off:
-            self._contradict(work, call, told)
+            self._contradict(work, call, consequences)
         said = announcement(columns, announced=columns["announced"], goes_on=goes_on)
         if said is not None:
-            told.call(said, columns, case=case, attempt=attempt)
-        told.flush()
+            consequences.call(said, columns, case=case, attempt=attempt)
+        consequences.flush()
         if case is not None and attempt is not None and attempt.id != columns["attempt_id"]:
-            told.changes.attach(call.id, case_id=case.id, attempt_id=attempt.id)
+            consequences.changes.attach(call.id, case_id=case.id, attempt_id=attempt.id)
 
     def _matched(self, work: Work, call: Settled) -> tuple[Attempt | None, Case | None]:
         """The attempt that this call was, and its case; else the case of an agent's own call.
@@ -268,13 +268,13 @@ class Engine:
         *,
         case: Case,
         attempt: Attempt | None,
-        told: Told,
+        consequences: Consequences,
     ) -> Attempt:
         """Carry out what follows; the attempt that the call was, a new one where the agent dialled by hand."""
         over = call.ended.over
         manual = attempt is None
         if attempt is None:
-            attempt = self._own_call(work, call, case, told, at=over)
+            attempt = self._own_call(work, call, case, consequences, at=over)
             case = with_attempt(case, attempt)
         ended = replace(call.ended, live=False) if call.id in work.not_live else call.ended
         decision = after_call(
@@ -296,28 +296,35 @@ class Engine:
             outcome = said or call.ended.disposition
             case = with_end(case, replace(attempt, call_id=call.id), outcome=outcome, at=over)
             attempt = case.attempt(attempt.id) or attempt
-            told.changes.settle(case, attempt, state=attempt.state, outcome=outcome, call_id=call.id, at=over)
+            consequences.changes.settle(case, attempt, state=attempt.state, outcome=outcome, call_id=call.id, at=over)
             work.attempts[attempt.id] = (case.id, attempt)
-        self._carry_out(work, call, case, decision, told, attempt=attempt)
+        self._carry_out(work, call, case, decision, consequences, attempt=attempt)
         if work.known is not None:
             work.known.took(work.cases[case.id])
         return attempt
 
     def _carry_out(
-        self, work: Work, call: Settled, case: Case, decision: Decision, told: Told, *, attempt: Attempt | None = None
+        self,
+        work: Work,
+        call: Settled,
+        case: Case,
+        decision: Decision,
+        consequences: Consequences,
+        *,
+        attempt: Attempt | None = None,
     ) -> None:
         """Carry out what a call led to; `work` then knows the case as it stands. `attempt` is what the call was."""
         work.cases[case.id] = self.carrier.carry_out(
             case,
             decision,
-            told,
+            consequences,
             cause="call",
             call=(call.id, call.columns["revision"]),
             attempt=attempt,
             inputs=_inputs(call),
         )
 
-    def _own_call(self, work: Work, call: Settled, case: Case, told: Told, *, at: datetime) -> Attempt:
+    def _own_call(self, work: Work, call: Settled, case: Case, consequences: Consequences, *, at: datetime) -> Attempt:
         """Write down an agent's own call as an attempt of the case's present round; of the one before where it was over
         long before this one was opened, and is heard of late."""
         opened = work.opened.get(case.id)
@@ -333,7 +340,7 @@ class Engine:
             placed_by=PlacedBy.AGENT,
             requested_at=call.facts.started_at or at,
         )
-        told.changes.place(case, number, attempt)
+        consequences.changes.place(case, number, attempt)
         return attempt
 
     def _pending_of_number(self, work: Work, call: Settled) -> list[Case]:
@@ -346,7 +353,7 @@ class Engine:
             if work.decided[call.id].get(case.id) is not Result.CONTACTED
         ]
 
-    def _cancel_elsewhere(self, work: Work, call: Settled, pending: Sequence[Case], told: Told) -> None:
+    def _cancel_elsewhere(self, work: Work, call: Settled, pending: Sequence[Case], consequences: Consequences) -> None:
         """The person answered a call that is of no attempt: what is pending for them ends, on every source.
 
         One open case is contacted; of several nobody can tell which, so all of them wait for a person. Of those that do
@@ -360,9 +367,9 @@ class Engine:
                 decision = Decision(result=Result.NOTHING, rule="shared_number", detail=codes)
             else:
                 decision = Decision(result=Result.PAUSED, rule="shared_number", reason=AMBIGUOUS, detail=codes)
-            self._carry_out(work, call, case, decision, told)
+            self._carry_out(work, call, case, decision, consequences)
 
-    def _contradict(self, work: Work, call: Settled, told: Told) -> None:
+    def _contradict(self, work: Work, call: Settled, consequences: Consequences) -> None:
         """A call of no attempt had reached a person, and now it did not: the case that it made contacted waits for a
         person. Not one that another call has reached since."""
         for case_id, before in work.decided[call.id].items():
@@ -374,7 +381,7 @@ class Engine:
             decision = Decision(
                 result=Result.PAUSED, rule="contradiction", reason="contradiction", detail="it was told as reached"
             )
-            self._carry_out(work, call, case, decision, told)
+            self._carry_out(work, call, case, decision, consequences)
 
 
 def _was_there(case: Case, call: Settled, work: Work) -> bool:

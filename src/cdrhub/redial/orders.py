@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from cdrhub.model.disposition import Disposition
 from cdrhub.parts import in_parts
 from cdrhub.redial import case_rows
-from cdrhub.redial.carrier import ORDER, REPORT, Carrier, Told
+from cdrhub.redial.carrier import ORDER, REPORT, Carrier, Consequences
 from cdrhub.redial.changes import Changes
 from cdrhub.redial.decision import Decision, Result, next_number, when_resumed, with_attempt
 from cdrhub.redial.given import GivenCase, GivenDoNotCall, GivenNumber, kept_as, read_numbers
@@ -226,17 +226,17 @@ class Orders:
         case = replace(case, state=CaseState.OPEN, round=case.round + 1)
         known = await self._known(connection, case, now)
         decision = next_number(case, policy=self._settings.policy, around=known.around(case))
-        told = Told(now=now)
+        consequences = Consequences(now=now)
         self._carrier.carry_out(
             case,
             decision,
-            told,
+            consequences,
             cause=ORDER,
             inputs={"agent": case.agent, "reference": reference},
             reference=reference,
             round_=case.round,
         )
-        await told.write(tx)
+        await consequences.write(tx)
         return decision
 
     async def announce(self, *, tenant: str, code: str, number: str, agent: str = "", reference: str = "") -> str:
@@ -300,7 +300,7 @@ class Orders:
             decision = Decision(result=Result.CANCELLED, rule="stopped", reason="stopped", detail=why)
             if case.closed and case.live_attempt is None:
                 decision = Decision(result=Result.NOTHING, rule="case_closed", detail=f"the case is {case.state}")
-            await self._decided(tx, case, decision, Told(now=self._clock()), cause="stop")
+            await self._decided(tx, case, decision, Consequences(now=self._clock()), cause="stop")
 
         await self._write(work)
 
@@ -319,12 +319,12 @@ class Orders:
             case = await self._locked(tx, tenant, code)
             if case.state is not CaseState.PAUSED:
                 raise OrderError(f"case {code!r} is {case.state}, not paused")
-            told = Told(now=now)
+            consequences = Consequences(now=now)
             if not_reached:
                 for attempt in case.of_round():
                     if attempt.state is AttemptState.UNKNOWN:
                         ended = replace(attempt, state=AttemptState.ENDED, outcome=Disposition.NO_ANSWER)
-                        told.changes.settle(
+                        consequences.changes.settle(
                             case, attempt, state=AttemptState.ENDED, outcome=Disposition.NO_ANSWER, at=now
                         )
                         case = with_attempt(case, ended)
@@ -334,7 +334,7 @@ class Orders:
             if at is not None and at > now and decision.result is Result.NEXT:
                 decision = replace(decision, result=Result.SCHEDULED, rule="spread", due_at=at)
             last = case.attempts[-1] if case.attempts else None
-            await self._decided(tx, case, decision, told, cause="resume", attempt=last)
+            await self._decided(tx, case, decision, consequences, cause="resume", attempt=last)
             return decision
 
         return await self._write(work)
@@ -353,14 +353,14 @@ class Orders:
             if case is None or attempt is None:
                 raise NoSuchAttempt(f"there is no attempt {attempt_id!r}")
             hinders = what_hinders(case, attempt, result)
-            told = Told(now=now)
-            case, attempt = await self._with_report(connection, case, attempt, result, told)
+            consequences = Consequences(now=now)
+            case, attempt = await self._with_report(connection, case, attempt, result, consequences)
             decision = hinders or await self._after_report(tx, case, attempt, result, at=at, now=now)
             await self._decided(
                 tx,
                 case,
                 decision,
-                told,
+                consequences,
                 cause=REPORT,
                 attempt=attempt,
                 inputs={"result": result, "attempt": attempt_id},
@@ -372,7 +372,7 @@ class Orders:
         return await self._write(work)
 
     async def _with_report(
-        self, connection: AsyncConnection, case: Case, attempt: Attempt, result: Reported, told: Told
+        self, connection: AsyncConnection, case: Case, attempt: Attempt, result: Reported, consequences: Consequences
     ) -> tuple[Case, Attempt]:
         """The attempt is over, whatever its record will say; what is reported decides how. A settled call that waits
         for the report waits no longer."""
@@ -380,11 +380,11 @@ class Orders:
             raise OrderError(f"attempt {attempt.id!r} is {attempt.state}: it was not dialled")
         outcome = OUTCOMES.get(result) or attempt.outcome or Disposition.ANSWERED
         state = AttemptState.ENDED if attempt.live else attempt.state
-        at = attempt.ended_at or told.now
-        told.changes.settle(case, attempt, state=state, outcome=outcome, at=at)
+        at = attempt.ended_at or consequences.now
+        consequences.changes.settle(case, attempt, state=state, outcome=outcome, at=at)
         waiting = select(attempts.c.call_id).where(attempts.c.id == attempt.id).scalar_subquery()
         await connection.execute(
-            update(outbox).where(outbox.c.call_id == waiting, outbox.c.type == SETTLED).values(due_at=told.now)
+            update(outbox).where(outbox.c.call_id == waiting, outbox.c.type == SETTLED).values(due_at=consequences.now)
         )
         attempt = replace(attempt, state=state, outcome=outcome, ended_at=at)
         return with_attempt(case, attempt), attempt
@@ -525,15 +525,17 @@ class Orders:
         tx: Transaction,
         case: Case,
         decision: Decision,
-        told: Told,
+        consequences: Consequences,
         *,
         cause: str,
         attempt: Attempt | None = None,
         inputs: Mapping[str, Any] | None = None,
         round_: int | None = None,
     ) -> None:
-        self._carrier.carry_out(case, decision, told, cause=cause, inputs=inputs or {}, attempt=attempt, round_=round_)
-        await told.write(tx)
+        self._carrier.carry_out(
+            case, decision, consequences, cause=cause, inputs=inputs or {}, attempt=attempt, round_=round_
+        )
+        await consequences.write(tx)
 
 
 async def _forbid(connection: AsyncConnection, *, tenant: str, rows: Sequence[dict[str, Any]]) -> int:

@@ -23,7 +23,7 @@ from cdrhub.model.disposition import Disposition, State
 from cdrhub.redial import case_rows
 from cdrhub.redial.announced import announced
 from cdrhub.redial.announcing import WITHDRAWN, Announcement, announcement, is_news
-from cdrhub.redial.carrier import Told
+from cdrhub.redial.carrier import Consequences
 from cdrhub.redial.in_call import number_keys
 from cdrhub.redial.model import Case, CaseState
 from cdrhub.store.one_of import OneOf
@@ -48,8 +48,8 @@ async def retell(
 ) -> dict[str, str]:
     """Write what is to be told of these calls, whose locks the transaction holds; the types of the events by the ids
     of the calls. A dry run writes nothing. Without `tell` only those are told by which somebody is rung no more."""
-    told = await announced(tx.connection, [one.columns["id"] for one in altered])
-    stand = [replace(one, columns={**one.columns, "announced": told.get(one.columns["id"])}) for one in altered]
+    consequences = await announced(tx.connection, [one.columns["id"] for one in altered])
+    stand = [replace(one, columns={**one.columns, "announced": consequences.get(one.columns["id"])}) for one in altered]
     news = [(one.columns, said) for one in stand if (said := _said(one)) is not None]
     cases = await case_rows.read(tx.connection, {case_id for columns, _ in news if (case_id := columns.get("case_id"))})
     reached = await _reached(tx.connection, [columns for columns, _ in news], cases)
@@ -79,7 +79,7 @@ async def _write(
     *,
     now: datetime,
 ) -> None:
-    told = Told(now=now)
+    consequences = Consequences(now=now)
     for columns, said in news:
         if columns["id"] in reached:
             fact = {"call_id": columns["id"], "source": columns["source"], "revision": columns["revision"]}
@@ -87,8 +87,8 @@ async def _write(
             continue
         case = cases.get(columns["case_id"])
         attempt = case.attempt(columns["attempt_id"]) if case is not None else None
-        told.call(said, columns, case=case, attempt=attempt)
-    await told.write(tx)
+        consequences.call(said, columns, case=case, attempt=attempt)
+    await consequences.write(tx)
 
 
 async def _reached(

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Select, select, update
 
 from cdrhub.redial import case_rows
-from cdrhub.redial.carrier import Carrier, Told
+from cdrhub.redial.carrier import Carrier, Consequences
 from cdrhub.redial.decision import Decision, Result, old_news, when_due
 from cdrhub.redial.model import Case, CaseState
 from cdrhub.redial.surroundings import gather
@@ -50,7 +50,7 @@ async def look(
     locked = await case_rows.locked(tx.connection, ids)
     settings = carrier.settings
     known = await gather(tx.connection, list(locked.values()), now=now, settings=settings, healthy=healthy)
-    told = Told(now=now)
+    consequences = Consequences(now=now)
     for case in locked.values():
         if case.state is not CaseState.WAITING or case.next_action_at is None:
             continue
@@ -67,8 +67,8 @@ async def look(
             continue
         last = case.attempts[-1] if case.attempts else None
         cause = "anew" if anew else "due"
-        known.took(carrier.carry_out(case, decision, told, cause=cause, inputs={}, attempt=last))
-    await told.write(tx)
+        known.took(carrier.carry_out(case, decision, consequences, cause=cause, inputs={}, attempt=last))
+    await consequences.write(tx)
 
 
 def _as_before(case: Case, decision: Decision) -> bool:
