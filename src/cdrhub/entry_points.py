@@ -40,7 +40,7 @@ class EntryPoints(Generic[T]):
         known = self._installed
         if name in known:
             return self._load(name)
-        near = get_close_matches(name, known, n=1)
+        near = get_close_matches(name.lower(), known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none installed'}"
         raise ConfigError(f"there is no {self._kind} {name!r}: {hint}")
 

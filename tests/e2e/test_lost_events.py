@@ -84,12 +84,18 @@ async def push(daemon: Daemon, events: Sequence[bytes]) -> None:
                 assert answer.status == 200
 
 
+def in_cases(folder: Path, daemon: Daemon, *command: str) -> str:
+    """What `cdrhub cases …` shows."""
+    done = cdrhub("cases", *command, "--config", daemon.config, folder=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def ordered(folder: Path, daemon: Daemon) -> None:
     """A case of two numbers, whose first one is ordered to be dialled."""
     (folder / "people.csv").write_text(f"code,agent,number_1,number_2\nC-1,{AGENT},{CUSTOMER},13955550102\n")
-    for command in (["import", "people.csv", "--source", "there"], ["dial", "C-1"]):
-        done = cdrhub("cases", *command, "--config", daemon.config, folder=folder)
-        assert done.returncode == 0, done.stderr
+    in_cases(folder, daemon, "import", "people.csv", "--source", "there")
+    in_cases(folder, daemon, "dial", "C-1")
 
 
 LOST = {
@@ -123,6 +129,10 @@ async def test_a_conversation_whose_answer_nobody_heard_of_rings_nobody_again(tm
                 assert time.monotonic() < deadline, f"the case is {found}"
                 await asyncio.sleep(0.1)
             await asyncio.sleep(3)  # longer than until the same number again
+            shown = await asyncio.to_thread(in_cases, tmp_path, daemon, "show", "C-1")
+            assert ", in doubt" in shown
+            said = await asyncio.to_thread(in_cases, tmp_path, daemon, "report", "C-1", "contacted")
+            assert "C-1: the case is contacted" in said
         finally:
             await asyncio.to_thread(daemon.stop)
         assert len(switch.requests) == 1

@@ -43,6 +43,7 @@ MAX_OF_A_DIRECTORY = 20  #: problems of one directory file that are shown
 TOO_DEEP = "is nested too deeply"
 
 _TOP_LEVEL = (*SECTIONS, "sources")
+_QUOTES = 'text stands in quotes, as in mode = "on"'
 _TOML_POSITION = re.compile(r"\s*\((?:at line (?P<line>\d+), column \d+|at end of document)\)$")
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -65,7 +66,8 @@ def parse(text: str, *, path: Path, environ: Mapping[str, str]) -> Config:
         found = _TOML_POSITION.search(str(error))
         line = found["line"] if found is not None and found["line"] else text.count("\n") + 1
         message = _TOML_POSITION.sub("", str(error))
-        raise ConfigError(f"{path}:{line}: is not TOML: {message[:1].lower()}{message[1:]}") from error
+        hint = f": {_QUOTES}" if message.startswith("Invalid value") else ""
+        raise ConfigError(f"{path}:{line}: is not TOML: {message[:1].lower()}{message[1:]}{hint}") from error
     except ValueError as error:  # Python reads no number of thousands of digits
         raise ConfigError(f"{path}: is not TOML: a number has too many digits") from error
     except RecursionError as error:

@@ -50,12 +50,13 @@ _LENGTHS = {
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """`: did you mean 'x'?`, or which words there are."""
-    known = list(words)
-    near = get_close_matches(word, known, n=1)
+    """`; did you mean 'x'?`, whatever the case of its letters, or which words there are."""
+    known = sorted(words)
     if not known:
         return ": there is none yet"
-    return f"; did you mean {near[0]!r}?" if near else f": there are {', '.join(sorted(known))}"
+    folded = {each.casefold(): each for each in known}
+    near = get_close_matches(word.casefold(), folded, n=1)
+    return f"; did you mean {folded[near[0]]!r}?" if near else f": there are {', '.join(known)}"
 
 
 def humanised(

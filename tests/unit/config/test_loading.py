@@ -148,6 +148,8 @@ def test_a_source_has_the_model_of_its_system() -> None:
         ('[hub]\nname = "a\\u0000"', "2: hub.name: must not hold the character NUL"),
         ("[hub]\nx = [", "2: is not TOML: "),
         ("a = 1\na = 2", "2: is not TOML: cannot overwrite a value"),
+        ("[redial]\nmode = on", '2: is not TOML: invalid value: text stands in quotes, as in mode = "on"'),
+        ('[sources.lagos]\ntype = "3CX"', "2: sources.lagos.type: there is no source type '3CX': did you mean '3cx'?"),
     ],
 )
 def test_one_mistake_is_one_line(text: str, expected: str, tmp_path: Path) -> None:

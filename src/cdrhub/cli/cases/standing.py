@@ -37,13 +37,15 @@ def numbers_now(database: Opened, config: Config, case: Mapping[str, Any], local
 
     now = datetime.now(UTC)
     _, found = database.read(outlook, case["id"], settings=config.redial.settings(), now=now)
+    last = max((one.last.id for one in found if one.last is not None), default="")
+    in_doubt = last if case["state_reason"] == IN_DOUBT else None
     return [
         {
             "position": one.number.position,
             "number": one.number.number,
             "label": one.number.label,
             "e164": one.number.e164,
-            "this_round": _tried(one),
+            "this_round": _tried(one, in_doubt=one.last is not None and one.last.id == in_doubt),
             "now": _allowed(one, local),
         }
         for one in found
@@ -58,7 +60,7 @@ def show_numbers(numbers: Sequence[Mapping[str, Any]], local: ZoneInfo) -> None:
     )
 
 
-def _tried(one: Outlook) -> str:
+def _tried(one: Outlook, *, in_doubt: bool) -> str:
     if one.last is None:
         return "not tried"
     match one.last.state:
@@ -69,7 +71,7 @@ def _tried(one: Outlook) -> str:
         case AttemptState.ACCEPTED:
             return "the dialler accepted it"
         case AttemptState.ENDED:
-            return str(one.last.outcome or "ended")
+            return f"{one.last.outcome or 'ended'}{', in doubt' if in_doubt else ''}"
         case AttemptState.REFUSED:
             return f"refused ({one.last.refusal})"
         case AttemptState.UNKNOWN:
