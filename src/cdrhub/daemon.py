@@ -51,7 +51,7 @@ class _Tls:
 async def run(config: Config, load: Callable[[], Config]) -> None:
     """Work until SIGTERM or SIGINT. `load` reads the configuration again on SIGHUP.
 
-    Raises ConfigError, StoreError or JournalLocked for what a person must mend first.
+    Raises ConfigError, StoreError or JournalLocked for what a person must repair first.
     """
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(WAITING_THREADS, thread_name_prefix="waiting"))

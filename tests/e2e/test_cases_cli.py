@@ -132,7 +132,7 @@ def test_with_one_bad_row_nothing_is_imported(cdrhub: Inside, folder: Path) -> N
     assert done.stderr.splitlines() == [
         "cdrhub: people.csv: line 3, column number_1: 'hello' is no telephone number",
         "cdrhub: people.csv: line 4, column code: there is no code",
-        "cdrhub: people.csv: 2 problems: no case of it is imported; mend them and repeat",
+        "cdrhub: people.csv: 2 problems: no case of it is imported; correct them and import it again",
     ]
     (folder / "people.csv").write_text("code,number_1\nC-9,08039100001\n")
     cdrhub("cases", "import", "people.csv", "--source", "lagos")

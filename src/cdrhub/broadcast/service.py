@@ -89,7 +89,7 @@ class Broadcast:
             if health.state is EndpointState.FAILING and health.failing_since is not None:
                 found.append(f"webhook {name}: fails since {health.failing_since:%Y-%m-%d %H:%M} UTC")
             elif health.state is EndpointState.DISABLED:
-                found.append(f"webhook {name}: is disabled; mend its receiver, then cdrhub deliveries retry {name}")
+                found.append(f"webhook {name}: is disabled; repair its receiver, then cdrhub deliveries retry {name}")
         return found
 
     def begin(self) -> None:

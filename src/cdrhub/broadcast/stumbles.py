@@ -68,5 +68,5 @@ class Stumbles:
             found.next_at -= by
 
     def forget(self) -> None:
-        """Forget all: another hub delivered meanwhile, or somebody says that the receiver is mended."""
+        """Forget all: another hub delivered meanwhile, or somebody says that the receiver is repaired."""
         self._known.clear()

@@ -476,7 +476,7 @@ class Worker:
         self.health = (after_failure if counts else after_another)(self.health, answer, now=self._clock())
         if self.health.state is EndpointState.DISABLED:
             log.error(
-                "a webhook is disabled: mend its receiver, then `cdrhub deliveries retry`",
+                "a webhook is disabled: repair its receiver, then `cdrhub deliveries retry`",
                 action="webhook_disabled",
                 endpoint=self.endpoint.name,
                 error=answer.error,

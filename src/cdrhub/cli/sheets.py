@@ -97,7 +97,9 @@ def _refuse(file: Path, problems: Sequence[Problem], *, noun: str) -> None:
         return
     for problem in sorted(problems, key=lambda problem: problem.line):
         say(f"{file}: {problem}")
-    raise CdrhubError(f"{file}: {counted(len(problems), 'problem')}: no {noun} of it is imported; mend them and repeat")
+    raise CdrhubError(
+        f"{file}: {counted(len(problems), 'problem')}: no {noun} of it is imported; correct them and import it again"
+    )
 
 
 def _tell_doubts(file: Path, *, unused: Sequence[str], unsure: Sequence[Problem], hint: str) -> None:

@@ -146,7 +146,7 @@ class Hub:
     @classmethod
     async def start(cls, config: Config, *, sweep_seconds: float = SWEEP_EVERY_SECONDS) -> Self:
         """A hub that takes records. Raises ConfigError, AddressUnavailable, JournalLocked or StoreError for what a
-        person must mend first; a database that is merely away is waited for."""
+        person must repair first; a database that is merely away is waited for."""
         sources = built(config)
         handles = dialler_handles(config.redial.diallers)
         listeners = Listeners()

@@ -39,7 +39,7 @@ from cdrhub.turns import Turn, in_thread_if_large
 log = structlog.get_logger(__name__)
 
 DATABASE_AWAY = (
-    "the database is away: records wait in the journal; if its address or password is wrong, mend it and restart"
+    "the database is away: records wait in the journal; if its address or password is wrong, correct it and restart"
 )
 DATABASE_DAMAGED = "the database is damaged: records wait in the journal until it is restored"
 DATABASE_BACK = "the database is back"

@@ -20,7 +20,7 @@ class Refusal(StrEnum):
 
     AGENT = "agent"  #: the agent was not available: the number was not tried
     NUMBER = "number"  #: this number can never be reached: it counts as tried
-    CONFIGURATION = "configuration"  #: nothing can be dialled until a person mends it
+    CONFIGURATION = "configuration"  #: nothing can be dialled until a person corrects it
     NETWORK = "network"  #: the request did not leave, or the network failed: not the person's doing
 
 

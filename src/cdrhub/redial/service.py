@@ -118,7 +118,7 @@ class Redial:
 
     @property
     def problems(self) -> list[str]:
-        """What a person should mend, without numbers or secrets."""
+        """What a person should repair, without numbers or secrets."""
         behind = self._settings.mode is not Mode.OFF and self._behind()
         waits = ["redial waits: records in the journal are not in the database yet"] if behind else []
         return waits + [f"dialler {name}: {said}" for name, said in self._misconfigured.items()]

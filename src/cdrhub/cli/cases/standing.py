@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 IN_DOUBT = "attempt_unknown"
 _BEFORE_RESUMING = {
     IN_DOUBT: "once the agent says that the person was not reached",
-    "dialler_configuration": "once its configuration is mended",
+    "dialler_configuration": "once its configuration is corrected",
     "no_dialler": "once its source names a dialler",
     "observed": 'once redial.mode is "on"',
     "redial_off": 'once redial.mode is "on"',

@@ -103,7 +103,7 @@ class EnigmaSource:
 
 async def _until_one_ends(workers: Sequence[asyncio.Task[None]]) -> None:
     """Let the workers work until one fails, then stop the others, and raise what it raised: BackOff, which says what a
-    person must mend, before anything else. Cancelled a second time it cancels the workers a second time."""
+    person must repair, before anything else. Cancelled a second time it cancels the workers a second time."""
     try:
         await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
     finally:

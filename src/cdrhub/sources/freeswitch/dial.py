@@ -45,7 +45,7 @@ _CONFIGURATION: Final = frozenset(
         "SERVICE_NOT_IMPLEMENTED",
     }
 )
-"""Causes (switch_types.h) by which nobody can be dialled before a person has mended something."""
+"""Causes (switch_types.h) by which nobody can be dialled before a person has corrected something."""
 
 _NETWORK: Final = frozenset(
     {

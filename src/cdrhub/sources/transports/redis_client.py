@@ -42,7 +42,7 @@ MAX_ERROR: Final = 200  #: characters of what Redis says
 _DATABASE: Final = re.compile(r"/?[0-9]*")
 
 # What passes by itself: a Redis that became the replica of another one (the link comes back soon, perhaps to the new
-# master), or whose cluster is being mended.
+# master), or whose cluster is being repaired.
 _PASSES: Final = (ReadOnlyError, MasterDownError, TryAgainError, ClusterDownError)
 #: How the answers begin of a Redis that became a replica while we waited for an entry, that runs somebody's script, or
 #: whose replicas are away.

@@ -38,7 +38,7 @@ class WentSilent(NotConnected):
 
 
 class Refused(CdrhubError):
-    """The switch refuses us; a person must mend its access list or our password."""
+    """The switch refuses us; a person must correct its access list or our password."""
 
 
 class CommandRefused(CdrhubError):
