@@ -84,23 +84,23 @@ def announcement(
             return None
         return Announcement(type=WITHDRAWN, announced={**announced, "withdrawn": True})
     prints = _prints(columns)
-    told = {"prints": b64encode(struct.pack(f"<{len(prints)}I", *prints)).decode()}
+    memory = {"prints": b64encode(struct.pack(f"<{len(prints)}I", *prints)).decode()}
     if announced is None:
         kind = HANGUP if goes_on else ENDED
-        return Announcement(type=kind, announced={"end": kind, **told})
+        return Announcement(type=kind, announced={"end": kind, **memory})
     back = announced.get("withdrawn", False)
     differs = _differs(columns, prints, announced)
     changed = tuple(name for name, new in zip(PUBLIC, differs, strict=False) if new or (back and name == "state"))
     if not changed:
         return None
-    return Announcement(type=CORRECTED, announced={"end": announced["end"], **told}, changed=changed)
+    return Announcement(type=CORRECTED, announced={"end": announced["end"], **memory}, changed=changed)
 
 
 def is_news(columns: Mapping[str, Any]) -> bool:
     """Whether what became of the call, or of whom it was, is told for the first time: a recording that comes an hour
     later is not."""
-    said = announcement(columns, announced=columns["announced"], goes_on=False)
-    return columns["announced"] is None or (said is not None and not _NEWS.isdisjoint(said.changed))
+    news = announcement(columns, announced=columns["announced"], goes_on=False)
+    return columns["announced"] is None or (news is not None and not _NEWS.isdisjoint(news.changed))
 
 
 def _prints(columns: Mapping[str, Any]) -> Sequence[int]:
@@ -120,8 +120,8 @@ def _differs(columns: Mapping[str, Any], prints: Sequence[int], announced: Mappi
     """Of each column, whether it is another than when it was told."""
     if "prints" not in announced:  # told by a version of schema 0003
         whole = b64decode(announced["print"])
-        told = [whole[at : at + _FORMER_BYTES] for at in range(0, len(whole), _FORMER_BYTES)]
-        return [_former_print(columns[name]) != then for name, then in zip(PUBLIC, told, strict=False)]
+        prints_then = [whole[at : at + _FORMER_BYTES] for at in range(0, len(whole), _FORMER_BYTES)]
+        return [_former_print(columns[name]) != then for name, then in zip(PUBLIC, prints_then, strict=False)]
     whole = b64decode(announced["prints"])
     before = struct.unpack(f"<{len(whole) // 4}I", whole)
     return [now != then for now, then in zip(prints, before, strict=False)]

@@ -276,8 +276,8 @@ class Dialling:
                 if case is None or attempt is None or attempt.state is not AttemptState.REQUESTED:
                     # Of one that nobody wants any more nothing rings; it holds its number no longer.
                     of_none = mine.where(attempts.c.state == AttemptState.SUPERSEDED, attempts.c.call_id.is_(None))
-                    said = {"state": AttemptState.REFUSED, "refusal": refusal, "detail": detail[:MAX_DETAIL]}
-                    await connection.execute(of_none.values(said))
+                    columns = {"state": AttemptState.REFUSED, "refusal": refusal, "detail": detail[:MAX_DETAIL]}
+                    await connection.execute(of_none.values(columns))
                     return False
                 known = await self._known(connection, [case], now)
                 decision = after_refusal(

@@ -194,9 +194,9 @@ class Engine:
                 self._cancel_elsewhere(work, call, pending, consequences)
         elif not off:
             self._contradict(work, call, consequences)
-        said = announcement(columns, announced=columns["announced"], goes_on=goes_on)
-        if said is not None:
-            consequences.call(said, columns, case=case, attempt=attempt)
+        news = announcement(columns, announced=columns["announced"], goes_on=goes_on)
+        if news is not None:
+            consequences.call(news, columns, case=case, attempt=attempt)
         consequences.flush()
         if case is not None and attempt is not None and attempt.id != columns["attempt_id"]:
             consequences.changes.attach(call.id, case_id=case.id, attempt_id=attempt.id)
@@ -292,8 +292,8 @@ class Engine:
             decision = Decision(result=Result.NOTHING, rule="agents_own_call", detail=call.ended.disposition)
         if not _is_another(call, attempt) or call.reached or attempt.outcome is Disposition.NOT_DIALLED:
             # What a person reported stays: they know better than the record.
-            said = attempt.outcome if attempt.id in work.reported else None
-            outcome = said or call.ended.disposition
+            reported = attempt.outcome if attempt.id in work.reported else None
+            outcome = reported or call.ended.disposition
             case = with_end(case, replace(attempt, call_id=call.id), outcome=outcome, at=over)
             attempt = case.attempt(attempt.id) or attempt
             consequences.changes.settle(case, attempt, state=attempt.state, outcome=outcome, call_id=call.id, at=over)

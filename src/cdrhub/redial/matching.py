@@ -50,15 +50,15 @@ def by_reference(call: CallFacts, attempts: Iterable[Attempt]) -> Attempt | None
     carries: a transfer, or a call back, may keep the variables of the call before it."""
     if call.direction is Direction.INBOUND:
         return None
-    said = {text.lower() for text in call.references if text}
-    said |= {found.lower() for text in call.references for found in uuids_in(text)}
-    return next((attempt for attempt in attempts if _names(call, said, attempt)), None)
+    references = {text.lower() for text in call.references if text}
+    references |= {found.lower() for text in call.references for found in uuids_in(text)}
+    return next((attempt for attempt in attempts if _names(call, references, attempt)), None)
 
 
-def _names(call: CallFacts, said: Collection[str], attempt: Attempt) -> bool:
-    if attempt.id.lower() in said:
+def _names(call: CallFacts, references: Collection[str], attempt: Attempt) -> bool:
+    if attempt.id.lower() in references:
         return call.reached or attempt.source == call.source
-    if not attempt.vendor_ref or attempt.vendor_ref.lower() not in said or attempt.source != call.source:
+    if not attempt.vendor_ref or attempt.vendor_ref.lower() not in references or attempt.source != call.source:
         return False
     asked, started_at = attempt.requested_at, call.started_at
     return asked is None or started_at is None or asked - EARLY <= started_at <= asked + VENDOR_REF_LATE

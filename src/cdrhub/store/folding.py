@@ -110,12 +110,12 @@ class Folded:
     public: int = 0
     remember: dict[CallKey, Remembered | None] = field(default_factory=dict)
 
-    async def tell(self, tx: Transaction, told: Sequence[Row]) -> None:
+    async def tell(self, tx: Transaction, fact_rows: Sequence[Row]) -> None:
         """Write these facts."""
-        settled = sum(row[_FACT_TYPE] == SETTLED for row in told)
+        settled = sum(row[_FACT_TYPE] == SETTLED for row in fact_rows)
         self.settled += settled
-        self.public += len(told) - settled
-        await tx.append(outbox, FACT_COLUMNS, told)
+        self.public += len(fact_rows) - settled
+        await tx.append(outbox, FACT_COLUMNS, fact_rows)
 
 
 class Folding:
@@ -218,7 +218,7 @@ class Folding:
         made = folded.values() if inserted is None else [folded[call_id] for call_id in inserted]
         done = await self._keep_unopened(tx, closed, now=now)
         legs: list[Row] = []
-        told: list[Row] = []
+        fact_rows: list[Row] = []
         for group, call in made:
             done.add(group.key)
             outcome.created += 1
@@ -226,7 +226,7 @@ class Folding:
                 outcome.conflicts.append(group.key[0])
             if call.legs:
                 legs += leg_rows(group.call_id, call, received_at=group.received[0])
-            told += facts(
+            fact_rows += facts(
                 call,
                 call_id=group.call_id,
                 item=group.items[0],
@@ -240,7 +240,7 @@ class Folding:
                     call_id=group.call_id, revision=1, updates=tuple(group.updates), quoted=group.quoted
                 )
         await tx.append(call_legs, LEG_COLUMNS, legs)
-        await outcome.tell(tx, told)
+        await outcome.tell(tx, fact_rows)
         opened = [group for group, _ in made if group.waiting]
         if opened:
             await tx.link_records((key, group.call_id) for group in opened for key in group.links)
@@ -281,7 +281,7 @@ class Folding:
         earlier = await self._earlier(tx, forgotten)
         rows: list[Row] = []
         legs: list[Row] = []
-        told: list[Row] = []
+        fact_rows: list[Row] = []
         replaced: list[str] = []
         sealed: list[tuple[Group, KnownCall]] = []
         turn = Turn()
@@ -300,7 +300,7 @@ class Folding:
             rows.append(_updated_row(group, call, folded, now=now))
             replaced.append(call.id)
             legs += leg_rows(call.id, folded, received_at=min(call.first_received_at, group.received[0]))
-            told += _facts(group, call, folded, now=now)
+            fact_rows += _facts(group, call, folded, now=now)
             if "conflict" in folded.flags and "conflict" not in call.flags:
                 outcome.conflicts.append(group.key[0])
             outcome.remember[group.key] = Remembered(
@@ -312,9 +312,9 @@ class Folding:
         await tx.update_calls(rows)
         await tx.delete_legs(replaced)
         if sealed:
-            told += await self._complete_sealed(tx, sealed, now=now)
+            fact_rows += await self._complete_sealed(tx, sealed, now=now)
         await tx.append(call_legs, LEG_COLUMNS, legs)
-        await outcome.tell(tx, told)
+        await outcome.tell(tx, fact_rows)
 
     async def _earlier(self, tx: Transaction, calls: Sequence[KnownCall]) -> dict[str, Earlier | None]:
         """What all records of these calls say; None for a call with a record whose body is gone.
@@ -339,9 +339,9 @@ class Folding:
         if len(bodies) < len(stored):
             return None
         again = [(await self.again(record, key), len(record.body)) for record in bodies]
-        said = [(update, size) for update, size in again if update is not None]
-        quoted = sum(quoted_bytes(update, body_bytes=size) for update, size in said)
-        return Earlier(tuple(update for update, _ in said), quoted)
+        updates = [(update, size) for update, size in again if update is not None]
+        quoted = sum(quoted_bytes(update, body_bytes=size) for update, size in updates)
+        return Earlier(tuple(update for update, _ in updates), quoted)
 
     async def again(self, record: RawRecord, key: CallKey) -> CallUpdate | None:
         """What a stored record says of this call; None if today's decoder reads it otherwise."""
@@ -357,7 +357,7 @@ class Folding:
         `late`."""
         rows = await tx.call_rows([call.id for _, call in sealed])
         updated: list[Row] = []
-        told: list[Row] = []
+        fact_rows: list[Row] = []
         for group, call in sealed:
             late = fold_call(group.key, group.updates)
             row = rows[call.id]
@@ -372,9 +372,9 @@ class Folding:
                 **values,
             )
             updated.append(_updated_row(group, call, completed, now=now, sort_at=row["sort_at"]))
-            told += _facts(group, call, completed, now=now)
+            fact_rows += _facts(group, call, completed, now=now)
         await tx.update_calls(sorted(updated))
-        return told
+        return fact_rows
 
 
 def new_call_id() -> str:

@@ -65,16 +65,16 @@ async def coverage_facts(connection: AsyncConnection, items: Iterable[Item], *, 
         span = item.outcome
         if isinstance(span, Coverage) and span.until is None:
             lanes[span.hub, item.record.source].append((span, item))
-    told = []
+    fact_rows = []
     for (hub, source), begun in lanes.items():
         before = await _seen(connection, hub=hub, source=source)
         for span, item in sorted(begun, key=lambda one: one[0].since):
             fact = turn(before, span)
             if fact is not None:
-                told.append(_coverage_row(*fact, span=span, item=item, now=now))
+                fact_rows.append(_coverage_row(*fact, span=span, item=item, now=now))
             if before is None or (before.state != span.state and before.since <= span.since):
                 before = Seen(state=span.state, since=span.since)
-    return told
+    return fact_rows
 
 
 async def _seen(connection: AsyncConnection, *, hub: str, source: str) -> Seen | None:

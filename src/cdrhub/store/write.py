@@ -138,12 +138,12 @@ class BatchWriter:
             groups = self._folding.grouped(unique.values(), like=groups)
             spans = [span for span in spans if span[0] in new]
         await add_states(tx, unique.values(), expect_new=not careful)
-        told = await suspense_facts(tx.connection, unique.values(), now=now)
+        fact_rows = await suspense_facts(tx.connection, unique.values(), now=now)
         if spans:
-            told += await coverage_facts(tx.connection, unique.values(), now=now)
+            fact_rows += await coverage_facts(tx.connection, unique.values(), now=now)
             await tx.append(coverage, COVERAGE_COLUMNS, [row for _, row in spans])
-        if told:
-            await tx.append(outbox, FACT_COLUMNS, told)
+        if fact_rows:
+            await tx.append(outbox, FACT_COLUMNS, fact_rows)
         outcome = await self._folding.write_groups(tx, groups, now=now, expect_new=not careful, waiting=waiting)
         written = counted(
             items,
@@ -152,7 +152,7 @@ class BatchWriter:
             updated=outcome.updated,
             conflicts=outcome.conflicts,
             settled=outcome.settled,
-            public=outcome.public + len(told),
+            public=outcome.public + len(fact_rows),
         )
         return written, outcome
 

@@ -213,14 +213,14 @@ def stop(
                 unknown.append(error)
                 continue
             database.run(orders.stop(tenant=case["tenant"], code=case["code"], why=why.strip()))
-            said = "it is cancelled"
+            became = "it is cancelled"
             if case["state"] in CLOSED:
-                said = f"nothing changed: it was {case['state']} already"
+                became = f"nothing changed: it was {case['state']} already"
             elif case["state"] == CaseState.DIALLING and settings.redial.hangup_superseded:
-                said += "; a call that is under way is dropped where the phone system can do that"
+                became += "; a call that is under way is dropped where the phone system can do that"
             elif case["state"] == CaseState.DIALLING:
-                said += "; a call that is under way goes on"
-            tell(f"{case['code']}: {said}")
+                became += "; a call that is under way goes on"
+            tell(f"{case['code']}: {became}")
     for each in unknown[:-1]:
         say(spoken(each))
     if unknown:

@@ -86,10 +86,10 @@ class Paged(OfTenant):
     after: str | None = Field(None, max_length=MAX_CURSOR, description="`next` of the page before.")
 
 
-def not_valid(name: str, said: str) -> Refused:
+def not_valid(name: str, detail: str) -> Refused:
     """What is answered to a name of the query that cannot be, or to what it says."""
     pointer = f"?{name[:64]}"
-    return Refused(Kind.INVALID, f"{pointer}: {said}", errors=[Place(pointer=pointer, detail=said)])
+    return Refused(Kind.INVALID, f"{pointer}: {detail}", errors=[Place(pointer=pointer, detail=detail)])
 
 
 def no_page(after: str) -> Refused:
@@ -134,12 +134,12 @@ class Asked:
         that is not there and one that is another tenant's."""
         found = self.sources.get(source)
         if found is None:
-            said = f"there is no source {source!r}{nearest(source, self.sources)}"
+            detail = f"there is no source {source!r}{nearest(source, self.sources)}"
         elif found.into is not None:
-            said = f"the records of {source!r} belong to the source {found.into!r}: name that one"
+            detail = f"the records of {source!r} belong to the source {found.into!r}: name that one"
         else:
             return found.tenant
-        raise Refused(Kind.INVALID, said, errors=[Place(pointer=pointer, detail=said)])
+        raise Refused(Kind.INVALID, detail, errors=[Place(pointer=pointer, detail=detail)])
 
     def readings(self, number: str, *, source: str | None = None) -> frozenset[str]:
         """What `number` has in common with its other spellings, to this source or to each that may be named; nothing
@@ -260,8 +260,8 @@ async def _body(request: web.Request) -> bytes:
         case Ending.TOO_LONG:
             raise Refused(Kind.TOO_LONG, f"{MAX_BODY} bytes at most", headers={hdrs.CONNECTION: "close"})
         case Ending.DAMAGED if received.packed_as:
-            said = f"Content-Encoding may be {UNPACKED}, or not there"
-            raise Refused(Kind.MEDIA_TYPE, said, headers={hdrs.ACCEPT_ENCODING: UNPACKED})
+            why = f"Content-Encoding may be {UNPACKED}, or not there"
+            raise Refused(Kind.MEDIA_TYPE, why, headers={hdrs.ACCEPT_ENCODING: UNPACKED})
         case _:
             raise Refused(Kind.NOT_JSON, "the body did not arrive whole", headers={hdrs.CONNECTION: "close"})
 
