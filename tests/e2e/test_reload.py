@@ -25,6 +25,8 @@ from support.servers import PostgresServer, free_port, running
 from support.service import LINE, calls, source, started, wait_for_log
 from support.sql import rows
 
+SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+
 
 def test_sighup_takes_over_a_new_source_and_keeps_the_connection_of_an_old_one(tmp_path: Path) -> None:
     first, second, database = free_port(), free_port(), tmp_path / "hub.db"
@@ -139,6 +141,17 @@ def test_a_token_is_exchanged_by_a_reload_and_nothing_else_of_http(tmp_path: Pat
         assert (status_of(daemon, old), status_of(daemon, new)) == (401, 200)
         for secret in (old, new):
             assert secret not in daemon.log.read_text()
+        assert daemon.stop() == 0
+
+
+def test_a_reload_names_the_tables_that_changed_where_no_source_did(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, database=f"sqlite:///{tmp_path / 'hub.db'}", sources=source(free_port()))
+    with started(daemon):
+        before = daemon.config.read_text()
+        webhook = f'[[broadcast.webhooks]]\nname = "crm"\nurl = "https://crm.example.com/events"\nsecret = "{SECRET}"\n'
+        daemon.config.write_text(f'{before}\n[redial]\nmode = "observe"\n\n{webhook}')
+        daemon.signal(signal.SIGHUP)
+        wait_for_log(daemon, '"tables": ["redial", "broadcast"]')
         assert daemon.stop() == 0
 
 

@@ -27,7 +27,7 @@ from cdrhub.hub.losses import Losses
 from cdrhub.hub.ownership import Ownership, Ownerships
 from cdrhub.hub.phone_systems import PhoneSystemsOfHub
 from cdrhub.hub.pipeline import DATABASE_BACK, Pipeline, say_away, waiting_for
-from cdrhub.hub.reloading import addresses, changed, refuse_fixed
+from cdrhub.hub.reloading import addresses, changed, changed_tables, refuse_fixed
 from cdrhub.hub.retaining import Retaining
 from cdrhub.hub.sources_at_work import SourcesAtWork, built
 from cdrhub.hub.sweeper import Sweeper
@@ -286,7 +286,13 @@ class Hub:
             await self._sources.exchange(new, before=before, config=config, stays=stays)
             self.redial.take_over(settings, handles)
             self.broadcast.take_over(endpoints)
-        log.info("reloaded", action="reloaded", changed=sorted(gone | new.keys()), sources=sorted(self._sources.names))
+        log.info(
+            "reloaded",
+            action="reloaded",
+            changed=sorted(gone | new.keys()),
+            tables=changed_tables(before, config),
+            sources=sorted(self._sources.names),
+        )
         if before.redial.mode != config.redial.mode:
             log.info("redial has another mode", action="redial_mode", mode=config.redial.mode)
         if before.http.tokens != config.http.tokens:

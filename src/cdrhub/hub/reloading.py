@@ -23,6 +23,13 @@ def changed(name: str, old: Config, new: Config) -> bool:
     return old.sources[name] != new.sources[name] or old.revision(name) != new.revision(name)
 
 
+def changed_tables(before: Config, after: Config) -> list[str]:
+    """The top-level tables, the sources apart, that differ."""
+    return [
+        name for name in ("http", "retention", "redial", "broadcast") if getattr(before, name) != getattr(after, name)
+    ]
+
+
 def pushed_to(name: str, config: Config) -> str | None:
     """The path at which records are pushed to this source, if they are."""
     table = config.sources.get(name)
