@@ -141,6 +141,8 @@ def test_a_record_is_repaired_in_an_editor_and_becomes_a_call(imported: Path, in
         "suspense", "edit", number, "--why", "lost its end", folder=imported, environ={"EDITOR": "cp fixed"}
     )
     assert edited.stdout == f"record {number} is repaired; try it with: cdrhub suspense replay {number}\n"
+    repaired_one = inside("suspense", "show", number, folder=imported).stderr
+    assert repaired_one.endswith(f"try the repaired ones: cdrhub suspense replay {number}\n")
     replayed = inside("suspense", "replay", number, "--as", "anna", folder=imported)
     assert replayed.stdout == "1 record: 1 applied, 0 without a call, 0 still in suspense, 0 not in suspense\n"
     assert len(rows("calls", folder=imported)) == 3

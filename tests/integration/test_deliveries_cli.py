@@ -41,9 +41,9 @@ class Program:
         """What it says: on stdout, or on stderr where it fails with `status`."""
         words = ["deliveries", *arguments, "--config", str(self.config)]
         ended = exit_code_of(lambda: command(words, prog_name="cdrhub", standalone_mode=False))
-        out, err = self.capture.readouterr()
-        assert ended == status, err
-        return err if status else out
+        out, self.said = self.capture.readouterr()
+        assert ended == status, self.said
+        return self.said if status else out
 
     def rows(self) -> list[tuple[int, str]]:
         """(position, state) of the single deliveries."""
@@ -108,6 +108,11 @@ def test_how_webhooks_are_and_what_one_refused(program: Program) -> None:
     assert (first["webhook"], first["state"], first["waiting"], first["refused"]) == ("crm", "disabled", 100, 2)
     assert (first["last_status"], first["oldest_waiting"]) == (500, (NOW + timedelta(seconds=1_101)).isoformat())
     assert (second["webhook"], second["state"]) == ("new", "new")
+    program.run("list")
+    assert program.said == (
+        "cdrhub: to try one again now: cdrhub deliveries retry crm\n"
+        "cdrhub: to send refused events again: cdrhub deliveries retry crm --refused\n"
+    )
     singles = [json.loads(line) for line in program.run("list", "crm", "--format", "ndjson").splitlines()]
     assert [(one["position"], one["state"], one["type"]) for one in singles] == [
         (7, "refused", "call.ended"),

@@ -6,7 +6,7 @@ The commands write what is wanted into the database; the daemon that delivers se
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cdrhub.cli.database import Opened, opened
+from cdrhub.cli.failure import say
 from cdrhub.cli.moments import read_zone
 from cdrhub.cli.options import (
     MAX_LIMIT,
@@ -90,6 +91,7 @@ def list_deliveries(
                 yields=("oldest_waiting", "last_status", "next_at", "refused"),
                 empty="there is no webhook",
             )
+            hints = _what_helps(rows)
         else:
             _known(database, settings, webhook)
             rows = database.run(_singles(database, webhook, limit=limit))
@@ -101,7 +103,11 @@ def list_deliveries(
                 yields=("attempts", "subject", "updated_at", "last_error"),
                 empty=nothing,
             )
+            hints = []
     show(listing, form=form, zone=local)
+    if form is Format.TABLE:
+        for hint in hints:
+            say(hint)
 
 
 @_deliveries.command("show", epilog="Example: cdrhub deliveries show crm 4711")
@@ -301,6 +307,18 @@ def _known(database: Opened, settings: Config, name: str) -> EndpointRow:
     if _endpoint(settings, name) is None:
         raise _unknown(settings, name)
     raise NotFound(f"no daemon has delivered to {name} yet: start or reload it")
+
+
+def _what_helps(webhooks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What can be done about webhooks that fail, are disabled or refused events."""
+    from cdrhub.broadcast.health import EndpointState
+
+    hints, ill = [], (EndpointState.FAILING, EndpointState.DISABLED)
+    if stuck := [hook["webhook"] for hook in webhooks if hook["state"] in ill]:
+        hints.append(f"to try one again now: cdrhub deliveries retry {stuck[0]}")
+    if refusing := [hook["webhook"] for hook in webhooks if hook.get("refused")]:
+        hints.append(f"to send refused events again: cdrhub deliveries retry {refusing[0]} --refused")
+    return hints
 
 
 async def _webhooks(database: Opened, settings: Config) -> list[dict[str, Any]]:

@@ -106,6 +106,7 @@ def show_record(
     refuse_csv(form, of="a record with its audit")
     local = read_zone(timezone)
     settings = loaded(config)
+    from cdrhub.store.rows import SUSPENDED
     from cdrhub.store.suspense import shown
 
     with opened(settings) as database:
@@ -118,6 +119,8 @@ def show_record(
     show_row({name: value for name, value in record.items() if value}, zone=local, title="Record")
     done = ("at", "actor", "action", "why")
     show(Listing(columns=done, rows=audit, title="Audit", empty="nobody touched it yet"), form=form, zone=local)
+    if found.state == SUSPENDED and found.repaired_body is not None:
+        say(f"the reason is that of the bytes as they came; try the repaired ones: cdrhub suspense replay {number}")
 
 
 @_suspense.command(
